@@ -1,0 +1,18 @@
+/**
+ * Assertions that stay on in release builds. A failing one is our own bug, never the guest's and never the user's.
+ */
+
+/** Thrown by {@link assert}; the CLI turns it into exit status 1. */
+export class AssertionFailure extends Error {
+  override name = 'AssertionFailure';
+}
+
+/** Throws {@link AssertionFailure} unless `condition` holds. */
+export function assert(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new AssertionFailure(message);
+}
+
+/** Marks a point that the types say cannot be reached. */
+export function unreachable(value: never): never {
+  throw new AssertionFailure(`unreachable: ${String(value)}`);
+}
