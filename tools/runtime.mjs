@@ -5,9 +5,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /** The checkout's top folder. */
-export const ROOT = resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '..');
+export const ROOT = resolve(fileURLToPath(import.meta.url), '../..');
 
 const MODULES = join(ROOT, 'node_modules');
 const NODE = join(MODULES, '.bin', process.platform === 'win32' ? 'node.exe' : 'node');
