@@ -167,7 +167,7 @@ export class Operands {
         const distance = BigInt(this.below(2 * format.significandBits + 4) - format.significandBits - 2);
         const exponent = BigInt.asUintN(format.exponentBits, (a >> format.exponentShift) + distance);
         const keep = a & ((1n << format.exponentShift) - 1n);
-        const low = this.chance(50) ? keep : keep & ~format.fractionMask | this.fraction(format.fractionBits);
+        const low = this.chance(50) ? keep : (keep & ~format.fractionMask) | this.fraction(format.fractionBits);
         return ((a & (1n << format.signShift)) ^ flip) | (exponent << format.exponentShift) | low;
       }
     }
@@ -210,8 +210,7 @@ export function disagreements(
   const wrong: string[] = [];
   cases.forEach((c, i) => {
     const problem = model(c, answers[i]!);
-    if (problem !== undefined)
-      wrong.push(`${name} a=${hex(c.a)} b=${hex(c.b)} control=${hex(c.control)}: ${problem}`);
+    if (problem !== undefined) wrong.push(`${name} a=${hex(c.a)} b=${hex(c.b)} control=${hex(c.control)}: ${problem}`);
   });
   return wrong.length > 0 ? [`${wrong.length} of ${cases.length} differ`, ...wrong.slice(0, 8)] : [];
 }

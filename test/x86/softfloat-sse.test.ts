@@ -57,7 +57,9 @@ describe.skipIf(oracle === undefined)('SSE scalar operations against the process
           const relation = Number(unit.run(number, c.a, c.b, c.control));
           if (unit.flags !== real.flags) return `flags ${hex(unit.flags)}, processor ${hex(real.flags)}`;
           if (unmasked(unit.flags, masksOf(c.control))) return undefined;
-          return eflags[relation] === real.condition ? undefined : `relation ${relation}, EFLAGS ${hex(real.condition)}`;
+          return eflags[relation] === real.condition
+            ? undefined
+            : `relation ${relation}, EFLAGS ${hex(real.condition)}`;
         });
         expect(problems).toEqual([]);
       });
@@ -71,7 +73,9 @@ describe.skipIf(oracle === undefined)('SSE scalar operations against the process
     for (const from of [32, 64])
       test(`cvtsi2${suffix}${from}`, () => {
         const list = cases(60 + from + i, (random) => [random.integer(), 0n]);
-        expect(check(`cvtsi${from}${suffix}`, list, `CVTSI2${suffix}${from}`.toUpperCase(), true, width, true)).toEqual([]);
+        expect(check(`cvtsi${from}${suffix}`, list, `CVTSI2${suffix}${from}`.toUpperCase(), true, width, true)).toEqual(
+          [],
+        );
       });
   }
   test('cvtss2sd', () => {

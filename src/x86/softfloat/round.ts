@@ -57,14 +57,14 @@ export function round(
   }
   if (top > format.maxExponent) {
     if (control.masks & OE) return overflow(format, precision, sign, control);
-    return adjusted(format, precision, sign, integer, top - BIAS_ADJUST, OE | roundingFlags(r, control));
+    return adjusted(format, precision, sign, integer, top - BIAS_ADJUST, OE | roundingFlags(r, control), control);
   }
   if (top >= format.minExponent) {
     const value = pack(format, sign, top + format.bias, integer << BigInt(format.significandBits - precision));
     return { value, flags: roundingFlags(r, control) };
   }
   if (!(control.masks & UE))
-    return adjusted(format, precision, sign, integer, top + BIAS_ADJUST, UE | roundingFlags(r, control));
+    return adjusted(format, precision, sign, integer, top + BIAS_ADJUST, UE | roundingFlags(r, control), control);
   if (control.flushToZero) return { value: zero(format, sign), flags: UE | PE };
   return denormal(format, precision, sign, significand, exponent, control);
 }
@@ -89,10 +89,22 @@ function overflow(format: Format, precision: number, sign: Sign, control: Contro
   return { value, flags: OE | PE | (away && control.x87 ? C1 : 0) };
 }
 
-/** The result of an unmasked overflow or underflow; only an x87 register receives it, elsewhere nothing is written. */
-function adjusted(format: Format, precision: number, sign: Sign, integer: bigint, top: number, flags: number): Result {
-  if (format !== F80) return { value: 0n, flags };
-  if (top > format.maxExponent) return { value: infinity(format, sign), flags };
-  if (top < format.minExponent) return { value: zero(format, sign), flags };
+/**
+ * The result of an unmasked overflow or underflow. Only an x87 register receives it; elsewhere nothing is written, and
+ * an x87 store reports the unmasked exception alone. What even the adjusted exponent cannot hold (FSCALE) becomes
+ * infinity or zero.
+ */
+function adjusted(
+  format: Format,
+  precision: number,
+  sign: Sign,
+  integer: bigint,
+  top: number,
+  flags: number,
+  control: Control,
+): Result {
+  if (format !== F80) return { value: 0n, flags: control.x87 ? flags & (OE | UE) : flags };
+  if (top > format.maxExponent) return { value: infinity(format, sign), flags: OE | PE | C1 };
+  if (top < format.minExponent) return { value: zero(format, sign), flags: UE | PE };
   return { value: pack(format, sign, top + format.bias, integer << BigInt(format.significandBits - precision)), flags };
 }
