@@ -56,7 +56,7 @@ const DOUBLE: Host = {
   ordinary: fast.ordinaryDouble,
 };
 
-/** True when a result that can raise only PE is final: to nearest, and PE does not stop anything before it. */
+/** Host arithmetic always rounds to nearest; DAZ and FTZ do not matter, since only ordinary numbers are decided. */
 const mayShortcut = (control: Control): boolean => control.rounding === NEAREST;
 
 function arithmetic(name: string, host: Host, quick: (x: number, y: number) => fast.Fast, slow: Binary): SseOp {

@@ -2,7 +2,7 @@
  * x87-only operations on extended80: FSCALE, FPREM, FPREM1, FXTRACT, FXAM (SDM vol. 2).
  */
 
-import { C0, C1, C2, C3, type Control, IE, type Result, ZE } from './control.ts';
+import { C0, C1, C2, C3, type Control, type Result, ZE } from './control.ts';
 import { bitLength, F80, infinity, isNaNValue, type Sign, type Unpacked, unpack, zero } from './format.ts';
 import { denormalFlag, invalid, nanResult } from './nan.ts';
 import { round } from './round.ts';
@@ -151,6 +151,3 @@ export function fxam(a: bigint, control: Control): number {
       return sign | C2 | (x.denormal ? C3 : 0);
   }
 }
-
-/** Flags of an x87 stack fault are the caller's; this is the value it leaves when masked. */
-export const stackFault: Result = { value: F80.indefinite, flags: IE };
