@@ -223,7 +223,7 @@ export function map<K, V>(key: Schema<K>, item: Schema<V>): Schema<Map<K, V>> {
 }
 
 /** A record of named fields, written in declaration order. */
-export function struct<F extends Record<string, Schema<never>>>(
+export function struct<F extends Record<string, Schema<unknown>>>(
   fields: F,
 ): Schema<{ [K in keyof F]: F[K] extends Schema<infer T> ? T : never }> {
   type T = { [K in keyof F]: F[K] extends Schema<infer U> ? U : never };
