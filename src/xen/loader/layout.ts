@@ -18,8 +18,6 @@ import { type Mapping, planMapping, shiftTables } from './page-tables.ts';
 
 /** `start_info.flags`: the ramdisk is named by frame, not address (xen.h). */
 export const SIF_MOD_START_PFN = 1 << 3;
-/** `start_info.flags`: the builder's p2m list may be replaced by a virtual one (xen.h). */
-export const SIF_VIRT_P2M_4TOOLS = 1 << 4;
 /** Bytes of `start_info.cmd_line`, with its terminating NUL (xen.h). */
 export const MAX_GUEST_CMDLINE = 1024;
 
@@ -189,7 +187,8 @@ export function planLayout({ image, pages, ramdiskBytes }: LayoutRequest): Domai
     cr3Pfn: tables.pfn,
     startInfo: {
       nrPages: pages,
-      flags: SIF_VIRT_P2M_4TOOLS | (ramdisk !== null && unmapped ? SIF_MOD_START_PFN : 0),
+      // xl clears the builder's SIF_VIRT_P2M_4TOOLS (libxl_dom.c, libxl__build_pv).
+      flags: ramdisk !== null && unmapped ? SIF_MOD_START_PFN : 0,
       ptBase: tables.vaddr!,
       nrPtFrames: mapping.tableCount,
       mfnList: p2m!.vaddr!,
