@@ -21,6 +21,20 @@ export const SIF_MOD_START_PFN = 1 << 3;
 /** Bytes of `start_info.cmd_line`, with its terminating NUL (xen.h). */
 export const MAX_GUEST_CMDLINE = 1024;
 
+/**
+ * The command line as start_info holds it, UTF-8 with its NUL; E_USAGE when it is longer than Xen passes on (which
+ * would cut it without a word).
+ */
+export function commandLineBytes(text: string): Uint8Array {
+  const bytes = new TextEncoder().encode(`${text}\0`);
+  if (bytes.length > MAX_GUEST_CMDLINE)
+    throw new EmulatorError(
+      'E_USAGE',
+      `the command line has ${bytes.length - 1} bytes, Xen passes ${MAX_GUEST_CMDLINE - 1}`,
+    );
+  return bytes;
+}
+
 const PAGE = BigInt(PAGE_SIZE);
 const PADDING_PAGES = (512 * 1024) / PAGE_SIZE;
 const MAPPING_ALIGN = (1n << 22n) - 1n;

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { EmulatorError } from '../../../src/core/errors.ts';
 import { crc32 } from '../../../src/xen/loader/crc32.ts';
 import { bzImagePayload, unpackKernel, unpackModule } from '../../../src/xen/loader/payload.ts';
+import { xxh64 } from '../../../src/xen/loader/xxh64.ts';
 import { unpackXz } from '../../../src/xen/loader/xz.ts';
 import { ascii, buildElf, concat, le } from '../../support/elf.ts';
 import { errorOf } from '../../support/error.ts';
@@ -44,6 +45,7 @@ function bzImage(payload: Uint8Array): Uint8Array {
 }
 
 const elf = buildElf({ segments: [{ content: codeLike(3, 5000) }] });
+const checksummed = zstdCompressSync(elf, { params: { [constants.ZSTD_c_checksumFlag]: 1 } });
 const sized = (packed: Uint8Array): Uint8Array => concat(packed, le(elf.length, 4));
 /** A legacy LZ4 frame of one block of literals only. */
 function lz4Literals(content: Uint8Array): Uint8Array {
@@ -63,6 +65,7 @@ describe('containers', () => {
   test.each([
     ['gzip', gzipSync(elf)],
     ['zstd', sized(zstdCompressSync(elf))],
+    ['zstd', sized(checksummed)],
     ['lz4', sized(lz4Literals(elf))],
   ] as const)('[D-13] a bzImage with a %s payload', (packing, payload) => {
     const unpacked = unpackKernel(bzImage(payload));
@@ -88,6 +91,10 @@ describe('containers', () => {
     ['not an ELF inside', bzImage(gzipSync(ascii('hello'))), "the bzImage's gzip payload is not an ELF file"],
     ['gzip of text', gzipSync(ascii('hello')), 'the gzip file contains neither'],
     ['wrong size', bzImage(concat(zstdCompressSync(elf), le(elf.length + 1, 4))), 'instead of'],
+    ['wrong smaller size', bzImage(concat(zstdCompressSync(elf), le(elf.length - 1, 4))), 'instead of'],
+    ['zstd checksum, wrong smaller size', bzImage(concat(checksummed, le(elf.length - 1, 4))), 'corrupt'],
+    ['zstd checksum, wrong larger size', bzImage(concat(checksummed, le(elf.length + 1, 4))), 'fails its checksum'],
+    ['zstd with a dictionary', bzImage(concat(le(0xfd2fb528, 4), le(1, 4), new Uint8Array(20))), 'needs a dictionary'],
     ['zstd bomb', bzImage(concat(zstdCompressSync(elf), le(0xffffffff, 4))), 'promises 4294967295 bytes'],
     ['lz4 offset', bzImage(concat(le(0x184c2102, 4), le(4, 4), Uint8Array.of(0x10, 1, 9, 0), le(9, 4))), 'reaches 9'],
   ])('[D-13] E_IMAGE: %s', (_, file, message) => {
@@ -106,6 +113,7 @@ describe('containers', () => {
     ['gzip', gzipSync(elf)],
     ['lz4', sized(lz4Literals(elf))],
     ['zstd', sized(zstdCompressSync(elf))],
+    ['zstd with checksum', sized(checksummed)],
   ] as const)('[D-13] %s: damage is an EmulatorError or, without a checksum, has no other effect', (name, payload) => {
     let refused = 0;
     for (let at = 0; at < payload.length; at += 7) {
@@ -118,7 +126,7 @@ describe('containers', () => {
         refused++;
       }
     }
-    expect(refused).toBeGreaterThan(name === 'gzip' ? payload.length / 7 - 3 : 0);
+    expect(refused).toBeGreaterThan(name === 'gzip' || name === 'zstd with checksum' ? payload.length / 7 - 3 : 0);
   });
 });
 
@@ -144,6 +152,15 @@ describe('xz', () => {
   test('[D-13] refuses to unpack to more than the limit', () => {
     expect(errorOf(() => unpackXz(bytes(XZ_FIXTURES.x86), 2999))).toContain('promises 3000 bytes, the limit is 2999');
   });
+});
+
+test('[D-13] XXH64 gives the values of the reference implementation', () => {
+  // The published values of no bytes, "a" and "abc"; of the bytes 0 .. 99 (three stripes and a rest) the low half, which
+  // `zstd --check` 1.5 writes behind a frame of them.
+  expect(xxh64(ascii(''))).toBe(0xef46db3751d8e999n);
+  expect(xxh64(ascii('a'))).toBe(0xd24ec4f1a98c6e5bn);
+  expect(xxh64(ascii('abc'))).toBe(0x44bc2cf5ad770999n);
+  expect(xxh64(Uint8Array.from({ length: 100 }, (_, i) => i)) & 0xffffffffn).toBe(0x32166597n);
 });
 
 test('[D-13] CRC-32 of the check string of the catalogue is cbf43926', () => {
