@@ -123,7 +123,7 @@ export const ONE_BYTE: readonly Row[] = [
   row('D4', 'aam', 'Ib', 'i64'),
   row('D5', 'aad', 'Ib', 'i64'),
   row('D6', 'salc', '', 'i64'),
-  row('D7', 'xlat', '', 'asz'),
+  row('D7', 'xlat', '(rBX)b', 'asz'),
   row('E0', 'loopne', 'Jb', 'f64 asz'),
   row('E1', 'loope', 'Jb', 'f64 asz'),
   row('E2', 'loop', 'Jb', 'f64 asz'),

@@ -10,7 +10,7 @@
  * (ES:rDI), S (segment), C, D (control, debug), P, Q, N (MMX by reg, rm, rm register only), V, W, U (XMM likewise), STi, ST0.
  * Widths: b w d q dq; v operand size; z operand size, at most 4; y 4, or 8 with REX.W; n 8 in 64-bit mode, else 4; p far pointer; a two of operand size; ps
  * pd ss sd as the manual; bs an immediate byte sign-extended to the operand size. `Rv/Mw` is a register of operand size or
- * a word of memory. A bare M has no width of its own (LEA, FXSAVE).
+ * a word of memory. A bare M has no width of its own (LEA, FXSAVE). `(rDI)q` and `(rBX)b` are memory that the opcode implies.
  */
 
 export interface Row {
@@ -50,6 +50,8 @@ export type Flag =
   | 'hint'
   /** An instruction of the CPU that Hindsight does not implement. */
   | 'outside'
+  /** ModRM.mod is ignored: the operand is a register whatever it says. */
+  | 'anymod'
   /** Present from the x86-64-v2 policy on. */
   | 'v2';
 
