@@ -237,6 +237,15 @@ describe('too little memory', () => {
     expect(error).toContain(`E_MEMORY: ${message}`);
   });
 
+  test('[D-17] the initial mapping may use every page but not one more', () => {
+    const image = kernel(0x1000000n, 0x400000, BASE);
+    // As linuxLike it ends at frame 0x1800, with the p2m list inside.
+    expect(planLayout({ image, pages: 0x1800, ramdiskBytes: null }).regions.at(-1)!.name).toBe('padding');
+    expect(errorOf(() => planLayout({ image, pages: 0x17ff, ramdiskBytes: null }))).toBe(
+      'E_MEMORY: the initial mapping needs 6144 pages (24 MiB), but the domain has 6143 pages (24 MiB)',
+    );
+  });
+
   test('[D-14] E_MEMORY: a mapped ramdisk larger than memory', () => {
     const image = kernel(0n, 0x1000, 0n);
     expect(errorOf(() => planLayout({ image, pages: 16 * MIB, ramdiskBytes: 2 ** 30 }))).toMatch(
