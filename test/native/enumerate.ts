@@ -62,6 +62,7 @@ const REASONS: Array<[RegExp, string]> = [
   [/^(Ud0|Ud1)/, 'length depends on the vendor; UD2 is compared'],
   [/^(Fndisi|Fneni|Fnsetpm|Frstpm|Fnop_|Fstsg|Fdisi|Feni|Fsetpm)/, 'no operation since the 387 and not on every CPU'],
   [/^Salc$/, 'not in the manual'],
+  [/^Reservednop_.*_0F0D$/, 'register form of PREFETCHW: #UD on some vendors'],
 ];
 
 /** Branches whose 66 prefix Intel ignores and AMD obeys in 64-bit mode: encodings with it are passed over. */
@@ -70,8 +71,7 @@ const NEAR_BRANCH_64 = /^(J|Call_rel|Call_rm|Loop|Retn|Xbegin)/;
 const codeNames = new Map<number, string>();
 for (const [name, value] of Object.entries(Code)) if (typeof value === 'number') codeNames.set(value, name);
 const featureNames = new Map<number, string>();
-for (const [name, value] of Object.entries(CpuidFeature))
-  if (typeof value === 'number') featureNames.set(value, name);
+for (const [name, value] of Object.entries(CpuidFeature)) if (typeof value === 'number') featureNames.set(value, name);
 const mnemonicNames = new Map<number, string>();
 for (const [name, value] of Object.entries(Mnemonic)) if (typeof value === 'number') mnemonicNames.set(value, name);
 

@@ -50,7 +50,8 @@ export function linearAddress(record: CaseRecord, use: MemoryUse, absolute: bigi
 
 /** A linear address for an access of `size` bytes; where it lies decides between working and each kind of fault. */
 function target(random: SplitMix64, size: number, mode: number): bigint {
-  const way = random.below(200);
+  // Most 16-byte operands must be aligned.
+  const way = random.below(size >= 16 && random.chance(70) ? 130 : 200);
   const span = size > 1 ? size : 16;
   if (way < 130) return BASE + 16n * BigInt(random.below((PAGE - 640) / 16));
   if (way < 166) return BASE + BigInt(random.below(PAGE - 640));
@@ -73,7 +74,8 @@ function aim(record: CaseRecord, use: MemoryUse, wanted: bigint): void {
   const bits = use.addressBits;
   const rest = mask(bits, wanted - segment - use.displacement);
   const { base, index } = use;
-  if (base >= 0 && base === index && use.indexBytes * 8 === bits) setLow(record, base, bits, rest / BigInt(use.scale + 1));
+  if (base >= 0 && base === index && use.indexBytes * 8 === bits)
+    setLow(record, base, bits, rest / BigInt(use.scale + 1));
   else if (base >= 0) {
     const scaled = index >= 0 ? mask(use.indexBytes * 8, record.gpr(index)) * BigInt(use.scale) : 0n;
     setLow(record, base, bits, rest - scaled);
@@ -91,7 +93,7 @@ export function operandAddresses(template: Template, record: CaseRecord): bigint
     if (absolute.size === 4) offset = BigInt(view.getInt32(absolute.offset, true));
     if (absolute.size === 2) offset = BigInt(view.getUint16(absolute.offset, true));
     if (absolute.ripRelative) offset += BigInt(CODE_BASE + record.codeOffset + code.length);
-    offset = mask(template.code.includes(0x67) && record.mode !== MODE_COMPAT ? 32 : 64, offset);
+    offset = mask(absolute.bits, offset);
   }
   return template.memory.map((use) =>
     linearAddress(record, use, use.base < 0 && use.index < 0 ? (offset ?? use.displacement) : null),
@@ -174,7 +176,8 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
   const view = new DataView(bytes.buffer);
   const { mnemonic } = template.form;
   if (template.fp && use.size <= 16) {
-    const kind = /^f/.test(mnemonic) || use.size < 8 ? use.element : random.pick([use.element, ...vectorKinds(template)]);
+    const kind =
+      /^f/.test(mnemonic) || use.size < 8 ? use.element : random.pick([use.element, ...vectorKinds(template)]);
     const step = ELEMENT_SIZE[kind];
     for (let b = 0; b + step <= POKE_MAX; b += step) element(random, kind, view, b);
   } else {
@@ -220,7 +223,8 @@ function implicitRegisters(template: Template, record: CaseRecord, random: Split
   const { mnemonic } = template.form;
   const operand = template.gprOperands[0] ?? -1;
   const memory = template.memory[0];
-  const addresses = (register: number): boolean => template.memory.some((m) => m.base === register || m.index === register);
+  const addresses = (register: number): boolean =>
+    template.memory.some((m) => m.base === register || m.index === register);
   if (template.repeated) {
     const bits = memory!.addressBits;
     setLow(record, RCX, bits, BigInt(random.below(9)));
@@ -257,7 +261,8 @@ function immediates(template: Template, record: CaseRecord, random: SplitMix64):
     const at = record.base + C.code + offset;
     let value = integer(random);
     if (/^(sh[lr]d?|sa[lr]|ro[lr]|rc[lr]|bt[csr]?|ps[lr].*)$/.test(mnemonic)) value = BigInt(random.pick(COUNTS));
-    else if (mnemonic === 'enter') value = BigInt(which === 0 ? random.below(512) : random.pick([0, 0, 1, 2, 3, 31, 33]));
+    else if (mnemonic === 'enter')
+      value = BigInt(which === 0 ? random.below(512) : random.pick([0, 0, 1, 2, 3, 31, 33]));
     else if (/^(aam|aad)$/.test(mnemonic) && random.chance(60)) value = 10n;
     else if (/^(j|call|loop)/.test(mnemonic) && size >= 4) value &= 0x6fff_ffffn;
     if (size === 1) view.setUint8(at, Number(value & 0xffn));
@@ -284,11 +289,13 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
   const { mode } = template.form;
   bytes.fill(0, base, base + CASE_SIZE);
   const registers = mode === MODE_COMPAT ? 8 : 16;
-  for (let i = 0; i < registers; i++) record.setGpr(i, mode === MODE_COMPAT ? mask(32, integer(random)) : integer(random));
+  for (let i = 0; i < registers; i++)
+    record.setGpr(i, mode === MODE_COMPAT ? mask(32, integer(random)) : integer(random));
   view.setUint32(base + C.rflags, (random.next() & 0x8d5) | 2, true);
   if (template.string ? random.chance(50) : random.chance(6)) bytes[base + C.rflags + 1]! |= 4;
   view.setBigUint64(base + C.memory_seed, random.bits64(), true);
-  const segmentBase = (): bigint => (random.chance(90) ? BASE - BigInt(random.below(0x8000)) : BASE + BigInt(random.below(PAGE)));
+  const segmentBase = (): bigint =>
+    random.chance(90) ? BASE - BigInt(random.below(0x8000)) : BASE + BigInt(random.below(PAGE));
   view.setBigUint64(base + C.fs_base, segmentBase(), true);
   view.setBigUint64(base + C.gs_base, segmentBase(), true);
   bytes[base + C.mode] = mode;

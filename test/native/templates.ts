@@ -44,7 +44,7 @@ export interface Template {
   code: Uint8Array;
   memory: MemoryUse[];
   /** Position and size of a displacement that alone makes the address, or size 0; `ripRelative`: from the next RIP. */
-  absolute: { offset: number; size: number; ripRelative: boolean };
+  absolute: { offset: number; size: number; ripRelative: boolean; bits: number };
   immediates: Array<{ offset: number; size: number }>;
   /** Register operands 0..15 of general purpose, by operand; -1 otherwise. */
   gprOperands: number[];
@@ -92,6 +92,13 @@ function elementOf(size: MemorySize): ElementKind {
   if (type === MemorySize.Bcd) return 'bcd';
   const bytes = MemorySizeExt.elementSize(size);
   return bytes === 1 ? 'i8' : bytes === 2 ? 'i16' : bytes === 4 ? 'i32' : 'i64';
+}
+
+const PREFIXES = new Set([0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]);
+/** True when a legacy prefix of the instruction is 67. */
+function hasAddressPrefix(code: Uint8Array): boolean {
+  for (let i = 0; PREFIXES.has(code[i]!); i++) if (code[i] === 0x67) return true;
+  return false;
 }
 
 /** Bytes of one candidate encoding of `form`: a seed with random prefixes, REX bits and tail. */
@@ -180,9 +187,7 @@ export class TemplateBuilder {
     if (form.mode === MODE_64 && isNearBranch(form.code) && code.subarray(0, 6).includes(0x66)) return null;
     const info = this.#factory.info(i);
     const memory: MemoryUse[] = [];
-    let ripRelative = false;
     for (const use of info.usedMemory()) {
-      if (use.base === Register.RIP || use.base === Register.EIP) ripRelative = true;
       memory.push(this.#memoryUse(use, form));
       use.free();
     }
@@ -195,7 +200,7 @@ export class TemplateBuilder {
     const gprOperands = [];
     for (let op = 0; op < i.opCount; op++)
       gprOperands.push(i.opKind(op) === OpKind.Register ? gprNumber(i.opRegister(op)) : -1);
-    const bare = i.memoryIndex === Register.None && (ripRelative || i.memoryBase === Register.None);
+    const bare = i.isIpRelMemoryOperand || (i.memoryIndex === Register.None && i.memoryBase === Register.None);
     const flow = i.flowControl;
     return {
       form,
@@ -205,6 +210,7 @@ export class TemplateBuilder {
         offset: displacement.offset,
         size: form.kind === 'mem' && bare ? displacement.size : 0,
         ripRelative: i.isIpRelMemoryOperand,
+        bits: hasAddressPrefix(code) ? (form.mode === MODE_64 ? 32 : 16) : form.mode === MODE_64 ? 64 : 32,
       },
       immediates,
       gprOperands,

@@ -146,7 +146,8 @@ function f64(random: SplitMix64, view: DataView, at: number): void {
     hi = (hi & 0x800fffff) | ((1016 + random.below(16)) << 20);
     if (way === 10) lo &= 0xe0000000; // exact or nearly so as a single
   } else if (way === 11) hi = (hi & 0x801fffff) | 0;
-  else if (way === 12) hi = (hi & 0x800fffff) | ((0x381 + random.below(4) - 2) << 20); // a denormal single
+  else if (way === 12)
+    hi = (hi & 0x800fffff) | ((0x381 + random.below(4) - 2) << 20); // a denormal single
   else if (way === 13) hi = (hi & 0x800fffff) | ((0x3ff + 28 + random.below(8)) << 20); // around 2^31
   view.setUint32(at, lo, true);
   view.setUint32(at + 4, hi, true);
