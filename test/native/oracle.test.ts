@@ -47,7 +47,7 @@ function simple(mode: number, code: number[], flags: number = CASE_FP): CaseReco
 describe('records', () => {
   it('have the offsets of oracle.h', () => {
     const sizes: Record<string, number> = { uint64_t: 8, uint32_t: 4, uint16_t: 2, uint8_t: 1 };
-    const header = readFileSync(join(import.meta.dirname, 'oracle.h'), 'utf8').replaceAll(/\/\*[^]*?\*\//g, '');
+    const header = readFileSync(join(import.meta.dirname, 'oracle.h'), 'utf8').replaceAll(/\/\*[\s\S]*?\*\//g, '');
     const layout = (name: string): Record<string, number> => {
       const body = new RegExp(`struct ${name} \\{([^}]*)\\}`).exec(header)![1]!;
       const offsets: Record<string, number> = {};

@@ -23,7 +23,7 @@ export function buildOracle(): string {
   if (existsSync(binary) && statSync(binary).mtimeMs > newest) return binary;
   mkdirSync(CACHE, { recursive: true });
   const fresh = `${binary}.${process.pid}`;
-  const compiler = process.env['CC'] ?? 'gcc';
+  const compiler = process.env.CC ?? 'gcc';
   const build = spawnSync(compiler, ['-O2', '-o', fresh, SOURCES[0]!], { encoding: 'utf8' });
   if (build.error !== undefined) throw new OracleUnavailable(`no C compiler: ${compiler}`);
   if (build.status !== 0) throw new OracleUnavailable(`${compiler} failed: ${build.stderr}`);

@@ -50,6 +50,11 @@ export interface Template {
   gprOperands: number[];
   /** XMM registers the instruction names. */
   xmm: number[];
+  /** x87 registers ST(i) and MMX registers the instruction names. */
+  st: number[];
+  mm: number[];
+  /** General-purpose registers the instruction reads or writes, explicitly or not. */
+  gprs: number[];
   /** Needs CASE_STEP: a control transfer. */
   step: boolean;
   /** Touches x87, MMX or SSE state. */
@@ -191,9 +196,13 @@ export class TemplateBuilder {
       memory.push(this.#memoryUse(use, form));
       use.free();
     }
-    const xmm: number[] = [];
+    const [xmm, st, mm, gprs]: [number[], number[], number[], number[]] = [[], [], [], []];
     for (const used of info.usedRegisters()) {
-      if (RegisterExt.isXMM(used.register)) xmm.push(RegisterExt.number(used.register));
+      const number = RegisterExt.number(used.register);
+      if (RegisterExt.isXMM(used.register)) xmm.push(number);
+      else if (RegisterExt.isST(used.register)) st.push(number);
+      else if (RegisterExt.isMM(used.register)) mm.push(number);
+      else if (RegisterExt.isGPR(used.register)) gprs.push(gprNumber(used.register));
       used.free();
     }
     info.free();
@@ -215,6 +224,9 @@ export class TemplateBuilder {
       immediates,
       gprOperands,
       xmm,
+      st,
+      mm,
+      gprs,
       step: ![FlowControl.Next, FlowControl.Interrupt, FlowControl.Exception].includes(flow),
       fp: /^(f|wait|emms)|mxcsr/.test(form.mnemonic) || /_(mm|xmm|xmmm|mmm)|maskmov/i.test(form.name),
       string: STRING.test(form.name),
