@@ -1,0 +1,157 @@
+/**
+ * One vCPU as TypeScript sees it: architectural registers over the state in linear memory, and access to guest memory
+ * with the faults that the hardware would raise. System instructions, platforms, debugger and tests use it; the
+ * engine's generated code works on the same bytes.
+ */
+import type { Fault } from './seam.ts';
+import { ARITHMETIC_FLAGS, AUX, FLAG, GPR, SEG, type SlotName, STATE, STATE_BYTES } from './state.ts';
+
+/** Guest memory by linear address, with the privilege of the current CPL. Implemented in src/memory. */
+export interface LinearMemory {
+  /** Reads `width` (1 to 16) bytes, little-endian, at a linear address; sets accessed bits. */
+  load(cpu: Cpu, address: bigint, width: number, options?: AccessOptions): bigint | Fault;
+  /** Writes `width` bytes; all pages are checked before anything is written. */
+  store(cpu: Cpu, address: bigint, width: number, value: bigint, options?: AccessOptions): null | Fault;
+  /** Checks a write of `bytes` bytes without writing, as a store would fault. */
+  probe(cpu: Cpu, address: bigint, bytes: number, options?: AccessOptions): null | Fault;
+  /** Forgets cached translations: all of them, or those of one page. */
+  flush(cpu: Cpu, address?: bigint): void;
+}
+
+export interface AccessOptions {
+  /** Access with supervisor rights whatever the CPL (descriptor tables, TSS). */
+  readonly supervisor?: boolean;
+  /** A non-canonical address raises #SS instead of #GP. */
+  readonly stack?: boolean;
+}
+
+const WIDTH = { u8: 1, u16: 2, u32: 4, u64: 8, u128: 16 } as const;
+
+export class Cpu {
+  readonly view: DataView;
+  /** Address of this vCPU's state in linear memory. */
+  readonly base: number;
+  readonly id: number;
+  readonly memory: LinearMemory;
+
+  constructor(view: DataView, base: number, id: number, memory: LinearMemory) {
+    this.view = view;
+    this.base = base;
+    this.id = id;
+    this.memory = memory;
+  }
+
+  /** A slot of up to 8 bytes, zero-extended. */
+  get(name: SlotName, index = 0): bigint {
+    const info = STATE[name];
+    const at = this.base + info.offset + index * WIDTH[info.type];
+    switch (info.type) {
+      case 'u8':
+        return BigInt(this.view.getUint8(at));
+      case 'u16':
+        return BigInt(this.view.getUint16(at, true));
+      case 'u32':
+        return BigInt(this.view.getUint32(at, true));
+      case 'u64':
+        return this.view.getBigUint64(at, true);
+      case 'u128':
+        return this.view.getBigUint64(at, true) | (this.view.getBigUint64(at + 8, true) << 64n);
+    }
+  }
+  /** Writes the low bits of `value` to a slot. */
+  set(name: SlotName, value: bigint | number, index = 0): void {
+    const info = STATE[name];
+    const at = this.base + info.offset + index * WIDTH[info.type];
+    const v = BigInt(value);
+    switch (info.type) {
+      case 'u8':
+        this.view.setUint8(at, Number(BigInt.asUintN(8, v)));
+        break;
+      case 'u16':
+        this.view.setUint16(at, Number(BigInt.asUintN(16, v)), true);
+        break;
+      case 'u32':
+        this.view.setUint32(at, Number(BigInt.asUintN(32, v)), true);
+        break;
+      case 'u64':
+        this.view.setBigUint64(at, BigInt.asUintN(64, v), true);
+        break;
+      case 'u128':
+        this.view.setBigUint64(at, BigInt.asUintN(64, v), true);
+        this.view.setBigUint64(at + 8, BigInt.asUintN(64, v >> 64n), true);
+        break;
+    }
+  }
+  /** A slot of at most 32 bits as a number. */
+  num(name: SlotName, index = 0): number {
+    const info = STATE[name];
+    const at = this.base + info.offset + index * WIDTH[info.type];
+    if (info.type === 'u8') return this.view.getUint8(at);
+    if (info.type === 'u16') return this.view.getUint16(at, true);
+    return this.view.getUint32(at, true);
+  }
+
+  gpr(number: number): bigint {
+    return this.view.getBigUint64(this.base + STATE.gpr.offset + number * 8, true);
+  }
+  setGpr(number: number, value: bigint): void {
+    this.view.setBigUint64(this.base + STATE.gpr.offset + number * 8, BigInt.asUintN(64, value), true);
+  }
+  get rip(): bigint {
+    return this.get('rip');
+  }
+  set rip(value: bigint) {
+    this.set('rip', value);
+  }
+  get rsp(): bigint {
+    return this.gpr(GPR.rsp);
+  }
+  set rsp(value: bigint) {
+    this.setGpr(GPR.rsp, value);
+  }
+  get cpl(): number {
+    return this.num('cpl');
+  }
+  selector(segment: keyof typeof SEG): number {
+    return this.num('selector', SEG[segment]);
+  }
+
+  /** The architectural RFLAGS word. */
+  get rflags(): number {
+    const result = this.view.getBigInt64(this.base + STATE.flagsResult.offset, true);
+    const aux = this.num('flagsAux');
+    let parity = Number(BigInt.asUintN(8, result)) ^ ((aux >>> AUX.pdbShift) & 0xff);
+    parity ^= parity >> 4;
+    parity ^= parity >> 2;
+    parity ^= parity >> 1;
+    let flags = this.num('rflags');
+    if (aux >>> 31) flags |= FLAG.cf;
+    if ((parity & 1) === 0) flags |= FLAG.pf;
+    if (aux & AUX.af) flags |= FLAG.af;
+    if (result === 0n) flags |= FLAG.zf;
+    if (result < 0n !== ((aux & AUX.sd) !== 0)) flags |= FLAG.sf;
+    if (((aux >>> 31) ^ (aux >>> 30)) & 1) flags |= FLAG.of;
+    return flags | 2;
+  }
+  set rflags(value: number) {
+    const bit = (mask: number): boolean => (value & mask) !== 0;
+    const result = bit(FLAG.zf) ? 0n : 1n;
+    // With result 0 or 1 the low byte has known parity; PDB and SD turn what does not fit.
+    const parityOfResult = result === 0n;
+    let aux = 0;
+    if (bit(FLAG.pf) !== parityOfResult) aux |= 1 << AUX.pdbShift;
+    if (bit(FLAG.sf)) aux |= AUX.sd;
+    if (bit(FLAG.af)) aux |= AUX.af;
+    if (bit(FLAG.cf)) aux |= AUX.cf;
+    if (bit(FLAG.cf) !== bit(FLAG.of)) aux |= AUX.po;
+    this.set('flagsResult', result);
+    this.set('flagsAux', aux >>> 0);
+    this.set('rflags', (value & ~ARITHMETIC_FLAGS) | 2);
+  }
+
+  /** Zeroes the whole state and sets the fixed bits of RFLAGS. */
+  clear(): void {
+    new Uint8Array(this.view.buffer, this.base, STATE_BYTES).fill(0);
+    this.rflags = 2;
+  }
+}
