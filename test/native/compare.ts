@@ -94,7 +94,7 @@ function floatingDifferences(mode: number, host: OutcomeRecord, cpu: OutcomeReco
   };
   report('fcw', hv.getUint16(FX.fcw, true), cv.getUint16(FX.fcw, true));
   report('fsw', hv.getUint16(FX.fsw, true) & ~ignored.fsw, cv.getUint16(FX.fsw, true) & ~ignored.fsw);
-  report('ftw', h[FX.ftw]!, c[FX.ftw]!);
+  if (!ignored.ftw) report('ftw', h[FX.ftw]!, c[FX.ftw]!);
   report('mxcsr', hv.getUint32(FX.mxcsr, true), cv.getUint32(FX.mxcsr, true));
   for (let i = 0; i < 8; i++) {
     const at = FX.st + 16 * i;
@@ -152,8 +152,10 @@ export function differences(record: CaseRecord, host: OutcomeRecord, cpu: Outcom
   if (((host.rflags ^ cpu.rflags) & flagMask) !== 0)
     lines.push(`rflags silicon ${flags(host.rflags & flagMask)} cpu ${flags(cpu.rflags & flagMask)}`);
   for (let i = 0; i < (record.mode === MODE_COMPAT ? 8 : 16); i++) {
-    const silicon = host.gpr(i);
-    const ours = cpu.gpr(i);
+    if ((ignored.gprs >> i) & 1) continue;
+    const bits = (ignored.gprsHigh >> i) & 1 ? 32 : 64;
+    const silicon = BigInt.asUintN(bits, host.gpr(i));
+    const ours = BigInt.asUintN(bits, cpu.gpr(i));
     if (silicon !== ours) lines.push(`${gprName(i)} silicon ${hex(silicon)} cpu ${hex(ours)}`);
   }
   lines.push(...memoryDifferences(host, cpu, ignored));

@@ -28,6 +28,8 @@ const RDX = 2;
 const RBX = 3;
 const RSP = 4;
 const RBP = 5;
+/** Bit 17 of MXCSR is reserved at Intel and a feature at AMD. */
+const MISALIGNED_SSE = 0x20000;
 const POKE_MAX = 32;
 const C = CASE_OFFSETS;
 
@@ -198,14 +200,16 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
       view.setUint16(0, 0x340 | random.below(64) | (random.below(4) << 10), true);
       if (random.chance(80)) bytes[0] = 0x7f;
     }
-    if (mnemonic.startsWith('fxrstor')) view.setUint32(24, random.chance(90) ? random.below(0x10000) : random.lo, true);
+    if (mnemonic.startsWith('fxrstor'))
+      view.setUint32(24, random.chance(90) ? random.below(0x10000) : random.lo & ~MISALIGNED_SSE, true);
     if (/^(call|jmp|ret)/.test(mnemonic)) view.setBigUint64(0, branchTarget(random, record.mode), true);
     if (mnemonic === 'bound') {
       view.setInt32(0, -random.below(0x10000), true);
       view.setInt32(4, random.below(0x7fffffff), true);
     }
   }
-  if (mnemonic === 'ldmxcsr') view.setUint32(0, random.chance(90) ? random.below(0x10000) : random.lo, true);
+  if (mnemonic === 'ldmxcsr')
+    view.setUint32(0, random.chance(90) ? random.below(0x10000) : random.lo & ~MISALIGNED_SSE, true);
   if (mnemonic === 'fldcw' && random.chance(80)) view.setUint16(0, 0x37f & ~random.below(64), true);
   record.bytes.set(bytes.subarray(0, length), record.base + C.poke);
 }

@@ -116,7 +116,16 @@ describe('comparison', () => {
   it('reports every kind of difference', () => {
     const record = simple(MODE_64, [0x90]);
     const same = new OutcomeRecord(new Uint8Array(OUTCOME_SIZE));
-    const ignored = { rflags: 0, fsw: 0, memory: null, approximate: false, skip: null };
+    const ignored = {
+      rflags: 0,
+      fsw: 0,
+      ftw: false,
+      gprs: 0,
+      gprsHigh: 0,
+      memory: null,
+      approximate: false,
+      skip: null,
+    };
     const random = new SplitMix64(3n);
     const places = [0, 128, 136, 144, 156, 158, 848, 850, 852, 872, 880 + random.below(10), 1008 + random.below(256)];
     for (const place of places) {

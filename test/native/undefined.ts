@@ -12,6 +12,11 @@ export interface Ignored {
   rflags: number;
   /** Bits of the x87 status word. */
   fsw: number;
+  /** The abridged x87 tag word. */
+  ftw: boolean;
+  /** General-purpose registers, a bit each; and those of which only bits 63..32 are passed over. */
+  gprs: number;
+  gprsHigh: number;
   /** Bytes of the data page: from, count. */
   memory: [number, number] | null;
   /** XMM lanes are single-precision approximations with relative error up to 1.5 * 2^-12. */
@@ -20,6 +25,8 @@ export interface Ignored {
   skip: string | null;
 }
 
+const RSP = 4;
+const VECTOR_PF = 14;
 const CF = 0x1;
 const PF = 0x4;
 const AF = 0x10;
@@ -63,13 +70,21 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   const ignored: Ignored = {
     rflags: template.undefinedRflags,
     fsw: template.undefinedFsw,
+    ftw: false,
+    gprs: 0,
+    gprsHigh: 0,
     memory: null,
     approximate: /^r(cp|sqrt)[ps]s$/.test(mnemonic),
     skip: null,
   };
   if (/^(sh[lr]d?|sa[lr]|ro[lr]|rc[lr])$/.test(mnemonic)) shift(template, record, ignored);
   // SDM vol. 2 "BSF", "BSR": only ZF is defined.
-  if (/^bs[fr]$/.test(mnemonic)) ignored.rflags = CF | OF | SF | AF | PF;
+  if (/^bs[fr]$/.test(mnemonic)) {
+    ignored.rflags = CF | OF | SF | AF | PF;
+    // A zero source leaves the destination; some processors clear the upper half of a 32-bit one.
+    if (/_r32_/.test(name) && host.vector === VECTOR_NONE && (host.rflags & ZF) !== 0)
+      ignored.gprsHigh = 1 << template.gprOperands[0]!;
+  }
   // SDM vol. 2 "DIV", "IDIV".
   if (/^i?div$/.test(mnemonic)) ignored.rflags = CF | OF | SF | ZF | AF | PF;
   // SDM vol. 2 "FPREM": by how much a partial remainder reduces is the implementation's choice.
@@ -85,7 +100,20 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
     const size = name.startsWith('Pushq') ? 8 : 4;
     ignored.memory = [Number(host.gpr(4)) - DATA_BASE + 2, size - 2];
   }
+  // MXCSR_MASK tells the processor's features (SDM vol. 1, 11.6.6).
+  if (mnemonic.startsWith('fxsave') && host.vector === VECTOR_NONE)
+    ignored.memory = [Number(operandAddresses(template, record)[0]!) - DATA_BASE + 28, 4];
+  // CVTPI2PS with a memory operand enters MMX state at Intel and does not at AMD.
+  if (name === 'Cvtpi2ps_xmm_mmm64 mem') {
+    ignored.fsw = 0xffff;
+    ignored.ftw = true;
+    if ((record.fxsave[2]! & 0x80) !== 0) ignored.skip = 'a pending #MF is seen or not';
+  }
+  // SDM vol. 2 "MASKMOVDQU": whether masked bytes fault is implementation dependent.
+  if (mnemonic.startsWith('maskmov') && host.vector === VECTOR_PF) ignored.skip = 'masked bytes fault or not';
   if (host.vector !== VECTOR_NONE) {
+    // POPA may have loaded some registers before it faults; RSP is as it was.
+    if (/^popa/.test(mnemonic)) ignored.gprs = 0xff & ~(1 << RSP);
     // A fault leaves RFLAGS as they were, defined or not.
     if (!template.repeated) ignored.rflags = 0;
     if (MANY_STORES.test(mnemonic)) ignored.memory = [0, 4096];
