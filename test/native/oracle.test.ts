@@ -65,9 +65,13 @@ describe('records', () => {
   });
 
   it('use splitmix64 as published', () => {
-    const words = new BigUint64Array(3);
+    const words = new Uint32Array(6);
     fillPage(words, 0n);
-    expect([...words]).toEqual([0xe220a8397b1dcdafn, 0x6e789e6aa1b965f4n, 0x06c45d188009454fn]);
+    expect([...new BigUint64Array(words.buffer)]).toEqual([
+      0xe220a8397b1dcdafn,
+      0x6e789e6aa1b965f4n,
+      0x06c45d188009454fn,
+    ]);
   });
 });
 

@@ -61,8 +61,11 @@ export class SplitMix64 {
   }
 }
 
-/** Fills `words` with the stream of `seed`, as oracle.h defines a page's contents. */
-export function fillPage(words: BigUint64Array, seed: bigint): void {
+/** Fills `words` (32 bits each, low half first) with the stream of `seed`, as oracle.h defines a page's contents. */
+export function fillPage(words: Uint32Array, seed: bigint): void {
   const random = new SplitMix64(seed);
-  for (let i = 0; i < words.length; i++) words[i] = random.bits64();
+  for (let i = 0; i < words.length; i += 2) {
+    words[i] = random.next();
+    words[i + 1] = random.hi;
+  }
 }
