@@ -1,0 +1,21 @@
+/** Bitwise logic (SDM vol. 2: AND, OR, XOR, TEST, NOT). */
+import type { Context, ScalarOp, SemanticsTable } from './context.ts';
+import { setLogic } from './flags.ts';
+
+function logic(c: Context, name: ScalarOp): void {
+  const { old, write } = c.modify(0);
+  const result = c.op(name, old, c.read(1));
+  write(result);
+  setLogic(c, result);
+}
+
+export const LOGIC: SemanticsTable = {
+  and: (c) => logic(c, 'and'),
+  or: (c) => logic(c, 'or'),
+  xor: (c) => logic(c, 'xor'),
+  test: (c) => setLogic(c, c.op('and', c.read(0), c.read(1))),
+  not(c) {
+    const { old, write } = c.modify(0);
+    write(c.not(old));
+  },
+};
