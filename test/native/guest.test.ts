@@ -40,7 +40,7 @@ describe.skipIf(missing !== null)(`a case in our machine${missing === null ? '' 
       pages.load(record);
       loadState(cpu, record);
       cpu.rip += BigInt(record.code.length);
-      saveOutcome(cpu, pages, record, null, scratch);
+      saveOutcome(cpu, pages.dataPage, record, null, scratch);
       const template = templates[record.tag]!;
       // MOVAPD of a register to itself, and the NOPs.
       if (template.form.mnemonic === 'movapd' && template.xmm.length > 1) continue;

@@ -91,18 +91,28 @@ export class GuestPages {
     this.#memory.writeBytes(FRAME.data * PAGE, this.#beforeBytes);
   }
 
-  /** Lists the words that changed since {@link load}. */
-  changes(outcome: OutcomeRecord): void {
+  /** The data page as {@link load} left it and as it is. */
+  get dataPage(): DataPage {
     const page = this.#memory.page(FRAME.data);
-    const now = new Uint32Array(page.buffer, page.byteOffset, PAGE / 4);
-    let count = 0;
-    for (let i = 0; i < PAGE / 4; i += 2) {
-      if (now[i] === this.#before[i] && now[i + 1] === this.#before[i + 1]) continue;
-      if (count < CHANGES_MAX) outcome.setChange(count, i * 4, (BigInt(now[i + 1]!) << 32n) | BigInt(now[i]!));
-      count++;
-    }
-    outcome.changes = count;
+    return { before: this.#before, now: new Uint32Array(page.buffer, page.byteOffset, PAGE / 4) };
   }
+}
+
+/** The data page before and after a case. */
+export interface DataPage {
+  readonly before: Uint32Array;
+  readonly now: Uint32Array;
+}
+
+/** Lists the words that changed. */
+function saveChanges({ before, now }: DataPage, outcome: OutcomeRecord): void {
+  let count = 0;
+  for (let i = 0; i < PAGE / 4; i += 2) {
+    if (now[i] === before[i] && now[i + 1] === before[i + 1]) continue;
+    if (count < CHANGES_MAX) outcome.setChange(count, i * 4, (BigInt(now[i + 1]!) << 32n) | BigInt(now[i]!));
+    count++;
+  }
+  outcome.changes = count;
 }
 
 /** Puts the case's state into `cpu`, at CPL 3. The engine's derived slots (TLB, code mode) are the caller's. */
@@ -171,13 +181,7 @@ function saveFloating(cpu: Cpu, image: Uint8Array): void {
 }
 
 /** Records how the case ended, in the terms of oracle.h: the INT3 behind the code is the orderly end. */
-export function saveOutcome(
-  cpu: Cpu,
-  pages: GuestPages,
-  record: CaseRecord,
-  end: CaseEnd,
-  outcome: OutcomeRecord,
-): void {
+export function saveOutcome(cpu: Cpu, page: DataPage, record: CaseRecord, end: CaseEnd, outcome: OutcomeRecord): void {
   for (let i = 0; i < 16; i++) outcome.setGpr(i, cpu.gpr(i));
   const after = BigInt(CODE_BASE + record.codeOffset + record.code.length);
   const orderly = end === null || (!(record.flags & CASE_STEP) && end.vector === VECTOR.bp && cpu.rip === after + 1n);
@@ -187,6 +191,6 @@ export function saveOutcome(
   outcome.error = orderly ? 0 : end.error;
   outcome.cr2 = !orderly && end.vector === VECTOR.pf ? end.address : 0n;
   outcome.done = true;
-  pages.changes(outcome);
+  saveChanges(page, outcome);
   saveFloating(cpu, outcome.fxsave);
 }
