@@ -27,19 +27,24 @@ export class Writer {
     return at;
   }
   u8(value: number): void {
-    this.#view.setUint8(this.#grow(1), value);
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
   }
   u16(value: number): void {
-    this.#view.setUint16(this.#grow(2), value, true);
+    const at = this.#grow(2);
+    this.#view.setUint16(at, value, true);
   }
   u32(value: number): void {
-    this.#view.setUint32(this.#grow(4), value, true);
+    const at = this.#grow(4);
+    this.#view.setUint32(at, value, true);
   }
   u64(value: bigint): void {
-    this.#view.setBigUint64(this.#grow(8), value, true);
+    const at = this.#grow(8);
+    this.#view.setBigUint64(at, value, true);
   }
   f64(value: number): void {
-    this.#view.setFloat64(this.#grow(8), value, true);
+    const at = this.#grow(8);
+    this.#view.setFloat64(at, value, true);
   }
   bytes(value: Uint8Array): void {
     const at = this.#grow(value.length);
@@ -218,12 +223,12 @@ export function map<K, V>(key: Schema<K>, item: Schema<V>): Schema<Map<K, V>> {
 }
 
 /** A record of named fields, written in declaration order. */
-export function struct<F extends Record<string, Schema<never>>>(
+export function struct<F extends Record<string, Schema<unknown>>>(
   fields: F,
 ): Schema<{ [K in keyof F]: F[K] extends Schema<infer T> ? T : never }> {
   type T = { [K in keyof F]: F[K] extends Schema<infer U> ? U : never };
   const names = Object.keys(fields) as Array<keyof F & string>;
-  const of = (name: keyof F & string): Schema<unknown> => fields[name] as unknown as Schema<unknown>;
+  const of = (name: keyof F & string): Schema<unknown> => fields[name] as Schema<unknown>;
   return {
     write(w, v) {
       for (const name of names) of(name).write(w, v[name]);

@@ -240,7 +240,7 @@ export function decode(
     else r = registerField(row.r, ((modrm >> 3) & 7) | ((rex & 4) << 1), rex);
     if (r < 0) return 'invalid';
   }
-  if (row.m !== KIND.none && memory === MEMORY.none) {
+  if (row.m !== KIND.none && memory !== MEMORY.modrm) {
     const low = row.inOpcode ? opcode & 7 : modrm & 7;
     m = registerField(row.m, low | ((rex & 1) << 3), rex);
   }

@@ -141,7 +141,7 @@ function operandKey(x: OperandForm, size: number): string {
   if (typeof place === 'string') text = place;
   else if ('constant' in place) return String(place.constant);
   else text = x.file === 'x87' ? `st${place.fixed}` : GPR_NAMES[place.fixed]!;
-  if (x.width !== size) text += x.width;
+  if (x.width !== size && x.file !== 'x87') text += x.width;
   return x.file === 'gpr' || x.file === 'x87' ? text : `${text}:${x.file}`;
 }
 

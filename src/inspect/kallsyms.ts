@@ -1,0 +1,232 @@
+/**
+ * Linux's own symbol table, found in a stripped kernel image or in guest memory without any address known.
+ *
+ * The kernel's build stores names as strings of token numbers. The search starts from the token table, which its index
+ * proves (256 offsets that must all agree), goes backwards over the markers (one offset into the names for every
+ * 256 symbols) to the names, and finds the addresses in front of the names (kernels before 6.4) or behind the token
+ * index (6.4 and later).
+ *
+ * Source: scripts/kallsyms.c (write_src), kernel/kallsyms.c (kallsyms_expand_symbol, kallsyms_sym_address) of Linux 6.1
+ * and 6.6.
+ */
+
+/** Symbols as the kernel lists them; `types` are the letters of nm(1). */
+export interface Kallsyms {
+  readonly addresses: BigUint64Array;
+  readonly names: readonly string[];
+  readonly types: readonly string[];
+}
+
+const TOKENS = 256;
+/** No kernel has more symbols than this. */
+const LARGEST_COUNT = 1 << 20;
+
+/** The table's position and its 256 tokens as text. */
+interface TokenTable {
+  readonly start: number;
+  readonly indexEnd: number;
+  readonly tokens: readonly string[];
+}
+
+/** Bounds-checked little-endian reads; past the end they give -1, which no table contains. */
+class Memory {
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+  u16 = (at: number): number => (at < 0 || at + 2 > this.bytes.length ? -1 : this.#view.getUint16(at, true));
+  u32 = (at: number): number => (at < 0 || at + 4 > this.bytes.length ? -1 : this.#view.getUint32(at, true));
+  s32 = (at: number): number => this.#view.getInt32(at, true);
+  u64 = (at: number): bigint => (at < 0 || at + 8 > this.bytes.length ? 0n : this.#view.getBigUint64(at, true));
+}
+
+/** Finds all places where the strings "0" .. "9" follow each other, as they do in every token table. */
+function* digitRuns(bytes: Uint8Array): Generator<number> {
+  const end = bytes.length - 20;
+  for (let at = bytes.indexOf(0x30); at >= 0 && at < end; at = bytes.indexOf(0x30, at + 1)) {
+    if (bytes[at + 1] !== 0 || bytes[at + 2] !== 0x31) continue;
+    let i = 1;
+    while (i < 10 && bytes[at + 2 * i] === 0x30 + i && bytes[at + 2 * i + 1] === 0) i++;
+    if (i === 10) yield at;
+  }
+}
+
+/** The token table around a run of digits, if its index agrees. */
+function tokenTable(memory: Memory, digits: number): TokenTable | null {
+  const { bytes } = memory;
+  // Tokens 0 .. 47 stand in front of the digit 0, which is token 48: go back over 48 terminators and the one before.
+  let start = digits;
+  for (let terminators = 0; start > 0; start--) if (bytes[start - 1] === 0 && ++terminators === 49) break;
+  const tokens: string[] = [];
+  const offsets: number[] = [];
+  let at = start;
+  for (let i = 0; i < TOKENS; i++) {
+    const end = bytes.indexOf(0, at);
+    if (end < 0 || end - at > 512) return null;
+    offsets.push(at - start);
+    tokens.push(String.fromCharCode(...bytes.subarray(at, end)));
+    at = end + 1;
+  }
+  for (const align of [8, 4]) {
+    const index = Math.ceil(at / align) * align;
+    if (offsets.every((offset, i) => memory.u16(index + 2 * i) === offset))
+      return { start, indexEnd: index + 2 * TOKENS, tokens };
+  }
+  return null;
+}
+
+/** Offsets into the names, one for every 256 symbols, and where they stand. */
+interface Markers {
+  readonly start: number;
+  readonly values: readonly number[];
+}
+
+/** The `count` markers at `start`, if they rise from 0. */
+function markersAt(memory: Memory, start: number, count: number): Markers | null {
+  if (count < 2 || memory.u32(start) !== 0) return null;
+  const values = [0];
+  for (let i = 1; i < count; i++) {
+    const value = memory.u32(start + 4 * i);
+    if (value <= values[i - 1]!) return null;
+    values.push(value);
+  }
+  return { start, values };
+}
+
+/**
+ * Places that can be the markers: directly in front of the token table, or (6.2, 6.3 and some stable kernels) in front
+ * of a table of 3 bytes a symbol that stands between them, whose length says how many markers there must be.
+ */
+function* markersBefore(memory: Memory, tokensStart: number): Generator<Markers> {
+  for (let count = 2, at = tokensStart - 8; at >= 0 && count <= LARGEST_COUNT / 256; at -= 4, count++) {
+    if (memory.u32(at) !== 0) continue;
+    const found = markersAt(memory, at, count) ?? markersAt(memory, at, count - 1);
+    if (found !== null) yield found;
+    if (count > 2) break;
+  }
+  for (let size = 8; size < 3 * LARGEST_COUNT && size < tokensStart; size += 8) {
+    const fewest = Math.ceil((size - 7) / 3 / 256);
+    const most = Math.ceil(size / 3 / 256);
+    for (let count = fewest; count <= most; count++) {
+      const found = markersAt(memory, tokensStart - size - Math.ceil(count / 2) * 8, count);
+      if (found !== null) yield found;
+    }
+  }
+}
+
+/** Length of the compressed name at `at`: its header bytes and its tokens. */
+function nameLength(bytes: Uint8Array, at: number): { header: number; tokens: number } {
+  const first = bytes[at]!;
+  return first < 0x80 ? { header: 1, tokens: first } : { header: 2, tokens: (first & 0x7f) | (bytes[at + 1]! << 7) };
+}
+
+/** Where the number of symbols stands and where their names start. */
+interface NameTable {
+  readonly countAt: number;
+  readonly start: number;
+  readonly count: number;
+}
+
+/** The names: a count (8-byte aligned, older kernels 4), then the names themselves, which the markers confirm. */
+function findNames(memory: Memory, markers: Markers): NameTable | null {
+  const { bytes } = memory;
+  const lastMarker = markers.values.at(-1)!;
+  const chunks = markers.values.length;
+  const highest = markers.start - lastMarker;
+  for (let start = highest - (highest % 4); start > highest - 256 * 1024 && start >= 8; start -= 4) {
+    for (const countAt of [start - 8, start - 4]) {
+      const count = memory.u32(countAt);
+      if (Math.ceil(count / 256) !== chunks) continue;
+      let at = start;
+      let i = 0;
+      for (; i < count && at < markers.start; i++) {
+        if (i % 256 === 0 && at - start !== markers.values[i / 256]) break;
+        const { header, tokens } = nameLength(bytes, at);
+        if (tokens === 0) break;
+        at += header + tokens;
+      }
+      if (i === count && at <= markers.start && markers.start - at < 8) return { countAt, start, count };
+    }
+  }
+  return null;
+}
+
+/** Expands all names; the first letter of each is the symbol's type. */
+function expandNames(bytes: Uint8Array, start: number, count: number, tokens: readonly string[]): [string[], string[]] {
+  const names: string[] = [];
+  const types: string[] = [];
+  for (let i = 0, at = start; i < count; i++) {
+    const { header, tokens: length } = nameLength(bytes, at);
+    at += header;
+    let text = '';
+    for (const end = at + length; at < end; at++) text += tokens[bytes[at]!]!;
+    types.push(text.charAt(0));
+    names.push(text.slice(1));
+  }
+  return [names, types];
+}
+
+const KERNEL_HALF = 1n << 63n;
+
+/**
+ * The addresses from a table of 32-bit offsets and its base: without absolute symbols `base + offset`; with them an offset
+ * of 0 and above is the value itself and one below means `base - 1 - offset`. Null unless they rise as the kernel sorts
+ * them.
+ */
+function readAddresses(memory: Memory, offsetsAt: number, baseAt: number, count: number): BigUint64Array | null {
+  const base = memory.u64(baseAt);
+  if (offsetsAt < 0 || base < KERNEL_HALF || offsetsAt + 4 * count > memory.bytes.length) return null;
+  let absolute = false;
+  for (let i = 0; i < count && !absolute; i++) absolute = memory.s32(offsetsAt + 4 * i) < 0;
+  const addresses = new BigUint64Array(count);
+  let previous = 0n;
+  for (let i = 0; i < count; i++) {
+    const at = offsetsAt + 4 * i;
+    const offset = memory.s32(at);
+    const address = !absolute
+      ? base + BigInt(memory.u32(at))
+      : offset >= 0
+        ? BigInt(offset)
+        : base - 1n - BigInt(offset);
+    if (address < previous) return null;
+    addresses[i] = previous = address;
+  }
+  return addresses;
+}
+
+/**
+ * Finds the kernel's symbols in `image`: the ELF file of a kernel or a flat copy of the memory it is loaded in. Null
+ * when there are none (not Linux, or built without KALLSYMS_BASE_RELATIVE).
+ */
+export function findKallsyms(image: Uint8Array): Kallsyms | null {
+  const memory = new Memory(image);
+  for (const digits of digitRuns(image)) {
+    const table = tokenTable(memory, digits);
+    if (table === null) continue;
+    for (const markers of markersBefore(memory, table.start)) {
+      const names = findNames(memory, markers);
+      const found = names === null ? null : readTables(memory, table, names);
+      if (found !== null) return found;
+    }
+  }
+  return null;
+}
+
+/** Reads addresses and names once the names are found; null when no address table fits them. */
+function readTables(memory: Memory, table: TokenTable, names: NameTable): Kallsyms | null {
+  const { countAt, start, count } = names;
+  const offsetsSize = Math.ceil((4 * count) / 8) * 8;
+  const places = [
+    { offsets: countAt - 8 - offsetsSize, base: countAt - 8 },
+    { offsets: table.indexEnd, base: table.indexEnd + offsetsSize },
+  ];
+  for (const place of places) {
+    const addresses = readAddresses(memory, place.offsets, place.base, count);
+    if (addresses === null) continue;
+    const [texts, types] = expandNames(memory.bytes, start, count, table.tokens);
+    return { addresses, names: texts, types };
+  }
+  return null;
+}

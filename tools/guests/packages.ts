@@ -1,0 +1,138 @@
+/**
+ * Debian packages without root: `apt-get download` into a folder of ours, unpacked by `dpkg-deb -x`, nothing installed.
+ * The host's own package lists serve when they know the packages; otherwise private lists of Debian 12 are fetched.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** The kernel that the reference traces were taken from, and the family that may stand in for it. */
+const KERNEL = 'linux-image-6.1.0-56-amd64';
+const KERNEL_FAMILY = /^linux-image-6\.1\.0-(\d+)-amd64$/;
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+const PRIVATE_SOURCES = [
+  `deb [signed-by=${KEYRING}] https://deb.debian.org/debian bookworm main`,
+  `deb [signed-by=${KEYRING}] https://deb.debian.org/debian-security bookworm-security main`,
+];
+
+/** One unpacked package: `root` is the folder that holds its file tree. */
+export interface UnpackedPackage {
+  name: string;
+  version: string;
+  root: string;
+}
+
+/** Where packages come from and go to. */
+export class PackageSource {
+  readonly #folder: string;
+  readonly #log: (line: string) => void;
+  readonly #options: string[] = [];
+
+  constructor(folder: string, log: (line: string) => void) {
+    this.#folder = folder;
+    this.#log = log;
+    mkdirSync(folder, { recursive: true });
+    for (const tool of ['apt-get', 'apt-cache', 'dpkg-deb']) {
+      if (!run('sh', ['-c', `command -v ${tool}`]))
+        throw new Error(
+          `${tool} is not on this host: the guests are made of Debian packages, so Debian's apt and dpkg are needed`,
+        );
+    }
+    if (this.#knows('grub-xen-bin') && this.newestKernel() !== null) return;
+    this.#usePrivateLists();
+  }
+
+  /** The kernel package of the traces, else the newest of its family; null when the lists hold none. */
+  newestKernel(): string | null {
+    if (this.#knows(KERNEL)) return KERNEL;
+    const numberOf = (name: string): number => Number(KERNEL_FAMILY.exec(name)?.[1] ?? -1);
+    const names = this.#cache(['pkgnames', 'linux-image-6.1.0-']).split('\n');
+    const newest = names.reduce((best, name) => (numberOf(name) > numberOf(best) ? name : best), '');
+    return newest === '' ? null : newest;
+  }
+
+  /** Downloads and unpacks the package unless both are done already; throws with apt's words when it cannot. */
+  unpack(name: string): UnpackedPackage {
+    const root = join(this.#folder, name);
+    if (!existsSync(root)) {
+      const archive = this.#archiveOf(name) ?? this.#download(name);
+      this.#log(`unpacking ${name}`);
+      const unfinished = `${root}.unfinished`;
+      rmSync(unfinished, { recursive: true, force: true });
+      execFileSync('dpkg-deb', ['-x', archive, unfinished]);
+      renameSync(unfinished, root);
+    }
+    const archive = this.#archiveOf(name);
+    const version =
+      archive === null ? 'unknown' : execFileSync('dpkg-deb', ['-f', archive, 'Version']).toString().trim();
+    return { name, version, root };
+  }
+
+  #archiveOf(name: string): string | null {
+    const file = readdirSync(this.#folder).find((entry) => entry.startsWith(`${name}_`) && entry.endsWith('.deb'));
+    return file === undefined ? null : join(this.#folder, file);
+  }
+
+  #download(name: string): string {
+    this.#log(`downloading ${name}`);
+    // apt writes the archive under its final name; a folder of its own keeps a torn download from counting.
+    const unfinished = join(this.#folder, `${name}.download`);
+    rmSync(unfinished, { recursive: true, force: true });
+    mkdirSync(unfinished);
+    const sandbox = ['-o', 'APT::Sandbox::User=']; // run as root, apt would change to a user who cannot write here
+    execFileSync('apt-get', [...this.#options, ...sandbox, '-qq', 'download', name], {
+      cwd: unfinished,
+      stdio: ['ignore', 2, 2],
+    });
+    const file = readdirSync(unfinished).find((entry) => entry.endsWith('.deb'));
+    if (file === undefined) throw new Error(`apt-get download ${name} left no package`);
+    renameSync(join(unfinished, file), join(this.#folder, file));
+    rmSync(unfinished, { recursive: true });
+    return join(this.#folder, file);
+  }
+
+  #cache(args: string[]): string {
+    return run('apt-cache', [...this.#options, ...args]);
+  }
+
+  #knows(name: string): boolean {
+    return this.#cache(['policy', name]).match(/Candidate: (?!\(none\))/) !== null;
+  }
+
+  #usePrivateLists(): void {
+    this.#log(
+      'the package lists of this host lack grub-xen-bin or a 6.1 kernel: fetching those of Debian 12 privately',
+    );
+    if (!existsSync(KEYRING))
+      throw new Error(
+        `${KEYRING} is missing, so Debian's packages cannot be verified: install debian-archive-keyring or run apt-get update on Debian 12`,
+      );
+    const apt = join(this.#folder, 'apt');
+    for (const path of ['lists/partial', 'cache/archives/partial', 'parts'])
+      mkdirSync(join(apt, path), { recursive: true });
+    writeFileSync(join(apt, 'sources.list'), `${PRIVATE_SOURCES.join('\n')}\n`);
+    writeFileSync(join(apt, 'status'), '');
+    const settings = {
+      'Dir::Etc::sourcelist': join(apt, 'sources.list'),
+      'Dir::Etc::sourceparts': join(apt, 'parts'),
+      'Dir::State::lists': join(apt, 'lists'),
+      'Dir::State::status': join(apt, 'status'),
+      'Dir::Cache': join(apt, 'cache'),
+      'APT::Architecture': 'amd64',
+      'APT::Sandbox::User': '',
+    };
+    this.#options.push(...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]));
+    execFileSync('apt-get', [...this.#options, '-qq', 'update'], { stdio: ['ignore', 2, 2] });
+    if (this.newestKernel() === null)
+      throw new Error('the package lists of Debian 12 hold no linux-image-6.1.0-*-amd64');
+  }
+}
+
+/** Standard output of a query; empty when it fails. */
+function run(command: string, args: string[]): string {
+  try {
+    return execFileSync(command, args, { stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 1 << 28 }).toString();
+  } catch {
+    return '';
+  }
+}

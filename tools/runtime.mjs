@@ -1,0 +1,78 @@
+/**
+ * The one place that knows how to get from "some Node" to the project's own Node 24. Plain JavaScript for Node 20 and
+ * later, and nothing from node_modules: it also runs in a fresh clone.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, lstatSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The checkout's top folder. */
+export const ROOT = resolve(fileURLToPath(import.meta.url), '../..');
+
+const MODULES = join(ROOT, 'node_modules');
+const NODE = join(MODULES, '.bin', process.platform === 'win32' ? 'node.exe' : 'node');
+
+/** First Node version that runs the sources as they are (type stripping, zlib with zstd). */
+export const NODE_MAJOR = 24;
+
+/** True when the running Node can import the TypeScript sources itself. */
+export const isRecentNode = () => Number(process.versions.node.split('.')[0]) >= NODE_MAJOR;
+
+const readLock = (path) => JSON.parse(readFileSync(path, 'utf8')).packages ?? {};
+
+/** Says why node_modules does not match package-lock.json; null when it does. */
+export function missingInstallation() {
+  const installedLock = join(MODULES, '.package-lock.json');
+  if (!existsSync(installedLock)) return 'node_modules is not there yet';
+  if (!existsSync(NODE)) return 'the Node of node_modules is not there';
+  const installed = readLock(installedLock);
+  for (const [path, wanted] of Object.entries(readLock(join(ROOT, 'package-lock.json')))) {
+    if (path === '' || wanted.optional || wanted.peer) continue;
+    if (installed[path]?.version !== wanted.version) return `${path} ${wanted.version} is not installed`;
+  }
+  return null;
+}
+
+/** Runs `npm ci` when node_modules does not match the lock file; ends the process with npm's status when that fails. */
+export function ensureInstalled() {
+  const reason = missingInstallation();
+  if (reason === null) return;
+  if (existsSync(MODULES) && lstatSync(MODULES).isSymbolicLink()) {
+    console.error(`hindsight: ${reason}; node_modules is a link and is left alone`);
+    return;
+  }
+  console.error(`hindsight: ${reason}; running npm ci (once, needs the network or a filled npm cache)`);
+  const npm = process.env.npm_execpath;
+  const [command, prefix] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
+  const args = [...prefix, 'ci', '--no-audit', '--no-fund'];
+  // npm's own lines go to stderr: stdout belongs to the verb, which may print JSON.
+  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: ['inherit', 2, 2] });
+  if (error || status !== 0) {
+    console.error(`hindsight: npm ci failed${error ? `: ${error.message}` : ` with status ${status}`}`);
+    process.exit(status || 1);
+  }
+  if (!existsSync(NODE)) {
+    console.error(
+      `hindsight: npm ci left no ${NODE}; install scripts may be switched off (npm config get ignore-scripts)`,
+    );
+    process.exit(1);
+  }
+}
+
+/** Runs the project's Node with these arguments and ends this process as that one ended: same status or same signal. */
+export function runNode(args) {
+  const child = spawn(NODE, args, { stdio: 'inherit' });
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  // A terminal sends Ctrl-C to both of us; without a terminal only we got it.
+  process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'));
+  child.on('error', (error) => {
+    console.error(`hindsight: cannot run ${NODE}: ${error.message}`);
+    process.exit(1);
+  });
+  child.on('exit', (status, signal) => {
+    if (signal === null) process.exit(status);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  });
+}

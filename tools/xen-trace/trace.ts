@@ -1,0 +1,114 @@
+/**
+ * Readers of hypercall logs: the text that an instrumented Xen printed, and our own log of JSON lines. Both give the
+ * same list of calls in the order in which they returned.
+ */
+
+/** One hypercall. Kind H: by itself; I: iret; M: an entry of a multicall, listed before the multicall's own H. */
+export interface Call {
+  kind: 'H' | 'I' | 'M';
+  vcpu: number;
+  rip: bigint;
+  op: number;
+  args: bigint[];
+  /** What the guest gets, sign-extended: errors are negative. */
+  ret: bigint;
+  /** Line number in the log, from 1. */
+  line: number;
+}
+
+const TRACE_LINE = /^([HIMP]) v(\d+) rip=([0-9a-f]+) op=(\d+)((?: [0-9a-f]+)*) = ([0-9a-f]+)$/;
+const IRET = 23;
+const MULTICALL = 13;
+const MAX_ERRNO = 4095n;
+
+/** A return value as a signed number; a 32-bit guest's errors (0xfffff001 and up) become negative too. */
+export function signedReturn(value: bigint): bigint {
+  for (const bits of [32, 64]) {
+    const signed = BigInt.asIntN(bits, value);
+    if (value < 1n << BigInt(bits) && signed < 0n && signed >= -MAX_ERRNO) return signed;
+  }
+  return BigInt.asIntN(64, value);
+}
+
+/**
+ * The calls of a trace in Xen's text format. A call that Xen preempted and restarted (P) counts once: arguments of its
+ * first entry, result of its last. Throws on a line of another shape, with its number.
+ */
+export function parseTrace(text: string): Call[] {
+  const calls: Call[] = [];
+  /** Arguments of preempted calls that have not returned yet, by kind and number of the call. */
+  const preempted = new Map<string, bigint[]>();
+  text.split('\n').forEach((content, index) => {
+    if (content === '') return;
+    const match = TRACE_LINE.exec(content);
+    if (match === null) throw new Error(`line ${index + 1}: not a trace line: ${content.slice(0, 80)}`);
+    const [, letter, vcpu, rip, number, words, result] = match;
+    const op = Number(number);
+    const args = words!
+      .trim()
+      .split(' ')
+      .filter(Boolean)
+      .map((word) => BigInt(`0x${word}`));
+    const ret = BigInt(`0x${result}`);
+    // An entry of a multicall that was preempted "returns" its own number: Xen's continuation in the making.
+    const unfinishedEntry = letter === 'M' && ret === BigInt(op);
+    const kind = letter === 'P' ? 'H' : (letter as Call['kind']);
+    const key = `${kind} ${vcpu} ${op}`;
+    if (letter === 'P' || unfinishedEntry) {
+      if (!preempted.has(key)) preempted.set(key, args);
+      return;
+    }
+    calls.push({
+      kind,
+      vcpu: Number(vcpu),
+      rip: BigInt(`0x${rip}`),
+      op,
+      args: preempted.get(key) ?? args,
+      ret: signedReturn(ret),
+      line: index + 1,
+    });
+    preempted.delete(key);
+  });
+  return calls;
+}
+
+/**
+ * The calls of our own log: per line `{"kind"?, "vcpu", "rip", "op", "args", "ret"}`, 64-bit values as hexadecimal
+ * strings with or without 0x, `op` and `vcpu` also as numbers. Throws on anything else, with the line's number.
+ */
+export function parseLog(text: string): Call[] {
+  const calls: Call[] = [];
+  text.split('\n').forEach((content, index) => {
+    if (content.trim() === '') return;
+    try {
+      calls.push(callOf(JSON.parse(content), index + 1));
+    } catch (error) {
+      throw new Error(`line ${index + 1}: ${(error as Error).message}`);
+    }
+  });
+  return calls;
+}
+
+function callOf(record: Record<string, unknown>, line: number): Call {
+  const op = Number(integerOf(record.op, 'op'));
+  const kind = record.kind ?? (op === IRET ? 'I' : 'H');
+  if (kind !== 'H' && kind !== 'I' && kind !== 'M') throw new Error(`kind is ${JSON.stringify(kind)}, not H, I or M`);
+  if (kind === 'M' && op === MULTICALL) throw new Error('a multicall inside a multicall');
+  if (!Array.isArray(record.args)) throw new Error('args is not a list');
+  return {
+    kind,
+    vcpu: Number(integerOf(record.vcpu ?? 0, 'vcpu')),
+    rip: integerOf(record.rip, 'rip'),
+    op,
+    args: record.args.map((value) => integerOf(value, 'args')),
+    ret: signedReturn(integerOf(record.ret, 'ret')),
+    line,
+  };
+}
+
+function integerOf(value: unknown, field: string): bigint {
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt.asUintN(64, BigInt(value));
+  if (typeof value === 'string' && /^(0x)?[0-9a-f]{1,16}$/i.test(value))
+    return BigInt(`0x${value.replace(/^0x/i, '')}`);
+  throw new Error(`${field} is ${JSON.stringify(value)}, not a 64-bit value`);
+}
