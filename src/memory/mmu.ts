@@ -257,7 +257,15 @@ export class Mmu implements LinearMemory {
   }
 
   /** Resolves an access of `bytes` (1 to 64) bytes into #first, #firstBytes and #second; false with the fault noted. */
-  #resolve(base: number, lo: number, hi: number, bytes: number, write: boolean, stack: boolean, supervisor: boolean): boolean {
+  #resolve(
+    base: number,
+    lo: number,
+    hi: number,
+    bytes: number,
+    write: boolean,
+    stack: boolean,
+    supervisor: boolean,
+  ): boolean {
     const inside = 4096 - (lo & 4095);
     if (!supervisor && inside >= bytes) {
       const known = this.#tlb(base).find(lo, hi, write);
@@ -325,7 +333,8 @@ export class Mmu implements LinearMemory {
     if (this.#pending.length === 0) this.#scratch = SCRATCH_BASE;
     const at = this.#scratch;
     this.#scratch += 64;
-    if (this.#scratch > SCRATCH_BASE + SCRATCH_BYTES) throw new RangeError('an instruction has too many scratch accesses');
+    if (this.#scratch > SCRATCH_BASE + SCRATCH_BYTES)
+      throw new RangeError('an instruction has too many scratch accesses');
     this.#bytes.copyWithin(at, this.#first, this.#first + this.#firstBytes);
     if (this.#firstBytes < bytes)
       this.#bytes.copyWithin(at + this.#firstBytes, this.#second, this.#second + bytes - this.#firstBytes);

@@ -162,8 +162,7 @@ export class Walker {
       const at = this.#path[depth]!;
       const old = words[at]!;
       // PAE directory pointers have neither bit
-      const bits =
-        level === 3 && depth === 0 ? 0 : access === ACCESS.write && depth === leaf ? PTE.a | PTE.d : PTE.a;
+      const bits = level === 3 && depth === 0 ? 0 : access === ACCESS.write && depth === leaf ? PTE.a | PTE.d : PTE.a;
       if ((old & bits) !== bits) {
         const flags = memory.slotFlags[slot]!;
         if (flags & FRAME.code) memory.onCodeWrite(slot, (at * 4) & 4095, 4);

@@ -67,9 +67,15 @@ function crossHandler(): FunctionBody {
   const entry = f.local('i32');
   const page = f.local('i64');
   f.get(CPU).memory('i64.load', STATE.pageBase.offset).i64(4096n).op('i64.add').tee(page);
-  f.i64(8n).op('i64.shr_u').op('i32.wrap_i64').i32((EXEC_ENTRIES - 1) * 16).op('i32.and');
+  f.i64(8n)
+    .op('i64.shr_u')
+    .op('i32.wrap_i64')
+    .i32((EXEC_ENTRIES - 1) * 16)
+    .op('i32.and');
   f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry);
-  f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag).get(page).op('i64.eq');
+  f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
+    .get(page)
+    .op('i64.eq');
   f.get(entry).memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.page);
   f.get(REC).memory('i32.load', RECORD.imm2).op('i32.eq').op('i32.and').if();
   f.get(CPU).get(REC).memory('i32.load', RECORD.link).memory('i32.store', STATE.record.offset);

@@ -4,21 +4,16 @@
  * Invariant: an index that {@link Handlers.indexOf} gave is in the dispatch table after {@link Handlers.compile}.
  */
 import { assert } from '../../core/assert.ts';
-import type { Program, Type } from '../../ir/program.ts';
+import type { Program } from '../../ir/program.ts';
 import type { Form, Insn } from '../../x86/form.ts';
+import type { Helper } from '../../x86/helpers.ts';
 import { ATTR } from '../../x86/record.ts';
 import { STATE } from '../../x86/state.ts';
 import { ModuleBuilder } from '../wasm/encoder.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
+import { helperImport, helperSignature } from './helper-import.ts';
 import { ADDRESSING, type Addressing, dependsOnAddressing, lowerHandler } from './lower.ts';
 import { addJump, COMMIT_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
-
-/** A pure function that programs call; `i64` parameters and results are BigInts. */
-export interface Helper {
-  readonly params: readonly Type[];
-  readonly result: Type;
-  readonly run: (...args: never[]) => number | bigint;
-}
 
 /** What generated handlers call outside Wasm. */
 export interface SlowPaths {
@@ -131,9 +126,8 @@ export class Handlers {
         if (node.op !== 'call' || helpers.has(node.helper)) continue;
         const helper = this.#helpers[node.helper];
         assert(helper, `no helper ${node.helper}`);
-        const index = module.importFunction('h', node.helper, { params: helper.params, results: [helper.result] });
-        helpers.set(node.helper, index);
-        imports[node.helper] = helper.run;
+        helpers.set(node.helper, module.importFunction('h', node.helper, helperSignature(helper)));
+        imports[node.helper] = helperImport(helper);
       }
     }
     const jump = [addJump(module, false), addJump(module, true)];

@@ -6,8 +6,8 @@
  * helper calls, faults) is computed there; state reads move down at most to the first commit, as nothing changes before.
  */
 import { assert } from '../../core/assert.ts';
-import type { Commit, Node, Program, StateRef, Width } from '../../ir/program.ts';
 import { PAGE_SIZE } from '../../core/units.ts';
+import type { Commit, Node, Program, StateRef, Width } from '../../ir/program.ts';
 import { TLB_ENTRIES } from '../../memory/layout.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { ATTR, RECORD, RECORD_BYTES } from '../../x86/record.ts';
@@ -292,13 +292,22 @@ class Lowering {
     const f = this.#f;
     const address = this.#local(addr);
     if (align) {
-      f.get(address).op('i32.wrap_i64').i32(bytes - 1).op('i32.and').if();
+      f.get(address)
+        .op('i32.wrap_i64')
+        .i32(bytes - 1)
+        .op('i32.and')
+        .if();
       this.#fault(VECTOR.gp, 0);
       f.end();
     }
     const host = f.local('i32');
     const entry = f.local('i32');
-    f.get(address).i64(7n).op('i64.shr_u').op('i32.wrap_i64').i32((TLB_ENTRIES - 1) * 32).op('i32.and');
+    f.get(address)
+      .i64(7n)
+      .op('i64.shr_u')
+      .op('i32.wrap_i64')
+      .i32((TLB_ENTRIES - 1) * 32)
+      .op('i32.and');
     f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry).memory('i64.load', tag);
     f.get(address);
     if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
@@ -322,7 +331,14 @@ class Lowering {
     const f = this.#f;
     switch (node.op) {
       case 'load': {
-        const host = this.#access(node.addr, node.width, TLB_ENTRY.read, this.#callees.slowLoad, node.align, node.stack);
+        const host = this.#access(
+          node.addr,
+          node.width,
+          TLB_ENTRY.read,
+          this.#callees.slowLoad,
+          node.align,
+          node.stack,
+        );
         if (this.#uses[id]! > 0) this.#read(id, host, 0, node.width);
         f.release(host);
         return;
@@ -352,14 +368,28 @@ class Lowering {
         return;
       case 'call':
         if (this.#uses[id]! === 0) return;
-        for (const arg of node.args) this.#value(arg);
-        f.call(this.#callees.helper(node.helper));
-        this.#locals[id] = f.local(node.type);
-        f.set(this.#locals[id]);
+        this.#call(node, id);
         return;
       default:
         return;
     }
+  }
+  /** Vectors pass as two i64, low half first. */
+  #call(node: Node & { op: 'call' }, id: number): void {
+    const f = this.#f;
+    for (const arg of node.args) {
+      if (this.#program.body[arg]!.type !== 'v128') this.#value(arg);
+      else for (const lane of [0, 1]) f.get(this.#local(arg)).extract('i64x2', lane);
+    }
+    f.call(this.#callees.helper(node.helper));
+    const result = f.local(node.type);
+    if (node.type === 'v128') {
+      const high = f.local('i64');
+      f.set(high).op('i64x2.splat').get(high).replace('i64x2', 1);
+      f.release(high);
+    }
+    f.set(result);
+    this.#locals[id] = result;
   }
   #read(id: number, host: number, offset: number, width: Width): void {
     const f = this.#f;

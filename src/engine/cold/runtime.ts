@@ -33,9 +33,19 @@ export function addJump(module: ModuleBuilder, legacy: boolean): number {
   const mask = (EXEC_ENTRIES - 1) * 16;
   f.get(linear).i64(8n).op('i64.shr_u').op('i32.wrap_i64').i32(mask).op('i32.and');
   f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry);
-  f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag).get(linear).i64(-4096n).op('i64.and').op('i64.eq').if();
+  f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
+    .get(linear)
+    .i64(-4096n)
+    .op('i64.and')
+    .op('i64.eq')
+    .if();
   f.get(linear).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl');
-  f.get(entry).memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.code).op('i32.add').memory('i32.load', 0).tee(record).if();
+  f.get(entry)
+    .memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.code)
+    .op('i32.add')
+    .memory('i32.load', 0)
+    .tee(record)
+    .if();
   f.get(CPU).get(linear).i64(-4096n).op('i64.and');
   if (legacy) f.get(CPU).memory('i64.load', segmentBase).op('i64.sub');
   f.memory('i64.store', STATE.pageBase.offset).get(record).return();
