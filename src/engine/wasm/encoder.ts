@@ -18,18 +18,23 @@ const signed = (out: number[], value: number): void => {
   for (;;) {
     const byte = v & 0x7f;
     v >>= 7;
-    if ((v === 0 && (byte & 0x40) === 0) || (v === -1 && (byte & 0x40) !== 0)) return void out.push(byte);
-    out.push(byte | 0x80);
+    const done = (v === 0 && (byte & 0x40) === 0) || (v === -1 && (byte & 0x40) !== 0);
+    out.push(done ? byte : byte | 0x80);
+    if (done) return;
   }
 };
 const signed64 = (out: number[], value: bigint): void => {
   let v = BigInt.asIntN(64, value);
-  if (v >= -0x80000000n && v <= 0x7fffffffn) return signed(out, Number(v));
+  if (v >= -0x80000000n && v <= 0x7fffffffn) {
+    signed(out, Number(v));
+    return;
+  }
   for (;;) {
     const byte = Number(v & 0x7fn);
     v >>= 7n;
-    if ((v === 0n && (byte & 0x40) === 0) || (v === -1n && (byte & 0x40) !== 0)) return void out.push(byte);
-    out.push(byte | 0x80);
+    const done = (v === 0n && (byte & 0x40) === 0) || (v === -1n && (byte & 0x40) !== 0);
+    out.push(done ? byte : byte | 0x80);
+    if (done) return;
   }
 };
 
