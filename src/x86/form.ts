@@ -21,7 +21,10 @@ export type RegisterFile = 'gpr' | 'xmm' | 'mmx' | 'x87' | 'segment' | 'control'
 export interface OperandForm {
   readonly place: OperandPlace;
   readonly file: RegisterFile;
-  /** Bytes read or written: 1, 2, 4, 8, 16 (10 for x87 memory operands). */
+  /**
+   * Bytes read or written: 1, 2, 4, 8, 16 (10 for x87 registers and 80-bit memory operands; 0 for a structure whose size
+   * the instruction knows, and for the operand of LEA).
+   */
   readonly width: number;
 }
 
@@ -33,7 +36,7 @@ export interface Form {
   readonly id: number;
   /** Key of the semantics: the manual's mnemonic in lower case without operand-size suffix (`add`, `jcc`, `movsx`, `paddb`). */
   readonly name: string;
-  /** Operand size in bytes: 1, 2, 4, 8 (16 for vectors). */
+  /** Operand size in bytes: 1, 2, 4, 8 (16 for vectors, 10 for x87 registers, 0 where none matters). */
   readonly size: number;
   readonly operands: readonly OperandForm[];
   /** Condition code 0 to 15 of jcc, setcc, cmovcc; predicate and the like elsewhere; 0 when the name says all. */
@@ -79,6 +82,9 @@ export type DecodeFailure =
   | 'invalid'
   /** An instruction of this CPU that Hindsight does not implement: the run stops with verdict `unimplemented`. */
   | 'outside';
+
+/** Which instructions exist: the CPUID policy of the guest. */
+export type CpuPolicy = 'x86-64-v1' | 'x86-64-v2';
 
 /** Produces a form's micro-ops; registered by name in src/x86/semantics/. */
 export type ProgramOf = (form: Form) => Program;

@@ -5,6 +5,12 @@
  * a handler needs no tables. An absent base or index names the ZERO slot; a RIP-relative operand names the PAGE_BASE
  * slot as its base with the page offset of the next instruction added to `disp`. A record is shared by every virtual mapping
  * of its frame: nothing in it depends on the virtual address.
+ *
+ * Fields by kind of operand: a segment register is the offset of its selector slot; a control or debug register and ST(i)
+ * are plain numbers. String instructions have base = rSI (movs, cmps, lods, outs) or rDI (stos, scas, ins), so that the memory
+ * operand is the source or the destination; `m` is the offset of that operand's segment base and `r` that of ES (the ZERO slot
+ * in 64-bit mode), for the second operand of movs and cmps. XLAT has base = rBX, to which the instruction adds AL, and `m` likewise.
+ * MASKMOVQ and MASKMOVDQU have base = rDI.
  */
 export const RECORD_BYTES = 64;
 export const RECORD = {

@@ -1,0 +1,277 @@
+/**
+ * Compiles the rows into what the decoder indexes: a cell for every opcode of each map, with one column for each mandatory
+ * prefix and, where ModRM selects the instruction, 256 entries a column.
+ *
+ * Invariant: a row with a prefix column wins over one without; two rows of equal standing never claim the same entry.
+ */
+import { assert } from '../../core/assert.ts';
+import type { Form } from '../form.ts';
+import { ONE_BYTE } from './one-byte.ts';
+import type { Flag, Row } from './row.ts';
+import { SSE } from './sse.ts';
+import { TWO_BYTE } from './two-byte.ts';
+import { X87 } from './x87.ts';
+
+/** What a record field holds: nothing, or a register of some file. */
+export const KIND = {
+  none: 0,
+  byte: 1,
+  gpr: 2,
+  xmm: 3,
+  mmx: 4,
+  segment: 5,
+  control: 6,
+  debug: 7,
+  x87: 8,
+  /** A segment register named by the opcode. */
+  fixedSegment: 9,
+} as const;
+/** How the memory operand is encoded. */
+export const MEMORY = { none: 0, modrm: 1, moffs: 2, source: 3, destination: 4, rdi: 5, rbx: 6 } as const;
+/** How the immediate is encoded. */
+export const IMMEDIATE = {
+  none: 0,
+  unsigned8: 1,
+  signed8: 2,
+  unsigned16: 3,
+  /** 2 bytes, or 4; sign-extended. */
+  z: 4,
+  /** 2, 4 or 8 bytes. */
+  v: 5,
+  far: 6,
+  /** ENTER: a word and a byte. */
+  enter: 7,
+} as const;
+
+/** One operand of a row as written. */
+export interface OperandSpec {
+  /** The letter, or the whole name of a fixed operand. */
+  readonly kind: string;
+  readonly width: string;
+  /** Width when the operand lies in memory, where it differs (`Rv/Mw`). */
+  readonly memoryWidth: string;
+}
+
+/** A row as the decoder uses it. */
+export interface CompiledRow {
+  readonly name: string;
+  readonly operands: readonly OperandSpec[];
+  readonly variant: number;
+  readonly hasCondition: boolean;
+  readonly modrm: boolean;
+  /** ModRM bytes of this row: what its opcode column says, cut by memory-only and register-only operands. */
+  readonly accepts: readonly number[];
+  readonly r: number;
+  readonly fixedSegment: number;
+  readonly m: number;
+  /** `m` is named by the low three bits of the opcode. */
+  readonly inOpcode: boolean;
+  readonly memory: number;
+  readonly immediate: number;
+  /** The immediate is relative to the next instruction. */
+  readonly relative: boolean;
+  readonly lock: boolean;
+  readonly d64: boolean;
+  readonly f64: boolean;
+  readonly system: boolean;
+  readonly sized: boolean;
+  readonly usesAddressSize: boolean;
+  readonly usesStack: boolean;
+  readonly rep: boolean;
+  readonly repcc: boolean;
+  readonly hint: boolean;
+  readonly outside: boolean;
+  readonly v2: boolean;
+  /** Row that replaces this one when a REX bit of `alternateMask` is set. */
+  alternate: CompiledRow | null;
+  alternateMask: number;
+  /** Forms already made from this row; the decoder owns the index. */
+  readonly forms: Array<Form | undefined>;
+}
+
+/** One opcode in one mode: by mandatory prefix (none, 66, F3, F2), then by ModRM where `byModrm` is not null. */
+export interface Cell {
+  readonly plain: Array<CompiledRow | null>;
+  readonly byModrm: Array<Array<CompiledRow | null> | null>;
+}
+
+const SEGMENTS = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS'];
+const FIXED = ['AL', 'AX', 'rAX', 'zAX', 'CL', 'DX', '1', 'ST0', 'STi', ...SEGMENTS];
+const R_FIELD: Record<string, number> = {
+  G: KIND.gpr,
+  S: KIND.segment,
+  C: KIND.control,
+  D: KIND.debug,
+  P: KIND.mmx,
+  V: KIND.xmm,
+};
+const M_FIELD: Record<string, number> = {
+  E: KIND.gpr,
+  R: KIND.gpr,
+  Z: KIND.gpr,
+  Q: KIND.mmx,
+  N: KIND.mmx,
+  W: KIND.xmm,
+  U: KIND.xmm,
+};
+const MEMORY_OF: Record<string, number> = {
+  E: MEMORY.modrm,
+  M: MEMORY.modrm,
+  Q: MEMORY.modrm,
+  W: MEMORY.modrm,
+  O: MEMORY.moffs,
+  X: MEMORY.source,
+  Y: MEMORY.destination,
+  '(rDI)': MEMORY.rdi,
+  '(rBX)': MEMORY.rbx,
+};
+const IMMEDIATE_OF: Record<string, number> = {
+  Ib: IMMEDIATE.unsigned8,
+  Ibs: IMMEDIATE.signed8,
+  Iw: IMMEDIATE.unsigned16,
+  Iz: IMMEDIATE.z,
+  Iv: IMMEDIATE.v,
+  Ap: IMMEDIATE.far,
+  Jb: IMMEDIATE.signed8,
+  Jz: IMMEDIATE.z,
+};
+
+function parseOperand(text: string): OperandSpec {
+  if (FIXED.includes(text)) return { kind: text, width: '', memoryWidth: '' };
+  const both = /^R(\w)\/M(\w)$/.exec(text);
+  if (both) return { kind: 'E', width: both[1]!, memoryWidth: both[2]! };
+  const parts = /^([A-Z]|\(r\w\w\))([a-z]*)$/.exec(text);
+  assert(parts, `operand ${text}`);
+  return { kind: parts[1]!, width: parts[2]!, memoryWidth: parts[2]! };
+}
+
+interface Place {
+  readonly prefix: string;
+  readonly map: number;
+  readonly opcodes: readonly number[];
+  readonly perOpcode: 'r' | 'cc' | null;
+  /** ModRM bytes that the opcode column allows; null when it says nothing. */
+  readonly modrm: readonly number[] | null;
+}
+
+function parsePlace(text: string): Place {
+  const tokens = text.split(' ');
+  const prefix = /^(NP|66|F3|F2|REX\.[WB])$/.test(tokens[0]!) && tokens.length > 1 ? tokens.shift()! : '';
+  const map = tokens[0] === '0F' ? 1 : 0;
+  if (map === 1) tokens.shift();
+  const parts = /^([0-9A-F]{2})(?:\+(r|cc))?$/.exec(tokens.shift()!);
+  assert(parts, `opcode ${text}`);
+  const first = Number.parseInt(parts[1]!, 16);
+  const perOpcode = (parts[2] ?? null) as 'r' | 'cc' | null;
+  const count = perOpcode === 'r' ? 8 : perOpcode === 'cc' ? 16 : 1;
+  const opcodes = Array.from({ length: count }, (_, i) => first + i);
+  const extension = tokens.shift();
+  let modrm: number[] | null = null;
+  const all = Array.from({ length: 256 }, (_, i) => i);
+  if (extension?.startsWith('/')) modrm = all.filter((x) => ((x >> 3) & 7) === Number(extension[1]));
+  else if (extension?.endsWith('+i'))
+    modrm = all.filter((x) => x >> 3 === Number.parseInt(extension.slice(0, 2), 16) >> 3);
+  else if (extension) modrm = [Number.parseInt(extension, 16)];
+  return { prefix, map, opcodes, perOpcode, modrm };
+}
+
+function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
+  const operands = row.operands === '' ? [] : row.operands.split(',').map(parseOperand);
+  const has = (flag: Flag): boolean => row.flags.includes(flag);
+  let r: number = KIND.none;
+  let m: number = KIND.none;
+  let memory: number = MEMORY.none;
+  let immediate: number = IMMEDIATE.none;
+  let fixedSegment = 0;
+  for (const { kind, width } of operands) {
+    const byte = width === 'b';
+    if (kind in R_FIELD) r = byte && kind === 'G' ? KIND.byte : R_FIELD[kind]!;
+    if (kind in M_FIELD) m = byte ? KIND.byte : M_FIELD[kind]!;
+    if (kind in MEMORY_OF) memory = MEMORY_OF[kind]!;
+    if (kind === 'STi') m = KIND.x87;
+    if (SEGMENTS.includes(kind)) {
+      r = KIND.fixedSegment;
+      fixedSegment = SEGMENTS.indexOf(kind);
+    }
+    const encoded = IMMEDIATE_OF[kind + width];
+    if (encoded !== undefined) immediate = immediate === IMMEDIATE.unsigned16 ? IMMEDIATE.enter : encoded;
+  }
+  const letters = operands.map((x) => x.kind);
+  const registerOnly = !has('anymod') && letters.some((x) => ['R', 'N', 'U'].includes(x));
+  const candidates = place.modrm ?? Array.from({ length: 256 }, (_, i) => i);
+  const inOpcode = letters.includes('Z');
+  return {
+    name: row.name,
+    operands: has('hint') ? [] : operands,
+    variant: place.perOpcode === 'cc' ? opcode & 15 : 0,
+    hasCondition: place.perOpcode === 'cc',
+    modrm: place.modrm !== null || letters.some((x) => /^[EGMRSCDPQNVWU]$/.test(x)),
+    accepts: candidates.filter((x) => (letters.includes('M') ? x < 0xc0 : registerOnly ? x >= 0xc0 : true)),
+    r,
+    fixedSegment,
+    m,
+    inOpcode,
+    memory,
+    immediate,
+    relative: letters.includes('J'),
+    lock: has('lock'),
+    d64: has('d64'),
+    f64: has('f64'),
+    system: has('sys'),
+    sized: has('v') || operands.some((x) => /^([vzpa]|bs)$/.test(x.width) || ['rAX', 'zAX', 'J'].includes(x.kind)),
+    usesAddressSize: has('asz') || has('rep'),
+    usesStack: has('stk'),
+    rep: has('rep'),
+    repcc: has('repcc'),
+    hint: has('hint'),
+    outside: has('outside'),
+    v2: has('v2'),
+    alternate: null,
+    alternateMask: 0,
+    forms: [],
+  };
+}
+
+function compileMode(is64: boolean): Cell[] {
+  const cells: Cell[] = Array.from({ length: 512 }, () => ({
+    plain: [null, null, null, null],
+    byModrm: [null, null, null, null],
+  }));
+  const parsed = [...ONE_BYTE, ...TWO_BYTE, ...X87, ...SSE]
+    .filter((row) => !row.flags.includes(is64 ? 'i64' : 'o64'))
+    .map((row) => ({ row, place: parsePlace(row.opcode) }));
+  const passes = ['', 'prefix', 'rex'] as const;
+  for (const pass of passes) {
+    const claimed = new Set<string>();
+    for (const { row, place } of parsed) {
+      const rex = place.prefix.startsWith('REX');
+      if (pass !== (rex ? 'rex' : place.prefix === '' ? '' : 'prefix')) continue;
+      const columns = place.prefix === '' || rex ? [0, 1, 2, 3] : [['NP', '66', 'F3', 'F2'].indexOf(place.prefix)];
+      for (const opcode of place.opcodes) {
+        const compiled = compileRow(row, place, opcode);
+        const cell = cells[(place.map << 8) | opcode]!;
+        for (const column of columns) {
+          for (const modrm of compiled.modrm ? compiled.accepts : [-1]) {
+            const key = `${place.map} ${opcode} ${column} ${modrm}`;
+            assert(!claimed.has(key), `two rows claim ${row.opcode}`);
+            claimed.add(key);
+            const list =
+              modrm < 0 ? cell.plain : (cell.byModrm[column] ??= new Array<CompiledRow | null>(256).fill(null));
+            const at = modrm < 0 ? column : modrm;
+            if (!rex) list[at] = compiled;
+            else {
+              const usual = list[at];
+              assert(usual, `${row.opcode} has no row to stand in for`);
+              usual.alternate = compiled;
+              usual.alternateMask = place.prefix === 'REX.W' ? 8 : 1;
+            }
+          }
+        }
+      }
+    }
+  }
+  return cells;
+}
+
+/** Cells by `map << 8 | opcode` outside and inside 64-bit mode. */
+export const CELLS: readonly [readonly Cell[], readonly Cell[]] = [compileMode(false), compileMode(true)];

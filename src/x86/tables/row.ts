@@ -1,0 +1,61 @@
+/**
+ * The notation of the opcode tables: one row an opcode, as in SDM vol. 2 appendix A.
+ *
+ * Opcode column: `[NP|66|F3|F2|REX.B] [0F] XX[+r|+cc] [/digit | modrm | C0+i]`. A row without a prefix column holds for every
+ * prefix; NP is "none of 66, F3, F2". `+r` takes the register from the low three bits, `+cc` the condition from the low
+ * four, `C0+i` is the eight ModRM bytes that name ST(i).
+ *
+ * Operand column, in the manual's letters: E (register or memory by ModRM.rm), G (ModRM.reg), M (memory only), R (register
+ * only by rm), Z (register in the opcode), I (immediate), J (relative branch), A (far pointer), O (moffs), X (DS:rSI), Y
+ * (ES:rDI), S (segment), C, D (control, debug), P, Q, N (MMX by reg, rm, rm register only), V, W, U (XMM likewise), STi, ST0.
+ * Widths: b w d q dq; v operand size; z operand size, at most 4; y 4, or 8 with REX.W; n 8 in 64-bit mode, else 4; p far pointer; a two of operand size; ps
+ * pd ss sd as the manual; bs an immediate byte sign-extended to the operand size. `Rv/Mw` is a register of operand size or
+ * a word of memory. A bare M has no width of its own (LEA, FXSAVE). `(rDI)q` and `(rBX)b` are memory that the opcode implies.
+ */
+
+export interface Row {
+  readonly opcode: string;
+  /** Semantics name. */
+  readonly name: string;
+  /** Comma-separated operands. */
+  readonly operands: string;
+  readonly flags: readonly Flag[];
+}
+
+/** What a row says beyond its operands. */
+export type Flag =
+  /** LOCK is allowed with a memory destination. */
+  | 'lock'
+  /** Not an instruction in 64-bit mode. */
+  | 'i64'
+  /** An instruction only in 64-bit mode. */
+  | 'o64'
+  /** Operand size is 64 bits by default in 64-bit mode; 66 makes it 16. */
+  | 'd64'
+  /** Operand size is 64 bits in 64-bit mode whatever the prefixes (SDM: 66 is ignored by near branches on Intel). */
+  | 'f64'
+  /** Executed by TypeScript in src/x86/system. */
+  | 'sys'
+  /** The operand size matters though no operand shows it. */
+  | 'v'
+  /** The address size is part of the form. */
+  | 'asz'
+  /** Uses the stack implicitly: the stack size is part of the form. */
+  | 'stk'
+  /** String instruction: REP applies. */
+  | 'rep'
+  /** String comparison: REPE and REPNE differ. */
+  | 'repcc'
+  /** The operands are decoded but never used. */
+  | 'hint'
+  /** An instruction of the CPU that Hindsight does not implement. */
+  | 'outside'
+  /** ModRM.mod is ignored: the operand is a register whatever it says. */
+  | 'anymod'
+  /** Present from the x86-64-v2 policy on. */
+  | 'v2';
+
+/** One table row; `flags` is a space-separated list of {@link Flag}. */
+export function row(opcode: string, name: string, operands = '', flags = ''): Row {
+  return { opcode, name, operands, flags: flags === '' ? [] : (flags.split(' ') as Flag[]) };
+}
