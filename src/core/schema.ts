@@ -223,12 +223,12 @@ export function map<K, V>(key: Schema<K>, item: Schema<V>): Schema<Map<K, V>> {
 }
 
 /** A record of named fields, written in declaration order. */
-export function struct<F extends Record<string, Schema<never>>>(
+export function struct<F extends Record<string, Schema<unknown>>>(
   fields: F,
 ): Schema<{ [K in keyof F]: F[K] extends Schema<infer T> ? T : never }> {
   type T = { [K in keyof F]: F[K] extends Schema<infer U> ? U : never };
   const names = Object.keys(fields) as Array<keyof F & string>;
-  const of = (name: keyof F & string): Schema<unknown> => fields[name] as unknown as Schema<unknown>;
+  const of = (name: keyof F & string): Schema<unknown> => fields[name] as Schema<unknown>;
   return {
     write(w, v) {
       for (const name of names) of(name).write(w, v[name]);

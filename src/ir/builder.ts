@@ -113,8 +113,9 @@ export class Builder {
   offset(): Value {
     return this.#push({ op: 'offset', type: 'i64' });
   }
-  linear(): Value {
-    return this.#push({ op: 'linear', type: 'i64' });
+  /** The linear address of the memory operand, `delta` (i64) added to its effective address. */
+  linear(delta: Value | null = null): Value {
+    return this.#push({ op: 'linear', type: 'i64', delta: delta === null ? null : delta.id });
   }
   nextRip(): Value {
     return this.#push({ op: 'nextRip', type: 'i64' });
@@ -125,14 +126,15 @@ export class Builder {
 
   // ---- memory -------------------------------------------------------------------------------------------------------
 
-  load(addr: Value, width: Width, align = false): Value {
+  /** `stack`: an implicit stack access, whose non-canonical address raises #SS. */
+  load(addr: Value, width: Width, align = false, stack = false): Value {
     assert(addr.type === 'i64', 'an address is an i64');
-    return this.#push({ op: 'load', type: width === 16 ? 'v128' : 'i64', addr: addr.id, width, align });
+    return this.#push({ op: 'load', type: width === 16 ? 'v128' : 'i64', addr: addr.id, width, align, stack });
   }
   /** Probes `bytes` (1 to 64) bytes for writing. */
-  probe(addr: Value, bytes: number, align = false): WriteToken {
+  probe(addr: Value, bytes: number, align = false, stack = false): WriteToken {
     assert(addr.type === 'i64' && bytes >= 1 && bytes <= 64, 'a probe takes an i64 address and 1 to 64 bytes');
-    return { token: this.#push({ op: 'probe', type: 'i32', addr: addr.id, bytes, align }), bytes };
+    return { token: this.#push({ op: 'probe', type: 'i32', addr: addr.id, bytes, align, stack }), bytes };
   }
   /** The old value behind a write probe. */
   peek(token: WriteToken, width: Width, offset = 0): Value {
@@ -145,8 +147,8 @@ export class Builder {
     this.#commit({ op: 'store', token: token.token.id, offset, width, value: value.id });
   }
   /** Probes now, stores at the end. */
-  store(addr: Value, width: Width, value: Value, align = false): void {
-    this.storeAt(this.probe(addr, width, align), width, value);
+  store(addr: Value, width: Width, value: Value, align = false, stack = false): void {
+    this.storeAt(this.probe(addr, width, align, stack), width, value);
   }
 
   // ---- faults and control -------------------------------------------------------------------------------------------
@@ -154,6 +156,10 @@ export class Builder {
   /** Raises `vector` with `error` (an error code; 0 where the vector pushes none) before anything commits. */
   raiseIf(cond: Value, vector: number, error = 0): void {
     this.#push({ op: 'raise', type: 'i32', cond: cond.id, vector, error });
+  }
+  /** Completes the instruction without committing anything when `cond` holds; ends nothing while recording. */
+  completeIf(cond: Value): void {
+    this.#push({ op: 'complete', type: 'i32', cond: cond.id });
   }
   /** Raises after what has been queued so far; what is queued later does not happen then. */
   raiseAfterIf(cond: Value, vector: number, error = 0): void {

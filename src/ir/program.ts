@@ -204,23 +204,30 @@ export type Node =
   | { readonly op: 'get'; readonly type: Type; readonly ref: StateRef; readonly width: Width }
   /** The effective address: (base + (index << scale) + disp) truncated to the address size; `offset` of a LEA. */
   | { readonly op: 'offset'; readonly type: 'i64' }
-  /** The linear address of the memory operand: `offset` plus the segment base, 32 bits wide outside 64-bit mode. */
-  | { readonly op: 'linear'; readonly type: 'i64' }
+  /**
+   * The linear address of the memory operand: `offset` plus the segment base, 32 bits wide outside 64-bit mode. `delta`
+   * (null: none) is an i64 added to the effective address before it is truncated (bit strings, XLAT).
+   */
+  | { readonly op: 'linear'; readonly type: 'i64'; readonly delta: number | null }
   /** rip of the next instruction (truncated by the semantics where the operand size is smaller). */
   | { readonly op: 'nextRip'; readonly type: 'i64' }
   /** rip of the target of a relative branch. */
   | { readonly op: 'targetRip'; readonly type: 'i64' }
-  /** Reads memory; i64 zero-extended, or v128. `align`: #GP(0) when the address is not a multiple of the width. */
+  /**
+   * Reads memory; i64 zero-extended, or v128. `align`: #GP(0) when the address is not a multiple of the width. `stack`: a
+   * non-canonical address raises #SS(0) instead of #GP(0), as it does at a `linear` address when ATTR.stack is set.
+   */
   | {
       readonly op: 'load';
       readonly type: 'i64' | 'v128';
       readonly addr: number;
       readonly width: Width;
       readonly align: boolean;
+      readonly stack: boolean;
     }
   /**
    * Makes `bytes` bytes at `addr` writable (write intent): every page checked, accessed and dirty set. The value is an
-   * opaque i32 token for `peek` and the store commits.
+   * opaque i32 token for `peek` and the store commits. `align` and `stack` as in `load`.
    */
   | {
       readonly op: 'probe';
@@ -228,6 +235,7 @@ export type Node =
       readonly addr: number;
       readonly bytes: number;
       readonly align: boolean;
+      readonly stack: boolean;
     }
   /** Reads through a write probe: the old value of a read-modify-write. */
   | {
@@ -245,6 +253,11 @@ export type Node =
       readonly vector: number;
       readonly error: number;
     }
+  /**
+   * Completes the instruction here when `cond` is not zero: nothing later in the body happens, nothing commits, and
+   * execution falls through (a REP string instruction with count 0).
+   */
+  | { readonly op: 'complete'; readonly type: 'i32'; readonly cond: number }
   /** Calls a pure helper (see src/x86/helpers.ts). */
   | { readonly op: 'call'; readonly type: Type; readonly helper: string; readonly args: readonly number[] };
 

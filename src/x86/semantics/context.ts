@@ -6,7 +6,7 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Builder, WriteToken } from '../../ir/builder.ts';
-import type { StateRef, Value, Width } from '../../ir/program.ts';
+import type { BinaryOp, StateRef, Value, Width } from '../../ir/program.ts';
 import type { Form, OperandForm } from '../form.ts';
 import { SEG, type SlotName, STATE } from '../state.ts';
 
@@ -17,6 +17,12 @@ export function slotOf(name: SlotName, index = 0): StateRef {
   assert(index < info.count, `${name} has ${info.count} elements`);
   return { kind: 'slot', offset: info.offset + index * width };
 }
+
+/** AH. */
+export const AH: StateRef = { kind: 'slot', offset: STATE.gpr.offset + 1 };
+
+/** Scalar binary operations without their type, which is that of the operands. */
+export type ScalarOp = BinaryOp extends infer N ? (N extends `i64.${infer S}` ? S : never) : never;
 
 /** A read-modify-write access: the old value, and the queued write of the new one. */
 export interface ReadModifyWrite {
@@ -99,6 +105,46 @@ export class Context {
   }
   segmentBase(name: keyof typeof SEG): Value {
     return this.b.get(slotOf('segmentBase', SEG[name]), 8);
+  }
+
+  /** The whole 64-bit register of register operand `i` (not a high-byte register). */
+  readWhole(i: number): Value {
+    return this.b.get(this.#ref(this.operand(i)), 8);
+  }
+  /** Queues a write of all 64 bits of register operand `i`, for destinations that may have to stay as they are. */
+  writeWhole(i: number, value: Value): void {
+    this.b.set(this.#ref(this.operand(i)), 8, value);
+  }
+
+  // ---- scalar arithmetic --------------------------------------------------------------------------------------------
+
+  /** `a` name `b`; a constant takes the type of `a`. */
+  op(name: ScalarOp, a: Value, b: Value | bigint | number): Value {
+    const right = typeof b === 'object' ? b : this.b.const(a.type, b);
+    return this.b.binary(`${a.type}.${name}` as BinaryOp, a, right);
+  }
+  /** 1 when `a` is zero, else 0. */
+  isZero(a: Value): Value {
+    return this.b.unary(a.type === 'i64' ? 'i64.eqz' : 'i32.eqz', a);
+  }
+  not(a: Value): Value {
+    return this.op('xor', a, -1n);
+  }
+  negate(a: Value): Value {
+    return this.b.binary(`${a.type}.sub` as BinaryOp, this.b.const(a.type, 0), a);
+  }
+  /** The low 32 bits of an i64. */
+  low(a: Value): Value {
+    return this.b.unary('i32.wrap_i64', a);
+  }
+  /** An i32 zero-extended to i64. */
+  widen(a: Value): Value {
+    return this.b.unary('i64.extend_i32_u', a);
+  }
+  /** Bit `n` of `a` as an i32, 0 or 1. */
+  bit(a: Value, n: number): Value {
+    const low = this.op('and', n === 0 ? a : this.op('shr_u', a, n), 1);
+    return a.type === 'i64' ? this.low(low) : low;
   }
 
   // ---- widths -------------------------------------------------------------------------------------------------------

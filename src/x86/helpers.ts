@@ -1,0 +1,23 @@
+/**
+ * The pure helpers that programs call by name: algorithms too long for straight-line micro-ops. A helper sees only its
+ * arguments, always ends, and gives some value for every argument, also where the program has raised a fault before.
+ */
+import type { Type } from '../ir/program.ts';
+
+/** One helper. Arguments and results are unsigned, reduced to their types. */
+export interface Helper {
+  readonly params: readonly Type[];
+  readonly result: Type;
+  evaluate(...args: bigint[]): bigint;
+}
+
+const MASK_64 = (1n << 64n) - 1n;
+
+export const HELPERS: Readonly<Record<string, Helper>> = {
+  /** Low 64 bits of the quotient of (high:low) / divisor, all unsigned; 0 for a divisor of 0. */
+  divide128: {
+    params: ['i64', 'i64', 'i64'],
+    result: 'i64',
+    evaluate: (high, low, divisor) => (divisor === 0n ? 0n : (((high << 64n) | low) / divisor) & MASK_64),
+  },
+};
