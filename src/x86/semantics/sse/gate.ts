@@ -36,9 +36,9 @@ function checkMmx(c: Context): void {
   checkPending(c);
 }
 
-/** Every x87 register valid and the stack's top 0, as any MMX instruction but EMMS leaves them. */
-function enterMmx(c: Context): void {
-  c.b.set(slotOf('ftags'), 1, c.b.i32(0xff));
+/** Every x87 register valid (EMMS: empty) and the stack's top 0, as any MMX instruction leaves them. */
+function enterMmx(c: Context, tags = 0xff): void {
+  c.b.set(slotOf('ftags'), 1, c.b.i32(tags));
   c.b.set(slotOf('ftop'), 1, c.b.i32(0));
 }
 
@@ -66,19 +66,24 @@ export const guardMmx = (table: SemanticsTable): SemanticsTable => guarded(table
 /** Instructions that exist on MMX registers and, as forms of 16 bytes, on XMM registers. */
 export const guardEither = (table: SemanticsTable): SemanticsTable =>
   guarded(table, (body) => (c) => (c.size === 16 ? sse : mmx)(body)(c));
-/** Instructions between MMX and XMM registers. */
+/**
+ * Instructions between MMX and XMM registers. #XM leaves the MMX state entered; a source in memory leaves the x87 alone (both
+ * measured on AMD family 17h, the latter against the manual's CVTPI2PS).
+ */
 export const guardBoth = (table: SemanticsTable): SemanticsTable =>
   guarded(table, (body) =>
     sse((c) => {
-      checkPending(c);
+      if (c.form.operands.some((x) => x.file === 'mmx')) {
+        checkPending(c);
+        enterMmx(c);
+      }
       body(c);
-      enterMmx(c);
     }),
   );
-/** EMMS: the checks of MMX, every register empty. */
+/** EMMS: the checks of MMX, every register empty, the top 0. */
 export const emms: Semantics = (c) => {
   checkMmx(c);
-  c.b.set(slotOf('ftags'), 1, c.b.i32(0));
+  enterMmx(c, 0);
 };
 
 /** The whole MMX register of operand `i` from an i64: bits 64 to 79 become ones. */
