@@ -2,9 +2,12 @@
 import { Cpu } from '../../src/x86/cpu.ts';
 import { decode } from '../../src/x86/decode/decode.ts';
 import { emulate } from '../../src/x86/emulate.ts';
-import { type Fault, fault } from '../../src/x86/seam.ts';
+import { type Fault, fault, isStop, type Platform } from '../../src/x86/seam.ts';
 import { programOf } from '../../src/x86/semantics/registry.ts';
 import { STATE_BYTES, VECTOR } from '../../src/x86/state.ts';
+import { executeSystem } from '../../src/x86/system/execute.ts';
+import { FPU_STATE } from '../../src/x86/system/fpu-state.ts';
+import { X87 } from '../../src/x86/system/x87/table.ts';
 import { CaseMemory } from './case-memory.ts';
 import type { CpuUnderTest } from './compare.ts';
 import { type DataPage, loadState, saveOutcome } from './guest.ts';
@@ -12,6 +15,9 @@ import { fillPage } from './random.ts';
 import { CASE_STEP, type CaseRecord, CODE_BASE, MODE_64, type OutcomeRecord, PAGE, RO_SEED } from './records.ts';
 
 const LONGEST = 15;
+/** System instructions that need no platform. */
+const TESTED = { ...X87, ...FPU_STATE };
+const NO_PLATFORM = {} as Platform;
 
 /** Runs cases by {@link emulate}. */
 export class OracleCpu implements CpuUnderTest {
@@ -50,7 +56,13 @@ export class OracleCpu implements CpuUnderTest {
     if (insn === 'short') return this.#memory.fetchFault(BigInt(CODE_BASE + PAGE));
     if (insn === 'invalid') return fault(VECTOR.ud);
     if (insn === 'long') return fault(VECTOR.gp);
-    if (insn === 'outside' || programOf(insn.form) === null) return 'unimplemented';
+    if (insn === 'outside') return 'unimplemented';
+    if (insn.form.system && insn.form.name in TESTED) {
+      const outcome = executeSystem(cpu, insn, NO_PLATFORM);
+      if (isStop(outcome)) return 'unimplemented';
+      return outcome;
+    }
+    if (programOf(insn.form) === null) return 'unimplemented';
     for (;;) {
       const failed = emulate(cpu, insn);
       if (failed !== null) return failed;
