@@ -28,10 +28,12 @@ export class CaseMemory implements LinearMemory {
   /** The fault of the first byte that may not be accessed, or null. */
   #check(address: bigint, bytes: number, write: boolean, stack: boolean): Fault | null {
     const width = this.mode === MODE_64 ? 64 : 32;
+    const nonCanonical = (at: bigint): boolean =>
+      BigInt.asUintN(width, BigInt.asIntN(width === 64 ? 48 : 32, at)) !== at;
+    if (nonCanonical(address) || nonCanonical(BigInt.asUintN(width, address + BigInt(bytes - 1))))
+      return fault(stack ? VECTOR.ss : VECTOR.gp);
     for (let done = 0; done < bytes; ) {
       const at = BigInt.asUintN(width, address + BigInt(done));
-      if (this.mode === MODE_64 && BigInt.asUintN(64, BigInt.asIntN(48, at)) !== at)
-        return fault(stack ? VECTOR.ss : VECTOR.gp);
       const page = this.#page(at);
       if (page === null || (write && page !== this.data))
         return fault(VECTOR.pf, USER | (write ? WRITE : 0) | (page === null ? 0 : PRESENT), at);

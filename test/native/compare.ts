@@ -144,7 +144,7 @@ function memoryDifferences(host: OutcomeRecord, cpu: OutcomeRecord, ignored: Ign
 export function differences(record: CaseRecord, host: OutcomeRecord, cpu: OutcomeRecord, ignored: Ignored): string[] {
   const lines: string[] = [];
   if (host.vector !== cpu.vector) lines.push(`vector silicon ${vectorName(host.vector)} cpu ${vectorName(cpu.vector)}`);
-  else if (host.vector !== VECTOR_NONE && host.error !== cpu.error)
+  else if (host.vector !== VECTOR_NONE && ((host.error ^ cpu.error) & ~ignored.error) !== 0)
     lines.push(`error code of ${vectorName(host.vector)} silicon ${hex(host.error)} cpu ${hex(cpu.error)}`);
   if (host.cr2 !== cpu.cr2) lines.push(`cr2 silicon ${hex(host.cr2)} cpu ${hex(cpu.cr2)}`);
   if (host.rip !== cpu.rip) lines.push(`rip silicon ${hex(host.rip)} cpu ${hex(cpu.rip)}`);

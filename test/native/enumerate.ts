@@ -99,10 +99,18 @@ const nearBranches = new Set([...codeNames].filter(([, name]) => NEAR_BRANCH_64.
 /** True for a code whose encodings with 66 in 64-bit mode are the vendor's own. */
 export const isNearBranch = (code: Code): boolean => nearBranches.has(code);
 
+const loops = new Set([...codeNames].filter(([, name]) => /^Loopn?e/.test(name)).map(([code]) => code));
+/** LOOPE and LOOPNE, in which some processors let an F2 or F3 prefix replace the condition: passed over with one. */
+export const isConditionalLoop = (code: Code): boolean => loops.has(code);
+
 const SEEDS_MAX = 48;
 const SLOT = 16;
 /** What follows ModRM while walking: a SIB byte and zeros; also an immediate. */
 const TAIL = Uint8Array.of(0x24, 1, 0, 0, 0, 0, 0, 0);
+
+const LEGACY_PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
+const isPrefix = (byte: number, mode: number): boolean =>
+  LEGACY_PREFIXES.has(byte) || (mode === MODE_64 && (byte & 0xf0) === 0x40);
 
 /** All forms of `mode` in scope in the order of iced's codes, and the excluded ones. */
 export function enumerateForms(mode: number): { forms: Form[]; excluded: Excluded[] } {
@@ -114,6 +122,7 @@ export function enumerateForms(mode: number): { forms: Form[]; excluded: Exclude
   const instruction = new Instruction();
   const walk = (prefix: number[], map: number[]): void => {
     const head = [...prefix, ...map];
+    const repeat = prefix.includes(0xf2) || prefix.includes(0xf3);
     const vendorBranch = mode === MODE_64 && prefix.includes(0x66);
     for (let i = 0; i < 65536; i++) {
       const at = i * SLOT;
@@ -124,6 +133,7 @@ export function enumerateForms(mode: number): { forms: Form[]; excluded: Exclude
     }
     const decoder = new Decoder(bitness, slots, DecoderOptions.None);
     for (let i = 0; i < 65536; i++) {
+      if (map.length === 0 && isPrefix(i >> 8, mode)) continue;
       decoder.position = i * SLOT;
       decoder.ip = BigInt(CODE_BASE);
       decoder.decodeOut(instruction);
@@ -132,6 +142,7 @@ export function enumerateForms(mode: number): { forms: Form[]; excluded: Exclude
       let memory = false;
       for (let op = instruction.opCount - 1; op >= 0; op--) memory ||= instruction.opKind(op) === OpKind.Memory;
       if (vendorBranch && isNearBranch(code)) continue;
+      if (repeat && isConditionalLoop(code)) continue;
       const key = code * 2 + (memory ? 1 : 0);
       const count = (seen.get(key) ?? 0) + 1;
       seen.set(key, count);

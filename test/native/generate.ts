@@ -62,7 +62,7 @@ function target(random: SplitMix64, size: number, mode: number): bigint {
   if (way < 187) return BigInt(RO_BASE + PAGE - 1 - random.below(span));
   if (way < 192) return BASE - 1n - BigInt(random.below(span));
   if (way < 196 || mode === MODE_COMPAT) return random.pick([0x10n, 0x2fff_fffdn, 0x3000_0001n, 0x7fff_f000n]);
-  return random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0x1234_5678_0000_0000n, 0x7fff_ffff_fffd_0000n << 1n]);
+  return random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0x1234_5678_0000_0000n, 0x7fff_ffff_fffd_0000n]);
 }
 
 /** Sets the low `bytes` of a register. */
@@ -306,7 +306,8 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
   bytes[base + C.flags] = (template.step ? CASE_STEP : 0) | (template.fp ? CASE_FP : 0);
   bytes[base + C.code_length] = template.code.length;
   // One fetch in a hundred runs over the end of the code page.
-  const edge = random.chance(1) ? PAGE - 1 - random.below(template.code.length) : 16 * random.below(PAGE / 16 - 2);
+  const over = random.chance(1) ? random.below(template.code.length) : 0;
+  const edge = over > 0 ? PAGE - over : 16 * random.below(PAGE / 16 - 2);
   view.setUint16(base + C.code_offset, edge, true);
   view.setUint32(base + C.tag, tag, true);
   bytes.set(template.code, base + C.code);

@@ -126,6 +126,7 @@ describe('comparison', () => {
       ftw: false,
       gprs: 0,
       gprsHigh: 0,
+      error: 0,
       memory: null,
       approximate: false,
       skip: null,
