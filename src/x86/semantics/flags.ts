@@ -6,9 +6,10 @@
  *
  *   MUL IMUL            SF ZF AF PF unchanged
  *   DIV IDIV            CF OF unchanged; AF 1; SF ZF PF 0
- *   SHL SHR SAR         AF 1; OF as for a count of 1, computed from the last step: SHL CF ^ SF, SHR bit n-2 of the result
- *   SHLD SHRD           AF 1; OF as SHL, and SF ^ bit n-2; 16-bit counts above 16: CF 0, and OF 0 for SHLD
- *   ROL RCL ROR RCR     OF as for a count of 1: CF ^ top bit, and top bit ^ the one below
+ *   SHL SHR SAR         AF 1; OF for every count: SHL CF ^ SF, SHR SAR SF ^ bit n-2 of the result
+ *   SHLD SHRD           AF 1; OF: CF ^ SF, and SF ^ bit n-2. 16-bit operands: CF 0 for counts above 16, and OF = CF for
+ *                       SHLD counts from 16 on
+ *   ROL RCL ROR RCR     OF for every count: CF ^ top bit, and top bit ^ the one below
  *   BT BTS BTR BTC      OF SF AF PF unchanged
  *   BSF BSR             CF OF AF SF 0; PF of the index, or of 0 when the source is zero
  *   AND OR XOR TEST     AF 0
