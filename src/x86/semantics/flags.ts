@@ -2,7 +2,7 @@
  * The arithmetic flags of programs: the only place that knows how CF, PF, AF, ZF, SF and OF are kept in (flagsResult,
  * flagsAux). The encoding is defined in ../state.ts.
  *
- * Flags that the manual leaves undefined follow what AMD family 17h silicon was measured to do:
+ * Flags that the manual leaves undefined follow what AMD family 1Ah silicon was measured to do:
  *
  *   MUL IMUL            SF ZF AF PF unchanged
  *   DIV IDIV            CF OF unchanged; AF 1; SF ZF PF 0
