@@ -1,0 +1,57 @@
+/**
+ * System instructions: everything the decoder marks `system`, executed in TypeScript over {@link Cpu} and {@link Platform}. One file a
+ * subject, named after the manual's groups.
+ *
+ * Invariant: a fault leaves the architectural state as it was before the instruction, `rip` included (SDM vol. 3A 6.5).
+ */
+import { assert } from '../../core/assert.ts';
+import type { Cpu } from '../cpu.ts';
+import type { Insn } from '../form.ts';
+import type { Outcome, Platform } from '../seam.ts';
+import { CACHE } from './cache.ts';
+import { CONTROL } from './control.ts';
+import { FAR } from './far.ts';
+import { FAST_CALL } from './fast-call.ts';
+import { FLAGS } from './flags.ts';
+import { FPU_STATE } from './fpu-state.ts';
+import { INTERRUPTS } from './interrupts.ts';
+import { IO } from './io.ts';
+import { MSR } from './msr.ts';
+import { type SystemTable, undefinedOpcode } from './operands.ts';
+import { SEGMENTS } from './segments.ts';
+import { TABLES } from './tables.ts';
+
+/** Opcodes that exist to raise #UD. */
+const UNDEFINED: SystemTable = { ud0: undefinedOpcode, ud1: undefinedOpcode, ud2: undefinedOpcode };
+
+/** Every system instruction by semantics name. */
+export const SYSTEM: SystemTable = {
+  ...SEGMENTS,
+  ...FAR,
+  ...INTERRUPTS,
+  ...FLAGS,
+  ...CONTROL,
+  ...MSR,
+  ...TABLES,
+  ...FPU_STATE,
+  ...IO,
+  ...CACHE,
+  ...FAST_CALL,
+  ...UNDEFINED,
+};
+
+/**
+ * Executes `insn`, whose address is `cpu.rip`. On success `rip` is where execution continues; on a stop, or a fault that the caller
+ * delivers, it is unchanged. INT n and kin deliver through the platform themselves, and return a fault only when that
+ * delivery faulted as part of the instruction.
+ */
+export function executeSystem(cpu: Cpu, insn: Insn, platform: Platform): Outcome {
+  const handler = SYSTEM[insn.form.name];
+  assert(handler, `${insn.form.key} is no system instruction`);
+  const start = cpu.rip;
+  const next = start + BigInt(insn.length);
+  cpu.rip = insn.mode === 2 ? next : BigInt.asUintN(32, next);
+  const outcome = handler(cpu, insn, platform);
+  if (outcome !== null) cpu.rip = start;
+  return outcome;
+}

@@ -1,0 +1,110 @@
+/** What every system instruction needs: operands, effective addresses, faults, the table type. */
+import { assert } from '../../core/assert.ts';
+import type { Cpu } from '../cpu.ts';
+import type { Insn, OperandForm } from '../form.ts';
+import { ATTR } from '../record.ts';
+import { type Fault, fault, isFault, type Outcome, type Platform } from '../seam.ts';
+import { FLAG, STATE, VECTOR } from '../state.ts';
+
+/**
+ * Executes one system instruction. On entry `cpu.rip` is the *next* instruction; a handler that transfers control sets it. A
+ * fault must leave everything else as it was; the caller puts `rip` back.
+ */
+export type SystemHandler = (cpu: Cpu, insn: Insn, platform: Platform) => Outcome;
+export type SystemTable = Readonly<Record<string, SystemHandler>>;
+
+export const generalProtection = (error = 0): Fault => fault(VECTOR.gp, error);
+export const undefinedOpcode = (): Fault => fault(VECTOR.ud);
+
+/** #GP(0) unless the current privilege level is 0. */
+export const privileged =
+  (handler: SystemHandler): SystemHandler =>
+  (cpu, insn, platform) =>
+    cpu.cpl === 0 ? handler(cpu, insn, platform) : generalProtection();
+
+/** Address of the instruction itself, while `rip` is the next one. */
+export const instructionAddress = (cpu: Cpu, insn: Insn): bigint => cpu.rip - BigInt(insn.length);
+
+const ADDRESS_BITS = [64, 32, 16];
+/** The offset of the memory operand, cut to the address size. */
+export function effectiveOffset(cpu: Cpu, insn: Insn): bigint {
+  const at = (offset: number): bigint => cpu.view.getBigUint64(cpu.base + offset, true);
+  const ripRelative = insn.base === STATE.pageBase.offset;
+  const base = ripRelative ? instructionAddress(cpu, insn) - BigInt(insn.pageOffset) : at(insn.base);
+  const sum = base + (at(insn.index) << BigInt(insn.scale)) + insn.disp;
+  return BigInt.asUintN(ADDRESS_BITS[insn.attr & ATTR.addressMask]!, sum);
+}
+/** The linear address of the memory operand, plus `delta`. */
+export function linearAddress(cpu: Cpu, insn: Insn, delta = 0): bigint {
+  const segment = cpu.view.getBigUint64(cpu.base + insn.seg, true);
+  const sum = effectiveOffset(cpu, insn) + BigInt(delta) + segment;
+  return BigInt.asUintN(insn.attr & ATTR.linear32 ? 32 : 64, sum);
+}
+const accessOptions = (insn: Insn): { stack: boolean } => ({ stack: (insn.attr & ATTR.stack) !== 0 });
+
+/** Reads `width` bytes of the memory operand, `delta` bytes in. */
+export function loadOperand(cpu: Cpu, insn: Insn, width: number, delta = 0): bigint | Fault {
+  return cpu.memory.load(cpu, linearAddress(cpu, insn, delta), width, accessOptions(insn));
+}
+/** Writes `width` bytes of the memory operand, `delta` bytes in. */
+export function storeOperand(cpu: Cpu, insn: Insn, width: number, value: bigint, delta = 0): null | Fault {
+  return cpu.memory.store(cpu, linearAddress(cpu, insn, delta), width, value, accessOptions(insn));
+}
+/** Checks that `bytes` bytes of the memory operand can be written. */
+export function probeOperand(cpu: Cpu, insn: Insn, bytes: number): null | Fault {
+  return cpu.memory.probe(cpu, linearAddress(cpu, insn), bytes, accessOptions(insn));
+}
+
+function registerNumber(insn: Insn, operand: OperandForm): number {
+  const { place } = operand;
+  if (place === 'r' || place === 'm') return ((place === 'r' ? insn.r : insn.m) - STATE.gpr.offset) >> 3;
+  assert(typeof place === 'object' && 'fixed' in place, 'not a general register');
+  return place.fixed;
+}
+/** The value of operand `i`, zero-extended from its width; an immediate is cut to its width. */
+export function readOperand(cpu: Cpu, insn: Insn, i: number): bigint | Fault {
+  const operand = insn.form.operands[i];
+  assert(operand, `${insn.form.key} has no operand ${i}`);
+  const bits = operand.width * 8;
+  if (operand.place === 'mem') return loadOperand(cpu, insn, operand.width);
+  if (operand.place === 'imm') return BigInt.asUintN(bits, insn.imm);
+  return BigInt.asUintN(bits, cpu.gpr(registerNumber(insn, operand)));
+}
+/** Writes operand `i`; a 32-bit register is zero-extended to 64 bits, narrower ones keep the rest. */
+export function writeOperand(cpu: Cpu, insn: Insn, i: number, value: bigint): null | Fault {
+  const operand = insn.form.operands[i];
+  assert(operand, `${insn.form.key} has no operand ${i}`);
+  if (operand.place === 'mem') return storeOperand(cpu, insn, operand.width, value);
+  writeGpr(cpu, registerNumber(insn, operand), operand.width, value);
+  return null;
+}
+/** Writes the low `width` bytes of a general register by the rules of 64-bit mode. */
+export function writeGpr(cpu: Cpu, number: number, width: number, value: bigint): void {
+  const bits = width * 8;
+  const low = BigInt.asUintN(bits, value);
+  cpu.setGpr(number, width >= 4 ? low : ((cpu.gpr(number) >> BigInt(bits)) << BigInt(bits)) | low);
+}
+
+/** Number of the segment register in field `r`. */
+export const segmentNumber = (insn: Insn): number => (insn.r - STATE.selector.offset) >> 1;
+
+/** Sets or clears ZF and nothing else. */
+export function setZeroFlag(cpu: Cpu, on: boolean): void {
+  cpu.rflags = on ? cpu.rflags | FLAG.zf : cpu.rflags & ~FLAG.zf;
+}
+/** IOPL of RFLAGS. */
+export const iopl = (cpu: Cpu): number => (cpu.num('rflags') >> 12) & 3;
+/** Long mode is active (EFER.LMA). */
+export const longMode = (cpu: Cpu): boolean => (cpu.num('efer') & 0x400) !== 0;
+/** The low 48 bits sign-extend to the whole address. */
+export const isCanonical = (address: bigint): boolean =>
+  BigInt.asUintN(64, BigInt.asIntN(48, address)) === BigInt.asUintN(64, address);
+
+/** The first fault of a list of steps that each run only if those before succeeded. */
+export function firstFault(...steps: ReadonlyArray<() => null | Fault>): null | Fault {
+  for (const step of steps) {
+    const outcome = step();
+    if (isFault(outcome)) return outcome;
+  }
+  return null;
+}
