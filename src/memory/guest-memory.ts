@@ -18,6 +18,8 @@ export const FRAME = {
   /** The page walker has used this page as a table. */
   table: 2,
   dirty: 4,
+  /** Some TLB may hold a write tag for this page. */
+  tagged: 8,
 } as const;
 
 export class GuestMemory {

@@ -27,6 +27,8 @@ const CARRY = 0x8000_0000;
 const CARRY_AND_OVERFLOW = 0xc000_0000;
 const SIGN_SHIFT = 16;
 
+const bitNumber = (mask: number): number => 31 - Math.clz32(mask);
+
 /** The two words as values. */
 interface Flags {
   /** i64, sign-extended from the operand size. */
@@ -66,67 +68,58 @@ export function carry(c: Context): Value {
 export function adjust(c: Context): Value {
   return c.bit(readAux(c), 3);
 }
-function zero(c: Context, { result }: Flags): Value {
-  return c.isZero(result);
+function zero(c: Context): Value {
+  return c.isZero(c.b.get(RESULT, 8));
 }
-function overflow(c: Context, { aux }: Flags): Value {
+function overflow(c: Context): Value {
+  const aux = readAux(c);
   return c.op('shr_u', c.op('xor', aux, c.op('shl', aux, 1)), 31);
 }
-function sign(c: Context, { result, aux }: Flags): Value {
+function sign(c: Context): Value {
+  const { result, aux } = read(c);
   return c.op('xor', c.low(c.op('shr_u', result, 63)), c.bit(aux, SIGN_SHIFT));
 }
-/** PF of an i32 whose low byte is looked at: 1 for an even number of ones. */
-function parityOf(c: Context, value: Value): Value {
-  return c.op('xor', c.bit(c.b.unary('i32.popcnt', c.op('and', value, 0xff)), 0), 1);
-}
-function parity(c: Context, { result, aux }: Flags): Value {
-  return parityOf(c, c.op('xor', c.low(result), c.op('shr_u', aux, AUX.pdbShift)));
+/** PF: an even number of ones in the low byte. */
+function parity(c: Context): Value {
+  const { result, aux } = read(c);
+  const byte = c.op('and', c.op('xor', c.low(result), c.op('shr_u', aux, AUX.pdbShift)), 0xff);
+  return c.op('xor', c.bit(c.b.unary('i32.popcnt', byte), 0), 1);
 }
 /** SF ^ OF: the top bits of everything that takes part, in one word. */
-function less(c: Context, { result, aux }: Flags): Value {
+function less(c: Context): Value {
+  const { result, aux } = read(c);
   const signs = c.op('xor', c.low(c.op('shr_u', result, 32)), c.op('shl', aux, 31 - SIGN_SHIFT));
   return c.op('shr_u', c.op('xor', c.op('xor', signs, aux), c.op('shl', aux, 1)), 31);
 }
 
 /** Whether condition code `cc` (0 O to 15 G, SDM vol. 2 appendix B.1.4.7) holds, as i32 0 or 1. */
 export function condition(c: Context, cc: number): Value {
-  const holds = positive(c, cc >> 1);
+  const holds = CONDITIONS[cc >> 1]!(c);
   return (cc & 1) === 0 ? holds : c.isZero(holds);
 }
 
-function positive(c: Context, pair: number): Value {
-  const flags = pair === 1 ? { result: c.b.i64(0), aux: readAux(c) } : read(c);
-  switch (pair) {
-    case 0:
-      return overflow(c, flags);
-    case 1:
-      return c.op('shr_u', flags.aux, 31);
-    case 2:
-      return zero(c, flags);
-    case 3:
-      return c.op('or', c.op('shr_u', flags.aux, 31), zero(c, flags));
-    case 4:
-      return sign(c, flags);
-    case 5:
-      return parity(c, flags);
-    case 6:
-      return less(c, flags);
-    default:
-      return c.op('or', less(c, flags), zero(c, flags));
-  }
-}
+/** O, B, E, BE, S, P, L, LE; every odd code is the opposite of the one before. */
+const CONDITIONS: ReadonlyArray<(c: Context) => Value> = [
+  overflow,
+  carry,
+  zero,
+  (c) => c.op('or', carry(c), zero(c)),
+  sign,
+  parity,
+  less,
+  (c) => c.op('or', less(c), zero(c)),
+];
 
 /** The six arithmetic flags at their places in RFLAGS, as i32. */
 export function arithmeticWord(c: Context): Value {
-  const flags = read(c);
-  const at = (value: Value, mask: number): Value => c.op('shl', value, 31 - Math.clz32(mask));
+  const at = (value: Value, mask: number): Value => c.op('shl', value, bitNumber(mask));
   return [
-    at(parity(c, flags), FLAG.pf),
-    at(c.bit(flags.aux, 3), FLAG.af),
-    at(zero(c, flags), FLAG.zf),
-    at(sign(c, flags), FLAG.sf),
-    at(overflow(c, flags), FLAG.of),
-  ].reduce((word, flag) => c.op('or', word, flag), c.op('shr_u', flags.aux, 31));
+    at(parity(c), FLAG.pf),
+    at(adjust(c), FLAG.af),
+    at(zero(c), FLAG.zf),
+    at(sign(c), FLAG.sf),
+    at(overflow(c), FLAG.of),
+  ].reduce((word, flag) => c.op('or', word, flag), carry(c));
 }
 
 // ---- whole updates --------------------------------------------------------------------------------------------------
@@ -225,13 +218,12 @@ export function setCarry(c: Context, cf: Value): void {
 }
 /** ZF (i32, 0 or 1), the others unchanged. */
 export function setZero(c: Context, zf: Value): void {
-  const old = read(c);
-  const pf = parity(c, old);
-  const sf = sign(c, old);
+  const pf = parity(c);
+  const sf = sign(c);
   const result = c.op('xor', zf, 1);
   // Of the results 0 and 1, 0 has even parity: PDB turns the others.
   const turned = c.op('shl', c.op('xor', pf, zf), AUX.pdbShift);
-  const kept = c.op('and', old.aux, CARRY_AND_OVERFLOW + AUX.af);
+  const kept = c.op('and', readAux(c), CARRY_AND_OVERFLOW + AUX.af);
   write(c, {
     result: c.widen(result),
     aux: c.op('or', c.op('or', kept, turned), c.op('shl', sf, SIGN_SHIFT)),
@@ -254,8 +246,8 @@ export function setAdjusted(c: Context, result: Value, cf: Value, af: Value): vo
 /** SF, ZF, AF, PF and CF from the byte `value` (i64) laid out as the low byte of RFLAGS; OF unchanged (SAHF). */
 export function setFromByte(c: Context, value: Value): void {
   const bits = c.low(value);
-  const at = (mask: number): Value => c.bit(bits, 31 - Math.clz32(mask));
-  const of = overflow(c, read(c));
+  const at = (mask: number): Value => c.bit(bits, bitNumber(mask));
+  const of = overflow(c);
   const zf = at(FLAG.zf);
   const aux = [
     c.op('shl', at(FLAG.af), 3),
@@ -263,4 +255,12 @@ export function setFromByte(c: Context, value: Value): void {
     c.op('shl', c.op('xor', at(FLAG.pf), zf), AUX.pdbShift),
   ].reduce((word, part) => c.op('or', word, part), carriesOf(c, at(FLAG.cf), of));
   write(c, { result: c.widen(c.op('xor', zf, 1)), aux });
+}
+
+/** Flags of COMISS and its kin from `relation` (i32, a Relation of ../softfloat/compare.ts): ZF, PF and CF; OF, SF and AF 0. */
+export function setComparison(c: Context, relation: Value): void {
+  const cf = c.b.select(c.op('lt_u', relation, 2), c.b.i32(CARRY_AND_OVERFLOW), c.b.i32(0));
+  // ZF holds for 0 (unordered) and 2 (equal). A result of 0 has even parity, which only equality turns.
+  const turned = c.op('shl', c.op('eq', relation, 2), AUX.pdbShift);
+  write(c, { result: c.widen(c.op('and', relation, 1)), aux: c.op('or', cf, turned) });
 }

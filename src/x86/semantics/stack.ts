@@ -134,7 +134,6 @@ function leave(c: Context): void {
 
 export const STACK: SemanticsTable = {
   push: (c) => push(c, c.read(0)),
-  push_imm: (c) => push(c, c.read(0)),
   /** The selector is zero-extended to the operand size. */
   push_sreg: (c) => push(c, c.read(0)),
   pop,
