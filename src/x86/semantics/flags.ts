@@ -269,3 +269,11 @@ export function setFromByte(c: Context, value: Value): void {
   ].reduce((word, part) => c.op('or', word, part), carriesOf(c, at(FLAG.cf), of));
   write(c, { result: c.widen(c.op('xor', zf, 1)), aux });
 }
+
+/** Flags of COMISS and its kin from `relation` (i32, a Relation of ../softfloat/compare.ts): ZF, PF and CF; OF, SF and AF 0. */
+export function setComparison(c: Context, relation: Value): void {
+  const cf = c.b.select(c.op('lt_u', relation, 2), c.b.i32(CARRY_AND_OVERFLOW), c.b.i32(0));
+  // ZF holds for 0 (unordered) and 2 (equal). A result of 0 has even parity, which only equality turns.
+  const turned = c.op('shl', c.op('eq', relation, 2), AUX.pdbShift);
+  write(c, { result: c.widen(c.op('and', relation, 1)), aux: c.op('or', cf, turned) });
+}
