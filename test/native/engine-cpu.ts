@@ -2,7 +2,7 @@
 import { Engine } from '../../src/engine/engine.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
-import { CatchingPlatform } from './catching-platform.ts';
+import { CatchingPlatform, type Delivered } from './catching-platform.ts';
 import type { CpuUnderTest } from './compare.ts';
 import { FRAMES, GuestPages, loadState, saveOutcome } from './guest.ts';
 import { CASE_STEP, type CaseRecord, type OutcomeRecord } from './records.ts';
@@ -30,18 +30,19 @@ export class EngineCpu implements CpuUnderTest {
   run(record: CaseRecord, outcome: OutcomeRecord): 'done' | 'unimplemented' {
     const cpu = this.#cpu;
     const platform = this.#platform;
-    platform.delivered = null;
     this.#pages.load(record);
     loadState(cpu, record);
     const step = (record.flags & CASE_STEP) !== 0;
+    let delivered: Delivered | null = null;
     for (let steps = 0; steps < STEPS_MAX; ) {
       const exit = this.#engine.run(cpu, step ? 1 : STEPS_MAX, platform);
-      if (exit.kind === 'stop' && platform.delivered === null) return 'unimplemented';
+      delivered = platform.take();
+      if (exit.kind === 'stop' && delivered === null) return 'unimplemented';
       steps += exit.steps;
       if (exit.kind === 'stop' || step) break;
     }
-    if (platform.delivered !== null) cpu.rip = platform.delivered.rip;
-    saveOutcome(cpu, this.#pages.dataPage, record, platform.delivered?.event ?? null, outcome);
+    if (delivered !== null) cpu.rip = delivered.rip;
+    saveOutcome(cpu, this.#pages.dataPage, record, delivered?.event ?? null, outcome);
     return 'done';
   }
 }
