@@ -410,6 +410,7 @@ export class Mmu implements LinearMemory {
   }
   /** The fault that the last refused access raises. */
   get lastFault(): Fault {
+    if (this.#vector !== VECTOR.pf) return fault(this.#vector, this.#error);
     return fault(this.#vector, this.#error, (BigInt(this.#faultHi >>> 0) << 32n) | BigInt(this.#faultLo >>> 0));
   }
 

@@ -123,8 +123,8 @@ export function buildDomain(request: BuildRequest): BuiltDomain {
   return { domain: d, sharedInfo, grantFrames, xenstore, console, context: initialContext(plan, kernelTable) };
 }
 
-/** Creates every page and says whose it is. */
-function createMemory(d: Domain): void {
+/** Creates every page of a new machine and says whose it is; the first pages are the domain's. */
+export function createMemory(d: Domain): void {
   const { layout, memory, frames } = d;
   for (let mfn = 0; mfn < IO_FRAMES; mfn++) {
     frames.setType(mfn, PGT.writable | PGT.validated | 1);

@@ -20,6 +20,7 @@ import { MSR } from './msr.ts';
 import { type SystemTable, undefinedOpcode } from './operands.ts';
 import { SEGMENTS } from './segments.ts';
 import { TABLES } from './tables.ts';
+import { X87 } from './x87/table.ts';
 
 /** Opcodes that exist to raise #UD. */
 const UNDEFINED: SystemTable = { ud0: undefinedOpcode, ud1: undefinedOpcode, ud2: undefinedOpcode };
@@ -34,6 +35,7 @@ export const SYSTEM: SystemTable = {
   ...MSR,
   ...TABLES,
   ...FPU_STATE,
+  ...X87,
   ...IO,
   ...CACHE,
   ...FAST_CALL,

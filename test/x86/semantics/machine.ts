@@ -92,9 +92,11 @@ export class Machine {
       .join(' ')
       .toUpperCase();
   }
-  /** The whole state, to see that a fault changed nothing. */
+  /** Registers, flags and a checksum of memory, to see that a fault changed nothing. */
   image(): string {
-    return [...new Uint8Array(this.cpu.view.buffer)].join(' ') + [...this.memory.bytes].join(' ');
+    const registers = Object.values(GPR).map((number) => this.cpu.gpr(number).toString(16));
+    const sum = this.memory.bytes.reduce((hash, byte) => Math.imul(hash ^ byte, 16777619) >>> 0, 2166136261);
+    return `${registers.join(' ')} ${this.cpu.rip.toString(16)} ${this.cpu.rflags.toString(16)} ${sum.toString(16)}`;
   }
 }
 

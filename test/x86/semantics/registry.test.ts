@@ -1,0 +1,45 @@
+/** Every form that the decoder reaches and that belongs here has a well-formed program. */
+import { describe, expect, test } from 'vitest';
+import { enumerateForms } from '../../../src/x86/decode/enumerate.ts';
+import type { CodeMode } from '../../../src/x86/form.ts';
+import { programOf, SEMANTICS } from '../../../src/x86/semantics/registry.ts';
+import { ONE_BYTE } from '../../../src/x86/tables/one-byte.ts';
+import { TWO_BYTE } from '../../../src/x86/tables/two-byte.ts';
+
+/** Floating-point control in the integer maps. */
+const ELSEWHERE = ['fwait', 'ldmxcsr', 'stmxcsr'];
+const integer = new Set(
+  [...ONE_BYTE, ...TWO_BYTE]
+    .filter((row) => !row.flags.includes('sys') && !row.flags.includes('outside') && !ELSEWHERE.includes(row.name))
+    .map((row) => row.name),
+);
+
+describe('programs', () => {
+  test.each([0, 1, 2] satisfies CodeMode[])('mode %i: every integer form has one', (mode) => {
+    let count = 0;
+    for (const form of enumerateForms(mode, 'x86-64-v2').keys()) {
+      if (form.system || !integer.has(form.name)) continue;
+      expect(programOf(form), form.key).not.toBeNull();
+      count++;
+    }
+    expect(count).toBeGreaterThan(300);
+  });
+  test('system forms have none', () => {
+    const forms = [...enumerateForms(2, 'x86-64-v2').keys()].filter((form) => form.system);
+    expect(forms.length).toBeGreaterThan(20);
+    for (const form of forms) expect(programOf(form)).toBeNull();
+  });
+  test('no semantics lack an opcode', () => {
+    const unused = [...integer].reduce((left, name) => left.filter((x) => x !== name), Object.keys(SEMANTICS));
+    expect(unused).toEqual([]);
+  });
+  test('a comparison of 32 bits stays within 12 micro-ops, JE within 3', () => {
+    const size = (key: string): number => {
+      const form = [...enumerateForms(2, 'x86-64-v1').keys()].find((x) => x.key === key)!;
+      const program = programOf(form)!;
+      return program.body.filter((node) => node.op !== 'const').length + program.commits.length;
+    };
+    expect(size('cmp.4.m,r')).toBeLessThanOrEqual(12);
+    expect(size('jcc#4.8.imm')).toBeLessThanOrEqual(3);
+  });
+});
