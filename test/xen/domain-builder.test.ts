@@ -126,6 +126,7 @@ test('[D-02] the hypercall page has a stub a number and one of its own for iret'
   ];
   expect(stub(1, 14)).toEqual([0x51, 0x41, 0x53, 0xb8, 1, 0, 0, 0, 0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3]);
   expect(stub(127, 5)).toEqual([0x51, 0x41, 0x53, 0xb8, 127]);
+  expect(stub(1, 32).slice(14)).toEqual(new Array(18).fill(0xcc));
   expect(stub(23, 11)).toEqual([0x51, 0x41, 0x53, 0x50, 0xb8, 23, 0, 0, 0, 0x0f, 0x05]);
   expect(memory.read8(walk(BASE + 0x100000n)!.address)).toBe(0x90);
 });

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { doMemoryOp } from '../../../src/xen/memory-op.ts';
 import { getM2p, INVALID_M2P } from '../../../src/xen/mm/m2p.ts';
-import { Guest, P, SELF } from './guest.ts';
+import { shareXenPage } from '../../../src/xen/mm/refs.ts';
+import { Guest, P, RW, SELF } from './guest.ts';
 
 const ARG = 0x10100n;
 const LIST = 0x11000n;
@@ -145,4 +146,17 @@ test('[D-20] an exchange that fails gives everything back', () => {
   expect(g.d.frames.owner(g.mfn(30))).toBe(1);
   expect(getM2p(g.d, g.mfn(30))).toBe(30n);
   expect(g.d.state.totPages).toBe(128);
+});
+
+test('[D-27] a domain that gives a page of the Xen heap back loses it, and Xen does not', () => {
+  const g = new Guest(128);
+  g.tree(0);
+  const page = shareXenPage(g.d, true)!;
+  expect(g.update([[3, 0, BigInt(page) * 4096n + P + RW]]).rc).toBe(0);
+  expect(g.update([[3, 0, 0n]]).rc).toBe(0);
+  reservation(g, [page, page]);
+  expect(doMemoryOp(g.d, 1, ARG)).toBe(1);
+  expect(g.d.state.totPages).toBe(128);
+  expect(g.update([[3, 0, BigInt(page) * 4096n + P + RW]]).rc).toBe(-16);
+  expect(shareXenPage(g.d, true)).toBe(page + 1);
 });
