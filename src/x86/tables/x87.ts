@@ -114,4 +114,7 @@ const ROWS: readonly Row[] = [
 ];
 
 /** All of them execute in TypeScript (src/x86/system/x87): kernels use little more than FNINIT. */
-export const X87: readonly Row[] = ROWS.map((x) => ({ ...x, flags: x.flags.includes('sys') ? x.flags : [...x.flags, 'sys'] }));
+export const X87: readonly Row[] = ROWS.map((x) => ({
+  ...x,
+  flags: x.flags.includes('sys') ? x.flags : [...x.flags, 'sys'],
+}));

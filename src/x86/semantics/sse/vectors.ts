@@ -5,8 +5,7 @@ import type { Context } from '../context.ts';
 import { writeMmx } from './gate.ts';
 
 /** Bytes of a vector of which the low 8 hold `value` (i64) and the others are zero. */
-export const zeroExtended = (c: Context, value: Value): Value =>
-  c.b.replace('i64x2', 0, c.b.const('v128', 0), value);
+export const zeroExtended = (c: Context, value: Value): Value => c.b.replace('i64x2', 0, c.b.const('v128', 0), value);
 
 /** The vector with these halves (i64). */
 export const joined = (c: Context, low: Value, high: Value): Value =>

@@ -8,7 +8,20 @@ import { fromInteger, roundToIntegral } from '../../softfloat/convert.ts';
 import { F32, F64, F80, type Format, isNaNValue, unpack } from '../../softfloat/format.ts';
 import { fprem, fprem1, fscale, fxtract } from '../../softfloat/x87.ts';
 import { loadOperand, type SystemHandler, type SystemTable } from '../operands.ts';
-import { controlOf, isEmpty, OVERFLOW, pop, push, read, setStatus, settle, stops, UNDERFLOW, waiting, write } from './stack.ts';
+import {
+  controlOf,
+  isEmpty,
+  OVERFLOW,
+  pop,
+  push,
+  read,
+  setStatus,
+  settle,
+  stops,
+  UNDERFLOW,
+  waiting,
+  write,
+} from './stack.ts';
 
 /** A second operand: its pattern and format. */
 export interface Source {

@@ -104,7 +104,8 @@ const checked = (table: SystemTable, check: (cpu: Cpu) => null | Fault): SystemT
   );
 
 /** Instructions that first report a pending exception. */
-export const waiting = (table: SystemTable): SystemTable => checked(table, (cpu) => available(cpu) ?? pendingFault(cpu));
+export const waiting = (table: SystemTable): SystemTable =>
+  checked(table, (cpu) => available(cpu) ?? pendingFault(cpu));
 /** Instructions that do not. */
 export const nonWaiting = (table: SystemTable): SystemTable => checked(table, available);
 /** FWAIT: CR0.TS counts only with CR0.MP, CR0.EM does not. */
