@@ -4,7 +4,7 @@
  */
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Insn } from '../../x86/form.ts';
-import { type Fault, fault, type Outcome } from '../../x86/seam.ts';
+import type { Fault, Outcome } from '../../x86/seam.ts';
 import { GPR, STATE, VECTOR } from '../../x86/state.ts';
 import { pvCpuid } from './cpuid.ts';
 import { readMsr, writeMsr } from './msr.ts';
