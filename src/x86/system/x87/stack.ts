@@ -90,9 +90,10 @@ export function pushResult(cpu: Cpu, result: Result): void {
 
 // ---- what every instruction checks ----------------------------------------------------------------------------------
 
-const available = (cpu: Cpu): null | Fault => (cpu.num('cr0') & (CR0_EM | CR0_TS) ? fault(VECTOR.nm) : null);
-/** With CR0.NE clear an interrupt controller of the 1980s would report it: here nothing does. */
-const pendingFault = (cpu: Cpu): null | Fault =>
+/** #NM when the FPU is emulated or belongs to another task. */
+export const available = (cpu: Cpu): null | Fault => (cpu.num('cr0') & (CR0_EM | CR0_TS) ? fault(VECTOR.nm) : null);
+/** #MF when an unmasked exception is pending. With CR0.NE clear an interrupt controller of the 1980s would report it: here nothing does. */
+export const pendingFault = (cpu: Cpu): null | Fault =>
   cpu.num('fsw') & ES && cpu.num('cr0') & CR0_NE ? fault(VECTOR.mf) : null;
 
 const checked = (table: SystemTable, check: (cpu: Cpu) => null | Fault): SystemTable =>
