@@ -13,7 +13,7 @@ import { type TierExit, unimplemented } from './cold/cold.ts';
 const MAX_LENGTH = 15;
 const U32 = 0xffffffffn;
 
-/** Reads the bytes of one page of code, or says why not. */
+/** The bytes of the page of code around an address, or why there are none. */
 export type FetchPage = (linear: bigint) => Uint8Array | Fault;
 
 /** Bytes and decoding of the instruction at `rip`, or the fault of fetching it. */
@@ -25,7 +25,7 @@ export function fetchInstruction(
   const mode = cpu.num('codeMode') as CodeMode;
   const linear = mode === 2 ? cpu.rip : (cpu.rip + cpu.get('segmentBase', SEG.cs)) & U32;
   const offset = Number(linear & 4095n);
-  const page = fetch(linear - BigInt(offset));
+  const page = fetch(linear);
   if (!(page instanceof Uint8Array)) return page;
   const inside = page.subarray(offset, Math.min(4096, offset + MAX_LENGTH));
   const insn = decode(inside, 0, inside.length, offset, mode, policy);

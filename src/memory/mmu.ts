@@ -32,6 +32,8 @@ const EFER_BITS = (1 << 11) | (1 << 10);
 /** A store through the scratch area that waits for its instruction to commit. */
 interface Pending {
   readonly scratch: number;
+  /** The bytes as they were: only what differs from them is written back, since two accesses may overlap. */
+  readonly original: Uint8Array;
   readonly first: number;
   readonly firstBytes: number;
   readonly second: number;
@@ -332,7 +334,7 @@ export class Mmu implements LinearMemory {
   #gather(bytes: number): number {
     if (this.#pending.length === 0) this.#scratch = SCRATCH_BASE;
     const at = this.#scratch;
-    this.#scratch += 64;
+    this.#scratch += (bytes + 15) & ~15;
     if (this.#scratch > SCRATCH_BASE + SCRATCH_BYTES)
       throw new RangeError('an instruction has too many scratch accesses');
     this.#bytes.copyWithin(at, this.#first, this.#first + this.#firstBytes);
@@ -365,6 +367,7 @@ export class Mmu implements LinearMemory {
     const scratch = this.#gather(bytes);
     this.#pending.push({
       scratch,
+      original: this.#bytes.slice(scratch, scratch + bytes),
       first: this.#first,
       firstBytes: this.#firstBytes,
       second: this.#second,
@@ -378,16 +381,17 @@ export class Mmu implements LinearMemory {
     this.entriesChanged = false;
     const pending = this.#pending;
     this.#pending = [];
-    for (const { scratch, first, firstBytes, second, secondBytes } of pending) {
-      this.#writeBack(first, scratch, firstBytes);
-      if (secondBytes > 0) this.#writeBack(second, scratch + firstBytes, secondBytes);
+    for (const { scratch, original, first, firstBytes, second, secondBytes } of pending) {
+      this.#writeBack(first, scratch, original, 0, firstBytes);
+      if (secondBytes > 0) this.#writeBack(second, scratch + firstBytes, original, firstBytes, secondBytes);
     }
     this.#scratch = SCRATCH_BASE;
     return this.entriesChanged ? 1 : 0;
   };
-  #writeBack(host: number, scratch: number, bytes: number): void {
+  #writeBack(host: number, scratch: number, original: Uint8Array, from: number, bytes: number): void {
     this.#willChange(host, bytes);
-    this.#bytes.copyWithin(host, scratch, scratch + bytes);
+    for (let i = 0; i < bytes; i++)
+      if (this.#bytes[scratch + i] !== original[from + i]) this.#bytes[host + i] = this.#bytes[scratch + i]!;
     this.#hasChanged(host, bytes);
   }
   /** Forgets scratch stores of an instruction that faulted without coming through here. */
@@ -410,6 +414,7 @@ export class Mmu implements LinearMemory {
   }
   /** The fault that the last refused access raises. */
   get lastFault(): Fault {
+    if (this.#vector !== VECTOR.pf) return fault(this.#vector, this.#error);
     return fault(this.#vector, this.#error, (BigInt(this.#faultHi >>> 0) << 32n) | BigInt(this.#faultLo >>> 0));
   }
 

@@ -92,7 +92,7 @@ function wasm(bits: number, opcode: number, comparison: boolean): (a: bigint, b:
       0x0b,
     ]),
   );
-  const f = new WebAssembly.Instance(module).exports['f'] as (a: unknown, b: unknown) => number | bigint;
+  const f = new WebAssembly.Instance(module).exports.f as (a: unknown, b: unknown) => number | bigint;
   const convert = (x: bigint): unknown => (bits === 64 ? x : Number(BigInt.asIntN(32, x)));
   return (a, b) => BigInt.asUintN(comparison ? 32 : bits, BigInt(f(convert(a), convert(b))));
 }
