@@ -2,8 +2,8 @@
  * The x87 register stack and its exceptions over {@link Cpu} (SDM vol. 1, 8.1, 8.4 and 8.5).
  *
  * A computation comes as a value with the flags that it raised, in the positions of the status word. Unmasked exceptions
- * become pending here and fault at the next waiting x87 or MMX instruction. FOP, FIP and FDP are not tracked: they hold
- * what was last loaded, as on a CPU that records them only for pending exceptions and whose handler never looks.
+ * become pending here and fault at the next waiting x87 or MMX instruction. FOP, FIP and FDP are not tracked: no instruction
+ * but FNINIT, FLDENV, FRSTOR and FXRSTOR changes them, so that they are 0 in a guest that does not load them.
  */
 import type { Cpu } from '../../cpu.ts';
 import { type Fault, fault } from '../../seam.ts';
