@@ -17,8 +17,8 @@ export interface Payload {
 /** What the machine decided by itself at `tick`. */
 export interface Decision {
   readonly tick: Tick;
-  readonly kind: 'timer' | 'idle';
-  /** timer: what fired, in order; idle: the nanoseconds jumped. */
+  readonly kind: 'timer' | 'idle' | 'switch';
+  /** timer: what fired, in order; idle: the nanoseconds jumped; switch: the vCPU switched to. */
   readonly detail: string;
 }
 
