@@ -144,6 +144,47 @@ export class Search {
     return look();
   }
 
+  /** The first such tick by bisection: right only for a predicate that never turns false again. */
+  async monotone(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks = QUIET): Promise<Found> {
+    let probes = 0;
+    const holdsAt = async (tick: Tick): Promise<boolean> => {
+      probes++;
+      this.#session.goto(tick);
+      await hooks.breathe();
+      return predicate.holds(this.#moment);
+    };
+    if (!(await holdsAt(to))) return { tick: null, probes };
+    let [low, high] = [from - 1, to];
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (await holdsAt(middle)) high = middle;
+      else low = middle;
+      hooks.progress(to - from - (high - low), to - from);
+    }
+    this.#session.goto(high);
+    return { tick: high, probes };
+  }
+
+  /** The last tick before `before` whose state fulfils the predicate, or null; looks at one segment after the other, backwards. */
+  async last(fresh: () => Predicate, before: Tick, hooks: SearchHooks = QUIET): Promise<Tick | null> {
+    let end = before;
+    for (const start of this.#session.startsBefore(before)) {
+      let hit: Tick | null = null;
+      for (let from = start; from < end; ) {
+        const found = await this.first(fresh(), from, end - 1, hooks);
+        if (found.tick === null) break;
+        hit = found.tick;
+        from = found.tick + 1;
+      }
+      if (hit !== null) {
+        this.#session.goto(hit);
+        return hit;
+      }
+      end = start;
+    }
+    return null;
+  }
+
   /**
    * The last step before the state at `before` that changed any of `bytes` bytes at machine address `address`: the tick that the
    * step started from, or null. Looks at one segment between known states after the other, backwards.
