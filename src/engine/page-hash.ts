@@ -39,11 +39,22 @@ function addUpdate(module: ModuleBuilder, memory: GuestMemory, low: number, high
   f.loop();
   for (let i = 0; i < UNROLL * 4; i++) {
     const lane = lanes[i % 4]!;
-    f.get(at).memory('i64.load', i * 8).i64(WORD).op('i64.mul').tee(word);
+    f.get(at)
+      .memory('i64.load', i * 8)
+      .i64(WORD)
+      .op('i64.mul')
+      .tee(word);
     f.get(word).i64(32n).op('i64.shr_u').op('i64.xor').get(lane).op('i64.xor');
     f.i64(LANE).op('i64.mul').i64(31n).op('i64.rotl').set(lane);
   }
-  f.get(at).i32(UNROLL * 32).op('i32.add').tee(at).get(end).op('i32.ne').brIf(0).end();
+  f.get(at)
+    .i32(UNROLL * 32)
+    .op('i32.add')
+    .tee(at)
+    .get(end)
+    .op('i32.ne')
+    .brIf(0)
+    .end();
   const half = (weights: readonly bigint[], finish: bigint): void => {
     for (const [i, lane] of lanes.entries()) {
       f.get(lane).i64(weights[i]!).op('i64.mul');

@@ -35,7 +35,12 @@ describe('the hash of guest memory', () => {
     early.update([0]);
     early.update([2, 1, 0]);
     expect(early.total).toBe(new MemoryHash(one).total);
-    expect(early.total).toBe(BigInt.asUintN(128, [0, 1, 2].reduce((sum, slot) => sum + early.pageHash(slot), 0n)));
+    expect(early.total).toBe(
+      BigInt.asUintN(
+        128,
+        [0, 1, 2].reduce((sum, slot) => sum + early.pageHash(slot), 0n),
+      ),
+    );
   });
 
   it('tells the same page at two frames apart, and swapped pages', () => {

@@ -1,6 +1,8 @@
 /** Seeded random instruction streams over a {@link TestMachine}: code that faults, loops, stores into itself and crosses pages. */
 import { decode } from '../../src/x86/decode/decode.ts';
+import { fault } from '../../src/x86/seam.ts';
 import { programOf } from '../../src/x86/semantics/registry.ts';
+import { VECTOR } from '../../src/x86/state.ts';
 import { CODE, DATA, P, STACK_TOP, TestMachine, type TestOptions, U, W } from './machine.ts';
 
 export type Random = () => number;
@@ -33,7 +35,24 @@ export function randomInstruction(random: Random): Uint8Array {
   }
 }
 
-const REGISTERS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'] as const;
+const REGISTERS = [
+  'rax',
+  'rcx',
+  'rdx',
+  'rbx',
+  'rsp',
+  'rbp',
+  'rsi',
+  'rdi',
+  'r8',
+  'r9',
+  'r10',
+  'r11',
+  'r12',
+  'r13',
+  'r14',
+  'r15',
+] as const;
 
 function interesting(random: Random): bigint {
   const small = BigInt(random() % 64) - 32n;
@@ -85,4 +104,13 @@ export function randomMachine(seed: number, options: TestOptions = {}): TestMach
     return null;
   };
   return m;
+}
+
+/** Runs a {@link randomMachine} for exactly `steps` steps; where an instruction is not implemented it goes on elsewhere. */
+export function advance(m: TestMachine, steps: number): void {
+  for (let done = 0; done < steps; ) {
+    const exit = m.run(steps - done);
+    done += exit.steps;
+    if (exit.kind === 'stop') m.platform.resume(m.cpu, fault(VECTOR.ud), 'fault');
+  }
 }
