@@ -18,6 +18,10 @@ export interface Kallsyms {
 }
 
 const TOKENS = 256;
+/** The token of the character 0. */
+const ZERO = 0x30;
+/** Tokens are pieces of names, which are at most 512 long. */
+const LONGEST_TOKEN = 512;
 /** No kernel has more symbols than this. */
 const LARGEST_COUNT = 1 << 20;
 
@@ -53,28 +57,35 @@ function* digitRuns(bytes: Uint8Array): Generator<number> {
   }
 }
 
-/** The token table around a run of digits, if its index agrees. */
+/** The token table around a run of digits, which are tokens 48 and up; its index says where it starts and must agree. */
 function tokenTable(memory: Memory, digits: number): TokenTable | null {
   const { bytes } = memory;
-  // Tokens 0 .. 47 stand in front of the digit 0, which is token 48: go back over 48 terminators and the one before.
-  let start = digits;
-  for (let terminators = 0; start > 0; start--) if (bytes[start - 1] === 0 && ++terminators === 49) break;
-  const tokens: string[] = [];
-  const offsets: number[] = [];
-  let at = start;
-  for (let i = 0; i < TOKENS; i++) {
-    const end = bytes.indexOf(0, at);
-    if (end < 0 || end - at > 512) return null;
-    offsets.push(at - start);
-    tokens.push(String.fromCharCode(...bytes.subarray(at, end)));
-    at = end + 1;
+  let end = digits;
+  for (let i = ZERO; i < TOKENS; i++) {
+    const nul = bytes.indexOf(0, end);
+    if (nul < 0 || nul - end > LONGEST_TOKEN) return null;
+    end = nul + 1;
   }
   for (const align of [8, 4]) {
-    const index = Math.ceil(at / align) * align;
-    if (offsets.every((offset, i) => memory.u16(index + 2 * i) === offset))
-      return { start, indexEnd: index + 2 * TOKENS, tokens };
+    const index = Math.ceil(end / align) * align;
+    const start = digits - memory.u16(index + 2 * ZERO);
+    const tokens = memory.u16(index) === 0 && start >= 0 ? readTokens(memory, start, index) : null;
+    if (tokens !== null) return { start, indexEnd: index + 2 * TOKENS, tokens };
   }
   return null;
+}
+
+/** The tokens at `start`, if each begins where `index` says. */
+function readTokens(memory: Memory, start: number, index: number): string[] | null {
+  const tokens: string[] = [];
+  let at = start;
+  for (let i = 0; i < TOKENS; i++) {
+    const end = memory.bytes.indexOf(0, at);
+    if (end < 0 || end - at > LONGEST_TOKEN || memory.u16(index + 2 * i) !== at - start) return null;
+    tokens.push(String.fromCharCode(...memory.bytes.subarray(at, end)));
+    at = end + 1;
+  }
+  return tokens;
 }
 
 /** Offsets into the names, one for every 256 symbols, and where they stand. */

@@ -72,6 +72,7 @@ export const NUMERIC: Readonly<Record<string, number>> = {
 
 /** SIMD instructions without immediates; each stands behind the prefix 0xfd. */
 export const VECTOR_NUMERIC: Readonly<Record<string, number>> = {
+  'i8x16.swizzle': 0x0e,
   'i8x16.splat': 0x0f,
   'i16x8.splat': 0x10,
   'i32x4.splat': 0x11,

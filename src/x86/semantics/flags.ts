@@ -2,19 +2,21 @@
  * The arithmetic flags of programs: the only place that knows how CF, PF, AF, ZF, SF and OF are kept in (flagsResult,
  * flagsAux). The encoding is defined in ../state.ts.
  *
- * Flags that the manual leaves undefined follow what AMD family 17h silicon was measured to do:
+ * Flags that the manual leaves undefined follow what AMD family 1Ah silicon was measured to do:
  *
  *   MUL IMUL            SF ZF AF PF unchanged
  *   DIV IDIV            CF OF unchanged; AF 1; SF ZF PF 0
- *   SHL SHR SAR         AF 1; OF as for a count of 1, computed from the last step: SHL CF ^ SF, SHR bit n-2 of the result
- *   SHLD SHRD           AF 1; OF as SHL, and SF ^ bit n-2; 16-bit counts above 16: CF 0, and OF 0 for SHLD
- *   ROL RCL ROR RCR     OF as for a count of 1: CF ^ top bit, and top bit ^ the one below
+ *   SHL SHR SAR         AF 1; OF for every count: SHL CF ^ SF, SHR SAR SF ^ bit n-2 of the result
+ *   SHLD SHRD           AF 1; OF: CF ^ SF, and SF ^ bit n-2. 16-bit operands: CF 0 for counts above 16, and OF = CF for
+ *                       SHLD counts from 16 on
+ *   ROL RCL ROR RCR     OF for every count: CF ^ top bit, and top bit ^ the one below
  *   BT BTS BTR BTC      OF SF AF PF unchanged
  *   BSF BSR             CF OF AF SF 0; PF of the index, or of 0 when the source is zero
  *   AND OR XOR TEST     AF 0
- *
- * and, not measured (they do not exist in 64-bit mode): AAA AAS have OF 0 and SF ZF PF of AL; DAA DAS OF 0; AAM AAD
- * CF OF AF 0.
+ *   AAA AAS             SF ZF PF OF of the 16-bit sum or difference before AL is cut to a digit
+ *   DAA DAS             OF of adding or subtracting the whole correction
+ *   AAM                 CF OF AF 0
+ *   AAD                 CF OF AF of the 8-bit sum
  */
 import type { Value } from '../../ir/program.ts';
 import { AUX, FLAG } from '../state.ts';
@@ -237,10 +239,21 @@ export function setBitScan(c: Context, source: Value, index: Value): void {
   write(c, { result: c.widen(found), aux: c.op('shl', turned, AUX.pdbShift) });
 }
 
-/** SF, ZF and PF of `result`, the others as given (i32, 0 or 1): the decimal adjustments. */
-export function setAdjusted(c: Context, result: Value, cf: Value, af: Value): void {
-  const aux = c.op('or', carriesOf(c, cf, c.b.i32(0)), c.op('shl', af, 3));
-  write(c, { result: c.signExtend(result, 1), aux });
+/**
+ * SF, ZF, PF and OF of `result` = `a` name `b` on `size` bytes, CF and AF as given (i32, 0 or 1): the decimal adjustments.
+ */
+export function setAdjusted(
+  c: Context,
+  name: 'add' | 'sub',
+  [a, b, result]: readonly [Value, Value, Value],
+  size: 1 | 2,
+  [cf, af]: readonly [Value, Value],
+): void {
+  const vector = name === 'add' ? borrows(c, result, b, a) : borrows(c, a, b, result);
+  const carries = placeCarries(c, vector, size);
+  const of = c.op('shr_u', c.op('xor', carries, c.op('shl', carries, 1)), 31);
+  const aux = c.op('or', carriesOf(c, cf, of), c.op('shl', af, 3));
+  write(c, { result: c.signExtend(result, size), aux });
 }
 
 /** SF, ZF, AF, PF and CF from the byte `value` (i64) laid out as the low byte of RFLAGS; OF unchanged (SAHF). */
@@ -255,4 +268,12 @@ export function setFromByte(c: Context, value: Value): void {
     c.op('shl', c.op('xor', at(FLAG.pf), zf), AUX.pdbShift),
   ].reduce((word, part) => c.op('or', word, part), carriesOf(c, at(FLAG.cf), of));
   write(c, { result: c.widen(c.op('xor', zf, 1)), aux });
+}
+
+/** Flags of COMISS and its kin from `relation` (i32, a Relation of ../softfloat/compare.ts): ZF, PF and CF; OF, SF and AF 0. */
+export function setComparison(c: Context, relation: Value): void {
+  const cf = c.b.select(c.op('lt_u', relation, 2), c.b.i32(CARRY_AND_OVERFLOW), c.b.i32(0));
+  // ZF holds for 0 (unordered) and 2 (equal). A result of 0 has even parity, which only equality turns.
+  const turned = c.op('shl', c.op('eq', relation, 2), AUX.pdbShift);
+  write(c, { result: c.widen(c.op('and', relation, 1)), aux: c.op('or', cf, turned) });
 }

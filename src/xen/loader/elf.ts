@@ -253,22 +253,25 @@ export const sectionBytes = (elf: Elf, section: ElfSection): Uint8Array =>
 export const sectionNamed = (elf: Elf, name: string): ElfSection | null =>
   elf.sections.find((section, i) => i > 0 && section.name === name) ?? null;
 
-/** The notes of a PT_NOTE segment or SHT_NOTE section, 4-byte aligned; `where` names it in the E_IMAGE of a bad one. */
-export function readNotes(bytes: Uint8Array, where: string): ElfNote[] {
-  const at = new Cursor(bytes);
+/**
+ * The notes in `start` .. `end` of the file, 4-byte aligned; `where` names the place in the E_IMAGE of a bad one.
+ *
+ * A note's header and owner must lie inside the range; a description is cut at the end of the file, since the i386
+ * images of GRUB end in the middle of their last one, and Xen takes them.
+ */
+export function readNotes(file: Uint8Array, start: number, end: number, where: string): ElfNote[] {
+  const at = new Cursor(file);
   const notes: ElfNote[] = [];
-  let offset = 0;
-  while (offset + 12 <= bytes.length) {
+  for (let offset = start; offset + 12 <= end; ) {
     const [namesz, descsz] = [at.u32(offset), at.u32(offset + 4)];
     const desc = offset + 12 + Math.ceil(namesz / 4) * 4;
-    if (desc + descsz > bytes.length)
-      fail(`note ${notes.length} at ${hex(offset)} of ${where} runs past its end at ${hex(bytes.length)}`);
-    const name = bytes.subarray(offset + 12, offset + 12 + namesz);
-    const end = name.indexOf(0);
+    if (desc > end) fail(`note ${notes.length} at ${hex(offset)} runs past the end of ${where} at ${hex(end)}`);
+    const name = file.subarray(offset + 12, offset + 12 + namesz);
+    const nul = name.indexOf(0);
     notes.push({
-      owner: latin1(end < 0 ? name : name.subarray(0, end)),
+      owner: latin1(nul < 0 ? name : name.subarray(0, nul)),
       type: at.u32(offset + 8),
-      desc: bytes.subarray(desc, desc + descsz),
+      desc: file.subarray(desc, desc + descsz),
     });
     offset = desc + Math.ceil(descsz / 4) * 4;
   }
@@ -313,7 +316,9 @@ export function readSymbols(elf: Elf): ElfSymbol[] {
 export function fileNotes(elf: Elf): ElfNote[] {
   const fromSegments = elf.segments
     .filter((segment) => segment.type === PT_NOTE && segment.offset !== 0)
-    .flatMap((segment) => readNotes(segmentBytes(elf, segment), `program header ${segment.index}`));
+    .flatMap((segment) =>
+      readNotes(elf.bytes, segment.offset, segment.offset + segment.filesz, `program header ${segment.index}`),
+    );
   if (fromSegments.length > 0) return fromSegments;
   return sectionNotes(elf);
 }
@@ -322,7 +327,9 @@ export function fileNotes(elf: Elf): ElfNote[] {
 export const sectionNotes = (elf: Elf): ElfNote[] =>
   elf.sections
     .filter((section) => section.type === SHT_NOTE)
-    .flatMap((section) => readNotes(sectionBytes(elf, section), `section ${section.name || section.index}`));
+    .flatMap((section) =>
+      readNotes(elf.bytes, section.offset, section.offset + section.size, `section ${section.name || section.index}`),
+    );
 
 /** The GNU build id as lower-case hex digits, or null. */
 export function buildId(elf: Elf): string | null {

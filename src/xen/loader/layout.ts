@@ -18,10 +18,22 @@ import { type Mapping, planMapping, shiftTables } from './page-tables.ts';
 
 /** `start_info.flags`: the ramdisk is named by frame, not address (xen.h). */
 export const SIF_MOD_START_PFN = 1 << 3;
-/** `start_info.flags`: the builder's p2m list may be replaced by a virtual one (xen.h). */
-export const SIF_VIRT_P2M_4TOOLS = 1 << 4;
 /** Bytes of `start_info.cmd_line`, with its terminating NUL (xen.h). */
 export const MAX_GUEST_CMDLINE = 1024;
+
+/**
+ * The command line as start_info holds it, UTF-8 with its NUL; E_USAGE when it is longer than Xen passes on (which
+ * would cut it without a word).
+ */
+export function commandLineBytes(text: string): Uint8Array {
+  const bytes = new TextEncoder().encode(`${text}\0`);
+  if (bytes.length > MAX_GUEST_CMDLINE)
+    throw new EmulatorError(
+      'E_USAGE',
+      `the command line has ${bytes.length - 1} bytes, Xen passes ${MAX_GUEST_CMDLINE - 1}`,
+    );
+  return bytes;
+}
 
 const PAGE = BigInt(PAGE_SIZE);
 const PADDING_PAGES = (512 * 1024) / PAGE_SIZE;
@@ -189,7 +201,8 @@ export function planLayout({ image, pages, ramdiskBytes }: LayoutRequest): Domai
     cr3Pfn: tables.pfn,
     startInfo: {
       nrPages: pages,
-      flags: SIF_VIRT_P2M_4TOOLS | (ramdisk !== null && unmapped ? SIF_MOD_START_PFN : 0),
+      // xl clears the builder's SIF_VIRT_P2M_4TOOLS (libxl_dom.c, libxl__build_pv).
+      flags: ramdisk !== null && unmapped ? SIF_MOD_START_PFN : 0,
       ptBase: tables.vaddr!,
       nrPtFrames: mapping.tableCount,
       mfnList: p2m!.vaddr!,

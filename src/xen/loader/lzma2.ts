@@ -133,6 +133,7 @@ export class Lzma2Decoder {
     const probs = this.#probs;
     const inEnd = this.#inPos + packed;
     if (inEnd > input.length) fail(`it ends at byte ${input.length} inside a chunk that reaches to ${inEnd}`);
+    if (packed < 5 || input[this.#inPos] !== 0) fail(`the range coder at byte ${this.#inPos} does not start with 0`);
     const outEnd = this.#outPos + size;
     if (outEnd > out.length) fail(`it unpacks to more than ${out.length} bytes`);
     const posMask = (1 << this.#pb) - 1;

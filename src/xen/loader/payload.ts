@@ -10,13 +10,13 @@
  */
 
 import { gunzipSync } from 'fflate';
-import { decompress as unzstd } from 'fzstd';
 import { EmulatorError } from '../../core/errors.ts';
 import { hex } from '../../core/units.ts';
 import { crc32 } from './crc32.ts';
 import { isElf, latin1 } from './elf.ts';
 import { isLz4Legacy, unpackLz4Legacy } from './lz4.ts';
 import { isXz, unpackXz } from './xz.ts';
+import { isZstd, unpackZstd } from './zstd.ts';
 
 /** No payload unpacks to more than this, as in Xen's builder (XC_DOM_DECOMPRESS_MAX). */
 export const UNPACK_LIMIT_BYTES = 1 << 30;
@@ -39,26 +39,18 @@ const u32 = (bytes: Uint8Array, at: number): number =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(at, true);
 
 const isGzip = (bytes: Uint8Array): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b;
-const isZstd = (bytes: Uint8Array): boolean => [0x28, 0xb5, 0x2f, 0xfd].every((byte, i) => bytes[i] === byte);
-
-/** Runs a library's decoder; whatever it throws becomes an E_IMAGE that names the format. */
-function decoded(format: string, run: () => Uint8Array): Uint8Array {
-  try {
-    return run();
-  } catch (error) {
-    if (error instanceof EmulatorError) throw error;
-    throw new EmulatorError('E_IMAGE', `the ${format} payload is corrupt: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-}
 
 /** Unpacks one gzip member; E_IMAGE when it is corrupt, of a wrong CRC-32 or larger than the limit. */
 export function unpackGzip(bytes: Uint8Array): Uint8Array {
   if (bytes.length < 18) return fail(`the gzip payload ends at byte ${bytes.length}, before its trailer`);
   const size = u32(bytes, bytes.length - 4);
   if (size > UNPACK_LIMIT_BYTES) fail(`the gzip payload promises ${size} bytes, the limit is ${UNPACK_LIMIT_BYTES}`);
-  const out = decoded('gzip', () => gunzipSync(bytes, { out: new Uint8Array(size) }));
+  let out: Uint8Array;
+  try {
+    out = gunzipSync(bytes, { out: new Uint8Array(size) });
+  } catch (cause) {
+    throw new EmulatorError('E_IMAGE', `the gzip payload is corrupt: ${(cause as Error).message}`, { cause });
+  }
   if (out.length !== size) fail(`the gzip payload unpacks to ${out.length} bytes instead of ${size}`);
   if (crc32(out) !== u32(bytes, bytes.length - 8)) fail('the gzip payload fails its CRC-32');
   return out;
@@ -81,7 +73,7 @@ function unpackPayload(payload: Uint8Array): { elf: Uint8Array; packing: Packing
       ? unpackXz(body, UNPACK_LIMIT_BYTES)
       : packing === 'lz4'
         ? unpackLz4Legacy(body, size)
-        : decoded('zstd', () => unzstd(body, new Uint8Array(size)));
+        : unpackZstd(body, size);
   if (elf.length !== size) fail(`the ${packing} payload unpacks to ${elf.length} bytes instead of ${size}`);
   return { elf, packing };
 }

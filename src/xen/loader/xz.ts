@@ -97,6 +97,7 @@ export function unpackXz(bytes: Uint8Array, limit: number): Uint8Array {
   const checkSize = check === CHECK_CRC32 ? 4 : 0;
   // The kernel's build appends the unpacked size; a stream is a multiple of 4 long either way.
   const end = bytes[bytes.length - 2] === 0x59 && bytes[bytes.length - 1] === 0x5a ? bytes.length : bytes.length - 4;
+  if (bytes[6] !== bytes[end - 4] || bytes[7] !== bytes[end - 3]) fail('the stream header and footer differ');
   const blocks = readIndex(bytes, end, u32);
   const total = blocks.reduce((sum, block) => sum + block.size, 0);
   if (total > limit) fail(`its index promises ${total} bytes, the limit is ${limit}`);
@@ -111,6 +112,7 @@ export function unpackXz(bytes: Uint8Array, limit: number): Uint8Array {
     if (decoder.written !== block.size) fail(`a block unpacks to ${decoder.written} bytes instead of ${block.size}`);
     if (header.x86) undoX86Branches(target, header.x86Start);
     const checkAt = Math.ceil(dataEnd / 4) * 4;
+    if (bytes.subarray(dataEnd, checkAt).some((byte) => byte !== 0)) fail(`the padding at byte ${dataEnd} is not zero`);
     if (dataEnd - at + checkSize !== block.unpadded)
       fail(`the block at byte ${at} has another size than its index record`);
     if (check === CHECK_CRC32 && crc32(target) !== u32(checkAt)) fail(`the block at byte ${at} fails its CRC-32`);

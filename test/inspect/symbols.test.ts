@@ -1,0 +1,201 @@
+import { describe, expect, test } from 'vitest';
+import { findKallsyms } from '../../src/inspect/kallsyms.ts';
+import {
+  SymbolTable,
+  symbolsOfElf,
+  symbolsOfImage,
+  symbolsOfKallsyms,
+  type Symbol as TableSymbol,
+} from '../../src/inspect/symbols.ts';
+import { readElf } from '../../src/xen/loader/elf.ts';
+import { unpackKernel } from '../../src/xen/loader/payload.ts';
+import { ascii, buildElf, concat, le, symbol } from '../support/elf.ts';
+import { guest, hasGuest } from '../support/guests.ts';
+
+const BASE = 0xffffffff81000000n;
+const table = SymbolTable.of(
+  [
+    { address: BASE + 0x200n, name: 'panic', type: 'T' },
+    { address: BASE, name: '_stext', type: 'T' },
+    { address: BASE, name: '_text', type: 'T' },
+    { address: 0x1000n, name: 'per_cpu_thing', type: 'A' },
+    { address: BASE + 0x300n, name: 'panic', type: 't' },
+  ],
+  { start: BASE, end: BASE + 0x1000n },
+);
+
+describe('lookup', () => {
+  test('[D-12] an address belongs to the nearest symbol at or below it; the first of equal ones names it', () => {
+    expect(table.lookup(BASE)).toEqual({ name: '_stext', offset: 0 });
+    expect(table.lookup(BASE + 0x1ffn)).toEqual({ name: '_stext', offset: 0x1ff });
+    expect(table.lookup(BASE + 0x200n)).toEqual({ name: 'panic', offset: 0 });
+    expect(table.lookup(BASE + 0xfffn)).toEqual({ name: 'panic', offset: 0xcff });
+  });
+
+  test('[D-12] addresses outside the range have no name, even behind an absolute symbol', () => {
+    for (const address of [0n, 0x1000n, 0x401000n, BASE - 1n, BASE + 0x1000n, (1n << 64n) - 1n])
+      expect(table.lookup(address)).toBeNull();
+  });
+
+  test('[D-12] names give the lowest address, their extent ends at the next higher symbol', () => {
+    expect(table.address('panic')).toBe(BASE + 0x200n);
+    expect(table.address('per_cpu_thing')).toBe(0x1000n);
+    expect(table.address('nothing')).toBeNull();
+    expect(table.extent('_text')).toEqual({ start: BASE, end: BASE + 0x200n });
+    expect(table.extent('panic')).toEqual({ start: BASE + 0x200n, end: BASE + 0x300n });
+    expect(SymbolTable.empty.lookup(0n)).toBeNull();
+  });
+});
+
+describe('serialised form', () => {
+  const all = (t: SymbolTable): TableSymbol[] => Array.from({ length: t.size }, (_, i) => t.at(i));
+  test('[D-12] keeps everything', () => {
+    for (const original of [table, SymbolTable.empty]) {
+      const copy = SymbolTable.deserialise(original.serialise());
+      expect(all(copy)).toEqual(all(original));
+      expect(copy.range).toEqual(original.range);
+    }
+  });
+
+  test('[D-12] a truncated or foreign one is a RangeError', () => {
+    const bytes = table.serialise();
+    for (let length = 0; length < bytes.length; length++)
+      expect(() => SymbolTable.deserialise(bytes.subarray(0, length))).toThrow(RangeError);
+    expect(() => SymbolTable.deserialise(concat(bytes, Uint8Array.of(0)))).toThrow(RangeError);
+    const foreign = bytes.slice();
+    foreign[0] = 9;
+    expect(() => SymbolTable.deserialise(foreign)).toThrow(RangeError);
+  });
+});
+
+test('[D-12] ELF symbols: files and undefined ones left out, a global name before a local one, nm letters', () => {
+  const strings = '\0local\0global\0data\0abs\0file\0undefined\0';
+  const at = (name: string): number => strings.indexOf(`\0${name}\0`) + 1;
+  const entry = (name: string, value: bigint, info: number, section: number): Uint8Array =>
+    symbol(64, { name: at(name), value, info, section });
+  const bytes = buildElf({
+    segments: [{ vaddr: BASE, content: new Uint8Array(16), memsz: 0x100 }],
+    sections: [
+      { name: '.text', type: 1, flags: 6n, content: new Uint8Array(0) },
+      { name: '.data', type: 1, flags: 3n, content: new Uint8Array(0) },
+      {
+        name: '.symtab',
+        type: 2,
+        link: 4,
+        content: concat(
+          symbol(64, { name: 0, value: 0n }),
+          entry('local', BASE + 4n, 0x02, 1),
+          entry('global', BASE + 4n, 0x12, 1),
+          entry('data', BASE + 8n, 0x11, 2),
+          entry('abs', 0x33n, 0x10, 0xfff1),
+          entry('file', 0n, 0x04, 0xfff1),
+          entry('undefined', 0n, 0x10, 0),
+        ),
+      },
+      { name: '.strtab', type: 3, content: ascii(strings) },
+    ],
+  });
+  const found = symbolsOfElf(readElf(bytes))!;
+  expect(Array.from({ length: found.size }, (_, i) => `${found.at(i).type} ${found.at(i).name}`)).toEqual([
+    'A abs',
+    'T global',
+    't local',
+    'D data',
+  ]);
+  expect(found.lookup(BASE + 5n)).toEqual({ name: 'global', offset: 1 });
+  expect(found.range).toEqual({ start: BASE, end: BASE + 0x100n });
+  expect(symbolsOfImage(buildElf({})).size).toBe(0);
+});
+
+/** Which kernels put what where (scripts/kallsyms.c): before 6.2, 6.2 and 6.3, since 6.4. */
+type Era = 'before 6.2' | '6.2' | '6.4';
+
+/** A kallsyms area of `count` symbols f0, f1, ... 16 bytes apart, behind two per-CPU symbols, as `era` writes it. */
+function kallsymsImage(count: number, era: Era): Uint8Array {
+  const pad8 = (bytes: Uint8Array): Uint8Array => concat(bytes, new Uint8Array(-bytes.length & 7));
+  // Tokens: themselves for printable characters, "Tf" for 1, a long one for 2.
+  const tokens = Array.from({ length: 256 }, (_, i) =>
+    i === 1 ? 'Tf' : i === 2 ? 'a_rather_long_prefix_' : i >= 0x20 && i < 0x7f ? String.fromCharCode(i) : `~${i}`,
+  );
+  const tokenTable = ascii(tokens.map((t) => `${t}\0`).join(''));
+  let offset = 0;
+  const tokenIndex = concat(...tokens.map((t) => le((offset += t.length + 1) - t.length - 1, 2)));
+  const packed = Array.from({ length: count }, (_, i) => {
+    if (i < 2) return ascii(`Apercpu${i}`);
+    if (i === 2) return concat(ascii('T'), new Uint8Array(200).fill(2)); // longer than 127 tokens
+    return concat(Uint8Array.of(1), ascii(String(i)));
+  });
+  const entries = packed.map((p) =>
+    concat(p.length < 128 ? Uint8Array.of(p.length) : Uint8Array.of((p.length & 0x7f) | 0x80, p.length >> 7), p),
+  );
+  const markers: number[] = [];
+  let at = 0;
+  entries.forEach((entry, i) => {
+    if (i % 256 === 0) markers.push(at);
+    at += entry.length;
+  });
+  const offsets = pad8(concat(...entries.map((_, i) => le(i < 2 ? i * 8 : -1 - 16 * i, 4))));
+  const base = le(BASE, 8);
+  const names = [le(count, 8), pad8(concat(...entries)), pad8(concat(...markers.map((m) => le(m, 4))))];
+  const seqs = pad8(new Uint8Array(3 * count).fill(7));
+  const tokenParts = [pad8(tokenTable), tokenIndex];
+  const noise = concat(ascii('0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0'), new Uint8Array(1004).fill(0x5a));
+  const parts =
+    era === '6.4'
+      ? [...names, ...tokenParts, offsets, base, seqs]
+      : [offsets, base, ...names, ...(era === '6.2' ? [seqs] : []), ...tokenParts];
+  return concat(noise, ...parts, noise);
+}
+
+describe('kallsyms', () => {
+  test.each(['before 6.2', '6.2', '6.4'] as const)('[D-13] finds the tables of kernels %s', (era) => {
+    for (const count of [600, 1024, 1300]) {
+      const found = findKallsyms(kallsymsImage(count, era));
+      expect(found?.names.length).toBe(count);
+      expect(found?.names.slice(0, 2)).toEqual(['percpu0', 'percpu1']);
+      expect(found?.names[2]).toBe('a_rather_long_prefix_'.repeat(200));
+      expect(found?.names[count - 1]).toBe(`f${count - 1}`);
+      expect(found?.types.slice(0, 4).join('')).toBe('AATT');
+      expect(found?.addresses[1]).toBe(8n);
+      expect(found?.addresses[count - 1]).toBe(BASE + BigInt(16 * (count - 1)));
+    }
+  });
+
+  test('[D-13] an image without them has none, a damaged one none or fewer claims than a crash', () => {
+    expect(findKallsyms(new Uint8Array(10_000))).toBeNull();
+    const whole = kallsymsImage(600, 'before 6.2');
+    for (let at = 0; at < whole.length; at += 13) {
+      const bad = whole.slice();
+      bad[at] = bad[at]! ^ 0xff;
+      expect(() => findKallsyms(bad)).not.toThrow();
+    }
+    for (let length = 0; length < whole.length; length += 97)
+      expect(() => findKallsyms(whole.subarray(0, length))).not.toThrow();
+  });
+
+  test('[D-13] per-CPU symbols are known by name only', () => {
+    const symbols = symbolsOfKallsyms(kallsymsImage(600, 'before 6.2'))!;
+    expect(symbols.address('percpu1')).toBe(8n);
+    expect(symbols.lookup(8n)).toBeNull();
+    expect(symbols.lookup(BASE + 16n * 5n + 3n)).toEqual({ name: 'f5', offset: 3 });
+  });
+});
+
+describe.skipIf(!hasGuest('debian/vmlinuz'))("Debian's stripped kernel", () => {
+  test('[D-13] kallsyms gives the names of addresses known otherwise, in less than 2 s', () => {
+    const { elf } = unpackKernel(guest('debian/vmlinuz'));
+    const start = performance.now();
+    const symbols = symbolsOfImage(elf);
+    const seconds = (performance.now() - start) / 1000;
+    // The ENTRY note, the section headers, and the address of every hypercall in the trace recorded on real Xen.
+    expect(symbols.address('startup_xen')).toBe(0xffffffff830791c0n);
+    expect(symbols.address('_etext')).toBe(0xffffffff81e01d32n);
+    expect(symbols.address('__per_cpu_end')).toBe(0x35000n);
+    expect(symbols.lookup(0xffffffff81a442b5n)?.name).toBe('xen_hypercall_pv');
+    expect(symbols.lookup(0x401000n)).toBeNull();
+    expect(symbols.size).toBeGreaterThan(90_000);
+    expect(seconds).toBeLessThan(2);
+    const copy = SymbolTable.deserialise(symbols.serialise());
+    expect(copy.address('panic')).toBe(symbols.address('panic'));
+  });
+});

@@ -1,0 +1,152 @@
+/**
+ * What the manual leaves undefined in a case, so that the comparison can pass over it. iced-x86 knows the flags that are
+ * undefined whatever the operands; the conditions on operand values stand here, each with its page of the SDM.
+ */
+import { operandAddresses } from './generate.ts';
+import { type CaseRecord, DATA_BASE, type OutcomeRecord, VECTOR_NONE } from './records.ts';
+import type { Template } from './templates.ts';
+
+/** The parts of an outcome that are not compared. */
+export interface Ignored {
+  /** Bits of RFLAGS. */
+  rflags: number;
+  /** Bits of the x87 status word. */
+  fsw: number;
+  /** The abridged x87 tag word. */
+  ftw: boolean;
+  /** General-purpose registers, a bit each; and those of which only bits 63..32 are passed over. */
+  gprs: number;
+  gprsHigh: number;
+  /** Bits of the error code. */
+  error: number;
+  /** The faulting address of #PF. */
+  cr2: boolean;
+  /** Bytes of the data page: from, count. */
+  memory: [number, number] | null;
+  /** XMM lanes are single-precision approximations with relative error up to 1.5 * 2^-12. */
+  approximate: boolean;
+  /** The whole case says nothing, and why. */
+  skip: string | null;
+}
+
+const RSP = 4;
+const VECTOR_SS = 12;
+const VECTOR_PF = 14;
+/** Linux's TASK_SIZE_MAX: the last page of the lower half is out of bounds too. */
+const KERNEL_HALF = 0x7fff_ffff_f000n;
+const CF = 0x1;
+const PF = 0x4;
+const AF = 0x10;
+const ZF = 0x40;
+const SF = 0x80;
+const OF = 0x800;
+
+/** Operand width in bits by the form's name. */
+function width(name: string): number {
+  return /_rm8/.test(name) ? 8 : /_rm16/.test(name) ? 16 : /_rm32/.test(name) ? 32 : 64;
+}
+
+/** The unmasked shift count of a shift or rotate. */
+function shiftCount(template: Template, record: CaseRecord): number {
+  if (/_CL/.test(template.form.name)) return Number(record.gpr(1) & 0xffn);
+  const immediate = template.immediates.at(-1);
+  return immediate === undefined ? 1 : record.code[immediate.offset]!;
+}
+
+/** SDM vol. 2 "SAL/SAR/SHL/SHR", "RCL/RCR/ROL/ROR", "SHLD", "SHRD". */
+function shift(template: Template, record: CaseRecord, ignored: Ignored): void {
+  const { name, mnemonic } = template.form;
+  const bits = width(name);
+  const count = shiftCount(template, record) & (bits === 64 ? 63 : 31);
+  ignored.rflags = 0;
+  if (count === 0) return;
+  if (count > 1) ignored.rflags |= OF;
+  if (/^ro|^rc/.test(mnemonic)) return;
+  ignored.rflags |= AF;
+  if (/^sh[lr]d$/.test(mnemonic)) {
+    if (count > bits) ignored.skip = 'SHLD or SHRD by more than the width';
+  } else if (mnemonic !== 'sar' && count >= bits) ignored.rflags |= CF;
+}
+
+/** Stores of more than one piece may have been done in part when a later piece faults; the manual does not say. */
+const MANY_STORES = /^(pusha|pushad|enter|fnsave|fnstenv|fxsave|fxsave64|maskmovq|maskmovdqu|fbstp)$/;
+
+/** True when the host faulted on the stack word below RSP. */
+function pushFaulted(record: CaseRecord, host: OutcomeRecord): boolean {
+  if (host.vector === VECTOR_SS) return true;
+  const below = record.gpr(RSP) - host.cr2;
+  return host.vector === VECTOR_PF && below >= 0n && below <= 8n;
+}
+
+const IMAGE = /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxsave64|fxrstor|fxrstor64)$/;
+
+/** What to pass over in this case, given what the host did. */
+export function ignoredParts(template: Template, record: CaseRecord, host: OutcomeRecord): Ignored {
+  const { mnemonic, name } = template.form;
+  const ignored: Ignored = {
+    rflags: template.undefinedRflags,
+    fsw: template.undefinedFsw,
+    ftw: false,
+    gprs: 0,
+    gprsHigh: 0,
+    error: 0,
+    cr2: false,
+    memory: null,
+    approximate: /^r(cp|sqrt)[ps]s$/.test(mnemonic),
+    skip: null,
+  };
+  if (/^(sh[lr]d?|sa[lr]|ro[lr]|rc[lr])$/.test(mnemonic)) shift(template, record, ignored);
+  // SDM vol. 2 "BSF", "BSR": only ZF is defined.
+  if (/^bs[fr]$/.test(mnemonic)) {
+    ignored.rflags = CF | OF | SF | AF | PF;
+    // A zero source leaves the destination; some processors clear the upper half of a 32-bit one.
+    if (/_r32_/.test(name) && host.vector === VECTOR_NONE && (host.rflags & ZF) !== 0)
+      ignored.gprsHigh = 1 << template.gprOperands[0]!;
+  }
+  // SDM vol. 2 "DIV", "IDIV".
+  if (/^i?div$/.test(mnemonic)) ignored.rflags = CF | OF | SF | ZF | AF | PF;
+  // SDM vol. 2 "FPREM": by how much a partial remainder reduces is the implementation's choice.
+  if (/^fprem1?$/.test(mnemonic) && (host.fxsave[3]! & 4) !== 0) ignored.skip = 'partial remainder';
+  // SDM vol. 2 "FBLD": invalid digits load an undefined value; only poked operands are known to be valid.
+  if (mnemonic === 'fbld') {
+    const at = Number(operandAddresses(template, record)[0]!) - DATA_BASE;
+    const poked = at === record.pokeOffset && record.poke.length >= 10;
+    if (host.vector === VECTOR_NONE && !poked) ignored.skip = 'digits may be invalid';
+  }
+  // SDM vol. 2 "PUSH": a segment register's upper half may be written or left.
+  if (/^Push[dq]_[CDEFGS]S$/.test(name)) {
+    const size = name.startsWith('Pushq') ? 8 : 4;
+    ignored.memory = [Number(host.gpr(4)) - DATA_BASE + 2, size - 2];
+  }
+  // MXCSR_MASK tells the processor's features (SDM vol. 1, 11.6.6).
+  if (mnemonic.startsWith('fxsave') && host.vector === VECTOR_NONE)
+    ignored.memory = [Number(operandAddresses(template, record)[0]!) - DATA_BASE + 28, 4];
+  // CVTPI2PS with a memory operand enters MMX state at Intel and does not at AMD.
+  if (name === 'Cvtpi2ps_xmm_mmm64 mem') {
+    ignored.fsw = 0xffff;
+    ignored.ftw = true;
+    if ((record.fxsave[2]! & 0x80) !== 0) ignored.skip = 'a pending #MF is seen or not';
+  }
+  // SDM vol. 2 "MASKMOVDQU": whether masked bytes fault is implementation dependent.
+  if (mnemonic.startsWith('maskmov') && host.vector !== VECTOR_NONE) ignored.skip = 'masked bytes fault or not';
+  // Which byte of an x87 or FXSAVE image is touched first is the processor's choice.
+  if (IMAGE.test(mnemonic) && host.vector === VECTOR_PF) {
+    ignored.cr2 = true;
+    ignored.error = 1;
+  }
+  // Linux reports every address of the kernel's half as present.
+  if (host.cr2 >= KERNEL_HALF) ignored.error |= 1;
+  // MOVSXD r16 reads two bytes at Intel, four at AMD.
+  if (name === 'Movsxd_r16_rm16 mem' && host.vector !== VECTOR_NONE) ignored.skip = 'width of the source';
+  // Whether a non-canonical target or the push of the return address faults first is the vendor's choice.
+  if (mnemonic === 'call' && template.immediates.length === 0 && pushFaulted(record, host))
+    ignored.skip = 'two faults of one CALL';
+  if (host.vector !== VECTOR_NONE) {
+    // POPA may have loaded some registers before it faults; RSP is as it was.
+    if (/^popa/.test(mnemonic)) ignored.gprs = 0xff & ~(1 << RSP);
+    // A fault leaves RFLAGS as they were, defined or not.
+    if (!template.repeated) ignored.rflags = 0;
+    if (MANY_STORES.test(mnemonic)) ignored.memory = [0, 4096];
+  }
+  return ignored;
+}

@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto';
+import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import { EmulatorError } from '../../../src/core/errors.ts';
+import { crc32 } from '../../../src/xen/loader/crc32.ts';
+import { bzImagePayload, unpackKernel, unpackModule } from '../../../src/xen/loader/payload.ts';
+import { xxh64 } from '../../../src/xen/loader/xxh64.ts';
+import { unpackXz } from '../../../src/xen/loader/xz.ts';
+import { ascii, buildElf, concat, le } from '../../support/elf.ts';
+import { errorOf } from '../../support/error.ts';
+import { guest, hasGuest } from '../../support/guests.ts';
+import { XZ_FIXTURES } from './xz-fixtures.ts';
+
+const LIMIT = 1 << 20;
+const bytes = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, 'base64'));
+
+/** Bytes full of E8 and E9, near-misses and overlaps of them, as the branch filter meets them in code. */
+function codeLike(seed: number, size: number): Uint8Array {
+  const out: number[] = [];
+  let x = seed;
+  const next = (): number => {
+    x = Number((BigInt(x) * 1103515245n + 12345n) & 0x7fffffffn);
+    return x >> 16;
+  };
+  while (out.length < size) {
+    const kind = next() % 8;
+    if (kind < 3) out.push(kind ? 0xe8 : 0xe9, next() & 15, next() & 3, 0, next() & 1 ? 0 : 255);
+    else if (kind === 3) out.push(0xe8, 0xe8, 0xe9, next() & 255, 0);
+    else if (kind === 4) out.push(0x48, 0x8b, 0x45, next() & 15);
+    else if (kind === 5) out.push(0xff, 0xe8, 0, 0, next() & 255, 0xff, 0);
+    else out.push(...[0x90, 0x55, 0x48, 0x89, 0xe5].slice(0, 1 + (next() % 5)));
+  }
+  return Uint8Array.from(out.slice(0, size));
+}
+
+/** A bzImage of one setup sector around `payload`. */
+function bzImage(payload: Uint8Array): Uint8Array {
+  const setup = new Uint8Array(1024);
+  setup[0x1f1] = 1;
+  setup.set(ascii('HdrS'), 0x202);
+  setup.set(le(0x20f, 2), 0x206);
+  setup.set(le(0x10, 4), 0x248);
+  setup.set(le(payload.length, 4), 0x24c);
+  return concat(setup, new Uint8Array(0x10), payload, ascii('trailer'));
+}
+
+const elf = buildElf({ segments: [{ content: codeLike(3, 5000) }] });
+const checksummed = zstdCompressSync(elf, { params: { [constants.ZSTD_c_checksumFlag]: 1 } });
+const sized = (packed: Uint8Array): Uint8Array => concat(packed, le(elf.length, 4));
+/** A legacy LZ4 frame of one block of literals only. */
+function lz4Literals(content: Uint8Array): Uint8Array {
+  const rest = content.length - 15;
+  const lengths = [...new Array(Math.floor(rest / 255)).fill(255), rest % 255];
+  const block = concat(Uint8Array.of(0xf0, ...lengths), content);
+  return concat(le(0x184c2102, 4), le(block.length, 4), block);
+}
+
+describe('containers', () => {
+  test('[D-13] a plain ELF, a gzipped one and a gzipped bzImage', () => {
+    expect(unpackKernel(elf)).toEqual({ elf, container: 'elf', packing: 'none' });
+    expect(unpackKernel(gzipSync(elf))).toEqual({ elf, container: 'file', packing: 'gzip' });
+    expect(unpackKernel(gzipSync(bzImage(elf)))).toEqual({ elf, container: 'bzImage', packing: 'none' });
+  });
+
+  test.each([
+    ['gzip', gzipSync(elf)],
+    ['zstd', sized(zstdCompressSync(elf))],
+    ['zstd', sized(checksummed)],
+    ['lz4', sized(lz4Literals(elf))],
+  ] as const)('[D-13] a bzImage with a %s payload', (packing, payload) => {
+    const unpacked = unpackKernel(bzImage(payload));
+    expect(unpacked).toMatchObject({ container: 'bzImage', packing });
+    expect(Buffer.compare(unpacked.elf, elf)).toBe(0);
+  });
+
+  test('[D-13] an LZ4 match may overlap what it writes', () => {
+    // Literals 7f 45 4c 46, then a match of 10 bytes from 4 back, then one literal: ELF ELF EL + !.
+    const block = Uint8Array.of(0x46, 0x7f, 0x45, 0x4c, 0x46, 4, 0, 0x10, 0x21);
+    const frame = concat(le(0x184c2102, 4), le(block.length, 4), block, le(15, 4));
+    expect([...unpackKernel(bzImage(frame)).elf]).toEqual([
+      ...[0x7f, 0x45, 0x4c, 0x46, 0x7f, 0x45, 0x4c, 0x46, 0x7f, 0x45, 0x4c, 0x46, 0x7f, 0x45, 0x21],
+    ]);
+  });
+
+  test.each([
+    ['text', ascii('#!/bin/sh'), 'not a kernel: neither an ELF file, a gzip file nor a bzImage'],
+    ['empty file', new Uint8Array(0), 'not a kernel'],
+    ['truncated header', bzImage(elf).subarray(0, 0x230), 'the bzImage ends at 0x230, inside its setup header'],
+    ['truncated payload', bzImage(elf).subarray(0, 2000), `the bzImage payload is ${elf.length} bytes at 0x410`],
+    ['unknown compression', bzImage(ascii('BZh91AY&SY')), 'the payload starts with 0x42 0x5a 0x68 0x39'],
+    ['not an ELF inside', bzImage(gzipSync(ascii('hello'))), "the bzImage's gzip payload is not an ELF file"],
+    ['gzip of text', gzipSync(ascii('hello')), 'the gzip file contains neither'],
+    ['wrong size', bzImage(concat(zstdCompressSync(elf), le(elf.length + 1, 4))), 'instead of'],
+    ['wrong smaller size', bzImage(concat(zstdCompressSync(elf), le(elf.length - 1, 4))), 'instead of'],
+    ['zstd checksum, wrong smaller size', bzImage(concat(checksummed, le(elf.length - 1, 4))), 'corrupt'],
+    ['zstd checksum, wrong larger size', bzImage(concat(checksummed, le(elf.length + 1, 4))), 'fails its checksum'],
+    ['zstd with a dictionary', bzImage(concat(le(0xfd2fb528, 4), le(1, 4), new Uint8Array(20))), 'needs a dictionary'],
+    ['zstd bomb', bzImage(concat(zstdCompressSync(elf), le(0xffffffff, 4))), 'promises 4294967295 bytes'],
+    ['lz4 offset', bzImage(concat(le(0x184c2102, 4), le(4, 4), Uint8Array.of(0x10, 1, 9, 0), le(9, 4))), 'reaches 9'],
+  ])('[D-13] E_IMAGE: %s', (_, file, message) => {
+    const error = errorOf(() => unpackKernel(file));
+    expect(error).toMatch(/^E_IMAGE: /);
+    expect(error).toContain(message);
+  });
+
+  test('[D-13] an old boot protocol has no payload', () => {
+    const old = bzImage(elf);
+    old.set(le(0x207, 2), 0x206);
+    expect(errorOf(() => bzImagePayload(old))).toContain('E_IMAGE: the bzImage has boot protocol 0x207');
+  });
+
+  test.each([
+    ['gzip', gzipSync(elf)],
+    ['lz4', sized(lz4Literals(elf))],
+    ['zstd', sized(zstdCompressSync(elf))],
+    ['zstd with checksum', sized(checksummed)],
+  ] as const)('[D-13] %s: damage is an EmulatorError or, without a checksum, has no other effect', (name, payload) => {
+    let refused = 0;
+    for (let at = 0; at < payload.length; at += 7) {
+      const bad = new Uint8Array(payload);
+      bad[at] = bad[at]! ^ 0x55;
+      try {
+        unpackKernel(bzImage(bad));
+      } catch (error) {
+        expect(error).toBeInstanceOf(EmulatorError);
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(name === 'gzip' || name === 'zstd with checksum' ? payload.length / 7 - 3 : 0);
+  });
+});
+
+describe('xz', () => {
+  test.each(Object.keys(XZ_FIXTURES) as (keyof typeof XZ_FIXTURES)[])('[D-13] unpacks %s', (name) => {
+    expect(Buffer.compare(unpackXz(bytes(XZ_FIXTURES[name]), LIMIT), codeLike(7, 3000))).toBe(0);
+  });
+
+  test('[D-13] every truncation and every changed byte is refused', () => {
+    const whole = bytes(XZ_FIXTURES.x86);
+    for (let length = 0; length < whole.length; length++)
+      expect(errorOf(() => unpackXz(whole.subarray(0, length), LIMIT))).toMatch(/^E_IMAGE: the xz payload is corrupt/);
+    for (let at = 0; at < whole.length; at++) {
+      const bad = whole.slice();
+      bad[at] = bad[at]! ^ 0x10;
+      expect(
+        errorOf(() => unpackXz(bad, LIMIT)),
+        `byte ${at}`,
+      ).toMatch(/^E_IMAGE: the xz payload is corrupt/);
+    }
+  });
+
+  test('[D-13] refuses to unpack to more than the limit', () => {
+    expect(errorOf(() => unpackXz(bytes(XZ_FIXTURES.x86), 2999))).toContain('promises 3000 bytes, the limit is 2999');
+  });
+});
+
+test('[D-13] XXH64 gives the values of the reference implementation', () => {
+  // The published values of no bytes, "a" and "abc"; of the bytes 0 .. 99 (three stripes and a rest) the low half, which
+  // `zstd --check` 1.5 writes behind a frame of them.
+  expect(xxh64(ascii(''))).toBe(0xef46db3751d8e999n);
+  expect(xxh64(ascii('a'))).toBe(0xd24ec4f1a98c6e5bn);
+  expect(xxh64(ascii('abc'))).toBe(0x44bc2cf5ad770999n);
+  expect(xxh64(Uint8Array.from({ length: 100 }, (_, i) => i)) & 0xffffffffn).toBe(0x32166597n);
+});
+
+test('[D-13] CRC-32 of the check string of the catalogue is cbf43926', () => {
+  expect(crc32(ascii('123456789'))).toBe(0xcbf43926);
+  expect(crc32(new Uint8Array(0))).toBe(0);
+});
+
+describe('ramdisks', () => {
+  test('[D-14] a gzip file is handed over unpacked with 16 bytes of slack, anything else as it is', () => {
+    const cpio = codeLike(1, 9000);
+    const unpacked = unpackModule(gzipSync(cpio));
+    expect(unpacked.length).toBe(9016);
+    expect(Buffer.compare(unpacked.content, cpio)).toBe(0);
+    expect(unpackModule(cpio)).toEqual({ content: cpio, length: 9000 });
+  });
+
+  test('[D-14] a gzip file that does not unpack is handed over raw', () => {
+    const broken = new Uint8Array(gzipSync(codeLike(1, 9000)));
+    broken[broken.length - 6] = broken[broken.length - 6]! ^ 1;
+    expect(unpackModule(broken)).toEqual({ content: broken, length: 9016 });
+  });
+});
+
+describe.skipIf(!hasGuest('debian/vmlinuz'))("Debian's vmlinuz", () => {
+  test('[D-13] its xz payload unpacks to the vmlinux of 65,906,612 bytes that liblzma gives, in less than 3 s', () => {
+    const file = guest('debian/vmlinuz');
+    const start = performance.now();
+    const { elf: vmlinux, container, packing } = unpackKernel(file);
+    const seconds = (performance.now() - start) / 1000;
+    expect({ container, packing, length: vmlinux.length }).toEqual({
+      container: 'bzImage',
+      packing: 'xz',
+      length: 65_906_612,
+    });
+    expect(createHash('sha256').update(vmlinux).digest('hex')).toBe(
+      '4b37ad587701fad5c25512b00c98ee8067ca35f61c5c49d852af3637a44b1227',
+    );
+    expect(seconds).toBeLessThan(3);
+  });
+});

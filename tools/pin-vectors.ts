@@ -1,0 +1,69 @@
+/**
+ * Records the pinned vectors of test/vectors/silicon from this host's CPU: `node tools/pin-vectors.ts [--seed N]`.
+ * Of many random cases per form it keeps a few that end differently.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { CaseStream } from '../test/native/campaign.ts';
+import { hostCpu, NativeOracle } from '../test/native/oracle.ts';
+import {
+  CASE_OFFSETS,
+  CASE_SIZE,
+  CaseRecord,
+  MODE_64,
+  MODE_COMPAT,
+  OUTCOME_SIZE,
+  OutcomeRecord,
+  VECTOR_NONE,
+} from '../test/native/records.ts';
+import { ignoredParts } from '../test/native/undefined.ts';
+import { encodeVectors, quieten } from '../test/native/vectors.ts';
+
+const { values } = parseArgs({ options: { seed: { type: 'string', default: '2026' } } });
+const FOLDER = resolve(import.meta.dirname, '../test/vectors/silicon');
+/** Random cases tried of each form, and how many of them are kept. */
+const TRIES = 24;
+const FILES = [
+  { mode: MODE_64, name: '64', keep: 3 },
+  { mode: MODE_COMPAT, name: 'compat', keep: 2 },
+];
+
+mkdirSync(FOLDER, { recursive: true });
+const oracle = new NativeOracle();
+for (const { mode, name, keep } of FILES) {
+  const stream = new CaseStream({ mode, seed: BigInt(values.seed), forms: /./, encodings: TRIES });
+  const { cases, count, templates } = stream.next(stream.forms.length * TRIES);
+  for (let i = 0; i < count; i++) quieten(templates[cases.at(i).tag]!, cases);
+  const outcomes = oracle.run(cases.bytes);
+  const chosen: number[] = [];
+  stream.forms.forEach((_, form) => {
+    const ended: number[] = [];
+    const faulted: number[] = [];
+    for (let turn = 0; turn < TRIES; turn++) {
+      const i = turn * stream.forms.length + form;
+      const template = templates[cases.at(i).tag]!;
+      if (ignoredParts(template, cases, outcomes.at(i)).skip !== null) continue;
+      (outcomes.vector === VECTOR_NONE ? ended : faulted).push(i);
+    }
+    chosen.push(...[...ended.splice(0, 1), ...faulted.splice(0, 1), ...ended, ...faulted].slice(0, keep));
+  });
+  chosen.sort((a, b) => cases.at(a).tag - cases.at(b).tag || a - b);
+  const pinnedCases = new CaseRecord(new Uint8Array(chosen.length * CASE_SIZE));
+  const pinnedOutcomes = new OutcomeRecord(new Uint8Array(chosen.length * OUTCOME_SIZE));
+  chosen.forEach((from, to) => {
+    pinnedCases.bytes.set(cases.bytes.subarray(from * CASE_SIZE, (from + 1) * CASE_SIZE), to * CASE_SIZE);
+    pinnedOutcomes.bytes.set(
+      outcomes.bytes.subarray(from * OUTCOME_SIZE, (from + 1) * OUTCOME_SIZE),
+      to * OUTCOME_SIZE,
+    );
+    const form = from % stream.forms.length;
+    pinnedCases.view.setUint32(to * CASE_SIZE + CASE_OFFSETS.tag, form, true);
+  });
+  const forms = stream.forms.map((form) => form.name);
+  const header = { format: 'silicon vectors 1' as const, mode, cpu: hostCpu(), count: chosen.length, forms };
+  const file = encodeVectors({ header, cases: pinnedCases, outcomes: pinnedOutcomes });
+  writeFileSync(join(FOLDER, `${name}.bin.zst`), file);
+  console.log(`${name}: ${forms.length} forms, ${chosen.length} cases, ${file.length} bytes`);
+}
+oracle.close();

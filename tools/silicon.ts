@@ -1,0 +1,92 @@
+/**
+ * Compares our CPU with the host's silicon on random cases and prints a table of forms:
+ * `node tools/silicon.ts [--cases N] [--mode 64|compat|both] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--list] [--all]`.
+ * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
+ * in scope and the excluded ones with their reasons and runs nothing.
+ */
+import { parseArgs } from 'node:util';
+import { CaseStream, compareBatch } from '../test/native/campaign.ts';
+import { Comparison } from '../test/native/compare.ts';
+import { openCpus } from '../test/native/cpus.ts';
+import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
+import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
+import { MODE_64, MODE_COMPAT } from '../test/native/records.ts';
+
+const { values } = parseArgs({
+  options: {
+    cases: { type: 'string', default: '100000' },
+    mode: { type: 'string', default: 'both' },
+    seed: { type: 'string', default: '1' },
+    form: { type: 'string', default: '.' },
+    cpu: { type: 'string', default: '.' },
+    seconds: { type: 'string', default: '600' },
+    encodings: { type: 'string', default: '32' },
+    examples: { type: 'string', default: '1' },
+    list: { type: 'boolean', default: false },
+    all: { type: 'boolean', default: false },
+  },
+});
+const BATCH = 8192;
+const modes = [
+  { name: '64', mode: MODE_64 },
+  { name: 'compat', mode: MODE_COMPAT },
+].filter(({ name }) => values.mode === 'both' || values.mode === name);
+const filter = new RegExp(values.form);
+
+if (values.list) {
+  for (const { name, mode } of modes) {
+    const { forms, excluded } = enumerateForms(mode);
+    const chosen = forms.filter((form) => filter.test(form.name));
+    console.log(`mode ${name}: ${chosen.length} forms\n${chosen.map((form) => `  ${form.name}`).join('\n')}`);
+    const reasons = Map.groupBy(excluded, (form) => form.reason);
+    for (const [reason, list] of reasons)
+      console.log(`excluded, ${reason}: ${list.map((form) => form.name).join(' ')}`);
+  }
+  for (const what of PASSED_OVER) console.log(`passed over: ${what}`);
+  process.exit(0);
+}
+const missing = oracleMissing();
+if (missing !== null) {
+  console.error(`silicon: ${missing}`);
+  process.exit(77);
+}
+const cpus = (await openCpus()).filter((cpu) => new RegExp(values.cpu).test(cpu.name));
+const oracle = new NativeOracle();
+console.log(`silicon: ${hostCpu()}; comparing: ${cpus.map((cpu) => cpu.name).join(', ') || 'nothing (no adapter)'}`);
+const start = performance.now();
+const timeUp = (): boolean => performance.now() - start > Number(values.seconds) * 1000;
+let wrong = 0;
+for (const { name, mode } of modes) {
+  const stream = new CaseStream({
+    mode,
+    seed: BigInt(values.seed),
+    forms: filter,
+    encodings: Number(values.encodings),
+  });
+  if (stream.forms.length === 0) continue;
+  const comparisons = cpus.map(() => new Comparison(Number(values.examples)));
+  let done = 0;
+  const before = oracle.seconds;
+  while (done < Number(values.cases) && !timeUp()) {
+    const batch = stream.next(Math.min(BATCH, Number(values.cases) - done));
+    if (cpus.length === 0) oracle.run(batch.cases.bytes);
+    cpus.forEach((cpu, i) => {
+      compareBatch(batch, oracle, cpu, comparisons[i]!);
+    });
+    done += batch.count;
+  }
+  const perSecond = Math.round((done * Math.max(1, cpus.length)) / (oracle.seconds - before));
+  console.log(`mode ${name}: ${stream.forms.length} forms, ${done} cases, silicon ran ${perSecond} cases/s`);
+  cpus.forEach((cpu, i) => {
+    const total = comparisons[i]!.total();
+    wrong += total.mismatches + total.unimplemented;
+    console.log(comparisons[i]!.table(values.all));
+    console.log(
+      `${cpu.name}, mode ${name}: ${total.cases} cases of ${total.forms} forms; ${total.mismatches} differ, ${total.known} differ as known, ` +
+        `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean`,
+    );
+  });
+}
+oracle.close();
+console.log(`${((performance.now() - start) / 1000).toFixed(1)} s`);
+process.exit(wrong > 0 ? 1 : 0);
