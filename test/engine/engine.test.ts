@@ -131,6 +131,20 @@ describe('self-modifying code', () => {
     expect(m.get('rax')).toBe(9n);
   });
 
+  it('sees stores to a page that was written before it was executed', () => {
+    const m = new TestMachine();
+    m.code('88 07  ff d7  eb fa'); // 1: mov [rdi], al; call rdi; jmp 1
+    m.mapNew(DATA, 1);
+    m.memory.write8(m.pa(DATA) + 1, 0xc3);
+    m.set('rdi', DATA);
+    m.set('rax', 0x90n); // nop
+    m.run(15);
+    expect(m.cpu.rflags & 1).toBe(0);
+    m.set('rax', 0xf9n); // stc
+    m.run(5);
+    expect(m.cpu.rflags & 1).toBe(1);
+  });
+
   it('sees changes of both halves of an instruction that crosses a page', () => {
     const m = new TestMachine();
     const at = CODE + 0xffdn;
@@ -233,6 +247,43 @@ describe('translations', () => {
     expect(m.cpu.rip).toBe(CODE + 3n);
     m.run(1);
     expect(m.platform.deliveries.at(-1)).toMatchObject({ rip: CODE + 3n, event: { vector: VECTOR.pf, error: 0x10 } });
+  });
+
+  it('follow stores to a page that was written before the walker used it', () => {
+    const m = new TestMachine();
+    m.code('48 89 07  48 8b 1e  eb f8'); // 1: mov [rdi], rax; mov rbx, [rsi]; jmp 1
+    const [one, two] = [m.mapNew(DATA, 1), m.mapNew(DATA + 0x1000n, 1)];
+    const target = 0x4000_0000n;
+    const entry = m.entry(target);
+    m.map(DATA + 0x2000n, Math.floor(entry / 4096));
+    for (const frame of [one, two]) m.memory.write64(frame * 4096, BigInt(frame));
+    m.set('rdi', DATA + 0x2000n + BigInt(entry % 4096));
+    m.set('rsi', target);
+    for (const frame of [one, two, one]) {
+      m.set('rax', (BigInt(frame) << 12n) | P | W | U | A);
+      m.run(6);
+      expect(m.get('rbx')).toBe(BigInt(frame));
+    }
+  });
+
+  it('forget a page as a table after many stores to it, unobservably', () => {
+    const m = new TestMachine();
+    // 1: mov [rdi], rax; mov rbx, [rsi]; xor rax, rdx; jmp 1: the page at rsi changes every time round
+    m.code('48 89 07  48 8b 1e  48 31 d0  eb f5');
+    const [one, two] = [m.mapNew(DATA, 1), m.mapNew(DATA + 0x1000n, 1)];
+    const target = 0x4000_0000n;
+    const entry = m.entry(target);
+    m.map(DATA + 0x2000n, Math.floor(entry / 4096));
+    for (const frame of [one, two]) m.memory.write64(frame * 4096, BigInt(frame));
+    m.set('rdi', DATA + 0x2000n + BigInt(entry % 4096));
+    m.set('rsi', target);
+    m.set('rax', (BigInt(one) << 12n) | P | W | U);
+    m.set('rdx', BigInt(one ^ two) << 12n);
+    for (let i = 0; i < 300; i++) {
+      m.run(2);
+      expect(m.get('rbx')).toBe(BigInt(i % 2 === 0 ? one : two));
+      m.run(2);
+    }
   });
 
   it('refuse execution, writes and non-canonical addresses with the right vector and code', () => {
