@@ -86,6 +86,11 @@ export class Machine {
     return nanoseconds(clock, clock.tick + inSlice);
   }
 
+  /** The first tick whose state shows what happens now: the next one while an instruction executes. */
+  get visibleAt(): Tick {
+    const { tick } = this.loop.clock;
+    return this.#sliceStart === null ? tick : tick + Number(this.cpu.get('steps') - this.#sliceStart) + 1;
+  }
   /** The state has been replaced: lets the platform rebuild what follows from it. */
   restored(): void {
     this.platform.restored();

@@ -79,6 +79,11 @@ export class CodeCache {
     memory.onCodeWrite = (slot, offset, length) => this.invalidate(slot, offset, length);
   }
 
+  /** Pages that hold decoded code, by mode. */
+  get pages(): number {
+    return this.#tabled.length;
+  }
+
   // ---- space --------------------------------------------------------------------------------------------------------
 
   /** Makes room for a table and a run; true when that dropped all records. */
