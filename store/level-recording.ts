@@ -30,6 +30,7 @@ import { decodeBlock, decodeBlockMessage, encodeBlock, sums } from './journal-co
 import { bigOfBytes, bytesOfBig, endCodec, sectionsCodec, snapshotCodec } from './messages.ts';
 import { PageStore } from './page-store.ts';
 import { chainHash, damaged, numbered, placeOf, plain, unseal } from './sealed.ts';
+import { checkTables } from './table-check.ts';
 import { type Database, hostError, WriteQueue } from './write-queue.ts';
 
 interface LevelSnapshot extends SnapshotRow {
@@ -128,6 +129,7 @@ export class LevelRecording implements Recording {
   /** Opens the directory `path`; `semanticsVersion` null takes any. */
   static async open(path: string, name: string, semanticsVersion: number | null): Promise<LevelRecording> {
     const { anchor } = checkDirectory(path, name);
+    checkTables(databasePath(path));
     const database: Database = new Level(databasePath(path), { ...LEVEL_OPTIONS, createIfMissing: false } as object);
     try {
       await database.open();
