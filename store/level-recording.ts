@@ -160,9 +160,7 @@ export class LevelRecording implements Recording {
     await this.#loadSnapshots(anchor);
     const chunks = await this.#database.keys({ ...range('pages'), reverse: true, limit: 1 }).all();
     const last = chunks[0] === undefined ? -1 : Number(chunks[0].split('/')[1]);
-    const { zeroHash } = this.#pages;
     this.#pages = new PageStore((key) => this.#read(key), last + 1);
-    this.#pages.zeroHash = zeroHash;
     const end = this.#database.getSync('end');
     if (end === undefined && anchor.ended) throw damaged('the end record', 'is missing');
     if (end !== undefined) {
@@ -216,7 +214,6 @@ export class LevelRecording implements Recording {
       if (base === undefined || message.sequence !== sequence || this.#tables.has(message.tick))
         throw damaged(placeOf(key), 'does not follow from those before it');
       ticks.push(message.tick);
-      if (message.zeroHash.length > 0) this.#pages.zeroHash = message.zeroHash;
       this.#tables.add({
         sequence,
         tick: message.tick,
@@ -388,7 +385,6 @@ export class LevelRecording implements Recording {
         slotDeltas: differences(row.dirtySlots),
         pageDeltas: differences(row.pageNumbers),
         storedBytes: row.storedBytes,
-        zeroHash: this.#pages.zeroHash ?? new Uint8Array(0),
       });
     this.#queue.put(
       ...values.map((value) => ({ ...value, sealed })),
