@@ -144,6 +144,8 @@ export type BinaryOp =
   | 'i8x16.gt_s'
   | 'i16x8.gt_s'
   | 'i32x4.gt_s'
+  /** Byte `b[i]` of `a` for every byte; zero where `b[i]` is above 15. */
+  | 'i8x16.swizzle'
   | 'i8x16.narrow_i16x8_s'
   | 'i8x16.narrow_i16x8_u'
   | 'i16x8.narrow_i32x4_s'

@@ -104,6 +104,13 @@ export function evaluateVectorBinary(name: BinaryOp, a: bigint, b: bigint): bigi
       bits,
     );
   }
+  if (operation === 'swizzle') {
+    const bytes = lanesOf(a, 8);
+    return vectorOf(
+      lanesOf(b, 8).map((at) => bytes[Number(at)] ?? 0n),
+      8,
+    );
+  }
   if (operation === 'dot_i16x8_s') {
     const x = lanesOf(a, 16).map((lane) => signed(16, lane));
     const y = lanesOf(b, 16).map((lane) => signed(16, lane));

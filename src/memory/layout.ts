@@ -17,10 +17,15 @@ export interface MemoryShape {
   readonly recordBytes: number;
 }
 
+/** Data translations a TLB; see src/memory/tlb.ts for the entry. */
 export const TLB_ENTRIES = 4096;
-/** u64 read tag, u64 write tag, u64 execute tag, i32 addend, i32 see src/memory/tlb.ts. */
 export const TLB_ENTRY_BYTES = 32;
-export const TLB_BYTES = TLB_ENTRIES * TLB_ENTRY_BYTES;
+/** Code translations a TLB, in an array of their own so that code and data of one index do not evict each other. */
+export const EXEC_ENTRIES = 2048;
+export const EXEC_ENTRY_BYTES = 16;
+/** Offset of the code translations from the base of a TLB. */
+export const EXEC_OFFSET = TLB_ENTRIES * TLB_ENTRY_BYTES;
+export const TLB_BYTES = EXEC_OFFSET + EXEC_ENTRIES * EXEC_ENTRY_BYTES;
 /** Address spaces with a TLB of their own a vCPU: 0 kernel, 1 user. */
 export const TLB_SPACES = 2;
 

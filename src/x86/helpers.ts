@@ -3,6 +3,7 @@
  * arguments, always ends, and gives some value for every argument, also where the program has raised a fault before.
  */
 import type { Type } from '../ir/program.ts';
+import { SSE_HELPERS } from './softfloat/helpers.ts';
 
 /** One helper. Arguments and results are unsigned, reduced to their types. */
 export interface Helper {
@@ -14,6 +15,7 @@ export interface Helper {
 const MASK_64 = (1n << 64n) - 1n;
 
 export const HELPERS: Readonly<Record<string, Helper>> = {
+  ...SSE_HELPERS,
   /** Low 64 bits of the quotient of (high:low) / divisor, all unsigned; 0 for a divisor of 0. */
   divide128: {
     params: ['i64', 'i64', 'i64'],

@@ -58,6 +58,8 @@ export const STATE = {
   idtrLimit: slot('u16'),
   /** 0 = none, 1 = STI, 2 = MOV SS / POP SS: no interrupt before the next instruction has retired. */
   interruptShadow: slot('u8'),
+  /** 1 = a single-step trap is due before the next instruction. */
+  pendingTrap: slot('u8'),
   nmiBlocked: slot('u8'),
   halted: slot('u8'),
   cpl: slot('u8'),

@@ -28,6 +28,8 @@ import { getPageAndType } from './mm/types.ts';
 const DR6_DEFAULT = 0xffff_0ff0n;
 const DR7_DEFAULT = 0x400n;
 const RFLAGS_IF = 0x200n;
+/** What fills the hypercall page between the stubs. */
+const INT3 = 0xcc;
 const MAGIC = 'xen-3.0-x86_64';
 /** Event-channel ports the toolstack allocates before the domain starts. */
 export const XENSTORE_PORT = 1;
@@ -123,8 +125,8 @@ export function buildDomain(request: BuildRequest): BuiltDomain {
   return { domain: d, sharedInfo, grantFrames, xenstore, console, context: initialContext(plan, kernelTable) };
 }
 
-/** Creates every page and says whose it is. */
-function createMemory(d: Domain): void {
+/** Creates every page of a new machine and says whose it is; the first pages are the domain's. */
+export function createMemory(d: Domain): void {
   const { layout, memory, frames } = d;
   for (let mfn = 0; mfn < IO_FRAMES; mfn++) {
     frames.setType(mfn, PGT.writable | PGT.validated | 1);
@@ -188,7 +190,7 @@ function writeStartInfo(
 
 /** One 32-byte stub a hypercall number: save rcx and r11, number to eax, SYSCALL, and back; iret does not come back. */
 export function writeHypercallPage(memory: GuestMemory, mfn: MachineFrame): void {
-  const page = new Uint8Array(PAGE_SIZE);
+  const page = new Uint8Array(PAGE_SIZE).fill(INT3);
   for (let number = 0; number < PAGE_SIZE / 32; number++) {
     const iret = number === HYPERCALL.iret;
     const stub = iret

@@ -103,6 +103,12 @@ const loops = new Set([...codeNames].filter(([, name]) => /^Loopn?e/.test(name))
 /** LOOPE and LOOPNE, in which some processors let an F2 or F3 prefix replace the condition: passed over with one. */
 export const isConditionalLoop = (code: Code): boolean => loops.has(code);
 
+/** Encodings of forms in scope that are never tried. */
+export const PASSED_OVER: readonly string[] = [
+  '66 on a near branch in 64-bit mode: Intel ignores it, AMD obeys it',
+  'F2 or F3 on LOOPE and LOOPNE: some processors let it replace the condition',
+];
+
 const SEEDS_MAX = 48;
 const SLOT = 16;
 /** What follows ModRM while walking: a SIB byte and zeros; also an immediate. */

@@ -62,7 +62,7 @@ function target(random: SplitMix64, size: number, mode: number): bigint {
   if (way < 187) return BigInt(RO_BASE + PAGE - 1 - random.below(span));
   if (way < 192) return BASE - 1n - BigInt(random.below(span));
   if (way < 196 || mode === MODE_COMPAT) return random.pick([0x10n, 0x2fff_fffdn, 0x3000_0001n, 0x7fff_f000n]);
-  return random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_ffffn, 0x1234_5678_0000_0000n, 0x7fff_ffff_fffd_0000n]);
+  return random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_0000n, 0x1234_5678_0000_0000n, 0x7fff_ffff_fffd_0000n]);
 }
 
 /** Sets the low `bytes` of a register. */
@@ -318,8 +318,10 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
   record.setGpr(RSP, stackEdge ? target(random, 8, mode) : BASE + 8n * BigInt(64 + random.below(380)));
   if (stackEdge && random.chance(50)) record.setGpr(RSP, BASE + BigInt(random.below(24)));
   for (const use of template.memory) {
-    const wanted = target(random, use.size, mode);
+    let wanted = target(random, use.size, mode);
     const segment = use.segment === 'fs' ? record.fsBase : use.segment === 'gs' ? record.gsBase : 0n;
+    // Offsets stay above 0, so that no access wraps at the 4 GiB limit of a segment.
+    if (mode === MODE_COMPAT && wanted < segment + 64n) wanted = segment + 64n + (wanted & 63n);
     if (use.base < 0 && use.index < 0) absoluteAddress(template, record, wanted, segment);
     else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);
   }

@@ -1,11 +1,15 @@
 /** The BigInt evaluator of our semantics as a CPU under test: decoder, micro-ops and evaluator, without engine or MMU. */
+import { assert } from '../../src/core/assert.ts';
 import { Cpu } from '../../src/x86/cpu.ts';
 import { decode } from '../../src/x86/decode/decode.ts';
 import { emulate } from '../../src/x86/emulate.ts';
-import { type Fault, fault } from '../../src/x86/seam.ts';
-import { programOf } from '../../src/x86/semantics/registry.ts';
+import type { Insn } from '../../src/x86/form.ts';
+import { type Fault, fault, isStop } from '../../src/x86/seam.ts';
+import { SEMANTICS } from '../../src/x86/semantics/registry.ts';
 import { STATE_BYTES, VECTOR } from '../../src/x86/state.ts';
+import { executeSystem, SYSTEM } from '../../src/x86/system/execute.ts';
 import { CaseMemory } from './case-memory.ts';
+import { CatchingPlatform } from './catching-platform.ts';
 import type { CpuUnderTest } from './compare.ts';
 import { type DataPage, loadState, saveOutcome } from './guest.ts';
 import { fillPage } from './random.ts';
@@ -20,6 +24,7 @@ export class OracleCpu implements CpuUnderTest {
   readonly #cpu: Cpu;
   readonly #before = new Uint32Array(PAGE / 4);
   readonly #page: DataPage;
+  readonly #platform = new CatchingPlatform();
 
   constructor() {
     this.#cpu = new Cpu(new DataView(new ArrayBuffer(STATE_BYTES)), 0, 0, this.#memory);
@@ -41,6 +46,18 @@ export class OracleCpu implements CpuUnderTest {
     return 'done';
   }
 
+  /** A trap that the instruction delivers itself leaves `rip` behind it. */
+  #system(insn: Insn): Fault | null {
+    const outcome = executeSystem(this.#cpu, insn, this.#platform);
+    const delivered = this.#platform.take();
+    if (delivered !== null) {
+      this.#cpu.rip = delivered.rip;
+      return delivered.event;
+    }
+    assert(!isStop(outcome), 'a case stops only where something is delivered');
+    return outcome;
+  }
+
   #execute(record: CaseRecord): Fault | null | 'unimplemented' {
     const cpu = this.#cpu;
     const start = cpu.rip;
@@ -50,7 +67,9 @@ export class OracleCpu implements CpuUnderTest {
     if (insn === 'short') return this.#memory.fetchFault(BigInt(CODE_BASE + PAGE));
     if (insn === 'invalid') return fault(VECTOR.ud);
     if (insn === 'long') return fault(VECTOR.gp);
-    if (insn === 'outside' || programOf(insn.form) === null) return 'unimplemented';
+    if (insn === 'outside') return 'unimplemented';
+    if (insn.form.system) return insn.form.name in SYSTEM ? this.#system(insn) : 'unimplemented';
+    if (!(insn.form.name in SEMANTICS)) return 'unimplemented';
     for (;;) {
       const failed = emulate(cpu, insn);
       if (failed !== null) return failed;

@@ -127,6 +127,7 @@ describe('comparison', () => {
       gprs: 0,
       gprsHigh: 0,
       error: 0,
+      cr2: false,
       memory: null,
       approximate: false,
       skip: null,

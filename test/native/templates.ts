@@ -100,9 +100,9 @@ function elementOf(size: MemorySize): ElementKind {
 }
 
 const PREFIXES = new Set([0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]);
-/** True when a legacy prefix of the instruction is 67. */
-function hasAddressPrefix(code: Uint8Array): boolean {
-  for (let i = 0; PREFIXES.has(code[i]!); i++) if (code[i] === 0x67) return true;
+/** True when `byte` is among the legacy prefixes of the instruction. */
+function hasPrefix(code: Uint8Array, byte: number): boolean {
+  for (let i = 0; PREFIXES.has(code[i]!); i++) if (code[i] === byte) return true;
   return false;
 }
 
@@ -189,7 +189,7 @@ export class TemplateBuilder {
     if (decoder === null || i.length > 15) return null;
     decoder.free();
     const code = bytes.slice(0, i.length);
-    if (form.mode === MODE_64 && isNearBranch(form.code) && code.subarray(0, 6).includes(0x66)) return null;
+    if (form.mode === MODE_64 && isNearBranch(form.code) && hasPrefix(code, 0x66)) return null;
     const info = this.#factory.info(i);
     const memory: MemoryUse[] = [];
     for (const use of info.usedMemory()) {
@@ -219,7 +219,7 @@ export class TemplateBuilder {
         offset: displacement.offset,
         size: form.kind === 'mem' && bare ? displacement.size : 0,
         ripRelative: i.isIpRelMemoryOperand,
-        bits: hasAddressPrefix(code) ? (form.mode === MODE_64 ? 32 : 16) : form.mode === MODE_64 ? 64 : 32,
+        bits: hasPrefix(code, 0x67) ? (form.mode === MODE_64 ? 32 : 16) : form.mode === MODE_64 ? 64 : 32,
       },
       immediates,
       gprOperands,

@@ -136,7 +136,8 @@ function segmentDifference(insn: Insn, segment: Register, is64: boolean): string
 for (const [bits, mode] of [
   [64, 2],
   [32, 1],
-] as ReadonlyArray<readonly [32 | 64, CodeMode]>) {
+  [16, 0],
+] as ReadonlyArray<readonly [16 | 32 | 64, CodeMode]>) {
   test(`decoding agrees with iced-x86 on ${CASES} random ${bits}-bit instructions`, () => {
     const slots = randomSlots(CASES, bits === 64, 0x1234567 + bits);
     const iced = new Iced(bits, slots);

@@ -74,7 +74,7 @@ export class Iced {
   readonly #is64: boolean;
   readonly #data: Uint8Array;
   readonly #instruction = new Instruction();
-  constructor(bitness: 32 | 64, data: Uint8Array) {
+  constructor(bitness: 16 | 32 | 64, data: Uint8Array) {
     this.#data = data;
     this.#is64 = bitness === 64;
     this.#decoder = new Decoder(bitness, data, DecoderOptions.None);

@@ -59,7 +59,7 @@ describe.each([
   );
 
   it.skipIf(!haveCpus())(
-    `[silicon] hold on our CPU${haveCpus() ? '' : ' (skipped: test/native/cpu.ts is not there)'}`,
+    `hold on our CPU${haveCpus() ? '' : ' (skipped: test/native/cpu.ts is not there)'}`,
     async () => {
       const templates = templatesOf(vectors);
       const scratch = new OutcomeRecord(new Uint8Array(OUTCOME_SIZE));
@@ -68,8 +68,7 @@ describe.each([
         for (let i = 0; i < vectors.header.count; i++)
           comparison.check(cpu, templates[i]!, vectors.cases.at(i), vectors.outcomes.at(i), scratch);
         const { mismatches, unimplemented } = comparison.total();
-        expect({ cpu: cpu.name, mismatches, unimplemented }, comparison.table(false)).toEqual({
-          cpu: cpu.name,
+        expect({ mismatches, unimplemented }, `${cpu.name}\n${comparison.table(false)}`).toEqual({
           mismatches: 0,
           unimplemented: 0,
         });

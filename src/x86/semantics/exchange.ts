@@ -11,7 +11,7 @@ function cmpxchg(c: Context): void {
   const equal = c.op('eq', accumulator, old);
   setSubtraction(c, accumulator, old, c.op('sub', accumulator, old));
   if (c.size === 4) {
-    // RAX keeps its upper half when equal, the destination when not (measured on AMD family 17h).
+    // RAX keeps its upper half when equal, the destination when not (measured on AMD family 1Ah).
     c.setGpr(GPR.rax, 8, c.b.select(equal, c.gpr(GPR.rax), old));
     if (c.isMemory(0)) write(c.b.select(equal, source, old));
     else c.writeWhole(0, c.b.select(equal, source, c.readWhole(0)));

@@ -23,8 +23,6 @@ export const FLAG_CONTROL: SemanticsTable = {
   salc: (c) => c.setGpr(GPR.rax, 1, c.negate(c.widen(carry(c)))),
   nop: nothing,
   pause: nothing,
-  endbr: nothing,
-  prefetch: nothing,
   lfence: nothing,
   mfence: nothing,
   sfence: nothing,

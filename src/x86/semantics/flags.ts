@@ -2,19 +2,21 @@
  * The arithmetic flags of programs: the only place that knows how CF, PF, AF, ZF, SF and OF are kept in (flagsResult,
  * flagsAux). The encoding is defined in ../state.ts.
  *
- * Flags that the manual leaves undefined follow what AMD family 17h silicon was measured to do:
+ * Flags that the manual leaves undefined follow what AMD family 1Ah silicon was measured to do:
  *
  *   MUL IMUL            SF ZF AF PF unchanged
  *   DIV IDIV            CF OF unchanged; AF 1; SF ZF PF 0
- *   SHL SHR SAR         AF 1; OF as for a count of 1, computed from the last step: SHL CF ^ SF, SHR bit n-2 of the result
- *   SHLD SHRD           AF 1; OF as SHL, and SF ^ bit n-2; 16-bit counts above 16: CF 0, and OF 0 for SHLD
- *   ROL RCL ROR RCR     OF as for a count of 1: CF ^ top bit, and top bit ^ the one below
+ *   SHL SHR SAR         AF 1; OF for every count: SHL CF ^ SF, SHR SAR SF ^ bit n-2 of the result
+ *   SHLD SHRD           AF 1; OF: CF ^ SF, and SF ^ bit n-2. 16-bit operands: CF 0 for counts above 16, and OF = CF for
+ *                       SHLD counts from 16 on
+ *   ROL RCL ROR RCR     OF for every count: CF ^ top bit, and top bit ^ the one below
  *   BT BTS BTR BTC      OF SF AF PF unchanged
  *   BSF BSR             CF OF AF SF 0; PF of the index, or of 0 when the source is zero
  *   AND OR XOR TEST     AF 0
- *
- * and, not measured (they do not exist in 64-bit mode): AAA AAS have OF 0 and SF ZF PF of AL; DAA DAS OF 0; AAM AAD
- * CF OF AF 0.
+ *   AAA AAS             SF ZF PF OF of the 16-bit sum or difference before AL is cut to a digit
+ *   DAA DAS             OF of adding or subtracting the whole correction
+ *   AAM                 CF OF AF 0
+ *   AAD                 CF OF AF of the 8-bit sum
  */
 import type { Value } from '../../ir/program.ts';
 import { AUX, FLAG } from '../state.ts';
@@ -26,6 +28,8 @@ const AUX_SLOT = slotOf('flagsAux');
 const CARRY = 0x8000_0000;
 const CARRY_AND_OVERFLOW = 0xc000_0000;
 const SIGN_SHIFT = 16;
+
+const bitNumber = (mask: number): number => 31 - Math.clz32(mask);
 
 /** The two words as values. */
 interface Flags {
@@ -66,67 +70,58 @@ export function carry(c: Context): Value {
 export function adjust(c: Context): Value {
   return c.bit(readAux(c), 3);
 }
-function zero(c: Context, { result }: Flags): Value {
-  return c.isZero(result);
+function zero(c: Context): Value {
+  return c.isZero(c.b.get(RESULT, 8));
 }
-function overflow(c: Context, { aux }: Flags): Value {
+function overflow(c: Context): Value {
+  const aux = readAux(c);
   return c.op('shr_u', c.op('xor', aux, c.op('shl', aux, 1)), 31);
 }
-function sign(c: Context, { result, aux }: Flags): Value {
+function sign(c: Context): Value {
+  const { result, aux } = read(c);
   return c.op('xor', c.low(c.op('shr_u', result, 63)), c.bit(aux, SIGN_SHIFT));
 }
-/** PF of an i32 whose low byte is looked at: 1 for an even number of ones. */
-function parityOf(c: Context, value: Value): Value {
-  return c.op('xor', c.bit(c.b.unary('i32.popcnt', c.op('and', value, 0xff)), 0), 1);
-}
-function parity(c: Context, { result, aux }: Flags): Value {
-  return parityOf(c, c.op('xor', c.low(result), c.op('shr_u', aux, AUX.pdbShift)));
+/** PF: an even number of ones in the low byte. */
+function parity(c: Context): Value {
+  const { result, aux } = read(c);
+  const byte = c.op('and', c.op('xor', c.low(result), c.op('shr_u', aux, AUX.pdbShift)), 0xff);
+  return c.op('xor', c.bit(c.b.unary('i32.popcnt', byte), 0), 1);
 }
 /** SF ^ OF: the top bits of everything that takes part, in one word. */
-function less(c: Context, { result, aux }: Flags): Value {
+function less(c: Context): Value {
+  const { result, aux } = read(c);
   const signs = c.op('xor', c.low(c.op('shr_u', result, 32)), c.op('shl', aux, 31 - SIGN_SHIFT));
   return c.op('shr_u', c.op('xor', c.op('xor', signs, aux), c.op('shl', aux, 1)), 31);
 }
 
 /** Whether condition code `cc` (0 O to 15 G, SDM vol. 2 appendix B.1.4.7) holds, as i32 0 or 1. */
 export function condition(c: Context, cc: number): Value {
-  const holds = positive(c, cc >> 1);
+  const holds = CONDITIONS[cc >> 1]!(c);
   return (cc & 1) === 0 ? holds : c.isZero(holds);
 }
 
-function positive(c: Context, pair: number): Value {
-  const flags = pair === 1 ? { result: c.b.i64(0), aux: readAux(c) } : read(c);
-  switch (pair) {
-    case 0:
-      return overflow(c, flags);
-    case 1:
-      return c.op('shr_u', flags.aux, 31);
-    case 2:
-      return zero(c, flags);
-    case 3:
-      return c.op('or', c.op('shr_u', flags.aux, 31), zero(c, flags));
-    case 4:
-      return sign(c, flags);
-    case 5:
-      return parity(c, flags);
-    case 6:
-      return less(c, flags);
-    default:
-      return c.op('or', less(c, flags), zero(c, flags));
-  }
-}
+/** O, B, E, BE, S, P, L, LE; every odd code is the opposite of the one before. */
+const CONDITIONS: ReadonlyArray<(c: Context) => Value> = [
+  overflow,
+  carry,
+  zero,
+  (c) => c.op('or', carry(c), zero(c)),
+  sign,
+  parity,
+  less,
+  (c) => c.op('or', less(c), zero(c)),
+];
 
 /** The six arithmetic flags at their places in RFLAGS, as i32. */
 export function arithmeticWord(c: Context): Value {
-  const flags = read(c);
-  const at = (value: Value, mask: number): Value => c.op('shl', value, 31 - Math.clz32(mask));
+  const at = (value: Value, mask: number): Value => c.op('shl', value, bitNumber(mask));
   return [
-    at(parity(c, flags), FLAG.pf),
-    at(c.bit(flags.aux, 3), FLAG.af),
-    at(zero(c, flags), FLAG.zf),
-    at(sign(c, flags), FLAG.sf),
-    at(overflow(c, flags), FLAG.of),
-  ].reduce((word, flag) => c.op('or', word, flag), c.op('shr_u', flags.aux, 31));
+    at(parity(c), FLAG.pf),
+    at(adjust(c), FLAG.af),
+    at(zero(c), FLAG.zf),
+    at(sign(c), FLAG.sf),
+    at(overflow(c), FLAG.of),
+  ].reduce((word, flag) => c.op('or', word, flag), carry(c));
 }
 
 // ---- whole updates --------------------------------------------------------------------------------------------------
@@ -225,13 +220,12 @@ export function setCarry(c: Context, cf: Value): void {
 }
 /** ZF (i32, 0 or 1), the others unchanged. */
 export function setZero(c: Context, zf: Value): void {
-  const old = read(c);
-  const pf = parity(c, old);
-  const sf = sign(c, old);
+  const pf = parity(c);
+  const sf = sign(c);
   const result = c.op('xor', zf, 1);
   // Of the results 0 and 1, 0 has even parity: PDB turns the others.
   const turned = c.op('shl', c.op('xor', pf, zf), AUX.pdbShift);
-  const kept = c.op('and', old.aux, CARRY_AND_OVERFLOW + AUX.af);
+  const kept = c.op('and', readAux(c), CARRY_AND_OVERFLOW + AUX.af);
   write(c, {
     result: c.widen(result),
     aux: c.op('or', c.op('or', kept, turned), c.op('shl', sf, SIGN_SHIFT)),
@@ -245,17 +239,28 @@ export function setBitScan(c: Context, source: Value, index: Value): void {
   write(c, { result: c.widen(found), aux: c.op('shl', turned, AUX.pdbShift) });
 }
 
-/** SF, ZF and PF of `result`, the others as given (i32, 0 or 1): the decimal adjustments. */
-export function setAdjusted(c: Context, result: Value, cf: Value, af: Value): void {
-  const aux = c.op('or', carriesOf(c, cf, c.b.i32(0)), c.op('shl', af, 3));
-  write(c, { result: c.signExtend(result, 1), aux });
+/**
+ * SF, ZF, PF and OF of `result` = `a` name `b` on `size` bytes, CF and AF as given (i32, 0 or 1): the decimal adjustments.
+ */
+export function setAdjusted(
+  c: Context,
+  name: 'add' | 'sub',
+  [a, b, result]: readonly [Value, Value, Value],
+  size: 1 | 2,
+  [cf, af]: readonly [Value, Value],
+): void {
+  const vector = name === 'add' ? borrows(c, result, b, a) : borrows(c, a, b, result);
+  const carries = placeCarries(c, vector, size);
+  const of = c.op('shr_u', c.op('xor', carries, c.op('shl', carries, 1)), 31);
+  const aux = c.op('or', carriesOf(c, cf, of), c.op('shl', af, 3));
+  write(c, { result: c.signExtend(result, size), aux });
 }
 
 /** SF, ZF, AF, PF and CF from the byte `value` (i64) laid out as the low byte of RFLAGS; OF unchanged (SAHF). */
 export function setFromByte(c: Context, value: Value): void {
   const bits = c.low(value);
-  const at = (mask: number): Value => c.bit(bits, 31 - Math.clz32(mask));
-  const of = overflow(c, read(c));
+  const at = (mask: number): Value => c.bit(bits, bitNumber(mask));
+  const of = overflow(c);
   const zf = at(FLAG.zf);
   const aux = [
     c.op('shl', at(FLAG.af), 3),
@@ -263,4 +268,12 @@ export function setFromByte(c: Context, value: Value): void {
     c.op('shl', c.op('xor', at(FLAG.pf), zf), AUX.pdbShift),
   ].reduce((word, part) => c.op('or', word, part), carriesOf(c, at(FLAG.cf), of));
   write(c, { result: c.widen(c.op('xor', zf, 1)), aux });
+}
+
+/** Flags of COMISS and its kin from `relation` (i32, a Relation of ../softfloat/compare.ts): ZF, PF and CF; OF, SF and AF 0. */
+export function setComparison(c: Context, relation: Value): void {
+  const cf = c.b.select(c.op('lt_u', relation, 2), c.b.i32(CARRY_AND_OVERFLOW), c.b.i32(0));
+  // ZF holds for 0 (unordered) and 2 (equal). A result of 0 has even parity, which only equality turns.
+  const turned = c.op('shl', c.op('eq', relation, 2), AUX.pdbShift);
+  write(c, { result: c.widen(c.op('and', relation, 1)), aux: c.op('or', cf, turned) });
 }

@@ -1,6 +1,6 @@
-/** Bitwise logic (SDM vol. 2: AND, OR, XOR, TEST, NOT). */
+/** Bitwise logic (SDM vol. 2: AND, OR, XOR, TEST, NOT, ARPL). */
 import type { Context, ScalarOp, SemanticsTable } from './context.ts';
-import { setLogic } from './flags.ts';
+import { setLogic, setZero } from './flags.ts';
 
 function logic(c: Context, name: ScalarOp): void {
   const { old, write } = c.modify(0);
@@ -17,5 +17,13 @@ export const LOGIC: SemanticsTable = {
   not(c) {
     const { old, write } = c.modify(0);
     write(c.not(old));
+  },
+  /** Raises the RPL (the low two bits) of the destination to that of the source; ZF when that changed it. */
+  arpl(c) {
+    const { old, write } = c.modify(0);
+    const source = c.op('and', c.read(1), 3);
+    const lower = c.op('lt_u', c.op('and', old, 3), source);
+    write(c.b.select(lower, c.op('or', c.op('and', old, ~3), source), old));
+    setZero(c, lower);
   },
 };

@@ -16,6 +16,10 @@ import { LOGIC } from './logic.ts';
 import { MOVE } from './move.ts';
 import { MULTIPLY } from './multiply.ts';
 import { SHIFT } from './shift.ts';
+import { SSE_FLOAT } from './sse/float.ts';
+import { SSE_INTEGER } from './sse/integer.ts';
+import { SSE_MOVE } from './sse/move.ts';
+import { SSE_SHUFFLE } from './sse/shuffle.ts';
 import { STACK } from './stack.ts';
 import { STRING } from './string.ts';
 
@@ -33,6 +37,10 @@ export const SEMANTICS: SemanticsTable = {
   ...STRING,
   ...DECIMAL,
   ...FLAG_CONTROL,
+  ...SSE_MOVE,
+  ...SSE_INTEGER,
+  ...SSE_SHUFFLE,
+  ...SSE_FLOAT,
 };
 
 /** Programs of forms already met; like the forms themselves, constants of the instruction set. */

@@ -135,9 +135,8 @@ function doubleShift(c: Context, left: boolean): void {
       cf = c.bit(c.op('shr_u', wide, c.op('sub', value, 1)), 0);
     }
     if (c.size === 2) {
-      const inside = c.op('le_u', value, 16);
-      cf = c.op('and', cf, inside);
-      if (left) of = c.op('and', inside, c.op('xor', cf, c.bit(result, 15)));
+      cf = c.op('and', cf, c.op('le_u', value, 16));
+      if (left) of = c.op('xor', cf, c.op('and', c.bit(result, 15), c.op('lt_u', value, 16)));
     }
   }
   write(result);

@@ -10,6 +10,7 @@ import type { Insn } from '../form.ts';
 import type { Outcome, Platform } from '../seam.ts';
 import { CACHE } from './cache.ts';
 import { CONTROL } from './control.ts';
+import { ENTER } from './enter.ts';
 import { FAR } from './far.ts';
 import { FAST_CALL } from './fast-call.ts';
 import { FLAGS } from './flags.ts';
@@ -20,6 +21,7 @@ import { MSR } from './msr.ts';
 import { type SystemTable, undefinedOpcode } from './operands.ts';
 import { SEGMENTS } from './segments.ts';
 import { TABLES } from './tables.ts';
+import { X87 } from './x87/table.ts';
 
 /** Opcodes that exist to raise #UD. */
 const UNDEFINED: SystemTable = { ud0: undefinedOpcode, ud1: undefinedOpcode, ud2: undefinedOpcode };
@@ -27,6 +29,7 @@ const UNDEFINED: SystemTable = { ud0: undefinedOpcode, ud1: undefinedOpcode, ud2
 /** Every system instruction by semantics name. */
 export const SYSTEM: SystemTable = {
   ...SEGMENTS,
+  ...ENTER,
   ...FAR,
   ...INTERRUPTS,
   ...FLAGS,
@@ -34,6 +37,7 @@ export const SYSTEM: SystemTable = {
   ...MSR,
   ...TABLES,
   ...FPU_STATE,
+  ...X87,
   ...IO,
   ...CACHE,
   ...FAST_CALL,

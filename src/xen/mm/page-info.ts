@@ -82,6 +82,38 @@ export class FrameTable {
     if (this.onTypeChange !== null && ((before ^ info) & (PGT.typeMask | PGT.validated | PGT.pinned)) !== 0)
       this.onTypeChange(mfn, before, info);
   }
+  /**
+   * The references of an L1 entry for a page of the domain, where nothing but counts changes; false, and nothing done, where
+   * the full rules must decide. Most entries of most tables are such.
+   */
+  takeMapping(mfn: MachineFrame, writable: boolean): boolean {
+    const at = mfn * 4;
+    const words = this.#words;
+    if (mfn >= this.limit || words[at + 2] !== OWNER.domain) return false;
+    const count = words[at + 1]!;
+    if (((count + 2) & PGC.countMask) <= 2) return false;
+    if (writable) {
+      const type = words[at]!;
+      if ((type & (PGT.typeMask | PGT.validated)) !== (PGT.writable | PGT.validated)) return false;
+      if ((type & PGT.countMask) === PGT.countMask) return false;
+      words[at] = type + 1;
+    }
+    words[at + 1] = count + 1;
+    this.dirtyChunks[mfn >> 8] = 1;
+    return true;
+  }
+  /** The reverse: drops the references of an L1 entry unless the frame becomes free by it. */
+  dropMapping(mfn: MachineFrame, writable: boolean): boolean {
+    const at = mfn * 4;
+    const words = this.#words;
+    const count = words[at + 1]!;
+    const type = words[at]!;
+    if ((count & PGC.countMask) < 2 || (writable && (type & PGT.countMask) === 0)) return false;
+    if (writable) words[at] = type - 1;
+    words[at + 1] = count - 1;
+    this.dirtyChunks[mfn >> 8] = 1;
+    return true;
+  }
   count(mfn: MachineFrame): number {
     return this.#words[mfn * 4 + 1]!;
   }

@@ -1,7 +1,8 @@
 /**
  * General references to frames, and the allocation of frames to the domain.
  *
- * Invariant: a frame with a count of 0 is free or a hole and has no owner, no type and no M2P entry.
+ * Invariant: a frame with a count of 0 is free or a hole and has no owner, no type and no M2P entry (a page of the Xen heap
+ * that the domain gave away aside).
  * Source: xen/arch/x86/mm.c (get_page, put_page, share_xen_page_with_guest), xen/common/page_alloc.c.
  */
 import { assert } from '../../core/assert.ts';
@@ -50,10 +51,14 @@ export function putPage(d: Domain, mfn: MachineFrame): void {
   if (((count - 1) & PGC.countMask) === 0) freePage(d, mfn);
 }
 
-/** free_domheap_page: the frame's contents stay as they are, as Xen scrubs only what a dying domain leaves. */
+/**
+ * free_domheap_page: the frame's contents stay as they are, as Xen scrubs only what a dying domain leaves. A page of the
+ * Xen heap that a domain gave away goes on in Xen's use; the domain just cannot refer to it any more.
+ */
 function freePage(d: Domain, mfn: MachineFrame): void {
   const { frames } = d;
-  assert((frames.count(mfn) & (PGC.allocated | PGC.xenHeap)) === 0, `free of allocated frame ${mfn}`);
+  if (frames.count(mfn) & PGC.xenHeap) return;
+  assert((frames.count(mfn) & PGC.allocated) === 0, `free of allocated frame ${mfn}`);
   assert((frames.type(mfn) & (PGT.countMask | PGT.pinned)) === 0, `free of typed frame ${mfn}`);
   dropOwnership(d, mfn);
   d.state.totPages--;

@@ -74,6 +74,7 @@ export function getPageFromL1e(d: Domain, lo: number, hi: number, pgOwner: numbe
   const { frames } = d;
   const mfn = pteFrame(lo, hi);
   if (badL1Flags(d, lo, hi, 'mm.c:877') !== 0) return -ERRNO.EINVAL;
+  if (pgOwner === OWNER.domain && frames.takeMapping(mfn, (lo & PTE.rw) !== 0)) return 0;
   const valid = frames.valid(mfn);
   const owner = valid ? getOwnerAndReference(d, mfn) : OWNER.none;
   if (!valid || owner === OWNER.io) {
@@ -103,7 +104,9 @@ export function getPageFromL1e(d: Domain, lo: number, hi: number, pgOwner: numbe
 export function putPageFromL1e(d: Domain, lo: number, hi: number): void {
   if ((lo & PTE.present) === 0) return;
   const mfn = pteFrame(lo, hi);
-  if (lo & PTE.rw) putPageType(d, mfn);
+  const writable = (lo & PTE.rw) !== 0;
+  if (d.frames.dropMapping(mfn, writable)) return;
+  if (writable) putPageType(d, mfn);
   putPage(d, mfn);
 }
 

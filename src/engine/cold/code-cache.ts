@@ -1,0 +1,323 @@
+/**
+ * Decoded records by page of code.
+ *
+ * For each (slot, code mode) a table of 4096 i32 gives the record of each page offset, or 0. Tables and records are handed
+ * out from one area that is emptied as a whole when it is full. Decoding runs ahead in a straight line, so that the
+ * instruction behind a record is the next record; link, end and page-end records close a run.
+ *
+ * Invariants:
+ * - a record in a table holds what its bytes decode to now: {@link CodeCache.invalidate} turns the records of changed
+ *   bytes into STALE ones and takes them out of the table;
+ * - a page with a table has its CODE flag set while any record of it is in the table;
+ * - nothing is emptied while generated code runs.
+ */
+import { assert } from '../../core/assert.ts';
+import { FRAME, type GuestMemory } from '../../memory/guest-memory.ts';
+import type { Mmu } from '../../memory/mmu.ts';
+import { decode } from '../../x86/decode/decode.ts';
+import { writeRecord } from '../../x86/decode/record-io.ts';
+import type { CodeMode, CpuPolicy, DecodeFailure, Insn } from '../../x86/form.ts';
+import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
+import { HANDLER } from './exits.ts';
+import type { Handlers } from './handlers.ts';
+
+const TABLE_BYTES = 4096 * 4;
+/** Instructions decoded ahead at most. */
+const RUN = 48;
+const MAX_LENGTH = 15;
+/** Writes to a page of code after which its records are dropped altogether; doubles each time. */
+const CODE_WRITES = 64;
+/** Byte of a record: 1 when nothing follows it in its run. */
+const ENDS = RECORD.place + 3;
+
+/** An instruction that crosses into a page. */
+interface Crossing {
+  readonly record: number;
+  /** Bytes of it in the second page. */
+  readonly bytes: number;
+}
+
+export class CodeCache {
+  readonly #memory: GuestMemory;
+  readonly #mmu: Mmu;
+  readonly #handlers: Handlers;
+  readonly #policy: CpuPolicy;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #start: number;
+  readonly #end: number;
+  #top: number;
+  /** Table address by mode and slot; 0 where there is none. */
+  readonly #tables: readonly Int32Array[];
+  readonly #tabled: Array<{ slot: number; mode: CodeMode }> = [];
+  readonly #crossings = new Map<number, Crossing[]>();
+  readonly #insns = new Map<number, Insn>();
+  readonly #writes = new Map<number, { count: number; limit: number }>();
+  readonly #buffer = new Uint8Array(2 * MAX_LENGTH);
+  /** Page offsets in front of whose instructions a PAUSE record stands. */
+  pauses: ReadonlySet<number> = new Set();
+  /** Changes whenever all records are dropped. */
+  generation = 0;
+  /** Instructions decoded so far. */
+  decoded = 0;
+
+  constructor(memory: GuestMemory, mmu: Mmu, handlers: Handlers, policy: CpuPolicy) {
+    this.#memory = memory;
+    this.#mmu = mmu;
+    this.#handlers = handlers;
+    this.#policy = policy;
+    this.#words = memory.words;
+    this.#bytes = memory.bytes;
+    this.#view = memory.view;
+    const { map } = memory;
+    this.#start = map.records;
+    this.#end = map.records + map.shape.recordBytes;
+    this.#top = this.#start;
+    assert(map.shape.recordBytes >= 1 << 18, 'the area for records is too small');
+    this.#tables = [0, 1, 2].map(() => new Int32Array(map.shape.slots));
+    memory.onCodeWrite = (slot, offset, length) => this.invalidate(slot, offset, length);
+  }
+
+  /** Pages that hold decoded code, by mode. */
+  get pages(): number {
+    return this.#tabled.length;
+  }
+
+  // ---- space --------------------------------------------------------------------------------------------------------
+
+  /** Makes room for a table and a run; true when that dropped all records. */
+  reserve(): boolean {
+    if (this.#end - this.#top >= 2 * TABLE_BYTES + (RUN + 8) * RECORD_BYTES) return false;
+    this.flush();
+    return true;
+  }
+  /** Drops every record. */
+  flush(): void {
+    for (const { slot, mode } of this.#tabled) {
+      this.#tables[mode]![slot] = 0;
+      this.#memory.slotFlags[slot]! &= ~FRAME.code;
+    }
+    for (const slot of this.#crossings.keys()) this.#memory.slotFlags[slot]! &= ~FRAME.code;
+    this.#tabled.length = 0;
+    this.#crossings.clear();
+    this.#insns.clear();
+    this.#writes.clear();
+    this.#top = this.#start;
+    this.generation++;
+    this.#mmu.flushCode();
+  }
+  #allocate(): number {
+    const record = this.#top;
+    this.#top += RECORD_BYTES;
+    assert(this.#top <= this.#end, 'the record area is full');
+    return record;
+  }
+
+  /** Address of the table of a page's records; the page is marked as code. */
+  tableOf(slot: number, mode: CodeMode): number {
+    let table = this.#tables[mode]![slot]!;
+    if (table === 0) {
+      table = this.#top;
+      this.#top += TABLE_BYTES;
+      assert(this.#top <= this.#end, 'the record area is full');
+      this.#words.fill(0, table >>> 2, (table + TABLE_BYTES) >>> 2);
+      this.#tables[mode]![slot] = table;
+      this.#tabled.push({ slot, mode });
+    }
+    if ((this.#memory.slotFlags[slot]! & FRAME.code) === 0) this.#mmu.markCode(slot);
+    return table;
+  }
+  /** The record at a page offset, or 0. */
+  recordAt(table: number, offset: number): number {
+    return this.#words[(table >>> 2) + offset]!;
+  }
+
+  // ---- decoding -----------------------------------------------------------------------------------------------------
+
+  #special(record: number, handler: number, offset: number, link = 0): number {
+    const words = this.#words;
+    words.fill(0, record >>> 2, (record + RECORD_BYTES) >>> 2);
+    words[(record + RECORD.handler) >>> 2] = handler;
+    words[(record + RECORD.place) >>> 2] = offset;
+    words[(record + RECORD.next) >>> 2] = offset;
+    words[(record + RECORD.link) >>> 2] = link;
+    return record;
+  }
+  #write(record: number, insn: Insn, handler: number): boolean {
+    writeRecord(this.#view, record, insn, handler);
+    this.decoded++;
+    const { ends } = this.#handlers.info(insn.form);
+    this.#bytes[record + ENDS] = ends ? 1 : 0;
+    if (handler === HANDLER.system) this.#insns.set(record, insn);
+    return ends;
+  }
+
+  /**
+   * Decodes from a page offset on and returns the first record, or why there is none; `outside` also where a form has no
+   * semantics. Room must have been reserved.
+   */
+  decodeRun(slot: number, mode: CodeMode, offset: number): number | DecodeFailure {
+    const table = this.tableOf(slot, mode);
+    const tableWord = table >>> 2;
+    const page = this.#memory.slotAddress(slot);
+    let first = 0;
+    for (let at = offset, count = 0; ; count++) {
+      if (at === 4096) {
+        this.#special(this.#allocate(), HANDLER.pageEnd, at);
+        break;
+      }
+      const known = this.#words[tableWord + at]!;
+      if (known !== 0) {
+        this.#special(this.#allocate(), HANDLER.link, at, known);
+        break;
+      }
+      if (count === RUN) {
+        this.#special(this.#allocate(), HANDLER.end, at);
+        break;
+      }
+      const insn = decode(this.#bytes, page + at, 4096 - at, at, mode, this.#policy);
+      const handler = typeof insn === 'string' ? -1 : this.#handlers.indexOf(insn);
+      if (insn === 'short') {
+        const record = this.#special(this.#allocate(), HANDLER.cross, at);
+        this.#words[(record + RECORD.imm2) >>> 2] = -1;
+        this.#words[tableWord + at] = record;
+        first ||= record;
+        break;
+      }
+      if (handler < 0) {
+        if (first === 0) return typeof insn === 'string' ? insn : 'outside';
+        this.#special(this.#allocate(), HANDLER.end, at);
+        break;
+      }
+      assert(typeof insn !== 'string', 'a handler comes from an instruction');
+      const pause = this.pauses.has(at) ? this.#special(this.#allocate(), HANDLER.pause, at) : 0;
+      const record = this.#allocate();
+      this.#words[tableWord + at] = pause || record;
+      first ||= pause || record;
+      const ends = this.#write(record, insn, handler);
+      if (this.#handlers.branches[handler] && insn.imm >= 0n && insn.imm < 4096n)
+        this.#words[(record + RECORD.link) >>> 2] = this.#words[tableWord + Number(insn.imm)]!;
+      if (ends) break;
+      at += insn.length;
+    }
+    this.#handlers.compile();
+    return first;
+  }
+
+  /** Decodes a STALE record again in its place; false when what it is now does not fit there. */
+  redecode(record: number, slot: number, mode: CodeMode): boolean {
+    const offset = this.#view.getUint16(record + RECORD.place, true);
+    const length = this.#bytes[record + RECORD.place + 2]!;
+    const table = this.tableOf(slot, mode);
+    if (length === 0 || this.recordAt(table, offset) !== 0 || this.pauses.has(offset)) return false;
+    const at = this.#memory.slotAddress(slot) + offset;
+    const insn = decode(this.#bytes, at, 4096 - offset, offset, mode, this.#policy);
+    if (typeof insn === 'string' || insn.length !== length) return false;
+    const handler = this.#handlers.indexOf(insn);
+    if (handler < 0) return false;
+    if (this.#bytes[record + ENDS] && !this.#handlers.info(insn.form).ends) return false;
+    this.#write(record, insn, handler);
+    this.#words[(table >>> 2) + offset] = record;
+    this.#handlers.compile();
+    return true;
+  }
+
+  /** Makes `record`, which stands for a page offset, a link to the record decoded there since. */
+  linkTo(record: number, target: number): void {
+    this.#words[(record + RECORD.handler) >>> 2] = HANDLER.link;
+    this.#words[(record + RECORD.link) >>> 2] = target;
+  }
+  /** Notes the record of a relative branch's target, when it lies in the branch's page. */
+  linkBranch(record: number, offset: number, target: number): void {
+    const handler = this.#words[record >>> 2]!;
+    if (this.#handlers.branches[handler] && this.#view.getBigInt64(record + RECORD.imm, true) === BigInt(offset))
+      this.#words[(record + RECORD.link) >>> 2] = target;
+  }
+  /** The instruction of a system record. */
+  systemInsn(record: number): Insn {
+    const insn = this.#insns.get(record);
+    assert(insn, 'not the record of a system instruction');
+    return insn;
+  }
+
+  /**
+   * Resolves a CROSS record against its two pages: decodes the instruction and puts its record behind the link. Null, or
+   * why there is no instruction.
+   */
+  resolveCrossing(record: number, slot: number, second: number, mode: CodeMode): null | DecodeFailure {
+    const offset = this.#view.getUint16(record + RECORD.place, true);
+    const insn = this.decodeAcross(slot, second, offset, mode);
+    const handler = typeof insn === 'string' ? -1 : this.#handlers.indexOf(insn);
+    if (handler < 0) return typeof insn === 'string' ? insn : 'outside';
+    assert(typeof insn !== 'string', 'a handler comes from an instruction');
+    let real = this.#words[(record + RECORD.link) >>> 2]!;
+    if (real === 0) {
+      real = this.#allocate();
+      this.#allocate();
+    }
+    this.#write(real, insn, handler);
+    this.#special(real + RECORD_BYTES, HANDLER.pageEnd, offset + insn.length);
+    this.#words[(record + RECORD.link) >>> 2] = real;
+    this.#words[(record + RECORD.imm2) >>> 2] = this.#memory.slotAddress(second);
+    this.tableOf(second, mode);
+    const list = this.#crossings.get(second) ?? [];
+    if (!list.some((x) => x.record === record)) list.push({ record, bytes: MAX_LENGTH });
+    this.#crossings.set(second, list);
+    this.#handlers.compile();
+    return null;
+  }
+  /** Decodes the instruction at `offset` of one page that continues at the start of another. */
+  decodeAcross(slot: number, second: number, offset: number, mode: CodeMode): Insn | DecodeFailure {
+    const inside = Math.min(MAX_LENGTH, 4096 - offset);
+    const from = this.#memory.slotAddress(slot) + offset;
+    const next = this.#memory.slotAddress(second);
+    this.#buffer.set(this.#bytes.subarray(from, from + inside));
+    this.#buffer.set(this.#bytes.subarray(next, next + MAX_LENGTH), inside);
+    return decode(this.#buffer, 0, MAX_LENGTH, offset, mode, this.#policy);
+  }
+  /** Decodes the instruction at `offset` of a page without keeping it. */
+  decodeAt(slot: number, offset: number, mode: CodeMode): Insn | DecodeFailure {
+    return decode(this.#bytes, this.#memory.slotAddress(slot) + offset, 4096 - offset, offset, mode, this.#policy);
+  }
+
+  // ---- changes of code ----------------------------------------------------------------------------------------------
+
+  /** Bytes of a page with code are about to change. */
+  invalidate(slot: number, offset: number, length: number): void {
+    const writes = this.#writes.get(slot) ?? { count: 0, limit: CODE_WRITES };
+    this.#writes.set(slot, writes);
+    if (++writes.count > writes.limit) {
+      writes.count = 0;
+      writes.limit *= 2;
+      this.#dropPage(slot);
+      return;
+    }
+    this.#invalidate(slot, offset, length);
+  }
+  #invalidate(slot: number, offset: number, length: number): void {
+    const words = this.#words;
+    for (const tables of this.#tables) {
+      const table = tables[slot]! >>> 2;
+      if (table === 0) continue;
+      for (let at = Math.max(0, offset - MAX_LENGTH + 1); at < offset + length; at++) {
+        const record = words[table + at]!;
+        if (record === 0) continue;
+        // a CROSS record has length 0 and reaches to the end of its page
+        const bytes = this.#bytes[record + RECORD.place + 2]!;
+        if (bytes !== 0 && at + bytes <= offset) continue;
+        words[record >>> 2] = HANDLER.stale;
+        words[table + at] = 0;
+      }
+    }
+    for (const { record, bytes } of this.#crossings.get(slot) ?? [])
+      if (offset < bytes) words[(record + RECORD.imm2) >>> 2] = -1;
+  }
+  /** Drops all records of a page that is written again and again, and its CODE flag. */
+  #dropPage(slot: number): void {
+    this.#invalidate(slot, 0, 4096);
+    this.#crossings.delete(slot);
+    this.#memory.slotFlags[slot]! &= ~FRAME.code;
+    this.#mmu.flushCode();
+  }
+}

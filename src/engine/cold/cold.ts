@@ -1,0 +1,254 @@
+/**
+ * The cold tier: generated handlers over decoded records. It runs until its steps are used up or something needs the
+ * platform: a fault, a system instruction, or bytes that are no instruction.
+ *
+ * Invariant: it fetches (and so sets accessed bits of code pages) only for a step that is about to be taken.
+ */
+import { hex } from '../../core/units.ts';
+import type { Program } from '../../ir/program.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import type { Mmu } from '../../memory/mmu.ts';
+import { EXEC_ENTRY } from '../../memory/tlb.ts';
+import type { Cpu } from '../../x86/cpu.ts';
+import type { CodeMode, CpuPolicy, DecodeFailure, Form, Insn } from '../../x86/form.ts';
+import { HELPERS } from '../../x86/helpers.ts';
+import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
+import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
+import { SEG, STATE, VECTOR } from '../../x86/state.ts';
+import { CodeCache } from './code-cache.ts';
+import { type Core, makeCore } from './core.ts';
+import { EXIT, HANDLER } from './exits.ts';
+import { Handlers } from './handlers.ts';
+
+/** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
+const SLICE = 1_000_000;
+
+/** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
+export type TierExit =
+  | { readonly kind: 'steps'; readonly steps: number }
+  | { readonly kind: 'system'; readonly steps: number; readonly insn: Insn }
+  | { readonly kind: 'fault'; readonly steps: number; readonly fault: Fault; readonly fetched: boolean }
+  | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop }
+  /** `rip` is one of the addresses given to {@link ColdTier.pauseAt}; its instruction has not been executed. */
+  | { readonly kind: 'pause'; readonly steps: number };
+
+export class ColdTier {
+  readonly #memory: GuestMemory;
+  readonly #mmu: Mmu;
+  readonly #words: Int32Array;
+  readonly #core: Core;
+  readonly handlers: Handlers;
+  readonly cache: CodeCache;
+  /** Code mode that the code translations of each TLB are for, by TLB address. */
+  readonly #modes = new Map<number, CodeMode>();
+
+  // where the last fetch led
+  #slot = 0;
+  #table = 0;
+  #offset = 0;
+  #mode: CodeMode = 2;
+  #lo = 0;
+  #hi = 0;
+  #failure: Fault | Stop = fault(VECTOR.ud);
+  #fetched = false;
+  #pauses: ReadonlySet<bigint> = new Set();
+
+  constructor(memory: GuestMemory, mmu: Mmu, policy: CpuPolicy, programOf: (form: Form) => Program | null) {
+    this.#memory = memory;
+    this.#mmu = mmu;
+    this.#words = memory.words;
+    this.#core = makeCore(memory.memory);
+    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, programOf, HELPERS);
+    this.cache = new CodeCache(memory, mmu, this.handlers, policy);
+  }
+
+  // ---- rip and records ----------------------------------------------------------------------------------------------
+
+  /** Sets `rip` to the place of a record in the present page. */
+  #setRip(cpu: Cpu, record: number): void {
+    const words = this.#words;
+    const at = cpu.base >>> 2;
+    const pageBase = at + (STATE.pageBase.offset >>> 2);
+    const rip = at + (STATE.rip.offset >>> 2);
+    const place = words[(record + RECORD.place) >>> 2]! & 0xffff;
+    const low = (words[pageBase]! >>> 0) + place;
+    words[rip] = low | 0;
+    const long = words[at + (STATE.codeMode.offset >>> 2)] === 2;
+    words[rip + 1] = long ? (words[pageBase + 1]! + (low > 0xffffffff ? 1 : 0)) | 0 : 0;
+  }
+
+  /** Fetches at `rip` as the hardware would; false with the fault noted. Sets `pageBase`. */
+  #fetch(cpu: Cpu): boolean {
+    const words = this.#words;
+    const at = cpu.base >>> 2;
+    const mode = words[at + (STATE.codeMode.offset >>> 2)]! as CodeMode;
+    const rip = at + (STATE.rip.offset >>> 2);
+    let lo = words[rip]!;
+    let hi = words[rip + 1]!;
+    let codeBase = 0;
+    if (mode !== 2) {
+      codeBase = words[at + ((STATE.segmentBase.offset + SEG.cs * 8) >>> 2)]!;
+      words[rip + 1] = 0;
+      lo = (lo + codeBase) | 0;
+      hi = 0;
+    }
+    this.cache.reserve();
+    const tlb = this.#mmu.tlb(cpu);
+    if (this.#modes.get(tlb.base) !== mode) {
+      this.#modes.set(tlb.base, mode);
+      tlb.flushCode();
+    }
+    const entry = tlb.findCode(lo, hi);
+    let page: number;
+    if (entry !== 0) {
+      page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
+      this.#table = words[entry + (EXEC_ENTRY.code >>> 2)]!;
+    } else {
+      page = this.#fetchPage(cpu, lo, hi, mode);
+      if (page === 0) return false;
+    }
+    this.#slot = (page - this.#memory.map.ram) >>> 12;
+    this.#offset = lo & 4095;
+    this.#mode = mode;
+    this.#lo = lo;
+    this.#hi = hi;
+    const base = mode === 2 ? lo & ~4095 : ((lo & ~4095) >>> 0) - (codeBase >>> 0);
+    const pageBase = at + (STATE.pageBase.offset >>> 2);
+    words[pageBase] = base | 0;
+    words[pageBase + 1] = mode === 2 ? hi : base < 0 ? -1 : 0;
+    return true;
+  }
+  /** Enters a code translation; returns the page's address in linear memory, or 0 with the fault noted. */
+  #fetchPage(cpu: Cpu, lo: number, hi: number, mode: CodeMode): number {
+    const page = this.#mmu.fetch(cpu, lo, hi);
+    if (page === 0) {
+      this.#failure = this.#mmu.lastFault;
+      this.#fetched = false;
+      return 0;
+    }
+    this.#table = this.cache.tableOf((page - this.#memory.map.ram) >>> 12, mode);
+    this.#mmu.tlb(cpu).fillCode(lo, hi, page, this.#table);
+    return page;
+  }
+
+  /** The record where the last fetch led, or 0 with the failure noted. */
+  #record(cpu: Cpu): number {
+    const known = this.cache.recordAt(this.#table, this.#offset);
+    if (known !== 0) return known;
+    const decoded = this.cache.decodeRun(this.#slot, this.#mode, this.#offset);
+    return typeof decoded === 'number' ? decoded : this.#fail(cpu, decoded, this.#slot);
+  }
+  #fail(cpu: Cpu, why: DecodeFailure, second: number): 0 {
+    this.#fetched = true;
+    if (why === 'invalid') this.#failure = fault(VECTOR.ud);
+    else if (why === 'outside') this.#failure = unimplemented(cpu, this.#bytesHere(second));
+    else this.#failure = fault(VECTOR.gp);
+    return 0;
+  }
+  #bytesHere(second: number): Uint8Array {
+    const { bytes } = this.#memory;
+    const at = this.#memory.slotAddress(this.#slot) + this.#offset;
+    const inside = Math.min(15, 4096 - this.#offset);
+    const rest = this.#memory.slotAddress(second);
+    return new Uint8Array([...bytes.subarray(at, at + inside), ...bytes.subarray(rest, rest + 15 - inside)]);
+  }
+
+  /** Resolves the CROSS record where the last fetch led; false with the failure noted. */
+  #cross(cpu: Cpu, record: number): boolean {
+    const next = ((this.#lo & ~4095) + 4096) | 0;
+    const hi = next === 0 && this.#mode === 2 ? (this.#hi + 1) | 0 : this.#hi;
+    const page = this.#fetchPage(cpu, next, hi, this.#mode);
+    if (page === 0) return false;
+    const second = (page - this.#memory.map.ram) >>> 12;
+    const failed = this.cache.resolveCrossing(record, this.#slot, second, this.#mode);
+    if (failed === null) return true;
+    this.#fail(cpu, failed, second);
+    return false;
+  }
+
+  /** The record to continue with after generated code has left, or 0 with the failure noted. */
+  #continue(cpu: Cpu, code: number, left: number): number {
+    const words = this.#words;
+    const { generation } = this.cache;
+    const pageBase = (cpu.base + STATE.pageBase.offset) >>> 2;
+    const lo = words[pageBase]!;
+    const hi = words[pageBase + 1]!;
+    if (!this.#fetch(cpu)) return 0;
+    const same = generation === this.cache.generation && !this.#mmu.entriesChanged;
+    this.#mmu.entriesChanged = false;
+    if (code === EXIT.stale && same && this.cache.redecode(left, this.#slot, this.#mode)) return left;
+    const record = this.#record(cpu);
+    if (record === 0) return 0;
+    if (code === EXIT.cross && words[record >>> 2] === HANDLER.cross) return this.#cross(cpu, record) ? record : 0;
+    if (!same || record === left) return record;
+    if (code === EXIT.stale || code === EXIT.end) this.cache.linkTo(left, record);
+    else if (code === EXIT.lookup && words[pageBase] === lo && words[pageBase + 1] === hi)
+      this.cache.linkBranch(left, this.#offset, record);
+    return record;
+  }
+
+  // ---- running ------------------------------------------------------------------------------------------------------
+
+  #failed(steps: number): TierExit {
+    const failure = this.#failure;
+    if ('stop' in failure) return { kind: 'stop', steps, stop: failure };
+    return { kind: 'fault', steps, fault: failure, fetched: this.#fetched };
+  }
+
+  /** Pauses before the instructions at these linear addresses; an instruction that crosses into its page's neighbour is not seen. */
+  pauseAt(addresses: ReadonlySet<bigint>): void {
+    this.#pauses = addresses;
+    this.cache.pauses = new Set([...addresses].map((address) => Number(address & 4095n)));
+    this.reset();
+  }
+
+  /** Takes up to `steps` (at least 1) steps. The TLBs must be in step with the vCPU (see {@link Mmu.sync}). */
+  run(cpu: Cpu, steps: number, resume = false): TierExit {
+    const words = this.#words;
+    const { base } = cpu;
+    const recordAt = (base + STATE.record.offset) >>> 2;
+    const budgetAt = (base + STATE.budget.offset) >>> 2;
+    let left = steps;
+    let record = this.#fetch(cpu) ? this.#record(cpu) : 0;
+    for (;;) {
+      if (record === 0) return this.#failed(steps - left);
+      const slice = Math.min(left, SLICE);
+      const code = this.#core.run(base, record, slice);
+      const free = code !== EXIT.lookup && code !== EXIT.budget ? 1 : 0;
+      left -= slice - words[budgetAt]! - free;
+      record = words[recordAt]!;
+      if (code !== EXIT.lookup && code !== EXIT.lookupFree) this.#setRip(cpu, record);
+      if (code === EXIT.system) return { kind: 'system', steps: steps - left, insn: this.cache.systemInsn(record) };
+      if (code === EXIT.fault) return this.#raised(cpu, steps - left);
+      if (left === 0) return { kind: 'steps', steps };
+      if (code === EXIT.pause) {
+        if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) return { kind: 'pause', steps: steps - left };
+        record += RECORD_BYTES;
+        continue;
+      }
+      if (code !== EXIT.budget) record = this.#continue(cpu, code, record);
+    }
+  }
+  #raised(cpu: Cpu, steps: number): TierExit {
+    this.#mmu.abandonScratch();
+    const vector = cpu.num('faultVector');
+    return {
+      kind: 'fault',
+      steps,
+      fault: fault(vector, cpu.num('faultError'), vector === VECTOR.pf ? cpu.get('faultAddress') : 0n),
+      fetched: true,
+    };
+  }
+
+  /** Forgets everything derived from guest memory. */
+  reset(): void {
+    this.cache.flush();
+    this.#modes.clear();
+  }
+}
+
+/** The end of the run at an instruction that is not implemented. */
+export function unimplemented(cpu: Cpu, bytes: Uint8Array): Stop {
+  const text = Array.from(bytes, (x) => x.toString(16).padStart(2, '0')).join(' ');
+  return stop('unimplemented', `instruction not implemented at ${hex(cpu.rip)}: ${text}`);
+}

@@ -1,0 +1,113 @@
+/** The dispatch loop and the engine's own handlers, as one Wasm module. */
+import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
+import { EXEC_ENTRY } from '../../memory/tlb.ts';
+import { RECORD } from '../../x86/record.ts';
+import { STATE } from '../../x86/state.ts';
+import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
+import { EXIT, FIRST_RECORD, HANDLER, TABLE_SIZE } from './exits.ts';
+import { addJump, HANDLER_SIGNATURE } from './runtime.ts';
+
+const CPU = 0;
+const REC = 1;
+
+/**
+ * (vCPU state, record, steps) -> exit. Runs records until the steps are used up or one leaves; the record that left is in
+ * `record`, the steps left are in `budget`.
+ */
+function addRun(module: ModuleBuilder): void {
+  const f = new FunctionBody({ params: ['i32', 'i32', 'i32'], results: ['i32'] });
+  const STEPS = 2;
+  const next = f.local('i32');
+  const handler = module.type(HANDLER_SIGNATURE);
+  f.loop();
+  f.get(STEPS).op('i32.eqz').if();
+  f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
+  f.get(CPU).i32(0).memory('i32.store', STATE.budget.offset);
+  f.i32(EXIT.budget).return().end();
+  f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
+  f.get(CPU).get(REC).get(REC).memory('i32.load', RECORD.handler).callIndirect(handler).tee(next);
+  f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next).set(REC).br(1).end();
+  f.get(next).i32(EXIT.linked).op('i32.eq').if();
+  f.get(CPU).memory('i32.load', STATE.record.offset).set(REC);
+  f.get(STEPS).i32(1).op('i32.add').set(STEPS).br(1).end();
+  f.end();
+  f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
+  f.get(CPU).get(STEPS).memory('i32.store', STATE.budget.offset);
+  f.get(next);
+  module.add(f, 'run');
+}
+
+const handlerBody = (): FunctionBody => new FunctionBody(HANDLER_SIGNATURE);
+const exitHandler = (code: number): FunctionBody => handlerBody().i32(code);
+
+/** Continues without a step at the record in `link`. */
+function linkHandler(): FunctionBody {
+  const f = handlerBody();
+  f.get(CPU).get(REC).memory('i32.load', RECORD.link).memory('i32.store', STATE.record.offset);
+  return f.i32(EXIT.linked);
+}
+
+/** Continues without a step at `pageBase` + `next`, which lies in the following page. */
+function pageEndHandler(jump: number): FunctionBody {
+  const f = handlerBody();
+  const record = f.local('i32');
+  f.get(CPU).get(CPU).memory('i64.load', STATE.pageBase.offset);
+  f.get(REC).memory('i64.load32_u', RECORD.next).op('i64.add').call(jump).tee(record);
+  f.i32(FIRST_RECORD).op('i32.lt_u').if().i32(EXIT.lookupFree).return().end();
+  f.get(CPU).get(record).memory('i32.store', STATE.record.offset);
+  return f.i32(EXIT.linked);
+}
+
+/**
+ * Continues without a step at the record in `link` when the code TLB still maps the following page to the page whose
+ * address is in `imm2`; else leaves.
+ */
+function crossHandler(): FunctionBody {
+  const f = handlerBody();
+  const entry = f.local('i32');
+  const page = f.local('i64');
+  f.get(CPU).memory('i64.load', STATE.pageBase.offset).i64(4096n).op('i64.add').tee(page);
+  f.i64(8n)
+    .op('i64.shr_u')
+    .op('i32.wrap_i64')
+    .i32((EXEC_ENTRIES - 1) * 16)
+    .op('i32.and');
+  f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry);
+  f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
+    .get(page)
+    .op('i64.eq');
+  f.get(entry).memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.page);
+  f.get(REC).memory('i32.load', RECORD.imm2).op('i32.eq').op('i32.and').if();
+  f.get(CPU).get(REC).memory('i32.load', RECORD.link).memory('i32.store', STATE.record.offset);
+  f.i32(EXIT.linked).return().end();
+  return f.i32(EXIT.cross);
+}
+
+export interface Core {
+  readonly table: WebAssembly.Table;
+  run(cpu: number, record: number, steps: number): number;
+}
+
+/** Compiles the core over a machine's memory. */
+export function makeCore(memory: WebAssembly.Memory): Core {
+  const module = new ModuleBuilder();
+  module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
+  module.importTable('e', 't', TABLE_SIZE);
+  addRun(module);
+  const jump = addJump(module, false);
+  module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
+  module.add(exitHandler(EXIT.stale), `h${HANDLER.stale}`);
+  module.add(linkHandler(), `h${HANDLER.link}`);
+  module.add(pageEndHandler(jump), `h${HANDLER.pageEnd}`);
+  module.add(crossHandler(), `h${HANDLER.cross}`);
+  module.add(exitHandler(EXIT.system), `h${HANDLER.system}`);
+  module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
+  const table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SIZE });
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), { e: { m: memory, t: table } });
+  const exports = instance.exports as Record<string, unknown>;
+  for (let i = 0; i < HANDLER.firstForm; i++) {
+    const handler = exports[`h${i}`];
+    if (handler !== undefined) table.set(i, handler);
+  }
+  return { table, run: exports.run as Core['run'] };
+}

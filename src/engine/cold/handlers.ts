@@ -1,0 +1,158 @@
+/**
+ * Handlers by form: generated when a form is first decoded, compiled a module at a time.
+ *
+ * Invariant: an index that {@link Handlers.indexOf} gave is in the dispatch table after {@link Handlers.compile}.
+ */
+import { assert } from '../../core/assert.ts';
+import type { Program } from '../../ir/program.ts';
+import type { Form, Insn } from '../../x86/form.ts';
+import type { Helper } from '../../x86/helpers.ts';
+import { ATTR } from '../../x86/record.ts';
+import { STATE } from '../../x86/state.ts';
+import { ModuleBuilder } from '../wasm/encoder.ts';
+import { HANDLER, TABLE_SIZE } from './exits.ts';
+import { helperImport, helperSignature } from './helper-import.ts';
+import { ADDRESSING, type Addressing, dependsOnAddressing, lowerHandler } from './lower.ts';
+import { addJump, COMMIT_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
+
+/** What generated handlers call outside Wasm. */
+export interface SlowPaths {
+  readonly slowLoad: (base: number, lo: number, hi: number, spec: number) => number;
+  readonly slowProbe: (base: number, lo: number, hi: number, spec: number) => number;
+  readonly commitScratch: (base: number) => number;
+}
+
+interface Entry {
+  readonly index: number;
+  readonly program: Program;
+  readonly addressing: Addressing;
+}
+
+/** How a form continues, as the decoder's run needs to know it. */
+export interface FormInfo {
+  readonly program: Program | null;
+  /** Nothing follows: an unconditional jump or a system instruction. */
+  readonly ends: boolean;
+  /** A relative branch, whose target can be linked. */
+  readonly branches: boolean;
+  readonly addressed: boolean;
+}
+
+export class Handlers {
+  readonly #memory: WebAssembly.Memory;
+  readonly #table: WebAssembly.Table;
+  readonly #slow: SlowPaths;
+  readonly #programOf: (form: Form) => Program | null;
+  readonly #helpers: Readonly<Record<string, Helper>>;
+  readonly #forms = new Map<Form, FormInfo>();
+  readonly #indices = new Map<Form, Int16Array>();
+  #pending: Entry[] = [];
+  #next: number = HANDLER.firstForm;
+  /** By handler index: 1 where a relative branch can be linked. */
+  readonly branches = new Uint8Array(TABLE_SIZE);
+  /** Modules compiled so far. */
+  modules = 0;
+
+  constructor(
+    memory: WebAssembly.Memory,
+    table: WebAssembly.Table,
+    slow: SlowPaths,
+    programOf: (form: Form) => Program | null,
+    helpers: Readonly<Record<string, Helper>>,
+  ) {
+    this.#memory = memory;
+    this.#table = table;
+    this.#slow = slow;
+    this.#programOf = programOf;
+    this.#helpers = helpers;
+  }
+
+  /** Handlers generated so far. */
+  get count(): number {
+    return this.#next - HANDLER.firstForm;
+  }
+
+  info(form: Form): FormInfo {
+    let info = this.#forms.get(form);
+    if (info === undefined) {
+      const program = form.system ? null : this.#programOf(form);
+      const last = program?.commits.at(-1);
+      info = {
+        program,
+        ends: form.system || last?.op === 'jump' || (last?.op === 'branch' && last.cond === null),
+        branches: last?.op === 'branch',
+        addressed: program !== null && dependsOnAddressing(program),
+      };
+      this.#forms.set(form, info);
+    }
+    return info;
+  }
+
+  /** Dispatch-table index of the handler for `insn`, or -1 when its form has no semantics. */
+  indexOf(insn: Insn): number {
+    if (insn.form.system) return HANDLER.system;
+    const info = this.info(insn.form);
+    if (info.program === null) return -1;
+    const addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
+    let known = this.#indices.get(insn.form);
+    if (known === undefined) {
+      known = new Int16Array(4);
+      this.#indices.set(insn.form, known);
+    }
+    if (known[addressing] === 0) {
+      assert(this.#next < TABLE_SIZE, 'the dispatch table is full');
+      known[addressing] = this.#next;
+      if (info.branches) this.branches[this.#next] = 1;
+      this.#pending.push({ index: this.#next++, program: info.program, addressing });
+    }
+    return known[addressing]!;
+  }
+
+  /** Compiles what has been asked for since the last call. */
+  compile(): void {
+    if (this.#pending.length === 0) return;
+    const entries = this.#pending;
+    this.#pending = [];
+    this.modules++;
+    const module = new ModuleBuilder();
+    module.importMemory('e', 'm', this.#memory.buffer.byteLength / 65536);
+    const slowLoad = module.importFunction('e', 'slowLoad', SLOW_SIGNATURE);
+    const slowProbe = module.importFunction('e', 'slowProbe', SLOW_SIGNATURE);
+    const commitScratch = module.importFunction('e', 'commitScratch', COMMIT_SIGNATURE);
+    const helpers = new Map<string, number>();
+    const imports: Record<string, WebAssembly.ImportValue> = {};
+    for (const { program } of entries) {
+      for (const node of program.body) {
+        if (node.op !== 'call' || helpers.has(node.helper)) continue;
+        const helper = this.#helpers[node.helper];
+        assert(helper, `no helper ${node.helper}`);
+        helpers.set(node.helper, module.importFunction('h', node.helper, helperSignature(helper)));
+        imports[node.helper] = helperImport(helper);
+      }
+    }
+    const jump = [addJump(module, false), addJump(module, true)];
+    for (const { index, program, addressing } of entries) {
+      const body = lowerHandler(program, addressing, {
+        slowLoad,
+        slowProbe,
+        commitScratch,
+        jump: jump[addressing === ADDRESSING.legacy ? 1 : 0]!,
+        helper: (name) => helpers.get(name)!,
+      });
+      module.add(body, String(index));
+    }
+    const { slowLoad: load, slowProbe: probe, commitScratch: commit } = this.#slow;
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
+      e: { m: this.#memory, slowLoad: load, slowProbe: probe, commitScratch: commit },
+      h: imports,
+    });
+    const exports = instance.exports as Record<string, unknown>;
+    for (const { index } of entries) this.#table.set(index, exports[String(index)]);
+  }
+}
+
+function addressingOf(insn: Insn): Addressing {
+  if (insn.mode !== 2) return ADDRESSING.legacy;
+  if (insn.attr & ATTR.addressMask || insn.seg !== STATE.zero.offset) return ADDRESSING.general;
+  return insn.index === STATE.zero.offset ? ADDRESSING.flat : ADDRESSING.indexed;
+}

@@ -1,0 +1,55 @@
+/** Functions that generated modules share as text: the code-TLB lookup behind every jump that leaves its page. */
+import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
+import { EXEC_ENTRY } from '../../memory/tlb.ts';
+import { SEG, STATE } from '../../x86/state.ts';
+import { FunctionBody, type ModuleBuilder, type Signature } from '../wasm/encoder.ts';
+import { EXIT } from './exits.ts';
+
+/** (vCPU state, record) -> next record, or an exit. */
+export const HANDLER_SIGNATURE: Signature = { params: ['i32', 'i32'], results: ['i32'] };
+/** (vCPU state, low word, high word, bytes and flags) -> address in linear memory, or 0. */
+export const SLOW_SIGNATURE: Signature = { params: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] };
+/** (vCPU state) -> 1 when a page-table entry has changed. */
+export const COMMIT_SIGNATURE: Signature = { params: ['i32'], results: ['i32'] };
+const JUMP_SIGNATURE: Signature = { params: ['i32', 'i64'], results: ['i32'] };
+
+/**
+ * Adds the function (vCPU state, rip) -> record of rip with `pageBase` set, or `EXIT.lookup` with `rip` set.
+ * `legacy`: outside 64-bit mode, where the linear address is rip plus the code segment's base, 32 bits wide.
+ */
+export function addJump(module: ModuleBuilder, legacy: boolean): number {
+  const f = new FunctionBody(JUMP_SIGNATURE);
+  const CPU = 0;
+  const RIP = 1;
+  const entry = f.local('i32');
+  const record = f.local('i32');
+  const segmentBase = STATE.segmentBase.offset + SEG.cs * 8;
+  let linear = RIP;
+  if (legacy) {
+    linear = f.local('i64');
+    f.get(RIP).i64(0xffffffffn).op('i64.and').set(RIP);
+    f.get(RIP).get(CPU).memory('i64.load', segmentBase).op('i64.add').i64(0xffffffffn).op('i64.and').set(linear);
+  }
+  const mask = (EXEC_ENTRIES - 1) * 16;
+  f.get(linear).i64(8n).op('i64.shr_u').op('i32.wrap_i64').i32(mask).op('i32.and');
+  f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry);
+  f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
+    .get(linear)
+    .i64(-4096n)
+    .op('i64.and')
+    .op('i64.eq')
+    .if();
+  f.get(linear).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl');
+  f.get(entry)
+    .memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.code)
+    .op('i32.add')
+    .memory('i32.load', 0)
+    .tee(record)
+    .if();
+  f.get(CPU).get(linear).i64(-4096n).op('i64.and');
+  if (legacy) f.get(CPU).memory('i64.load', segmentBase).op('i64.sub');
+  f.memory('i64.store', STATE.pageBase.offset).get(record).return();
+  f.end().end();
+  f.get(CPU).get(RIP).memory('i64.store', STATE.rip.offset).i32(EXIT.lookup);
+  return module.add(f);
+}

@@ -1,0 +1,258 @@
+/**
+ * The engine: runs vCPUs for an exact number of steps over a machine's memory.
+ *
+ * A step is a retired instruction, one REP iteration (a count of 0 is one), or the delivery of an exception. How steps
+ * are executed (tier, caches, slices) is unobservable. Everything here that is not in guest memory or in the
+ * architectural slots of the vCPU state is derived and rebuilt by {@link Engine.reset}.
+ */
+import { assert } from '../core/assert.ts';
+import type { Program } from '../ir/program.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import { Mmu, type MmuOptions, WATCH_VECTOR, type WatchRange } from '../memory/mmu.ts';
+import { Cpu, type LinearMemory } from '../x86/cpu.ts';
+import { emulate } from '../x86/emulate.ts';
+import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
+import { type EventKind, type Fault, fault, isFault, isStop, type Platform, type Stop } from '../x86/seam.ts';
+import { programOf } from '../x86/semantics/registry.ts';
+import { FLAG, STATE, VECTOR } from '../x86/state.ts';
+import { executeSystem } from '../x86/system/execute.ts';
+import { ColdTier, type TierExit } from './cold/cold.ts';
+import { fetchInstruction, OracleTier } from './oracle.ts';
+
+/** How a run ended; `steps` have been taken. */
+export type RunExit =
+  /** Exactly the budget. */
+  | { readonly kind: 'budget'; readonly steps: number }
+  /** After a system instruction or a delivery, which are points where the machine evaluates its events. */
+  | { readonly kind: 'event'; readonly steps: number }
+  | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop }
+  /** Before an instruction at one of the addresses of {@link Engine.pauseAt}. */
+  | { readonly kind: 'pause'; readonly steps: number }
+  /** After a step that changed watched bytes (see {@link Engine.watch}); `event` as for that kind. */
+  | { readonly kind: 'watch'; readonly steps: number; readonly event: boolean };
+
+export interface EngineOptions {
+  /** Which instructions exist; x86-64-v1 by default. */
+  readonly policy?: CpuPolicy;
+  readonly tier?: 'cold' | 'oracle';
+  readonly mmu?: MmuOptions;
+  /** The semantics of forms; those of src/x86/semantics by default. */
+  readonly programOf?: (form: Form) => Program | null;
+}
+
+/** An instruction as a debugger sees it. */
+export interface InstructionView {
+  readonly bytes: Uint8Array;
+  readonly insn: Insn | DecodeFailure;
+}
+
+interface Tier {
+  run(cpu: Cpu, steps: number, resume?: boolean): TierExit;
+  reset(): void;
+}
+
+/** Bits of RFLAGS that make an instruction be executed by itself. */
+const SINGLY = FLAG.tf | FLAG.rf;
+const DR6_BS = 1n << 14n;
+/** Instructions that enter or leave a handler: what they do to TF they do before the trap is evaluated. */
+const TRANSFERS = ['int', 'int3', 'icebp', 'into', 'iret', 'syscall', 'sysret', 'sysenter', 'sysexit'];
+
+export class Engine {
+  readonly memory: GuestMemory;
+  readonly mmu: Mmu;
+  readonly cpus: readonly Cpu[];
+  readonly #policy: CpuPolicy;
+  readonly #words: Int32Array;
+  readonly #tier: Tier;
+  /** The cold tier, for measurements; null in an oracle engine. */
+  readonly cold: ColdTier | null;
+
+  constructor(memory: GuestMemory, options: EngineOptions = {}) {
+    this.memory = memory;
+    this.#words = memory.words;
+    this.#policy = options.policy ?? 'x86-64-v1';
+    this.mmu = new Mmu(memory, options.mmu);
+    const programs = options.programOf ?? programOf;
+    this.cold = options.tier === 'oracle' ? null : new ColdTier(memory, this.mmu, this.#policy, programs);
+    this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
+    const { vcpus } = memory.map.shape;
+    this.cpus = Array.from({ length: vcpus }, (_, id) => {
+      const cpu = new Cpu(memory.view, memory.map.vcpuBase + id * memory.map.vcpuStride, id, this.mmu);
+      cpu.clear();
+      this.mmu.selectSpace(cpu, 0);
+      return cpu;
+    });
+  }
+
+  /** Forgets all derived state: after a snapshot has been restored into memory and vCPUs. */
+  reset(): void {
+    this.mmu.reset();
+    this.#tier.reset();
+    for (const cpu of this.cpus) this.mmu.sync(cpu);
+  }
+
+  // ---- running ------------------------------------------------------------------------------------------------------
+
+  /** Has `run` return before executing an instruction at one of these linear addresses; none ends that. */
+  pauseAt(addresses: ReadonlySet<bigint>): void {
+    this.cold?.pauseAt(addresses);
+  }
+  /** Has `run` return after every step that changes bytes in these ranges of machine addresses; none ends that. */
+  watch(ranges: readonly WatchRange[]): void {
+    this.mmu.watch(ranges);
+  }
+
+  /**
+   * Executes up to `budget` steps of `cpu`; ends before it only after an event, for a pause or a watched store, or when the
+   * run stops. `resume`: does not pause before the first instruction.
+   */
+  run(cpu: Cpu, budget: number, platform: Platform, resume = false): RunExit {
+    const exit = this.#run(cpu, budget, platform, resume);
+    if (!this.mmu.watchHit) return exit;
+    this.mmu.watchHit = false;
+    return exit.kind === 'stop' ? exit : { kind: 'watch', steps: exit.steps, event: exit.kind === 'event' };
+  }
+  #run(cpu: Cpu, budget: number, platform: Platform, resume: boolean): RunExit {
+    let steps = 0;
+    this.mmu.sync(cpu);
+    while (steps < budget) {
+      if (this.#isSingle(cpu)) {
+        const stopped = this.#single(cpu, platform);
+        if (stopped) return { kind: 'stop', steps, stop: stopped };
+        return { kind: 'event', steps: steps + 1 };
+      }
+      const exit = this.#tier.run(cpu, budget - steps, resume && steps === 0);
+      steps += exit.steps;
+      this.#count(cpu, exit.steps);
+      if (exit.kind === 'steps') break;
+      if (exit.kind === 'pause') return { kind: 'pause', steps };
+      if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) return this.#watched(cpu, steps, platform);
+      const stopped = this.#event(cpu, exit, platform);
+      if (stopped) return { kind: 'stop', steps, stop: stopped };
+      this.#count(cpu, 1);
+      return { kind: 'event', steps: steps + 1 };
+    }
+    return { kind: 'budget', steps };
+  }
+  /** Executes one step. */
+  stepOnce(cpu: Cpu, platform: Platform): RunExit {
+    return this.run(cpu, 1, platform);
+  }
+
+  #count(cpu: Cpu, steps: number): void {
+    const at = (cpu.base + STATE.steps.offset) >>> 2;
+    const low = (this.#words[at]! >>> 0) + steps;
+    this.#words[at] = low;
+    if (low > 0xffffffff) this.#words[at + 1]! += Math.floor(low / 0x100000000);
+  }
+
+  /** Executes the instruction whose store to watched bytes was refused. */
+  #watched(cpu: Cpu, steps: number, platform: Platform): RunExit {
+    this.mmu.watchesPassed = true;
+    const exit = this.#run(cpu, 1, platform, true);
+    this.mmu.watchesPassed = false;
+    this.mmu.watchHit = true;
+    return { ...exit, steps: steps + exit.steps };
+  }
+
+  /** What the tier could not do by itself; null when it came to one step. */
+  #event(cpu: Cpu, exit: TierExit, platform: Platform): Stop | null {
+    switch (exit.kind) {
+      case 'system': {
+        const outcome = executeSystem(cpu, exit.insn, platform);
+        if (isStop(outcome)) return outcome;
+        return outcome === null ? null : this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
+      }
+      case 'fault': {
+        const here = exit.fetched ? this.instructionAt(cpu, cpu.rip) : null;
+        const insn = here === null || typeof here.insn === 'string' ? null : here.insn;
+        return this.#deliver(cpu, 'fault', exit.fault, insn, platform);
+      }
+      case 'stop':
+        return exit.stop;
+      case 'steps':
+      case 'pause':
+        return null;
+    }
+  }
+  #deliver(cpu: Cpu, kind: EventKind, event: Fault, insn: Insn | null, platform: Platform): Stop | null {
+    let outcome = platform.deliver(cpu, kind, event, insn);
+    while (isFault(outcome)) outcome = platform.deliver(cpu, 'fault', outcome, insn);
+    if (outcome !== null) return outcome;
+    cpu.set('interruptShadow', 0);
+    return null;
+  }
+
+  // ---- steps by themselves ------------------------------------------------------------------------------------------
+
+  #isSingle(cpu: Cpu): boolean {
+    const { bytes } = this.memory;
+    return (
+      (this.#words[(cpu.base + STATE.rflags.offset) >>> 2]! & SINGLY) !== 0 ||
+      bytes[cpu.base + STATE.interruptShadow.offset] !== 0 ||
+      bytes[cpu.base + STATE.pendingTrap.offset] !== 0
+    );
+  }
+
+  /** One step under TF, RF, an interrupt shadow or with a trap due (SDM vol. 3B 18.3.1.4, vol. 3A 6.8.3). */
+  #single(cpu: Cpu, platform: Platform): Stop | null {
+    if (cpu.num('pendingTrap') !== 0) {
+      cpu.set('pendingTrap', 0);
+      cpu.set('dr', cpu.get('dr', 6) | DR6_BS, 6);
+      const stopped = this.#deliver(cpu, 'debug', fault(VECTOR.db), null, platform);
+      if (!stopped) this.#count(cpu, 1);
+      return stopped;
+    }
+    const flags = cpu.num('rflags');
+    const shadow = cpu.num('interruptShadow');
+    cpu.set('rflags', flags & ~FLAG.rf);
+    const exit = this.#tier.run(cpu, 1);
+    let retired = exit.kind === 'steps';
+    let transfer = false;
+    if (exit.kind === 'system') {
+      const outcome = executeSystem(cpu, exit.insn, platform);
+      if (isStop(outcome)) return outcome;
+      transfer = TRANSFERS.includes(exit.insn.form.name);
+      retired = outcome === null;
+      if (outcome !== null) {
+        cpu.set('rflags', cpu.num('rflags') | (flags & FLAG.rf));
+        const stopped = this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
+        if (stopped) return stopped;
+      }
+    } else if (exit.kind !== 'steps') {
+      cpu.set('rflags', flags);
+      const stopped = this.#event(cpu, exit, platform);
+      if (stopped) return stopped;
+    }
+    this.#count(cpu, 1);
+    if (!retired) return null;
+    const shadowNow = cpu.num('interruptShadow');
+    if (shadow !== 0 && shadowNow === shadow) cpu.set('interruptShadow', 0);
+    // MOV SS and POP SS hold the trap back as well
+    if (flags & FLAG.tf && !transfer && !(shadow === 0 && shadowNow === 2)) cpu.set('pendingTrap', 1);
+    return null;
+  }
+
+  // ---- looking ------------------------------------------------------------------------------------------------------
+
+  /** The instruction at `rip` of a vCPU, without side effects; null when its bytes are not mapped. */
+  instructionAt(cpu: Cpu, rip: bigint): InstructionView | null {
+    const held = cpu.rip;
+    cpu.rip = rip;
+    const found = fetchInstruction(cpu, this.#policy, (linear) => {
+      const pa = this.mmu.translate(cpu, linear);
+      return pa === null ? fault(VECTOR.pf) : this.memory.page(Math.floor(pa / 4096));
+    });
+    cpu.rip = held;
+    return isFault(found) ? null : found;
+  }
+
+  /**
+   * Runs the instruction at `cpu.rip` through the evaluator with accesses going to `memory`, which may refuse them; the
+   * step is the caller's to count.
+   */
+  emulate(cpu: Cpu, insn: Insn, memory: LinearMemory): Fault | null {
+    assert(!insn.form.system, 'a system instruction is not emulated');
+    return emulate(cpu, insn, memory);
+  }
+}

@@ -1,0 +1,78 @@
+/** The oracle tier: every instruction through the evaluator. Slow; for tests and for proving the other tiers wrong. */
+import type { Program } from '../ir/program.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+import type { Mmu } from '../memory/mmu.ts';
+import type { Cpu } from '../x86/cpu.ts';
+import { decode } from '../x86/decode/decode.ts';
+import { emulate } from '../x86/emulate.ts';
+import type { CodeMode, CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
+import { type Fault, fault } from '../x86/seam.ts';
+import { SEG, VECTOR } from '../x86/state.ts';
+import { type TierExit, unimplemented } from './cold/cold.ts';
+
+const MAX_LENGTH = 15;
+const U32 = 0xffffffffn;
+
+/** The bytes of the page of code around an address, or why there are none. */
+export type FetchPage = (linear: bigint) => Uint8Array | Fault;
+
+/** Bytes and decoding of the instruction at `rip`, or the fault of fetching it. */
+export function fetchInstruction(
+  cpu: Cpu,
+  policy: CpuPolicy,
+  fetch: FetchPage,
+): { bytes: Uint8Array; insn: Insn | DecodeFailure } | Fault {
+  const mode = cpu.num('codeMode') as CodeMode;
+  const linear = mode === 2 ? cpu.rip : (cpu.rip + cpu.get('segmentBase', SEG.cs)) & U32;
+  const offset = Number(linear & 4095n);
+  const page = fetch(linear);
+  if (!(page instanceof Uint8Array)) return page;
+  const inside = page.subarray(offset, Math.min(4096, offset + MAX_LENGTH));
+  const insn = decode(inside, 0, inside.length, offset, mode, policy);
+  if (insn !== 'short') return { bytes: typeof insn === 'string' ? inside : inside.slice(0, insn.length), insn };
+  const following = BigInt.asUintN(mode === 2 ? 64 : 32, linear - BigInt(offset) + 4096n);
+  const next = fetch(following);
+  if (!(next instanceof Uint8Array)) return next;
+  const bytes = new Uint8Array(MAX_LENGTH);
+  bytes.set(inside);
+  bytes.set(next.subarray(0, MAX_LENGTH - inside.length), inside.length);
+  const across = decode(bytes, 0, MAX_LENGTH, offset, mode, policy);
+  return { bytes: typeof across === 'string' ? bytes : bytes.slice(0, across.length), insn: across };
+}
+
+export class OracleTier {
+  readonly #memory: GuestMemory;
+  readonly #mmu: Mmu;
+  readonly #policy: CpuPolicy;
+  readonly #programOf: (form: Form) => Program | null;
+
+  constructor(memory: GuestMemory, mmu: Mmu, policy: CpuPolicy, programOf: (form: Form) => Program | null) {
+    this.#memory = memory;
+    this.#mmu = mmu;
+    this.#policy = policy;
+    this.#programOf = programOf;
+  }
+
+  /** Takes up to `steps` (at least 1) steps. */
+  run(cpu: Cpu, steps: number): TierExit {
+    for (let taken = 0; taken < steps; taken++) {
+      const fetched = fetchInstruction(cpu, this.#policy, (linear) => {
+        const page = this.#mmu.fetch(cpu, Number(linear & U32) | 0, Number(linear >> 32n) | 0);
+        return page === 0 ? this.#mmu.lastFault : this.#memory.bytes.slice(page, page + 4096);
+      });
+      if ('fault' in fetched) return { kind: 'fault', steps: taken, fault: fetched, fetched: false };
+      const { insn, bytes } = fetched;
+      if (insn === 'invalid') return { kind: 'fault', steps: taken, fault: fault(VECTOR.ud), fetched: true };
+      if (insn === 'long' || insn === 'short')
+        return { kind: 'fault', steps: taken, fault: fault(VECTOR.gp), fetched: true };
+      if (insn !== 'outside' && insn.form.system) return { kind: 'system', steps: taken, insn };
+      if (insn === 'outside' || this.#programOf(insn.form) === null)
+        return { kind: 'stop', steps: taken, stop: unimplemented(cpu, bytes) };
+      const raised = emulate(cpu, insn, this.#mmu);
+      if (raised) return { kind: 'fault', steps: taken, fault: raised, fetched: true };
+    }
+    return { kind: 'steps', steps };
+  }
+
+  reset(): void {}
+}

@@ -1,0 +1,341 @@
+/**
+ * A small WebAssembly encoder: function bodies and modules, in the binary format of the core specification, chapter 5.
+ */
+import { assert } from '../../core/assert.ts';
+import { LANE_OPS, MEMORY_OPS, type MemoryOp, NUMERIC, VECTOR_NUMERIC } from './opcodes.ts';
+
+/** Value types, by their binary code. */
+export const TYPE = { i32: 0x7f, i64: 0x7e, v128: 0x7b } as const;
+export type TypeName = keyof typeof TYPE;
+
+const unsigned = (out: number[], value: number): void => {
+  let v = value >>> 0;
+  for (; v >= 0x80; v >>>= 7) out.push((v & 0x7f) | 0x80);
+  out.push(v);
+};
+const signed = (out: number[], value: number): void => {
+  let v = value | 0;
+  for (;;) {
+    const byte = v & 0x7f;
+    v >>= 7;
+    const done = (v === 0 && (byte & 0x40) === 0) || (v === -1 && (byte & 0x40) !== 0);
+    out.push(done ? byte : byte | 0x80);
+    if (done) return;
+  }
+};
+const signed64 = (out: number[], value: bigint): void => {
+  let v = BigInt.asIntN(64, value);
+  if (v >= -0x80000000n && v <= 0x7fffffffn) {
+    signed(out, Number(v));
+    return;
+  }
+  for (;;) {
+    const byte = Number(v & 0x7fn);
+    v >>= 7n;
+    const done = (v === 0n && (byte & 0x40) === 0) || (v === -1n && (byte & 0x40) !== 0);
+    out.push(done ? byte : byte | 0x80);
+    if (done) return;
+  }
+};
+
+/** A function signature. */
+export interface Signature {
+  readonly params: readonly TypeName[];
+  readonly results: readonly TypeName[];
+}
+
+/** The body of one function. Locals are typed and pooled: a released local is handed out again. */
+export class FunctionBody {
+  readonly code: number[] = [];
+  readonly signature: Signature;
+  readonly #locals: TypeName[] = [];
+  readonly #free: Record<TypeName, number[]> = { i32: [], i64: [], v128: [] };
+
+  constructor(signature: Signature) {
+    this.signature = signature;
+  }
+
+  local(type: TypeName): number {
+    const free = this.#free[type].pop();
+    if (free !== undefined) return free;
+    this.#locals.push(type);
+    return this.signature.params.length + this.#locals.length - 1;
+  }
+  release(local: number): void {
+    const type = this.#locals[local - this.signature.params.length];
+    assert(type !== undefined, 'a parameter is not pooled');
+    this.#free[type].push(local);
+  }
+
+  i32(value: number): this {
+    this.code.push(0x41);
+    signed(this.code, value);
+    return this;
+  }
+  i64(value: bigint): this {
+    this.code.push(0x42);
+    signed64(this.code, value);
+    return this;
+  }
+  v128(value: bigint): this {
+    this.code.push(0xfd, 0x0c);
+    for (let i = 0n; i < 128n; i += 8n) this.code.push(Number((value >> i) & 0xffn));
+    return this;
+  }
+  get(local: number): this {
+    this.code.push(0x20);
+    unsigned(this.code, local);
+    return this;
+  }
+  set(local: number): this {
+    this.code.push(0x21);
+    unsigned(this.code, local);
+    return this;
+  }
+  tee(local: number): this {
+    this.code.push(0x22);
+    unsigned(this.code, local);
+    return this;
+  }
+  globalGet(index: number): this {
+    this.code.push(0x23);
+    unsigned(this.code, index);
+    return this;
+  }
+  globalSet(index: number): this {
+    this.code.push(0x24);
+    unsigned(this.code, index);
+    return this;
+  }
+  /** A numeric instruction by its mnemonic. */
+  op(name: string): this {
+    const code = NUMERIC[name];
+    if (code !== undefined) {
+      this.code.push(code);
+      return this;
+    }
+    const vector = VECTOR_NUMERIC[name];
+    assert(vector !== undefined, `no opcode for ${name}`);
+    this.code.push(0xfd);
+    unsigned(this.code, vector);
+    return this;
+  }
+  /** A load or store; the address, and the value of a store, are on the stack. */
+  memory(name: MemoryOp, offset: number): this {
+    this.code.push(MEMORY_OPS[name], 0);
+    unsigned(this.code, offset);
+    return this;
+  }
+  loadV128(offset: number): this {
+    this.code.push(0xfd, 0x00, 0);
+    unsigned(this.code, offset);
+    return this;
+  }
+  storeV128(offset: number): this {
+    this.code.push(0xfd, 0x0b, 0);
+    unsigned(this.code, offset);
+    return this;
+  }
+  extract(shape: keyof typeof LANE_OPS, lane: number): this {
+    this.code.push(0xfd, LANE_OPS[shape].extract, lane);
+    return this;
+  }
+  replace(shape: keyof typeof LANE_OPS, lane: number): this {
+    this.code.push(0xfd, LANE_OPS[shape].replace, lane);
+    return this;
+  }
+  shuffle(lanes: readonly number[]): this {
+    this.code.push(0xfd, 0x0d, ...lanes);
+    return this;
+  }
+  select(type: TypeName): this {
+    if (type === 'v128') this.code.push(0x1c, 1, TYPE.v128);
+    else this.code.push(0x1b);
+    return this;
+  }
+  drop(): this {
+    this.code.push(0x1a);
+    return this;
+  }
+  block(result: TypeName | null = null): this {
+    this.code.push(0x02, result === null ? 0x40 : TYPE[result]);
+    return this;
+  }
+  loop(): this {
+    this.code.push(0x03, 0x40);
+    return this;
+  }
+  if(result: TypeName | null = null): this {
+    this.code.push(0x04, result === null ? 0x40 : TYPE[result]);
+    return this;
+  }
+  else(): this {
+    this.code.push(0x05);
+    return this;
+  }
+  end(): this {
+    this.code.push(0x0b);
+    return this;
+  }
+  br(depth: number): this {
+    this.code.push(0x0c);
+    unsigned(this.code, depth);
+    return this;
+  }
+  brIf(depth: number): this {
+    this.code.push(0x0d);
+    unsigned(this.code, depth);
+    return this;
+  }
+  return(): this {
+    this.code.push(0x0f);
+    return this;
+  }
+  unreachable(): this {
+    this.code.push(0x00);
+    return this;
+  }
+  call(index: number): this {
+    this.code.push(0x10);
+    unsigned(this.code, index);
+    return this;
+  }
+  callIndirect(type: number, table = 0): this {
+    this.code.push(0x11);
+    unsigned(this.code, type);
+    unsigned(this.code, table);
+    return this;
+  }
+
+  /** The body as the code section holds it. */
+  encode(): number[] {
+    const body: number[] = [];
+    const runs: Array<[TypeName, number]> = [];
+    for (const type of this.#locals) {
+      const last = runs.at(-1);
+      if (last && last[0] === type) last[1]++;
+      else runs.push([type, 1]);
+    }
+    unsigned(body, runs.length);
+    for (const [type, count] of runs) {
+      unsigned(body, count);
+      body.push(TYPE[type]);
+    }
+    for (const byte of this.code) body.push(byte);
+    body.push(0x0b);
+    return body;
+  }
+}
+
+interface Import {
+  readonly module: string;
+  readonly name: string;
+  readonly bytes: readonly number[];
+}
+
+/** A module: imports first, then functions; indices are handed out in that order. */
+export class ModuleBuilder {
+  readonly #types: string[] = [];
+  readonly #typeBytes: number[][] = [];
+  readonly #imports: Import[] = [];
+  readonly #functions: FunctionBody[] = [];
+  readonly #exports: Array<{ name: string; kind: number; index: number }> = [];
+  readonly #globals: number[][] = [];
+  #importedFunctions = 0;
+
+  type(signature: Signature): number {
+    const bytes = [0x60, signature.params.length, ...signature.params.map((x) => TYPE[x])];
+    bytes.push(signature.results.length, ...signature.results.map((x) => TYPE[x]));
+    const key = bytes.join();
+    const known = this.#types.indexOf(key);
+    if (known >= 0) return known;
+    this.#types.push(key);
+    this.#typeBytes.push(bytes);
+    return this.#types.length - 1;
+  }
+  importFunction(module: string, name: string, signature: Signature): number {
+    assert(this.#functions.length === 0, 'imports come before functions');
+    const bytes = [0];
+    unsigned(bytes, this.type(signature));
+    this.#imports.push({ module, name, bytes });
+    return this.#importedFunctions++;
+  }
+  importMemory(module: string, name: string, pages: number): void {
+    const bytes = [2, 1];
+    unsigned(bytes, pages);
+    unsigned(bytes, pages);
+    this.#imports.push({ module, name, bytes });
+  }
+  importTable(module: string, name: string, elements: number): void {
+    const bytes = [1, 0x70, 0];
+    unsigned(bytes, elements);
+    this.#imports.push({ module, name, bytes });
+  }
+  /** A mutable i64 global, initially 0. */
+  global64(): number {
+    this.#globals.push([TYPE.i64, 1, 0x42, 0, 0x0b]);
+    return this.#globals.length - 1;
+  }
+  exportGlobal(name: string, index: number): void {
+    this.#exports.push({ name, kind: 3, index });
+  }
+  /** Adds a function and exports it when it has a name; returns its index. */
+  add(body: FunctionBody, name: string | null = null): number {
+    this.type(body.signature);
+    const index = this.#importedFunctions + this.#functions.push(body) - 1;
+    if (name !== null) this.#exports.push({ name, kind: 0, index });
+    return index;
+  }
+
+  encode(): Uint8Array {
+    const out: number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+    const section = (id: number, items: readonly (readonly number[])[]): void => {
+      if (items.length === 0) return;
+      const head: number[] = [];
+      unsigned(head, items.length);
+      let size = head.length;
+      for (const item of items) size += item.length;
+      out.push(id);
+      unsigned(out, size);
+      for (const byte of head) out.push(byte);
+      for (const item of items) for (const byte of item) out.push(byte);
+    };
+    const text = (value: string): number[] => {
+      const bytes = [...new TextEncoder().encode(value)];
+      const sized: number[] = [];
+      unsigned(sized, bytes.length);
+      return [...sized, ...bytes];
+    };
+    const typeIndices = this.#functions.map((f) => {
+      const bytes: number[] = [];
+      unsigned(bytes, this.type(f.signature));
+      return bytes;
+    });
+    section(1, this.#typeBytes);
+    section(
+      2,
+      this.#imports.map((x) => [...text(x.module), ...text(x.name), ...x.bytes]),
+    );
+    section(3, typeIndices);
+    section(6, this.#globals);
+    section(
+      7,
+      this.#exports.map((x) => {
+        const bytes = [...text(x.name), x.kind];
+        unsigned(bytes, x.index);
+        return bytes;
+      }),
+    );
+    section(
+      10,
+      this.#functions.map((f) => {
+        const body = f.encode();
+        const sized: number[] = [];
+        unsigned(sized, body.length);
+        for (const byte of body) sized.push(byte);
+        return sized;
+      }),
+    );
+    return new Uint8Array(out);
+  }
+}

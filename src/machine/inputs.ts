@@ -1,0 +1,49 @@
+/**
+ * The only door through which anything from outside enters the machine.
+ *
+ * Two kinds of journal entry exist and never mix: a *payload* cannot be recomputed (bytes typed at the console); a
+ * *decision* follows from the machine's own state (a timer that fired, an idle jump) and is recomputed and compared, since
+ * following it would hide a timer bug. Recording, replay and tests each implement {@link InputDoor}.
+ */
+import type { Tick } from '../core/units.ts';
+
+/** Bytes typed at the console, applied on reaching `tick`. */
+export interface Payload {
+  readonly tick: Tick;
+  readonly kind: 'console';
+  readonly data: Uint8Array;
+}
+
+/** What the machine decided by itself at `tick`. */
+export interface Decision {
+  readonly tick: Tick;
+  readonly kind: 'timer' | 'idle' | 'switch';
+  /** timer: what fired, in order; idle: the nanoseconds jumped; switch: the vCPU switched to. */
+  readonly detail: string;
+}
+
+export interface InputDoor {
+  /** Payloads to apply now, in order. Asked on reaching every delivery point. */
+  take(tick: Tick): readonly Payload[];
+  /** The tick of the next payload where it is known (replay), else Infinity. */
+  nextPayload(tick: Tick): Tick;
+  /** Tells a decision; replay throws {@link Divergence} where the recording says otherwise. */
+  decided(decision: Decision): void;
+}
+
+/** Replay and recording part: `tick` and what differs. */
+export class Divergence extends Error {
+  override name = 'Divergence';
+  readonly tick: Tick;
+  constructor(tick: Tick, message: string) {
+    super(message);
+    this.tick = tick;
+  }
+}
+
+/** A door nobody comes through: tests and runs without input. */
+export const CLOSED_DOOR: InputDoor = {
+  take: () => [],
+  nextPayload: () => Number.POSITIVE_INFINITY,
+  decided: () => {},
+};

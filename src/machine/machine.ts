@@ -1,0 +1,195 @@
+/**
+ * The tick loop: one machine of vCPUs, engine, platform and input door, driven to a tick or to its end.
+ *
+ * Invariants (the determinism contract):
+ * - the state after `runTo(n)` depends on n only, never on how the run was cut into calls;
+ * - zero-width actions happen on reaching a tick in a fixed order: timers, then payloads;
+ * - upcalls are evaluated at delivery points only: after a platform event (hypercall, fault, emulated instruction), after a
+ *   zero-width action, and every {@link DELIVERY_TICKS}; `deliveryDue` carries that across calls and is part of the state;
+ * - nothing here is asynchronous and nothing knows the host.
+ */
+
+import { assert } from '../core/assert.ts';
+import { bool, type Infer, optional, string, struct } from '../core/schema.ts';
+import type { Tick } from '../core/units.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Cpu } from '../x86/cpu.ts';
+import { isStop, type Outcome, type Platform, type Stop, stop, type Verdict } from '../x86/seam.ts';
+import { clockState, NS_PER_TICK, nanoseconds, tickOf } from './clock.ts';
+import { CLOSED_DOOR, type InputDoor } from './inputs.ts';
+import type { StateSection } from './state.ts';
+
+/** Upcalls made deliverable by plain memory writes are seen at multiples of this many ticks (65.5 us). */
+export const DELIVERY_TICKS = 1 << 16;
+
+/** A platform that schedules: what the tick loop asks beyond the CPU's seam. */
+export interface MachinePlatform extends Platform {
+  /** State outside guest memory and vCPUs. */
+  readonly sections: readonly StateSection[];
+  attach(cpus: readonly Cpu[]): void;
+  /** The state sections have been replaced. */
+  restored(): void;
+  readonly ended: Stop | null;
+  runnable(vcpu: number): boolean;
+  /** System time (ns) of the next expiry, Infinity when there is none. */
+  nextDeadlineNs(): number;
+  /** Applies what is due at `ns`; names what fired. */
+  expire(ns: number): string[];
+  /** Takes one upcall if one is deliverable: a step. */
+  deliverPending(cpu: Cpu): { outcome: Outcome } | null;
+  /** Console input. */
+  typed(bytes: Uint8Array): void;
+}
+
+/** How the guest ended: the step that ended it counts, and nothing follows. */
+const endedState = struct({ kind: string, message: string });
+export const loopState = struct({ clock: clockState, deliveryDue: bool, ended: optional(endedState) });
+export type LoopState = Infer<typeof loopState>;
+
+/** Why `runTo` came back. */
+export type RunEnd =
+  | { readonly kind: 'limit' }
+  | { readonly kind: 'stop'; readonly stop: Stop }
+  /** Every vCPU is blocked and no timer is set: only input can go on. */
+  | { readonly kind: 'blocked' }
+  /** Before an instruction at one of the engine's pause addresses. */
+  | { readonly kind: 'pause' }
+  /** Watched memory has just changed. */
+  | { readonly kind: 'watch' };
+
+export class Machine {
+  readonly engine: Engine;
+  readonly platform: MachinePlatform;
+  readonly tscKhz: number;
+  loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ended: null };
+  door: InputDoor = CLOSED_DOOR;
+  /** The vCPU's step count at the start of the engine slice in progress, else null. */
+  #sliceStart: bigint | null = null;
+
+  constructor(engine: Engine, platform: MachinePlatform, tscKhz: number) {
+    this.engine = engine;
+    this.platform = platform;
+    this.tscKhz = tscKhz;
+    platform.attach(engine.cpus);
+  }
+
+  get tick(): Tick {
+    return this.loop.clock.tick;
+  }
+  get cpu(): Cpu {
+    return this.engine.cpus[0]!;
+  }
+  /** System time in ns, exact to the step also while the engine calls the platform. */
+  now(): number {
+    const { clock } = this.loop;
+    const inSlice = this.#sliceStart === null ? 0 : Number(this.cpu.get('steps') - this.#sliceStart);
+    return nanoseconds(clock, clock.tick + inSlice);
+  }
+
+  /** The first tick whose state shows what happens now: the next one while an instruction executes. */
+  get visibleAt(): Tick {
+    const { tick } = this.loop.clock;
+    return this.#sliceStart === null ? tick : tick + Number(this.cpu.get('steps') - this.#sliceStart) + 1;
+  }
+  /** The state has been replaced: lets the platform rebuild what follows from it. */
+  restored(): void {
+    this.platform.restored();
+  }
+
+  /**
+   * Runs until tick `until`, the end of the guest, or a standstill; earlier where the engine was told to pause or watch.
+   * `resume`: does not pause before the first instruction.
+   */
+  runTo(until: Tick, resume = false): RunEnd {
+    const { platform, loop } = this;
+    let skip = resume;
+    if (loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
+    for (;;) {
+      this.#zeroWidth();
+      if (this.#watchHit()) return { kind: 'watch' };
+      if (platform.ended !== null) return this.#end(platform.ended);
+      if (loop.clock.tick >= until) return { kind: 'limit' };
+      if (!platform.runnable(0)) {
+        const end = this.#idle();
+        if (end !== null) return end;
+        continue;
+      }
+      if (loop.deliveryDue) {
+        loop.deliveryDue = false;
+        const taken = platform.deliverPending(this.cpu);
+        if (taken !== null) {
+          if (isStop(taken.outcome)) return this.#end(taken.outcome);
+          loop.clock.tick++;
+          if (this.#watchHit()) return { kind: 'watch' };
+          continue;
+        }
+      }
+      const end = this.#slice(until, skip);
+      skip = false;
+      if (end !== null) return end;
+    }
+  }
+  /** The step that ends the run: nothing follows it. */
+  #end(end: Stop): RunEnd {
+    const { kind, message } = end.verdict;
+    this.loop.ended = { kind, message };
+    this.loop.clock.tick++;
+    return { kind: 'stop', stop: end };
+  }
+  /** The end of the run as the state has it. */
+  verdict(): Stop {
+    const { ended } = this.loop;
+    assert(ended !== null, 'the run has not ended');
+    return stop(ended.kind as Verdict['kind'], ended.message);
+  }
+  /** Memory that is watched has changed outside the engine. */
+  #watchHit(): boolean {
+    const { mmu } = this.engine;
+    const hit = mmu.watchHit;
+    mmu.watchHit = false;
+    return hit;
+  }
+
+  /** Timers, then payloads. */
+  #zeroWidth(): void {
+    const { platform, loop, door } = this;
+    const ns = this.now();
+    if (platform.nextDeadlineNs() <= ns) {
+      const fired = platform.expire(ns);
+      door.decided({ tick: this.tick, kind: 'timer', detail: fired.join(' ') });
+      loop.deliveryDue = true;
+    }
+    for (const payload of door.take(this.tick)) {
+      platform.typed(payload.data);
+      loop.deliveryDue = true;
+    }
+  }
+
+  /** All vCPUs are blocked: one step that moves time to the next timer. */
+  #idle(): RunEnd | null {
+    const { clock } = this.loop;
+    const deadline = this.platform.nextDeadlineNs();
+    if (deadline === Number.POSITIVE_INFINITY) return { kind: 'blocked' };
+    const jump = Math.max(0, deadline - this.now() - NS_PER_TICK);
+    this.door.decided({ tick: clock.tick, kind: 'idle', detail: String(jump) });
+    clock.tick++;
+    clock.idleNs += jump;
+    this.loop.deliveryDue = true;
+    return null;
+  }
+
+  #slice(until: Tick, resume: boolean): RunEnd | null {
+    const { platform, loop, door } = this;
+    const { clock } = loop;
+    const boundary = (Math.floor(clock.tick / DELIVERY_TICKS) + 1) * DELIVERY_TICKS;
+    const target = Math.min(until, boundary, tickOf(clock, platform.nextDeadlineNs()), door.nextPayload(clock.tick));
+    this.#sliceStart = this.cpu.get('steps');
+    const exit = this.engine.run(this.cpu, target - clock.tick, platform, resume);
+    this.#sliceStart = null;
+    clock.tick += exit.steps;
+    if (exit.kind === 'stop') return this.#end(exit.stop);
+    if (exit.kind === 'event' || (exit.kind === 'watch' && exit.event) || clock.tick === boundary)
+      loop.deliveryDue = true;
+    return exit.kind === 'pause' || exit.kind === 'watch' ? { kind: exit.kind } : null;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Wiring of a Xen PV machine: image to layout, memory, engine, hypervisor and vCPU 0's first state.
+ *
+ * Building is a pure function of the configuration: the state at tick 0 is the same wherever it is built, which is what
+ * lets a recording leave it out.
+ */
+import { EmulatorError } from '../core/errors.ts';
+import { decode, encode } from '../core/schema.ts';
+import { PAGE_SIZE } from '../core/units.ts';
+import { Engine, type EngineOptions } from '../engine/engine.ts';
+import { GuestMemory } from '../memory/guest-memory.ts';
+import type { Cpu } from '../x86/cpu.ts';
+import { GPR } from '../x86/state.ts';
+import { domainMmSchema } from '../xen/domain.ts';
+import { buildDomain } from '../xen/domain-builder.ts';
+import { readXenImage } from '../xen/loader/image.ts';
+import { planLayout } from '../xen/loader/layout.ts';
+import { unpackKernel, unpackModule } from '../xen/loader/payload.ts';
+import { machineLayout } from '../xen/mm/machine-layout.ts';
+import { loadFlat, setSegment } from '../xen/pv/bounce.ts';
+import { fixCr4, GUEST_CR0 } from '../xen/pv/emulate.ts';
+import { type PvObserver, pvState, XenPv } from '../xen/pv/pv.ts';
+import { FLAT } from '../xen/pv/selectors.ts';
+import { writeTimeRecord, writeWallClock } from '../xen/pv/time.ts';
+import { RUNSTATE } from '../xen/pv/vcpu.ts';
+import { Machine } from './machine.ts';
+import type { StateSection } from './state.ts';
+
+/** Everything that decides a run, beside its input. */
+export interface PvConfig {
+  readonly kernel: Uint8Array;
+  readonly ramdisk: Uint8Array | null;
+  readonly commandLine: string;
+  /** Domain memory in bytes, a multiple of a page. */
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+  readonly tscKhz: number;
+  /** Seconds since 1970 at system time 0. */
+  readonly epochSeconds: number;
+}
+
+export const DEFAULT_TSC_KHZ = 1_000_000;
+/** 2026-01-01 00:00:00 UTC: the wall clock of a run unless asked otherwise. */
+export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
+const RECORD_BYTES = 96 << 20;
+
+export interface PvMachine {
+  readonly machine: Machine;
+  readonly xen: XenPv;
+  /** The unpacked kernel ELF, for symbols. */
+  readonly elf: Uint8Array;
+}
+
+/** Builds the machine at tick 0; E_IMAGE, E_PLATFORM or E_MEMORY for what cannot be. */
+export function buildPvMachine(
+  config: PvConfig,
+  options: { engine?: EngineOptions; observer?: PvObserver } = {},
+): PvMachine {
+  if (config.vcpus !== 1)
+    throw new EmulatorError('E_USAGE', `a domain of ${config.vcpus} vCPUs is not supported yet: use one`);
+  if (config.memoryBytes < 4 << 20) throw new EmulatorError('E_MEMORY', 'a domain needs at least 4 MiB of memory');
+  const { elf } = unpackKernel(config.kernel);
+  const image = readXenImage(elf);
+  const ramdisk = config.ramdisk === null ? null : unpackModule(config.ramdisk);
+  const pages = Math.floor(config.memoryBytes / PAGE_SIZE);
+  const plan = planLayout({ image, pages, ramdiskBytes: ramdisk === null ? null : ramdisk.length });
+  const layout = machineLayout(pages);
+  const memory = new GuestMemory({
+    vcpus: config.vcpus,
+    slots: layout.slots,
+    frameLimit: layout.frameLimit,
+    recordBytes: RECORD_BYTES,
+  });
+  let machine: Machine | null = null;
+  let xen: XenPv;
+  const lines: string[] = [];
+  const built = buildDomain({
+    id: 1,
+    vcpus: config.vcpus,
+    machine: layout,
+    memory,
+    plan,
+    pieces: image.pieces,
+    ramdisk: ramdisk === null ? null : ramdisk.content,
+    commandLine: config.commandLine,
+    log: (line) => lines.push(line),
+  });
+  const spaceOf = (cpu: Cpu): 0 | 1 => (xen.vcpus[cpu.id]!.kernelMode ? 0 : 1);
+  const engine = new Engine(memory, { ...options.engine, mmu: { spaceOf } });
+  xen = new XenPv({
+    memory,
+    mmu: engine.mmu,
+    clock: { now: () => machine?.now() ?? 0, tscKhz: config.tscKhz },
+    vcpus: config.vcpus,
+    domain: built.domain,
+    places: {
+      sharedInfo: built.sharedInfo * PAGE_SIZE,
+      grantFrames: built.grantFrames,
+      console: built.console,
+      xenstore: built.xenstore,
+    },
+  });
+  const sections: StateSection[] = [
+    {
+      name: 'pv',
+      encode: () => encode(pvState, xen.state),
+      decode: (bytes) => {
+        xen.state = decode(pvState, bytes);
+      },
+    },
+    {
+      name: 'mm',
+      encode: () => encode(domainMmSchema, built.domain.state),
+      decode: (bytes) => built.domain.restore(decode(domainMmSchema, bytes), built.domain.frames.bytes.slice()),
+    },
+    {
+      name: 'frames',
+      encode: () => built.domain.frames.bytes.slice(),
+      decode: (bytes) => built.domain.frames.load(bytes),
+    },
+  ];
+  xen.sections = sections;
+  if (options.observer) xen.observer = options.observer;
+  machine = new Machine(engine, xen, config.tscKhz);
+  startVcpu(xen, built.context, config);
+  return { machine, xen, elf };
+}
+
+/** vCPU 0 as Xen leaves it for the guest's first instruction (D-15). */
+function startVcpu(xen: XenPv, context: ReturnType<typeof buildDomain>['context'], config: PvConfig): void {
+  const cpu = xen.cpus[0]!;
+  const v = xen.vcpus[0]!;
+  cpu.rflags = Number(context.rflags);
+  cpu.rip = context.rip;
+  cpu.rsp = context.rsp;
+  cpu.setGpr(GPR.rsi, context.rsi);
+  loadFlat(cpu, 'cs', FLAT.code64);
+  loadFlat(cpu, 'ss', FLAT.stack);
+  for (const segment of [0, 3, 4, 5]) setSegment(cpu, segment, context.ds, 0n);
+  cpu.set('cpl', 3);
+  cpu.set('cr0', GUEST_CR0);
+  cpu.set('cr4', fixCr4(0n));
+  cpu.set('efer', 0xd01n);
+  cpu.set('dr', context.dr6, 6);
+  cpu.set('dr', context.dr7, 7);
+  cpu.set('fcw', 0x37f);
+  cpu.set('mxcsr', 0x1f80);
+  v.initialised = true;
+  v.down = false;
+  v.cr4 = fixCr4(0n);
+  v.kernelSs = context.kernelSs;
+  v.kernelSp = context.kernelSp;
+  v.kernelTable = context.kernelTable;
+  v.debug[6] = context.dr6;
+  v.debug[7] = context.dr7;
+  v.runstate = { state: RUNSTATE.running, entryTime: 0, time: [0, 0, 0, 0] };
+  writeWallClock(xen.memory, xen.sharedInfo, config.epochSeconds);
+  writeTimeRecord(xen.memory, v.infoAddress, 0, config.tscKhz);
+  v.timeRefresh = 1_000_000_000;
+  xen.restored();
+}

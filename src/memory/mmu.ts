@@ -1,0 +1,510 @@
+/**
+ * The memory management unit: linear memory for TypeScript and the slow paths of generated code, over one walker and the
+ * software TLBs.
+ *
+ * Invariants:
+ * - TLB contents are unobservable: whatever changes a page-table entry goes through {@link Mmu.entryChanged}, which drops
+ *   what was derived from it, and a page that the walker used loses its write tags, so that no store goes unseen;
+ * - all pages of an access are checked before the first accessed or dirty bit is set;
+ * - no access changes guest memory when it faults.
+ */
+import type { MachineFrame, PhysAddr } from '../core/units.ts';
+import type { AccessOptions, Cpu, LinearMemory } from '../x86/cpu.ts';
+import { type Fault, fault } from '../x86/seam.ts';
+import { STATE, VECTOR } from '../x86/state.ts';
+import { FRAME, type GuestMemory } from './guest-memory.ts';
+import { SCRATCH_BASE, SCRATCH_BYTES, TLB_BYTES } from './layout.ts';
+import { type Tlb, Tlbs } from './tlb.ts';
+import { ACCESS, type Access, Walker } from './walk.ts';
+
+/** Not a vector of the CPU: the fault by which a store to watched bytes comes out of generated code, nothing committed. */
+export const WATCH_VECTOR = 256;
+
+/** Machine addresses that a debugger watches. */
+export interface WatchRange {
+  readonly address: PhysAddr;
+  readonly bytes: number;
+}
+
+/** How a machine chooses the address space of a vCPU; the default is 1 at CPL 3, else 0. */
+export interface MmuOptions {
+  readonly spaceOf?: (cpu: Cpu) => 0 | 1;
+}
+
+/** After this many writes to one page of tables everything is flushed and the page is forgotten as a table. */
+const TABLE_WRITES = 64;
+const U32 = 0xffffffffn;
+const CR0_BITS = (1 << 31) | (1 << 16);
+const CR4_BITS = (1 << 5) | (1 << 4);
+const EFER_BITS = (1 << 11) | (1 << 10);
+
+/** A store through the scratch area that waits for its instruction to commit. */
+interface Pending {
+  readonly scratch: number;
+  /** The bytes as they were: only what differs from them is written back, since two accesses may overlap. */
+  readonly original: Uint8Array;
+  readonly first: number;
+  readonly firstBytes: number;
+  readonly second: number;
+  readonly secondBytes: number;
+}
+
+export class Mmu implements LinearMemory {
+  readonly memory: GuestMemory;
+  readonly #walker: Walker;
+  readonly #tlbs: Tlbs;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #ram: number;
+  readonly #spaceOf: (cpu: Cpu) => 0 | 1;
+  /** Levels (bit per level) at which a slot's page is in use as a table, and the writes seen since. */
+  readonly #levels: Uint8Array;
+  readonly #tableWrites: Uint8Array;
+  #tables: number[] = [];
+  /** Paging state that the TLBs were filled under, by vCPU: control bits, then CR3 by space. */
+  readonly #control: Int32Array;
+  readonly #mark = (slot: number, level: number): void => {
+    const bit = 1 << level;
+    if (this.#levels[slot]! & bit) return;
+    if (this.#levels[slot] === 0) {
+      this.#tables.push(slot);
+      this.#protect(slot, FRAME.table);
+    }
+    this.#levels[slot]! |= bit;
+  };
+
+  // the spans of the last access that was resolved, and its fault when it was not
+  #first = 0;
+  #firstBytes = 0;
+  #second = 0;
+  #vector = 0;
+  #error = 0;
+  #faultLo = 0;
+  #faultHi = 0;
+  #pending: Pending[] = [];
+  #scratch = SCRATCH_BASE;
+
+  /** Set when a page-table entry changed: generated code must leave and look its next instruction up again. */
+  entriesChanged = false;
+  /** Watched bytes have changed by other means than an instruction's store. */
+  watchHit = false;
+  /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
+  watchesPassed = false;
+  #watches: readonly WatchRange[] = [];
+  readonly #watchedSlots = new Set<number>();
+
+  constructor(memory: GuestMemory, options: MmuOptions = {}) {
+    this.memory = memory;
+    this.#walker = new Walker(memory);
+    this.#tlbs = new Tlbs(memory.words, memory.map);
+    this.#words = memory.words;
+    this.#bytes = memory.bytes;
+    this.#ram = memory.map.ram;
+    this.#spaceOf = options.spaceOf ?? ((cpu) => (cpu.cpl === 3 ? 1 : 0));
+    this.#levels = new Uint8Array(memory.map.shape.slots);
+    this.#tableWrites = new Uint8Array(memory.map.shape.slots);
+    this.#control = new Int32Array(memory.map.shape.vcpus * 5);
+    memory.onTableWrite = (address, length) => this.#entriesIn(address, length);
+    memory.onWatchedWrite = (address, length) => {
+      if (this.#overlaps(address, length)) this.watchHit = true;
+    };
+  }
+
+  // ---- address spaces and translations ------------------------------------------------------------------------------
+
+  #vcpu(base: number): number {
+    return (base - this.memory.map.vcpuBase) / this.memory.map.vcpuStride;
+  }
+  #space(base: number): number {
+    return this.#words[(base + STATE.tlbBase.offset) >>> 2]! - base >= this.memory.map.tlbOffset + TLB_BYTES ? 1 : 0;
+  }
+  #tlb(base: number): Tlb {
+    return this.#tlbs.of(this.#vcpu(base), this.#space(base));
+  }
+
+  /** Makes `space` the vCPU's address space until the next {@link Mmu.sync}. */
+  selectSpace(cpu: Cpu, space: 0 | 1): void {
+    this.#words[(cpu.base + STATE.tlbBase.offset) >>> 2] = cpu.base + this.memory.map.tlbOffset + space * TLB_BYTES;
+  }
+
+  /** Re-reads privilege, CR0, CR3, CR4 and EFER; to be called before generated code runs after any of them may have changed. */
+  sync(cpu: Cpu): void {
+    const { base } = cpu;
+    const words = this.#words;
+    const space = this.#spaceOf(cpu);
+    this.selectSpace(cpu, space);
+    const control =
+      (words[(base + STATE.cr0.offset) >>> 2]! & CR0_BITS) |
+      (words[(base + STATE.cr4.offset) >>> 2]! & CR4_BITS) |
+      (words[(base + STATE.efer.offset) >>> 2]! & EFER_BITS);
+    const at = this.#vcpu(base) * 5;
+    if (this.#control[at] !== control) {
+      this.#control[at] = control;
+      this.flushAll(cpu);
+    }
+    const lo = words[(base + STATE.cr3.offset) >>> 2]!;
+    const hi = words[(base + STATE.cr3.offset + 4) >>> 2]!;
+    const mine = at + 1 + space * 2;
+    if (this.#control[mine] !== lo || this.#control[mine + 1] !== hi) {
+      this.#control[mine] = lo;
+      this.#control[mine + 1] = hi;
+      this.#tlbs.of(this.#vcpu(base), space).flush();
+    }
+  }
+
+  /** Drops every translation of the vCPU, both spaces. */
+  flushAll(cpu: Cpu): void {
+    const vcpu = this.#vcpu(cpu.base);
+    this.#tlbs.of(vcpu, 0).flush();
+    this.#tlbs.of(vcpu, 1).flush();
+  }
+  /** Drops the vCPU's translations of the page at `va`, both spaces. */
+  flushPage(cpu: Cpu, va: bigint): void {
+    const vcpu = this.#vcpu(cpu.base);
+    const index = Number((va >> 12n) & 4095n);
+    this.#tlbs.of(vcpu, 0).drop(index, 1, 4096);
+    this.#tlbs.of(vcpu, 1).drop(index, 1, 4096);
+  }
+  flush(cpu: Cpu, address?: bigint): void {
+    if (address === undefined) this.flushAll(cpu);
+    else this.flushPage(cpu, address);
+  }
+  /** Drops every translation of every vCPU and forgets which pages are tables; after a snapshot has been restored. */
+  reset(): void {
+    this.#tlbs.flush();
+    for (const slot of this.#tables) {
+      this.#levels[slot] = 0;
+      this.#tableWrites[slot] = 0;
+      this.memory.slotFlags[slot]! &= ~FRAME.table;
+    }
+    this.#tables = [];
+    this.#pending = [];
+    this.#scratch = SCRATCH_BASE;
+  }
+  /** Drops every code translation: the decoded records behind them are gone. */
+  flushCode(): void {
+    this.#tlbs.flushCode();
+  }
+
+  /** Takes the write tags of a page away and sets `flag` (CODE or TABLE) on it. */
+  #protect(slot: number, flag: number): void {
+    const flags = this.memory.slotFlags[slot]!;
+    if (flags & FRAME.tagged) this.#tlbs.dropWrites(this.memory.slotAddress(slot));
+    this.memory.slotFlags[slot] = (flags & ~FRAME.tagged) | flag;
+  }
+  /** Marks a page as holding decoded code: stores to it are seen from now on. */
+  markCode(slot: number): void {
+    this.#protect(slot, FRAME.code);
+  }
+  /** Marks every page clean and drops the write tags, so that the first store to each page is seen again. */
+  clearDirty(): void {
+    this.#tlbs.dropWrites(null);
+    for (let slot = 0; slot < this.memory.slotCount; slot++) this.memory.slotFlags[slot]! &= ~FRAME.tagged;
+    this.memory.clearDirty();
+  }
+
+  /** The page-table entry at machine address `pa` is changing: drops exactly what may have been derived from it. */
+  entryChanged(pa: PhysAddr): void {
+    const slot = this.memory.frameSlots[Math.floor(pa / 4096)]!;
+    const levels = slot >= 0 ? this.#levels[slot]! : 0;
+    if (levels === 0) return;
+    this.entriesChanged = true;
+    const index = (pa & 4095) >>> 3;
+    const legacy = (this.#control[0]! & EFER_BITS & (1 << 10)) === 0;
+    if (legacy || levels > 7) this.#tlbs.flush();
+    else {
+      if (levels & 2) this.#tlbs.drop(index, 1, 512);
+      if (levels & 4) this.#tlbs.drop((index & 7) * 512, 512, 4096);
+    }
+    if (++this.#tableWrites[slot]! >= TABLE_WRITES) this.forgetTables();
+  }
+  /** Forgets all tables together with everything derived from them; pending stores stay. */
+  forgetTables(): void {
+    const pending = this.#pending;
+    const scratch = this.#scratch;
+    this.reset();
+    this.#pending = pending;
+    this.#scratch = scratch;
+  }
+  #entriesIn(pa: PhysAddr, length: number): void {
+    for (let at = pa - (pa % 8); at < pa + length; at += 8) this.entryChanged(at);
+  }
+
+  /** The machine address behind `va` in the vCPU's present address space, or null; no side effects. */
+  translate(cpu: Cpu, va: bigint): PhysAddr | null {
+    const lo = Number(va & U32) | 0;
+    const hi = Number((va >> 32n) & U32) | 0;
+    if (!canonical(hi) || !this.#walker.walk(cpu.base, lo, hi, ACCESS.read, false)) return null;
+    return this.#walker.frame * 4096 + (lo & 4095);
+  }
+  /** The frame of a linear-memory address inside guest pages. */
+  frameAt(host: number): MachineFrame {
+    return this.memory.slotFrames[(host - this.#ram) >>> 12]!;
+  }
+
+  // ---- one page -----------------------------------------------------------------------------------------------------
+
+  #refuse(vector: number, error: number, lo: number, hi: number): 0 {
+    this.#vector = vector;
+    this.#error = error;
+    this.#faultLo = lo;
+    this.#faultHi = hi;
+    return 0;
+  }
+
+  /**
+   * Linear-memory address of the byte at hi:lo, or 0 with the fault noted. `commit`: sets accessed and dirty bits and fills
+   * the TLB; else nothing changes. `supervisor`: neither looks at the TLB nor fills it.
+   */
+  #page(base: number, lo: number, hi: number, access: Access, supervisor: boolean, commit: boolean): number {
+    const walker = this.#walker;
+    const user = !supervisor && this.#bytes[base + STATE.cpl.offset] === 3;
+    if (!walker.walk(base, lo, hi, access, user)) return this.#refuse(VECTOR.pf, walker.error, lo, hi);
+    const { slot } = walker;
+    const page = this.#ram + slot * 4096;
+    if (commit) {
+      walker.commit(access, this.#mark);
+      const flags = this.memory.slotFlags[slot]!;
+      const plain = (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
+      if (access === ACCESS.write && plain) this.memory.slotFlags[slot] = flags | FRAME.dirty;
+      if (access !== ACCESS.exec && !supervisor) {
+        const writable = walker.writable && plain && (access === ACCESS.write || (flags & FRAME.dirty) !== 0);
+        if (writable) this.memory.slotFlags[slot]! |= FRAME.tagged;
+        this.#tlb(base).fill(lo, hi, page, writable);
+      }
+    }
+    return page + (lo & 4095);
+  }
+
+  /** Resolves an access of `bytes` (1 to 64) bytes into #first, #firstBytes and #second; false with the fault noted. */
+  #resolve(
+    base: number,
+    lo: number,
+    hi: number,
+    bytes: number,
+    write: boolean,
+    stack: boolean,
+    supervisor: boolean,
+  ): boolean {
+    const inside = 4096 - (lo & 4095);
+    if (!supervisor && inside >= bytes) {
+      const known = this.#tlb(base).find(lo, hi, write);
+      if (known !== 0) {
+        this.#first = known;
+        this.#firstBytes = bytes;
+        return true;
+      }
+    }
+    const access = write ? ACCESS.write : ACCESS.read;
+    if (!canonical(hi)) {
+      this.#refuse(stack ? VECTOR.ss : VECTOR.gp, 0, lo, hi);
+      return false;
+    }
+    if (inside >= bytes) {
+      this.#first = this.#page(base, lo, hi, access, supervisor, true);
+      this.#firstBytes = bytes;
+      return this.#first !== 0;
+    }
+    const nextLo = (lo + inside) | 0;
+    let nextHi = nextLo === 0 ? (hi + 1) | 0 : hi;
+    if (nextLo === 0 && this.#words[(base + STATE.codeMode.offset) >>> 2] !== 2) nextHi = 0;
+    if (!canonical(nextHi)) {
+      this.#refuse(stack ? VECTOR.ss : VECTOR.gp, 0, nextLo, nextHi);
+      return false;
+    }
+    this.#firstBytes = inside;
+    if (this.#page(base, lo, hi, access, supervisor, false) === 0) return false;
+    if (this.#page(base, nextLo, nextHi, access, supervisor, false) === 0) return false;
+    this.#first = this.#page(base, lo, hi, access, supervisor, true);
+    this.#second = this.#page(base, nextLo, nextHi, access, supervisor, true);
+    return true;
+  }
+
+  /** Tells the owners of decoded code that `bytes` bytes at a linear-memory address are about to change. */
+  #willChange(host: number, bytes: number): void {
+    const slot = (host - this.#ram) >>> 12;
+    const flags = this.memory.slotFlags[slot]!;
+    if (flags & FRAME.code) this.memory.onCodeWrite(slot, (host - this.#ram) & 4095, bytes);
+    this.memory.slotFlags[slot]! |= FRAME.dirty;
+  }
+  #isTable(host: number): boolean {
+    return (this.memory.slotFlags[(host - this.#ram) >>> 12]! & FRAME.table) !== 0;
+  }
+  /** Drops what was derived from entries that have just changed. */
+  #hasChanged(host: number, bytes: number): void {
+    if (!this.#isTable(host)) return;
+    this.#entriesIn(this.frameAt(host) * 4096 + ((host - this.#ram) & 4095), bytes);
+  }
+
+  // ---- slow paths of generated code ---------------------------------------------------------------------------------
+
+  #enterFault(base: number): 0 {
+    const words = this.#words;
+    words[(base + STATE.faultVector.offset) >>> 2] = this.#vector;
+    words[(base + STATE.faultError.offset) >>> 2] = this.#error;
+    words[(base + STATE.faultAddress.offset) >>> 2] = this.#faultLo;
+    words[(base + STATE.faultAddress.offset + 4) >>> 2] = this.#faultHi;
+    this.#pending = [];
+    this.#scratch = SCRATCH_BASE;
+    return 0;
+  }
+  /** Copies the resolved bytes to the scratch area. */
+  #gather(bytes: number): number {
+    if (this.#pending.length === 0) this.#scratch = SCRATCH_BASE;
+    const at = this.#scratch;
+    this.#scratch += (bytes + 15) & ~15;
+    if (this.#scratch > SCRATCH_BASE + SCRATCH_BYTES)
+      throw new RangeError('an instruction has too many scratch accesses');
+    this.#bytes.copyWithin(at, this.#first, this.#first + this.#firstBytes);
+    if (this.#firstBytes < bytes)
+      this.#bytes.copyWithin(at + this.#firstBytes, this.#second, this.#second + bytes - this.#firstBytes);
+    return at;
+  }
+
+  /**
+   * Makes `spec & 127` bytes at hi:lo readable; bit 7 of `spec`: a stack access. Returns their linear-memory address, in
+   * the scratch area when they cross a page, or 0 with the fault in the vCPU state.
+   */
+  readonly slowLoad = (base: number, lo: number, hi: number, spec: number): number => {
+    const bytes = spec & 127;
+    if (!this.#resolve(base, lo, hi, bytes, false, (spec & 128) !== 0, false)) return this.#enterFault(base);
+    return this.#firstBytes === bytes ? this.#first : this.#gather(bytes);
+  };
+
+  /**
+   * Makes bytes writable, otherwise like {@link Mmu.slowLoad}. Bytes that cross a page or lie in a page of tables are
+   * written in the scratch area: the instruction calls {@link Mmu.commitScratch} after its last store.
+   */
+  readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
+    const bytes = spec & 127;
+    if (!this.#resolve(base, lo, hi, bytes, true, (spec & 128) !== 0, false)) return this.#enterFault(base);
+    if (this.#watches.length > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
+      this.#refuse(WATCH_VECTOR, 0, lo, hi);
+      return this.#enterFault(base);
+    }
+    if (this.#firstBytes === bytes && !this.#isTable(this.#first)) {
+      this.#willChange(this.#first, bytes);
+      return this.#first;
+    }
+    const scratch = this.#gather(bytes);
+    this.#pending.push({
+      scratch,
+      original: this.#bytes.slice(scratch, scratch + bytes),
+      first: this.#first,
+      firstBytes: this.#firstBytes,
+      second: this.#second,
+      secondBytes: bytes - this.#firstBytes,
+    });
+    return scratch;
+  };
+
+  /** Writes the scratch stores back. Returns 1 when a page-table entry has changed. */
+  readonly commitScratch = (_base: number): number => {
+    this.entriesChanged = false;
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const { scratch, original, first, firstBytes, second, secondBytes } of pending) {
+      this.#writeBack(first, scratch, original, 0, firstBytes);
+      if (secondBytes > 0) this.#writeBack(second, scratch + firstBytes, original, firstBytes, secondBytes);
+    }
+    this.#scratch = SCRATCH_BASE;
+    return this.entriesChanged ? 1 : 0;
+  };
+  #writeBack(host: number, scratch: number, original: Uint8Array, from: number, bytes: number): void {
+    this.#willChange(host, bytes);
+    for (let i = 0; i < bytes; i++)
+      if (this.#bytes[scratch + i] !== original[from + i]) this.#bytes[host + i] = this.#bytes[scratch + i]!;
+    this.#hasChanged(host, bytes);
+  }
+  /** Forgets scratch stores of an instruction that faulted without coming through here. */
+  abandonScratch(): void {
+    this.#pending = [];
+    this.#scratch = SCRATCH_BASE;
+  }
+
+  // ---- watched bytes ------------------------------------------------------------------------------------------------
+
+  /** Has stores to these machine addresses seen: {@link Mmu.slowProbe} refuses them with {@link WATCH_VECTOR}. */
+  watch(ranges: readonly WatchRange[]): void {
+    for (const slot of this.#watchedSlots) this.memory.slotFlags[slot]! &= ~FRAME.watched;
+    this.#watchedSlots.clear();
+    this.#watches = ranges;
+    for (const { address, bytes } of ranges)
+      for (let frame = Math.floor(address / 4096); frame * 4096 < address + bytes; frame++) {
+        const slot = this.memory.hasFrame(frame) ? this.memory.frameSlots[frame]! : -1;
+        if (slot < 0) continue;
+        this.#watchedSlots.add(slot);
+        this.#protect(slot, FRAME.watched);
+      }
+    this.watchHit = false;
+  }
+  #overlaps(pa: PhysAddr, length: number): boolean {
+    return this.#watches.some(({ address, bytes }) => pa < address + bytes && address < pa + length);
+  }
+  #isWatched(bytes: number): boolean {
+    const at = (host: number): PhysAddr => this.frameAt(host) * 4096 + ((host - this.#ram) & 4095);
+    if (this.#overlaps(at(this.#first), this.#firstBytes)) return true;
+    return bytes > this.#firstBytes && this.#overlaps(at(this.#second), bytes - this.#firstBytes);
+  }
+
+  // ---- code ---------------------------------------------------------------------------------------------------------
+
+  /** Linear-memory address of the page of code at hi:lo after the checks of a fetch, or 0 with the fault noted. */
+  fetch(cpu: Cpu, lo: number, hi: number): number {
+    if (!canonical(hi)) return this.#refuse(VECTOR.gp, 0, lo, hi);
+    const host = this.#page(cpu.base, lo, hi, ACCESS.exec, false, true);
+    return host === 0 ? 0 : host - (lo & 4095);
+  }
+  /** The present TLB of a vCPU, for code translations. */
+  tlb(cpu: Cpu): Tlb {
+    return this.#tlb(cpu.base);
+  }
+  /** The fault that the last refused access raises. */
+  get lastFault(): Fault {
+    if (this.#vector !== VECTOR.pf) return fault(this.#vector, this.#error);
+    return fault(this.#vector, this.#error, (BigInt(this.#faultHi >>> 0) << 32n) | BigInt(this.#faultLo >>> 0));
+  }
+
+  // ---- LinearMemory -------------------------------------------------------------------------------------------------
+
+  #access(cpu: Cpu, address: bigint, bytes: number, write: boolean, options: AccessOptions | undefined): boolean {
+    const lo = Number(address & U32) | 0;
+    const hi = Number((address >> 32n) & U32) | 0;
+    return this.#resolve(cpu.base, lo, hi, bytes, write, options?.stack ?? false, options?.supervisor ?? false);
+  }
+  load(cpu: Cpu, address: bigint, width: number, options?: AccessOptions): bigint | Fault {
+    if (!this.#access(cpu, address, width, false, options)) return this.lastFault;
+    if (this.#firstBytes === width) {
+      const { view } = this.memory;
+      if (width === 8) return view.getBigUint64(this.#first, true);
+      if (width === 4) return BigInt(view.getUint32(this.#first, true));
+    }
+    let value = 0n;
+    for (let i = width - 1; i >= 0; i--) {
+      const at = i < this.#firstBytes ? this.#first + i : this.#second + i - this.#firstBytes;
+      value = (value << 8n) | BigInt(this.#bytes[at]!);
+    }
+    return value;
+  }
+  store(cpu: Cpu, address: bigint, width: number, value: bigint, options?: AccessOptions): null | Fault {
+    if (!this.#access(cpu, address, width, true, options)) return this.lastFault;
+    const first = this.#first;
+    const firstBytes = this.#firstBytes;
+    const second = this.#second;
+    this.#willChange(first, firstBytes);
+    if (firstBytes < width) this.#willChange(second, width - firstBytes);
+    for (let i = 0; i < width; i++) {
+      const at = i < firstBytes ? first + i : second + i - firstBytes;
+      this.#bytes[at] = Number((value >> BigInt(8 * i)) & 0xffn);
+    }
+    this.#hasChanged(first, firstBytes);
+    if (firstBytes < width) this.#hasChanged(second, width - firstBytes);
+    return null;
+  }
+  probe(cpu: Cpu, address: bigint, bytes: number, options?: AccessOptions): null | Fault {
+    return this.#access(cpu, address, bytes, true, options) ? null : this.lastFault;
+  }
+}
+
+/** True when bits 63 to 47 are equal, by the high word. */
+const canonical = (hi: number): boolean => (hi << 16) >> 16 === hi;

@@ -1,0 +1,180 @@
+/**
+ * The page walker: SDM vol. 3A chapter 4 over the guest's own tables, for 4-level, PAE, 32-bit and no paging.
+ *
+ * A walk reads the tables and checks the access; nothing changes until {@link Walker.commit} sets the accessed and dirty
+ * bits of the path. Results are fields of the walker, so that a walk allocates nothing.
+ */
+import { STATE } from '../x86/state.ts';
+import { FRAME, type GuestMemory } from './guest-memory.ts';
+
+/** What an access wants. */
+export const ACCESS = { read: 0, write: 1, exec: 2 } as const;
+export type Access = 0 | 1 | 2;
+
+/** Bits of a page-table entry. */
+export const PTE = { p: 1, rw: 2, us: 4, a: 0x20, d: 0x40, ps: 0x80 } as const;
+/** Bits of a page-fault error code. */
+export const PF = { p: 1, w: 2, u: 4, rsvd: 8, i: 16 } as const;
+
+const CR0_WP = 1 << 16;
+const CR0_PG = 1 << 31;
+const CR4_PSE = 1 << 4;
+const CR4_PAE = 1 << 5;
+const EFER_LMA = 1 << 10;
+const EFER_NXE = 1 << 11;
+const NX = 1 << 31;
+/** Bits of the high word that are neither address, NX nor ignored: none below bit 52 but the frame itself. */
+const FRAME_HIGH = 0xfffff;
+
+export class Walker {
+  readonly #memory: GuestMemory;
+  readonly #words: Int32Array;
+  readonly #ram: number;
+  readonly #frameLimit: number;
+  /** Word index of the entry and slot of its table, by depth; levels as in {@link Walker.level}. */
+  readonly #path = new Int32Array(4);
+  readonly #pathSlot = new Int32Array(4);
+  readonly #pathLevel = new Uint8Array(4);
+  #depth = 0;
+
+  /** Error code of the page fault when {@link Walker.walk} returned false. */
+  error = 0;
+  /** Machine frame of the 4 KiB page. */
+  frame = 0;
+  /** Slot of that frame. */
+  slot = 0;
+  /** The translation permits writes at this privilege and its dirty bit is set (or need not be). */
+  writable = false;
+
+  constructor(memory: GuestMemory) {
+    this.#memory = memory;
+    this.#words = memory.words;
+    this.#ram = memory.map.ram;
+    this.#frameLimit = memory.map.shape.frameLimit;
+  }
+
+  #fault(error: number, present: boolean): false {
+    this.error = error | (present ? PF.p : 0);
+    return false;
+  }
+  #slotOf(frame: number): number {
+    return frame < this.#frameLimit ? this.#memory.frameSlots[frame]! : -1;
+  }
+
+  /**
+   * Translates the linear address hi:lo with the paging state of the vCPU at `base`. A frame that does not exist is a
+   * reserved-bit violation: it lies above the physical-address width.
+   */
+  walk(base: number, lo: number, hi: number, access: Access, user: boolean): boolean {
+    const words = this.#words;
+    const cr0 = words[(base + STATE.cr0.offset) >>> 2]!;
+    this.#depth = 0;
+    if ((cr0 & CR0_PG) === 0) {
+      this.frame = lo >>> 12;
+      this.slot = this.#slotOf(this.frame);
+      this.writable = true;
+      return this.slot >= 0 || this.#fault(PF.rsvd, true);
+    }
+    const cr4 = words[(base + STATE.cr4.offset) >>> 2]!;
+    const efer = words[(base + STATE.efer.offset) >>> 2]!;
+    const nxe = (efer & EFER_NXE) !== 0;
+    const error = (access === ACCESS.write ? PF.w : 0) | (user ? PF.u : 0) | (access === ACCESS.exec && nxe ? PF.i : 0);
+    const cr3 = (base + STATE.cr3.offset) >>> 2;
+    const long = (efer & EFER_LMA) !== 0;
+    const wide = long || (cr4 & CR4_PAE) !== 0;
+    const top = long ? 4 : wide ? 3 : 2;
+
+    let table = (long ? (words[cr3 + 1]! & FRAME_HIGH) * 0x100000 : 0) + (words[cr3]! >>> 12);
+    let rights = PTE.rw | PTE.us;
+    let noExecute = 0;
+    let low = 0;
+    let leafSize = 1;
+    for (let level = top; ; level--) {
+      const tableSlot = this.#slotOf(table);
+      if (tableSlot < 0) return this.#fault(error | PF.rsvd, true);
+      let at: number;
+      let high = 0;
+      if (wide) {
+        let index: number;
+        if (level === 4) index = (hi >>> 7) & 511;
+        else if (level === 3) index = long ? ((hi & 0x7f) << 2) | (lo >>> 30) : lo >>> 30;
+        else index = (lo >>> (level === 2 ? 21 : 12)) & 511;
+        // the four PAE directory pointers start at any 32-byte boundary
+        const start = top === 3 && level === 3 ? words[cr3]! & 0xfe0 : 0;
+        at = (this.#ram + tableSlot * 4096 + start + index * 8) >>> 2;
+        low = words[at]!;
+        high = words[at + 1]!;
+      } else {
+        at = (this.#ram + tableSlot * 4096 + ((lo >>> (level === 2 ? 22 : 12)) & 1023) * 4) >>> 2;
+        low = words[at]!;
+      }
+      if ((low & PTE.p) === 0) return this.#fault(error, false);
+      const depth = this.#depth++;
+      this.#path[depth] = at;
+      this.#pathSlot[depth] = tableSlot;
+      this.#pathLevel[depth] = level;
+      const pointer = top === 3 && level === 3;
+      if (high < 0 && !nxe) return this.#fault(error | PF.rsvd, true);
+      if (!pointer) {
+        rights &= low;
+        noExecute |= high & NX;
+      }
+      table = (high & FRAME_HIGH) * 0x100000 + (low >>> 12);
+      if (level === 1) break;
+      if ((low & PTE.ps) === 0 || pointer) continue;
+      if (level === 4) return this.#fault(error | PF.rsvd, true);
+      if (!wide) {
+        if ((cr4 & CR4_PSE) === 0) continue;
+        leafSize = 1024;
+        table = (low >>> 22) * 1024 + ((low >>> 13) & 0xff) * 0x100000;
+      } else {
+        leafSize = level === 2 ? 512 : 512 * 512;
+        // bit 12 is PAT; the address bits below the page size must be zero
+        if ((low >>> 13) & ((leafSize >>> 1) - 1)) return this.#fault(error | PF.rsvd, true);
+        table -= table % 2; // PAT
+      }
+      break;
+    }
+    if (leafSize > 1) table += (lo >>> 12) % leafSize;
+    const supervisorWrite = !user && (cr0 & CR0_WP) === 0;
+    const mayWrite = (rights & PTE.rw) !== 0 || supervisorWrite;
+    if (user && (rights & PTE.us) === 0) return this.#fault(error, true);
+    if (access === ACCESS.write && !mayWrite) return this.#fault(error, true);
+    if (access === ACCESS.exec && noExecute) return this.#fault(error, true);
+    this.frame = table;
+    this.slot = this.#slotOf(table);
+    if (this.slot < 0) return this.#fault(error | PF.rsvd, true);
+    this.writable = mayWrite && (access === ACCESS.write || (low & PTE.d) !== 0);
+    return true;
+  }
+
+  /**
+   * Sets the accessed bits of the last successful walk, and the dirty bit of its leaf for a write. `marked` is told of
+   * every table of the path.
+   */
+  commit(access: Access, marked: (slot: number, level: number) => void): void {
+    const memory = this.#memory;
+    const words = this.#words;
+    const leaf = this.#depth - 1;
+    for (let depth = 0; depth <= leaf; depth++) {
+      const slot = this.#pathSlot[depth]!;
+      const level = this.#pathLevel[depth]!;
+      const at = this.#path[depth]!;
+      const old = words[at]!;
+      // PAE directory pointers have neither bit
+      const bits = level === 3 && depth === 0 ? 0 : access === ACCESS.write && depth === leaf ? PTE.a | PTE.d : PTE.a;
+      if ((old & bits) !== bits) {
+        const flags = memory.slotFlags[slot]!;
+        if (flags & FRAME.code) memory.onCodeWrite(slot, (at * 4) & 4095, 4);
+        words[at] = old | bits;
+        memory.slotFlags[slot]! |= FRAME.dirty;
+      }
+      marked(slot, level);
+    }
+  }
+
+  /** Number of levels of the last successful walk's leaf: 1 for a 4 KiB page, 2 and 3 for large ones, 0 without paging. */
+  get leafLevel(): number {
+    return this.#depth === 0 ? 0 : this.#pathLevel[this.#depth - 1]!;
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The architectural state of a vCPU as bytes: what snapshots keep and hashes cover. Engine slots are left out; the lazy
+ * arithmetic flags appear as the RFLAGS word they stand for.
+ */
+import { Reader, Writer } from '../core/schema.ts';
+import type { Cpu } from './cpu.ts';
+import { type SlotInfo, type SlotName, STATE } from './state.ts';
+import { setCodeMode } from './system/descriptors.ts';
+
+const SLOTS: ReadonlyArray<readonly [SlotName, SlotInfo]> = (
+  Object.entries(STATE) as Array<[SlotName, SlotInfo]>
+).filter(([, info]) => info.architectural);
+const WIDTH = { u8: 1, u16: 2, u32: 4, u64: 8, u128: 16 } as const;
+
+/** The name and place of every architectural element, for reports and for the test that flips each. */
+export interface CpuField {
+  readonly name: SlotName;
+  readonly index: number;
+}
+export const CPU_FIELDS: readonly CpuField[] = SLOTS.flatMap(([name, info]) =>
+  Array.from({ length: info.count }, (_, index) => ({ name, index })),
+);
+
+/** The architectural state in declaration order. */
+export function encodeCpu(cpu: Cpu): Uint8Array {
+  const w = new Writer();
+  for (const [name, info] of SLOTS) {
+    if (name === 'rflags') {
+      w.u32(cpu.rflags);
+      continue;
+    }
+    const at = cpu.base + info.offset;
+    w.bytes(new Uint8Array(cpu.view.buffer, at, info.count * WIDTH[info.type]));
+  }
+  return w.finish();
+}
+
+/** Restores what {@link encodeCpu} wrote; engine slots become zero and must be rebuilt. */
+export function decodeCpu(cpu: Cpu, data: Uint8Array): void {
+  const r = new Reader(data);
+  cpu.clear();
+  for (const [name, info] of SLOTS) {
+    if (name === 'rflags') {
+      cpu.rflags = r.u32();
+      continue;
+    }
+    const at = cpu.base + info.offset;
+    new Uint8Array(cpu.view.buffer, at, info.count * WIDTH[info.type]).set(r.bytes(info.count * WIDTH[info.type]));
+  }
+  setCodeMode(cpu);
+  if (!r.done) throw new RangeError('vCPU section has bytes left over');
+}

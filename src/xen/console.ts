@@ -1,0 +1,101 @@
+/**
+ * The PV console (D-52): ring page and console_io, both directions.
+ *
+ * Invariants: nothing the guest wrote is dropped; input waits in `input` until the ring has room; the backend looks at the
+ * ring whenever the guest notifies, yields, polls or blocks, so polled drivers work without events.
+ */
+import { bytes as bytesSchema, type Infer, integer, struct } from '../core/schema.ts';
+import type { GuestMemory } from '../memory/guest-memory.ts';
+
+/** Offsets in the ring page (public/io/console.h). */
+const RING = {
+  in: 0,
+  inSize: 1024,
+  out: 1024,
+  outSize: 2048,
+  inCons: 0xc00,
+  inProd: 0xc04,
+  outCons: 0xc08,
+  outProd: 0xc0c,
+} as const;
+
+export const consoleState = struct({
+  /** Machine frame of the ring page, its port. */
+  frame: integer,
+  port: integer,
+  /** Bytes typed that the guest has not taken yet. */
+  input: bytesSchema,
+  /** Bytes written so far: names a console position. */
+  written: integer,
+});
+export type ConsoleState = Infer<typeof consoleState>;
+
+export class Console {
+  state: ConsoleState = { frame: 0, port: 0, input: new Uint8Array(0), written: 0 };
+  /** Receives every byte the guest writes, in order. Not part of the state. */
+  onOutput: (bytes: Uint8Array) => void = () => {};
+  readonly #memory: GuestMemory;
+  readonly #notify: (port: number) => void;
+
+  constructor(memory: GuestMemory, notify: (port: number) => void) {
+    this.#memory = memory;
+    this.#notify = notify;
+  }
+
+  output(bytes: Uint8Array): void {
+    this.state.written += bytes.length;
+    if (bytes.length > 0) this.onOutput(bytes);
+  }
+
+  /** Appends typed bytes and hands the guest what fits. */
+  type(bytes: Uint8Array): void {
+    const joined = new Uint8Array(this.state.input.length + bytes.length);
+    joined.set(this.state.input);
+    joined.set(bytes, this.state.input.length);
+    this.state.input = joined;
+    this.service();
+  }
+
+  /** Takes up to `count` waiting bytes (console_io read). */
+  takeInput(count: number): Uint8Array {
+    const taken = this.state.input.subarray(0, count);
+    this.state.input = this.state.input.slice(taken.length);
+    return taken;
+  }
+
+  /** Moves bytes between the ring and us in both directions; notifies the guest when something moved. */
+  service(): void {
+    const { frame, port } = this.state;
+    if (frame === 0) return;
+    const moved = this.#drain(frame * 4096) || false;
+    const fed = this.#feed(frame * 4096);
+    if (moved || fed) this.#notify(port);
+  }
+
+  #drain(at: number): boolean {
+    const cons = this.#memory.read32(at + RING.outCons);
+    const prod = this.#memory.read32(at + RING.outProd);
+    const count = (prod - cons) >>> 0;
+    if (count === 0 || count > RING.outSize) return false;
+    const out = new Uint8Array(count);
+    const ring = this.#memory.readBytes(at + RING.out, RING.outSize);
+    for (let i = 0; i < count; i++) out[i] = ring[(cons + i) % RING.outSize]!;
+    this.#memory.write32(at + RING.outCons, prod);
+    this.output(out);
+    return true;
+  }
+
+  #feed(at: number): boolean {
+    const { input } = this.state;
+    if (input.length === 0) return false;
+    const cons = this.#memory.read32(at + RING.inCons);
+    const prod = this.#memory.read32(at + RING.inProd);
+    const used = (prod - cons) >>> 0;
+    if (used >= RING.inSize) return false;
+    const count = Math.min(input.length, RING.inSize - used);
+    for (let i = 0; i < count; i++) this.#memory.write8(at + RING.in + ((prod + i) % RING.inSize), input[i]!);
+    this.#memory.write32(at + RING.inProd, (prod + count) >>> 0);
+    this.state.input = input.slice(count);
+    return true;
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * The xenstore daemon as one PV domain sees it (D-50): a tree, watches, transactions and a ring.
+ *
+ * Invariants: everything the daemon knows is in `state`; requests are answered in order; what does not fit into the ring
+ * waits in `state.output`, and no request is taken while too much waits; events depend on nothing but order.
+ */
+import { bool, bytes, type Infer, integer, list, struct, u32 } from '../../core/schema.ts';
+import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { createDomain, createStore, type DomainNodes, describeDomain, domainPath, writeText } from './domain-nodes.ts';
+import { answer, type Connection } from './requests.ts';
+import { EVENT, type EventScope, liveAccess, transaction } from './transactions.ts';
+import { canonicalPath, type Node, nodes, parentPath, removeNode } from './tree.ts';
+import { matches, mayKnow, reportedPath, type Watch, watch } from './watches.ts';
+import * as wire from './wire.ts';
+
+export const xenStoreState = struct({
+  /** Machine frame of the ring page (0: not attached) and the guest's port. */
+  frame: integer,
+  port: integer,
+  nodes,
+  generation: integer,
+  watches: list(watch),
+  transactions: list(transaction),
+  nextTransaction: u32,
+  /** The part of a request that has come so far. */
+  input: bytes,
+  /** Answers and events not yet (wholly) in the ring, and how much of the first is. */
+  output: list(wire.queuedMessage),
+  sent: integer,
+  /** The guest broke the protocol; nothing is read or written until it reconnects. */
+  ignored: bool,
+});
+export type XenStoreState = Infer<typeof xenStoreState>;
+
+const DOMAIN = 1;
+const DEFAULT = { name: 'guest', uuid: '00000000-0000-4000-8000-000000000001' } as const;
+/** Answers and events that may wait before requests do. */
+const OUTSTANDING_MAX = 20;
+
+function freshState(name: string, uuid: string): XenStoreState {
+  const state: XenStoreState = {
+    frame: 0,
+    port: 0,
+    nodes: new Map(),
+    generation: 0,
+    watches: [],
+    transactions: [],
+    nextTransaction: 1,
+    input: new Uint8Array(0),
+    output: [],
+    sent: 0,
+    ignored: false,
+  };
+  createStore(liveAccess(state));
+  createDomain(liveAccess(state), DOMAIN, name, uuid);
+  return state;
+}
+
+export class XenStore {
+  state: XenStoreState = freshState(DEFAULT.name, DEFAULT.uuid);
+  readonly #memory: GuestMemory;
+  readonly #notify: (port: number) => void;
+
+  constructor(memory: GuestMemory, notify: (port: number) => void) {
+    this.#memory = memory;
+    this.#notify = notify;
+  }
+
+  /** Takes the ring page at machine frame `frame`, of which the guest hears at its port `port`. */
+  attach(frame: number, port: number): void {
+    this.state.frame = frame;
+    this.state.port = port;
+    this.#memory.write32(frame * 4096 + wire.RING.features, wire.FEATURES);
+    const tree = liveAccess(this.state);
+    writeText(tree, `${domainPath(DOMAIN)}/store/port`, String(port));
+    writeText(tree, `${domainPath(DOMAIN)}/store/ring-ref`, String(frame));
+  }
+
+  /** Fills in the nodes of the built domain, before it runs. */
+  describe(domain: DomainNodes): void {
+    const { frame, port } = this.state;
+    this.state = freshState(domain.name, domain.uuid);
+    if (frame !== 0) this.attach(frame, port);
+    describeDomain(liveAccess(this.state), DOMAIN, domain);
+  }
+
+  // ---- toolstack side -----------------------------------------------------------------------------------------------
+
+  /** Writes as domain 0 does (`control/shutdown` and the like): relative paths are the domain's; fires its watches. */
+  write(path: string, value: string): void {
+    const at = this.#path(path);
+    writeText(liveAccess(this.state), at, value);
+    this.#fire(at, EVENT.subtree, this.state.nodes.get(at) ?? null, []);
+    this.service();
+  }
+  /** Removes a node with all below it, as domain 0 does; nothing happens when it does not exist. */
+  remove(path: string): void {
+    const at = this.#path(path);
+    if (!this.state.nodes.has(at)) return;
+    removeNode(liveAccess(this.state), at, (gone) =>
+      this.#fire(gone, gone === at ? EVENT.subtree : EVENT.exact, this.state.nodes.get(gone)!, []),
+    );
+    this.service();
+  }
+  /** The text at `path`, or null. */
+  read(path: string): string | null {
+    const node = this.state.nodes.get(this.#path(path));
+    return node === undefined ? null : wire.textOf(node.value);
+  }
+  #path(path: string): string {
+    const at = canonicalPath(path, DOMAIN, false);
+    if (at === null) throw new RangeError(`not a xenstore path: ${path}`);
+    return at;
+  }
+
+  // ---- ring ---------------------------------------------------------------------------------------------------------
+
+  /** Answers what the guest has asked and hands over what fits; to be called when the guest notifies, yields or blocks. */
+  service(): void {
+    const { state } = this;
+    if (state.frame === 0) return;
+    const page = state.frame * 4096;
+    if (this.#memory.read32(page + wire.RING.connection) === wire.CONNECTION.reconnect) this.#reconnect(page);
+    const requests = new wire.RingQueue(this.#memory, page, 'requests');
+    const responses = new wire.RingQueue(this.#memory, page, 'responses');
+    let moved = false;
+    while (!state.ignored && (this.#takeRequest(requests) || this.#flush(responses))) moved = true;
+    if (moved) this.#notify(state.port);
+  }
+
+  /** Takes bytes of the request at hand and answers it when whole; false when nothing could be taken. */
+  #takeRequest(ring: wire.RingQueue): boolean {
+    const { state } = this;
+    const used = ring.used;
+    if (used === null) return this.#ignore(wire.RING_ERROR.indexes);
+    if (used === 0 || state.output.length >= OUTSTANDING_MAX) return false;
+    const wanted = state.input.length < wire.HEADER_BYTES ? wire.HEADER_BYTES : this.#requestBytes();
+    const taken = ring.take(Math.min(used, wanted - state.input.length));
+    const input = new Uint8Array(state.input.length + taken.length);
+    input.set(state.input);
+    input.set(taken, state.input.length);
+    state.input = input;
+    if (input.length < wire.HEADER_BYTES) return true;
+    if (wire.payloadLength(input) > wire.PAYLOAD_MAX) return this.#ignore(wire.RING_ERROR.protocol);
+    if (input.length === this.#requestBytes()) {
+      state.input = new Uint8Array(0);
+      this.#process(wire.decodeMessage(input));
+    }
+    return true;
+  }
+  #requestBytes(): number {
+    return wire.HEADER_BYTES + wire.payloadLength(this.state.input);
+  }
+
+  /** Moves output into the ring; false when nothing moved. */
+  #flush(ring: wire.RingQueue): boolean {
+    const { state } = this;
+    const first = state.output[0];
+    if (first === undefined) return false;
+    const used = ring.used;
+    if (used === null) return this.#ignore(wire.RING_ERROR.indexes);
+    const count = Math.min(wire.RING_BYTES - used, first.bytes.length - state.sent);
+    if (count === 0) return false;
+    ring.put(first.bytes.subarray(state.sent, state.sent + count));
+    state.sent += count;
+    if (state.sent === first.bytes.length) {
+      state.output.shift();
+      state.sent = 0;
+    }
+    return true;
+  }
+
+  #ignore(reason: number): boolean {
+    this.#memory.write32(this.state.frame * 4096 + wire.RING.error, reason);
+    this.#forget();
+    this.state.ignored = true;
+    return true;
+  }
+  #forget(): void {
+    Object.assign(this.state, { watches: [], transactions: [], input: new Uint8Array(0), output: [], sent: 0 });
+  }
+  #reconnect(page: number): void {
+    this.#forget();
+    this.state.ignored = false;
+    new wire.RingQueue(this.#memory, page, 'requests').reset();
+    new wire.RingQueue(this.#memory, page, 'responses').reset();
+    this.#memory.write32(page + wire.RING.error, wire.RING_ERROR.none);
+    this.#memory.write32(page + wire.RING.connection, wire.CONNECTION.connected);
+    this.#notify(this.state.port);
+  }
+
+  // ---- requests -----------------------------------------------------------------------------------------------------
+
+  #process(request: wire.Message): void {
+    const { state } = this;
+    const later: Watch[] = [];
+    const connection: Connection = {
+      domain: DOMAIN,
+      live: state,
+      watches: state.watches,
+      transactions: state.transactions,
+      nextTransaction: state.nextTransaction,
+      fire: (path, scope, node, before) => this.#fire(path, scope, node, before),
+      fireLater: (w) => later.push(w),
+    };
+    const reply = answer(connection, request);
+    state.watches = connection.watches;
+    state.transactions = connection.transactions;
+    state.nextTransaction = connection.nextTransaction;
+    state.output.push({ event: false, bytes: wire.encodeMessage(reply) });
+    for (const w of later) this.#event(w, w.path);
+  }
+
+  #fire(path: string, scope: EventScope, node: Node | null, before: Node['permissions']): void {
+    const parent = this.state.nodes.get(parentPath(path)) ?? null;
+    if (!mayKnow(DOMAIN, node, before, parent)) return;
+    for (const w of this.state.watches) if (matches(w, path, scope)) this.#event(w, path);
+  }
+
+  /** Queues a watch event, unless the same one waits already; special events always count. */
+  #event(w: Watch, path: string): void {
+    const payload = wire.bytesOf(`${reportedPath(w, path)}\0${w.token}\0`);
+    if (payload.length > wire.PAYLOAD_MAX) return;
+    const message = wire.encodeMessage({ type: wire.XS.watchEvent, requestId: 0, transactionId: 0, payload });
+    const same = (other: wire.QueuedMessage): boolean =>
+      other.event && other.bytes.length === message.length && other.bytes.every((byte, i) => byte === message[i]);
+    if (path.startsWith('@') || !this.state.output.some(same)) this.state.output.push({ event: true, bytes: message });
+  }
+}
