@@ -46,12 +46,14 @@ export interface Dependencies {
   readonly events: boolean;
   /** It reads memory, page tables, page types or event channels. */
   readonly memory: boolean;
-  /** It reads registers: unless `ripIn` says where, it must be looked at after every step. */
+  /** It reads registers other than the rip of `ripIn`. */
   readonly registers: boolean;
   /** Symbols whose entry is asked for by call(). */
   readonly calls: readonly string[];
-  /** It can hold only while rip is in one of these (null: anywhere). */
-  readonly ripIn: readonly string[] | null;
+  /** Functions at whose instructions it is to be looked at. */
+  readonly ripIn: readonly string[];
+  /** Nothing says where it can begin to hold: it must be looked at after every step. */
+  readonly everyStep: boolean;
 }
 
 /** A parsed predicate. Values remembered by prev() and count() live in it: use a fresh one for every search. */
@@ -148,7 +150,8 @@ class Compiler {
       memory: this.#memoryRead,
       registers: this.#registers,
       calls: this.#calls,
-      ripIn: this.#ripIn.length > 0 && !this.#console && !this.#events ? this.#ripIn : null,
+      ripIn: this.#ripIn,
+      everyStep: this.#registers && (this.#ripIn.length === 0 || /\|\||!(?!=)/.test(this.#source)),
     };
   }
   stepped(scope: Scope): void {

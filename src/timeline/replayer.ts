@@ -109,10 +109,12 @@ export class Replayer {
       throw new Divergence(
         bad,
         `${what} differ from the recording ${window}; running the window again gives another result in ${differing.join(', ')}: this run was disturbed`,
+        good.tick,
       );
     throw new Divergence(
       bad,
       `${what} differ from the recording ${window}; running the window again gives the same result`,
+      good.tick,
     );
   }
 }
