@@ -58,7 +58,7 @@ function breather(stop: AbortSignal): () => Promise<void> {
     if (now - last < BREATH_MS) return;
     await nextTurn();
     last = performance.now();
-    if (stop.aborted) throw new EmulatorError('E_USAGE', 'interrupted');
+    stop.throwIfAborted();
   };
 }
 const searchHooks = (hooks: WorkHooks): SearchHooks => ({

@@ -87,6 +87,7 @@ export class Disassembler {
     this.#formatter.uppercaseHex = false;
     this.#formatter.spaceAfterOperandSeparator = true;
     this.#formatter.branchLeadingZeros = false;
+    this.#formatter.showBranchSize = false;
   }
 
   /** The instruction that starts `code`, which lies at `rip`; null when the bytes are none or too few. */

@@ -172,7 +172,7 @@ class Compiler {
   compile(node: Expression): Evaluator {
     switch (node.type) {
       case 'Literal':
-        return this.#literal(node.value);
+        return this.#literal(node.value, node.raw ?? '');
       case 'Identifier':
         return this.#name(node.name);
       case 'UnaryExpression':
@@ -196,17 +196,11 @@ class Compiler {
     }
   }
 
-  #literal(value: unknown): Evaluator {
+  #literal(value: unknown, raw: string): Evaluator {
     if (typeof value === 'number') {
-      if (!Number.isSafeInteger(value)) {
-        const text = /0x[0-9a-f_]+|\d+/gi;
-        const big = [...this.#source.matchAll(text)]
-          .map((m) => BigInt(m[0].replaceAll('_', '')))
-          .find((b) => Number(b) === value);
-        if (big === undefined) return this.#fail('numbers are integers');
-        return () => big;
-      }
-      const big = BigInt(value);
+      if (!Number.isInteger(value) || /^0\d/.test(raw)) return this.#fail('numbers are integers');
+      // The text, not the value: addresses have more digits than a double.
+      const big = /[.e]/i.test(raw) && !/^0x/i.test(raw) ? BigInt(value) : BigInt(raw.replaceAll('_', ''));
       return () => big;
     }
     if (typeof value === 'bigint' || typeof value === 'boolean' || typeof value === 'string') return () => value;

@@ -21,7 +21,7 @@ export const PLAIN: Paint = { bold: same, dim: same, red: same, green: same, yel
 
 const MAX_FRAMES_SHOWN = 16;
 
-/** A tick with its thousands apart: `1 234 567`. It stays one word when copied without the blanks. */
+/** A tick with its thousands apart: `1_234_567`, which every verb takes back. */
 export const tickText = (tick: number | null): string =>
   tick === null ? '' : String(tick).replace(/\B(?=(\d{3})+$)/g, '_');
 

@@ -70,7 +70,7 @@ export function blameEntry(moment: Moment, log: readonly string[], symbols: Symb
   };
 }
 
-/** The type in use by the line "Bad type (saw 5400000000000001 != exp 7000000000000000) for mfn ...". */
+/** The type in use by the line "Bad type (saw a400000000000001 != exp e000000000000000) for mfn ...". */
 function heldAs(log: readonly string[], frame: bigint): string | null {
   for (const line of log) {
     const match = /Bad type \(saw ([0-9a-f]{16}) != exp [0-9a-f]{16}\) for mfn ([0-9a-f]+)/.exec(line);
