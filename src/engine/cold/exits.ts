@@ -22,13 +22,21 @@ export const EXIT = {
   lookupFree: 8,
   /** A page offset at which a debugger may want to stop; the instruction is the next record. Free. */
   pause: 9,
+  /** The record is an entry of a region; never leaves the loop. Free. */
+  hot: 10,
+  /** A fault of a region's instruction waits in the vCPU state; `rip` is at it. The steps left are exact. */
+  hotFault: 11,
+  /** The steps left are fewer than the instructions of the region's block at `rip`. They are exact. */
+  hotBudget: 12,
 } as const;
 
 /** Records lie above: the first page of linear memory holds none. */
 export const FIRST_RECORD = 64;
 
 /** Dispatch-table indices of the engine's own handlers; forms follow. */
-export const HANDLER = { end: 0, stale: 1, link: 2, pageEnd: 3, cross: 4, system: 5, pause: 6, firstForm: 8 } as const;
+export const HANDLER = { end: 0, stale: 1, link: 2, pageEnd: 3, cross: 4, system: 5, pause: 6, hot: 7, firstForm: 8 } as const;
 
 /** Handlers the dispatch table has room for. */
 export const TABLE_SIZE = 16384;
+/** Regions the table of regions has room for. */
+export const REGION_TABLE_SIZE = 8192;

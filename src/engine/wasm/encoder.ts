@@ -187,6 +187,14 @@ export class FunctionBody {
     unsigned(this.code, depth);
     return this;
   }
+  /** Branches to `depths[i]` for the i32 on the stack, to `otherwise` beyond them. */
+  brTable(depths: readonly number[], otherwise: number): this {
+    this.code.push(0x0e);
+    unsigned(this.code, depths.length);
+    for (const depth of depths) unsigned(this.code, depth);
+    unsigned(this.code, otherwise);
+    return this;
+  }
   return(): this {
     this.code.push(0x0f);
     return this;
