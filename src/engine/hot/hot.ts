@@ -57,12 +57,18 @@ interface Region {
   readonly offsets: readonly number[];
   readonly steps: number;
   readonly entries: Entry[];
+  readonly candidate: Candidate;
+  /** Page offsets of its blocks, ascending. */
+  readonly blocks: readonly number[];
+  /** Samples of the cold tier inside the region, by block. */
+  readonly missed: Map<number, number>;
 }
 interface Candidate {
   readonly slot: number;
   readonly mode: CodeMode;
   readonly table: number;
-  readonly offset: number;
+  /** Where the region begins, and further entries. */
+  readonly seeds: readonly number[];
 }
 
 export class HotTier implements TranslatedCode {
@@ -132,8 +138,10 @@ export class HotTier implements TranslatedCode {
     this.samples++;
     if (this.#pending.length > 0 && ++this.#waited > this.promotion.patience) this.#compile();
     const key = slot * 4 + mode;
-    if (this.#owners.get(key)?.has(offset)) {
+    const owner = this.#owners.get(key)?.get(offset);
+    if (owner !== undefined) {
       this.covered++;
+      this.#miss(owner, offset);
       return;
     }
     const bucket = key * 64 + (offset >>> BUCKET_SHIFT);
@@ -141,8 +149,24 @@ export class HotTier implements TranslatedCode {
     this.#heat.set(bucket, heat);
     if (heat !== this.promotion.samples << Math.min(this.#evicted.get(slot) ?? 0, 10)) return;
     this.#heat.set(bucket, 0);
-    this.#pending.push({ slot, mode, table, offset });
+    this.#want({ slot, mode, table, seeds: [offset] });
+  }
+  #want(candidate: Candidate): void {
+    this.#pending.push(candidate);
     if (this.#pending.length >= this.promotion.batch) this.#compile();
+  }
+
+  /** The cold tier was found inside a region: it should be entered at that block. */
+  #miss(region: Region, offset: number): void {
+    const block = region.blocks.findLast((first) => first <= offset);
+    if (block === undefined) return;
+    const count = (region.missed.get(block) ?? 0) + 1;
+    region.missed.set(block, count);
+    if (count !== this.promotion.samples) return;
+    const { candidate } = region;
+    if (candidate.seeds.includes(block)) return;
+    this.#drop(region);
+    this.#want({ ...candidate, seeds: [...candidate.seeds, block] });
   }
 
   // ---- translation --------------------------------------------------------------------------------------------------
@@ -152,7 +176,7 @@ export class HotTier implements TranslatedCode {
     return record !== 0 && this.#memory.words[record >>> 2]! >= HANDLER.firstForm;
   }
   /** The start of the run of decoded instructions that leads to an offset. */
-  #startOf({ slot, mode, table, offset }: Candidate): number {
+  #startOf({ slot, mode, table }: Candidate, offset: number): number {
     const { view } = this.#memory;
     const owners = this.#owners.get(slot * 4 + mode);
     let at = offset;
@@ -171,9 +195,9 @@ export class HotTier implements TranslatedCode {
     return at;
   }
   #plan(candidate: Candidate): RegionPlan | null {
-    const { slot, mode, table, offset } = candidate;
+    const { slot, mode, table, seeds } = candidate;
     const owners = this.#owners.get(slot * 4 + mode);
-    if (owners?.has(offset)) return null;
+    if (owners?.has(seeds[0]!)) return null;
     const cache = this.#cache;
     const source: CodeSource = {
       mode,
@@ -181,7 +205,8 @@ export class HotTier implements TranslatedCode {
       programOf: this.#programOf,
       isWanted: (at) => this.#isPlain(cache.recordAt(table, at)) && !owners?.has(at),
     };
-    return discover(source, [this.#startOf(candidate)]);
+    const [first, ...more] = seeds;
+    return discover(source, [this.#startOf(candidate, first!), ...more]);
   }
 
   #compile(): void {
@@ -222,7 +247,7 @@ export class HotTier implements TranslatedCode {
       helper: (name) => helpers.get(name)!,
     };
     for (const { region, candidate, plan } of made)
-      module.add(writeRegion(plan, { index: region.index, table: candidate.table }, callees), String(region.index));
+      module.add(writeRegion(plan, { index: region.index, table: candidate.table }, callees), nameOf(region));
     const { slowLoad, slowProbe } = this.#mmu;
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
@@ -232,12 +257,13 @@ export class HotTier implements TranslatedCode {
     });
     this.modules++;
     for (const { region, candidate, plan } of made) {
-      this.#table.set(region.index, instance.exports[String(region.index)]);
+      this.#table.set(region.index, instance.exports[nameOf(region)]);
       this.#attach(region, candidate, plan);
     }
   }
   /** Takes the region's instructions. */
-  #enter({ slot, mode }: Candidate, { blocks, steps }: RegionPlan): Region {
+  #enter(candidate: Candidate, { blocks, steps }: RegionPlan): Region {
+    const { slot, mode } = candidate;
     const key = slot * 4 + mode;
     const insns = blocks.flatMap((block) => block.steps.map((step) => step.insn));
     const region: Region = {
@@ -251,6 +277,9 @@ export class HotTier implements TranslatedCode {
       offsets: insns.map((insn) => insn.pageOffset),
       steps,
       entries: [],
+      candidate,
+      blocks: blocks.map((block) => block.offset),
+      missed: new Map(),
     };
     this.#regions.set(region.index, region);
     this.#steps += steps;
@@ -322,6 +351,10 @@ export class HotTier implements TranslatedCode {
   }
 }
 
+/** For profilers: frame slot and page offset of the region's first block. */
+function nameOf(region: Region): string {
+  return `region ${region.index} ${region.slot}+${region.ranges[0]![0].toString(16)}`;
+}
 function overlaps(region: Region, offset: number, bytes: number): boolean {
   return region.ranges.some(([first, end]) => offset < end && first < offset + bytes);
 }

@@ -102,6 +102,8 @@ export function discover(source: CodeSource, seeds: readonly number[]): RegionPl
       const plan = typeof insn === 'string' ? null : planOf(source, insn.form);
       if (typeof insn === 'string' || plan === null || plan.program === null) {
         found.set(at, null);
+        // the cold tier comes back in behind it
+        if (typeof insn !== 'string') lead(at + insn.length, true);
         break;
       }
       found.set(at, { insn, program: plan.program });

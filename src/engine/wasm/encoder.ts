@@ -344,6 +344,20 @@ export class ModuleBuilder {
         return sized;
       }),
     );
+    // the names of exported functions once more, for profilers (core specification, appendix 7.4.1)
+    const names: number[] = [];
+    const functions = this.#exports.filter((x) => x.kind === 0);
+    unsigned(names, functions.length);
+    for (const { index, name } of functions) {
+      unsigned(names, index);
+      for (const byte of text(name)) names.push(byte);
+    }
+    const custom = [...text('name'), 1];
+    unsigned(custom, names.length);
+    out.push(0);
+    const size: number[] = [];
+    unsigned(size, custom.length + names.length);
+    for (const part of [size, custom, names]) for (const byte of part) out.push(byte);
     return new Uint8Array(out);
   }
 }
