@@ -23,6 +23,8 @@ import { Handlers } from './handlers.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
+/** A slice that ended in a region is followed by one this many times as long: regions need no samples. */
+const HOT_SLICES = 8;
 
 /** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
 export type TierExit =
@@ -55,6 +57,8 @@ export class ColdTier {
   #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
+  /** Steps until the hot tier wants to know where the cold tier is. */
+  #untilSample = 0;
 
   constructor(memory: GuestMemory, mmu: Mmu, policy: CpuPolicy, programOf: (form: Form) => Program | null, promotion: Promotion | null = null) {
     this.#memory = memory;
@@ -212,18 +216,21 @@ export class ColdTier {
     const { base } = cpu;
     const recordAt = (base + STATE.record.offset) >>> 2;
     const budgetAt = (base + STATE.budget.offset) >>> 2;
-    const limit = this.hot?.promotion.sampleSteps ?? SLICE;
+    const sampleSteps = this.hot?.promotion.sampleSteps ?? SLICE;
     let left = steps;
     /** Handler to use for the first record, -1: its own. */
     let handler = -1;
     let record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     for (;;) {
       if (record === 0) return this.#failed(steps - left);
-      const slice = Math.min(left, limit);
+      if (this.#untilSample <= 0) this.#untilSample = sampleSteps;
+      const slice = Math.min(left, this.#untilSample);
       const code = this.#core.run(base, record, slice, handler < 0 ? words[record >>> 2]! : handler);
       handler = -1;
       const free = code !== EXIT.lookup && code !== EXIT.budget && code < EXIT.hotFault ? 1 : 0;
-      left -= slice - words[budgetAt]! - free;
+      const taken = slice - words[budgetAt]! - free;
+      left -= taken;
+      this.#untilSample -= taken;
       record = words[recordAt]!;
       if (code !== EXIT.lookup && code !== EXIT.lookupFree && code < EXIT.hotFault) this.#setRip(cpu, record);
       if (code === EXIT.hotFault || code === EXIT.hotBudget) {
@@ -231,6 +238,7 @@ export class ColdTier {
         if (code === EXIT.hotFault && !retry) return this.#raised(cpu, steps - left);
         if (left === 0) return { kind: 'steps', steps };
         // the tail of the budget, and an instruction that was sent back, are for the handlers
+        if (code === EXIT.hotBudget) this.#untilSample = sampleSteps * HOT_SLICES;
         const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
         record = this.#fetch(cpu) ? this.#record(cpu) : 0;
         if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
@@ -245,7 +253,7 @@ export class ColdTier {
         continue;
       }
       if (code !== EXIT.budget) record = this.#continue(cpu, code, record);
-      else if (this.hot !== null) this.#sample(cpu, record);
+      else if (this.#untilSample === 0 && this.hot !== null) this.#sample(cpu, record);
     }
   }
   /** Tells the hot tier where the cold tier is. */

@@ -34,9 +34,9 @@ export interface Promotion {
   /** Looks after which fewer are. */
   readonly patience: number;
 }
-export const PROMOTION: Promotion = { sampleSteps: 4093, samples: 16, batch: 16, patience: 400 };
+export const PROMOTION: Promotion = { sampleSteps: 2039, samples: 16, batch: 16, patience: 400 };
 /** Bytes of code a bucket, as a shift. */
-const BUCKET_SHIFT = 6;
+const BUCKET_SHIFT = 8;
 /** Instructions translated at most at a time: all are dropped when there are more. */
 const MAX_STEPS = 400_000;
 /** Instructions that a sample is led back through to the start of its run. */
