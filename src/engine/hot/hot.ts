@@ -35,6 +35,8 @@ export interface Promotion {
   readonly patience: number;
 }
 export const PROMOTION: Promotion = { sampleSteps: 2039, samples: 16, batch: 16, patience: 400 };
+/** Evictions by changed code after which a page needs twice the heat, as a shift. */
+const PATIENT_SHIFT = 2;
 /** Bytes of code a bucket, as a shift. */
 const BUCKET_SHIFT = 8;
 /** Instructions translated at most at a time: all are dropped when there are more. */
@@ -147,7 +149,8 @@ export class HotTier implements TranslatedCode {
     const bucket = key * 64 + (offset >>> BUCKET_SHIFT);
     const heat = (this.#heat.get(bucket) ?? 0) + 1;
     this.#heat.set(bucket, heat);
-    if (heat !== this.promotion.samples << Math.min(this.#evicted.get(slot) ?? 0, 10)) return;
+    // code that keeps changing is not worth translating
+    if (heat < this.promotion.samples << Math.min((this.#evicted.get(slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
     this.#heat.set(bucket, 0);
     this.#want({ slot, mode, table, seeds: [offset] });
   }
@@ -320,11 +323,10 @@ export class HotTier implements TranslatedCode {
     }
     const regions = this.#bySlot.get(slot);
     if (regions === undefined) return;
-    for (const region of regions) {
-      if (!overlaps(region, offset, length)) continue;
-      this.#drop(region);
-      this.#evicted.set(slot, (this.#evicted.get(slot) ?? 0) + 1);
-    }
+    const changed = regions.filter((region) => overlaps(region, offset, length));
+    if (changed.length === 0) return;
+    for (const region of changed) this.#drop(region);
+    this.#evicted.set(slot, (this.#evicted.get(slot) ?? 0) + 1);
   }
   #drop(region: Region): void {
     this.evictions++;
