@@ -76,7 +76,16 @@ export class Engine {
     this.#policy = options.policy ?? 'x86-64-v1';
     this.mmu = new Mmu(memory, options.mmu);
     const programs = options.programOf ?? programOf;
-    this.cold = options.tier === 'oracle' ? null : new ColdTier(memory, this.mmu, this.#policy, programs, options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null);
+    this.cold =
+      options.tier === 'oracle'
+        ? null
+        : new ColdTier(
+            memory,
+            this.mmu,
+            this.#policy,
+            programs,
+            options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null,
+          );
     this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
     const { vcpus } = memory.map.shape;
     this.cpus = Array.from({ length: vcpus }, (_, id) => {

@@ -50,7 +50,9 @@ describe('the hot tier', () => {
 
   it('counts every step of a loop, however a run is divided', () => {
     // 1: mov ecx, 5; 2: add eax, ecx; dec ecx; jnz 2; mov [rdi], eax; push rax; call 3; jmp 1; 3: pop rbx; ret
-    const machines = hotMachine('b9 05 00 00 00  01 c8  ff c9  75 fa  89 07  50  e8 03 00 00 00  58  eb ea  5b  53  c3');
+    const machines = hotMachine(
+      'b9 05 00 00 00  01 c8  ff c9  75 fa  89 07  50  e8 03 00 00 00  58  eb ea  5b  53  c3',
+    );
     for (const m of machines) m.run(500);
     expect(compiled(machines[0]!)).toBeGreaterThan(0);
     for (let n = 1; n < 80; n++) {

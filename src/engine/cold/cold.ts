@@ -15,10 +15,10 @@ import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
+import { HotTier, type Promotion } from '../hot/hot.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
-import { HotTier, type Promotion } from '../hot/hot.ts';
 import { Handlers } from './handlers.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
@@ -60,14 +60,21 @@ export class ColdTier {
   /** Steps until the hot tier wants to know where the cold tier is. */
   #untilSample = 0;
 
-  constructor(memory: GuestMemory, mmu: Mmu, policy: CpuPolicy, programOf: (form: Form) => Program | null, promotion: Promotion | null = null) {
+  constructor(
+    memory: GuestMemory,
+    mmu: Mmu,
+    policy: CpuPolicy,
+    programOf: (form: Form) => Program | null,
+    promotion: Promotion | null = null,
+  ) {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
     this.#core = makeCore(memory.memory);
     this.handlers = new Handlers(memory.memory, this.#core.table, mmu, programOf, HELPERS);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
-    this.hot = promotion === null ? null : new HotTier(memory, mmu, this.cache, this.#core.regions, programOf, promotion);
+    this.hot =
+      promotion === null ? null : new HotTier(memory, mmu, this.cache, this.#core.regions, programOf, promotion);
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------

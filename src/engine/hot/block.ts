@@ -35,7 +35,13 @@ export interface AccessEvent extends Leaving {
 }
 export type Event =
   | AccessEvent
-  | { readonly kind: 'peek'; readonly id: number; readonly token: number; readonly offset: number; readonly width: Width }
+  | {
+      readonly kind: 'peek';
+      readonly id: number;
+      readonly token: number;
+      readonly offset: number;
+      readonly width: Width;
+    }
   | { readonly kind: 'read'; readonly id: number; readonly offset: number; readonly width: Width }
   | ({ readonly kind: 'raise'; readonly cond: number; readonly vector: number; readonly error: number } & Leaving)
   /** Like `raise`, after commits; `stored` when there may be something in the scratch area. */
@@ -342,7 +348,8 @@ export class Block {
         case 'raiseAfter': {
           const { vector, error } = commit;
           const cond = ids[commit.cond]!;
-          if (g.constantOf(cond) !== 0n) this.events.push({ kind: 'raiseAfter', cond, vector, error, stored, ...here() });
+          if (g.constantOf(cond) !== 0n)
+            this.events.push({ kind: 'raiseAfter', cond, vector, error, stored, ...here() });
           break;
         }
         case 'jump': {

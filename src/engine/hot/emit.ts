@@ -281,7 +281,8 @@ export class BlockEmitter {
   /** Leaves with the fault that waits in the state. */
   #leaveFaulting(event: { insn: number; flags: FlagState }, last: boolean): void {
     const { steps } = this.#block;
-    const write = (): void => this.#f.stop(steps[event.insn]!.insn.pageOffset, steps.length - event.insn, EXIT.hotFault);
+    const write = (): void =>
+      this.#f.stop(steps[event.insn]!.insn.pageOffset, steps.length - event.insn, EXIT.hotFault);
     if (last) this.#aside(event.flags, write);
     else {
       // a second exit of one event: its flags are used once

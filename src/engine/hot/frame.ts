@@ -1,8 +1,9 @@
 /** The Wasm function of a region while it is written: locals that last through the region, depths of its labels. */
-import { STATE } from '../../x86/state.ts';
+
 import type { CodeMode } from '../../x86/form.ts';
-import { FunctionBody, type Signature, type TypeName } from '../wasm/encoder.ts';
+import { STATE } from '../../x86/state.ts';
 import { REGION_SIGNATURE } from '../cold/runtime.ts';
+import { FunctionBody, type Signature, type TypeName } from '../wasm/encoder.ts';
 import { HOME, homeType } from './block.ts';
 
 /** (vCPU state, linear address, bytes and flags) -> address in linear memory, or 0. */

@@ -4,8 +4,9 @@
  *
  * Invariant: a value's operands have smaller ids than the value.
  */
-import type { BinaryOp, Lane, UnaryOp } from '../../ir/program.ts';
+
 import { resultType } from '../../ir/builder.ts';
+import type { BinaryOp, Lane, UnaryOp } from '../../ir/program.ts';
 import { evaluateBinary, evaluateUnary, isScalar } from '../../ir/scalar.ts';
 import type { TypeName } from '../wasm/encoder.ts';
 
@@ -141,7 +142,7 @@ export class Graph {
   unary(name: UnaryOp, a: number): number {
     const item = this.items[a]!;
     if (item.kind === 'const' && isScalar(name)) return this.const(resultType(name), evaluateUnary(name, item.value));
-    return this.#simpleUnary(name, a, item) ?? this.#plainUnary(name, a, item);
+    return this.#simpleUnary(name, item) ?? this.#plainUnary(name, a, item);
   }
   #plainUnary(name: UnaryOp, a: number, item: Item): number {
     return this.#shared(name, a, -1, () => {
@@ -154,7 +155,7 @@ export class Graph {
       return this.#item('op', type, name, a, -1, -1, 0n, bits);
     });
   }
-  #simpleUnary(name: UnaryOp, a: number, item: Item): number | null {
+  #simpleUnary(name: UnaryOp, item: Item): number | null {
     if (item.kind !== 'op') return null;
     switch (name) {
       case 'i32.wrap_i64': {
@@ -179,7 +180,8 @@ export class Graph {
       case 'i64.eqz':
         if (item.name === 'i64.extend32_s') return this.unary('i32.eqz', this.unary('i32.wrap_i64', item.a));
         if (item.name === 'i64.extend_i32_u') return this.unary('i32.eqz', item.a);
-        if (item.name === 'i64.extend8_s') return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffn)));
+        if (item.name === 'i64.extend8_s')
+          return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffn)));
         if (item.name === 'i64.extend16_s')
           return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffffn)));
         if (item.name === 'i64.sub') return this.binary('i64.eq', item.a, item.b);
@@ -220,7 +222,9 @@ export class Graph {
     return this.#plainBinary(name, left, right);
   }
   #plainBinary(name: BinaryOp, a: number, b: number): number {
-    return this.#shared(name, a, b, () => this.#item('op', resultType(name), name, a, b, -1, 0n, this.#bits(name, a, b)));
+    return this.#shared(name, a, b, () =>
+      this.#item('op', resultType(name), name, a, b, -1, 0n, this.#bits(name, a, b)),
+    );
   }
   #bits(name: BinaryOp, a: number, b: number): number {
     if (COMPARISON.test(name)) return 1;
@@ -241,7 +245,9 @@ export class Graph {
         return y.kind === 'const' ? Math.max(0, x.bits - Number(y.value & BigInt(FULL[type] - 1))) : x.bits;
       case 'i32.shl':
       case 'i64.shl':
-        return y.kind === 'const' ? Math.min(FULL[type], x.bits + Number(y.value & BigInt(FULL[type] - 1))) : FULL[type];
+        return y.kind === 'const'
+          ? Math.min(FULL[type], x.bits + Number(y.value & BigInt(FULL[type] - 1)))
+          : FULL[type];
       case 'i64.add':
         return Math.min(64, Math.max(x.bits, y.bits) + 1);
       default:

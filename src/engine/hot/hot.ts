@@ -40,7 +40,7 @@ const PATIENT_SHIFT = 2;
 /** Bytes of code a bucket, as a shift. */
 const BUCKET_SHIFT = 8;
 /** Instructions translated at most at a time: all are dropped when there are more. */
-const MAX_STEPS = 400_000;
+const MAX_STEPS = 200_000;
 /** Instructions that a sample is led back through to the start of its run. */
 const MAX_BACK = 64;
 

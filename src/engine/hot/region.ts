@@ -229,9 +229,7 @@ class RegionWriter implements Successors {
     const f = this.#frame;
     const offset = f.local('i64');
     const record = f.local('i32');
-    f.get(f.rip)
-      .get(f.home(HOME.pageBase))
-      .op('i64.sub');
+    f.get(f.rip).get(f.home(HOME.pageBase)).op('i64.sub');
     if (f.mode !== 2) f.i64(0xffff_ffffn).op('i64.and');
     f.tee(offset).i64(4096n).op('i64.lt_u').if();
     f.get(offset).op('i32.wrap_i64').i32(2).op('i32.shl').memory('i32.load', this.#place.table).tee(record);
@@ -301,7 +299,7 @@ class RegionWriter implements Successors {
     this.#epilogue();
     const body = f.code.splice(0);
     this.#prologue();
-    for (const byte of body) f.code.push(byte);
+    f.append(body);
     return f;
   }
   #prologue(): void {
@@ -314,7 +312,10 @@ class RegionWriter implements Successors {
     for (const [home, dirty] of f.dirty.entries()) if (dirty) f.storeHome(home);
     f.get(PARAM.cpu).get(PARAM.budget).memory('i32.store', STATE.budget.offset);
     f.get(f.exit).op('i32.eqz').if();
-    f.get(PARAM.cpu).get(f.rip).call(f.callees.jump[f.mode === 2 ? 0 : 1]).return();
+    f.get(PARAM.cpu)
+      .get(f.rip)
+      .call(f.callees.jump[f.mode === 2 ? 0 : 1])
+      .return();
     f.end();
     f.get(PARAM.cpu).get(f.rip).memory('i64.store', STATE.rip.offset).get(f.exit);
   }
