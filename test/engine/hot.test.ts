@@ -43,8 +43,9 @@ describe('the hot tier', () => {
         expect(hot.digest()).toBe(cold.digest());
         if (round < 40) expect(hot.digest()).toBe(oracle.digest());
       }
-      expect(hot.platform.deliveries.length).toBe(cold.platform.deliveries.length);
-      expect(compiled(hot)).toBeGreaterThan(10);
+      expect(hot.faults).toEqual(cold.faults);
+      expect(hot.faults.length).toBeGreaterThan(5);
+      expect(compiled(hot)).toBeGreaterThan(3);
     });
   }
 

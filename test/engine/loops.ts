@@ -49,10 +49,15 @@ function loopOf(random: Random, mode: CodeMode, counter: bigint): number[] {
   return [...code, 0xc3];
 }
 
+/** A {@link TestMachine} with the registers and flags at each of its faults. */
+export interface LoopMachine extends TestMachine {
+  faults: string[];
+}
+
 /** A machine that runs loops for ever; a fault scrambles the registers and starts at another function. */
-export function loopMachine(seed: number, options: TestOptions = {}, mode: CodeMode = 2): TestMachine {
+export function loopMachine(seed: number, options: TestOptions = {}, mode: CodeMode = 2): LoopMachine {
   const random = randomOf(seed * 31 + 7);
-  const m = new TestMachine(options);
+  const m = Object.assign(new TestMachine(options), { faults: [] as string[] });
   m.mapNew(CODE, 4);
   m.mapNew(DATA, 3);
   m.cpu.set('codeMode', mode);
@@ -83,7 +88,9 @@ export function loopMachine(seed: number, options: TestOptions = {}, mode: CodeM
     m.set('rsp', 0xc0_0000n - 0x1000n);
     m.cpu.rip = CODE + BigInt((faults() % 24) * 5);
   };
-  m.platform.resume = () => {
+  m.platform.resume = (cpu) => {
+    const registers = Array.from({ length: 16 }, (_, n) => cpu.gpr(n).toString(16));
+    m.faults.push(`${cpu.rip.toString(16)} ${cpu.rflags.toString(16)} ${registers.join(' ')}`);
     place();
     return null;
   };

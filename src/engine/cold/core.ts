@@ -37,13 +37,16 @@ function addRun(module: ModuleBuilder): void {
   f.get(STEPS).i32(1).op('i32.add').set(STEPS).br(1).end();
   f.get(next).i32(EXIT.hot).op('i32.eq').if();
   f.get(STEPS).i32(1).op('i32.add').set(STEPS);
+  // from region to region as long as records lead there
+  f.loop();
   f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
   f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
   f.get(STEPS).get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, 1).tee(next);
   f.get(CPU).memory('i32.load', STATE.budget.offset).set(STEPS);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
-  follow().br(2).end();
-  f.end();
+  follow();
+  f.get(INDEX).i32(HANDLER.hot).op('i32.eq').brIf(1).br(3).end();
+  f.end().end();
   f.end();
   f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
   f.get(CPU).get(STEPS).memory('i32.store', STATE.budget.offset);
