@@ -35,16 +35,16 @@ export class Keyboard implements InputSource {
   saw(bytes: Uint8Array): void {
     if (this.#rules.length === 0) return;
     this.#seen = (this.#seen + this.#decoder.decode(bytes, { stream: true })).slice(-REMEMBERED);
-    for (let again = true; again; ) {
-      again = false;
-      for (const { pattern, text } of this.#rules) {
-        const match = pattern.exec(this.#seen);
-        if (match === null) continue;
-        this.#seen = this.#seen.slice(match.index + Math.max(match[0].length, 1));
-        this.press(new TextEncoder().encode(text));
-        again = true;
-        break;
-      }
+    while (this.#seen !== '') {
+      const first = this.#rules
+        .map((rule) => ({ rule, match: rule.pattern.exec(this.#seen) }))
+        .filter(({ match }) => match !== null)
+        .toSorted((a, b) => a.match!.index - b.match!.index)[0];
+      if (first === undefined) return;
+      const { index, 0: found } = first.match!;
+      // A rule that matches without taking anything would do so for ever.
+      this.#seen = found === '' ? '' : this.#seen.slice(index + found.length);
+      this.press(new TextEncoder().encode(first.rule.text));
     }
   }
 
