@@ -30,6 +30,7 @@ import { decodeBlock, decodeBlockMessage, encodeBlock, sums } from './journal-co
 import { bigOfBytes, bytesOfBig, endCodec, sectionsCodec, snapshotCodec } from './messages.ts';
 import { PageStore } from './page-store.ts';
 import { chainHash, damaged, numbered, placeOf, plain, unseal } from './sealed.ts';
+import { checkTables } from './table-check.ts';
 import { type Database, hostError, WriteQueue } from './write-queue.ts';
 
 interface LevelSnapshot extends SnapshotRow {
@@ -128,6 +129,7 @@ export class LevelRecording implements Recording {
   /** Opens the directory `path`; `semanticsVersion` null takes any. */
   static async open(path: string, name: string, semanticsVersion: number | null): Promise<LevelRecording> {
     const { anchor } = checkDirectory(path, name);
+    checkTables(databasePath(path));
     const database: Database = new Level(databasePath(path), { ...LEVEL_OPTIONS, createIfMissing: false } as object);
     try {
       await database.open();
@@ -158,9 +160,7 @@ export class LevelRecording implements Recording {
     await this.#loadSnapshots(anchor);
     const chunks = await this.#database.keys({ ...range('pages'), reverse: true, limit: 1 }).all();
     const last = chunks[0] === undefined ? -1 : Number(chunks[0].split('/')[1]);
-    const { zeroHash } = this.#pages;
     this.#pages = new PageStore((key) => this.#read(key), last + 1);
-    this.#pages.zeroHash = zeroHash;
     const end = this.#database.getSync('end');
     if (end === undefined && anchor.ended) throw damaged('the end record', 'is missing');
     if (end !== undefined) {
@@ -214,7 +214,6 @@ export class LevelRecording implements Recording {
       if (base === undefined || message.sequence !== sequence || this.#tables.has(message.tick))
         throw damaged(placeOf(key), 'does not follow from those before it');
       ticks.push(message.tick);
-      if (message.zeroHash.length > 0) this.#pages.zeroHash = message.zeroHash;
       this.#tables.add({
         sequence,
         tick: message.tick,
@@ -386,7 +385,6 @@ export class LevelRecording implements Recording {
         slotDeltas: differences(row.dirtySlots),
         pageDeltas: differences(row.pageNumbers),
         storedBytes: row.storedBytes,
-        zeroHash: this.#pages.zeroHash ?? new Uint8Array(0),
       });
     this.#queue.put(
       ...values.map((value) => ({ ...value, sealed })),

@@ -44,7 +44,6 @@ export interface SnapshotMessage {
   slotDeltas: number[];
   pageDeltas: number[];
   storedBytes: number;
-  zeroHash: Uint8Array;
 }
 export interface SectionsMessage {
   sections: Array<{ name: string; bytes: Uint8Array }>;

@@ -1,10 +1,9 @@
 /**
  * Pages of a recording by number and by content: stored once, in chunks of up to 64, compressed together.
  *
- * Invariant: a page number, once given, names the same contents for ever; the page of zeroes is number 0.
+ * Invariant: a page number, once given, names the same contents and hash for ever.
  */
 import { PAGE_SIZE } from '../src/core/units.ts';
-import { ZERO_PAGE } from '../src/timeline/snapshot-tables.ts';
 import { damaged, numbered, placeOf, plain } from './sealed.ts';
 import type { QueuedValue } from './write-queue.ts';
 
@@ -12,8 +11,6 @@ const CHUNK_PAGES = 64;
 const HASH_BYTES = 16;
 /** Chunks kept unpacked: 16 MiB. */
 const CACHED_CHUNKS = 64;
-const ZERO_BUFFER = Buffer.alloc(PAGE_SIZE);
-const ZEROES = plain(ZERO_BUFFER);
 
 /** Reads the value of a key, unsealed; E_RECORDING when it is missing or damaged. */
 export type ReadValue = (key: string) => Uint8Array;
@@ -28,8 +25,6 @@ export class PageStore {
   #chunks: number;
   /** Page number by hash; null until the first page is to be stored. */
   #numbers: Map<string, number> | null = null;
-  /** The hash that callers give the page of zeroes, once known. */
-  zeroHash: Uint8Array | null = null;
 
   constructor(read: ReadValue, chunks: number) {
     this.#read = read;
@@ -38,9 +33,8 @@ export class PageStore {
 
   /** The page of that number, not to be changed. */
   page(number: number): Uint8Array {
-    if (number === ZERO_PAGE) return ZEROES;
-    const index = Math.floor((number - 1) / CHUNK_PAGES);
-    const at = ((number - 1) % CHUNK_PAGES) * PAGE_SIZE;
+    const index = Math.floor(number / CHUNK_PAGES);
+    const at = (number % CHUNK_PAGES) * PAGE_SIZE;
     let chunk = this.#cache.get(index);
     if (chunk === undefined) {
       chunk = this.#read(numbered('pages', index));
@@ -51,11 +45,10 @@ export class PageStore {
     return chunk.subarray(at, at + PAGE_SIZE);
   }
 
-  /** The hash stored with a page; null for the page of zeroes where no hash of it is known yet. */
-  hash(number: number): Uint8Array | null {
-    if (number === ZERO_PAGE) return this.zeroHash;
-    const index = Math.floor((number - 1) / CHUNK_PAGES);
-    const at = ((number - 1) % CHUNK_PAGES) * HASH_BYTES;
+  /** The hash stored with a page. */
+  hash(number: number): Uint8Array {
+    const index = Math.floor(number / CHUNK_PAGES);
+    const at = (number % CHUNK_PAGES) * HASH_BYTES;
     const chunk = this.#hashes(index);
     if (at + HASH_BYTES > chunk.length) throw damaged(placeOf(numbered('hashes', index)), 'is too short');
     return chunk.subarray(at, at + HASH_BYTES);
@@ -70,7 +63,7 @@ export class PageStore {
     for (let index = 0; index < this.#chunks; index++) {
       const hashes = this.#hashes(index);
       for (let i = 0; (i + 1) * HASH_BYTES <= hashes.length; i++)
-        numbers.set(keyOf(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)), index * CHUNK_PAGES + i + 1);
+        numbers.set(keyOf(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)), index * CHUNK_PAGES + i);
     }
     return numbers;
   }
@@ -96,18 +89,13 @@ export class PageStore {
       hashes = [];
     };
     for (const { slot, hash, bytes } of pages) {
-      if (ZERO_BUFFER.equals(bytes)) {
-        this.zeroHash ??= hash.slice();
-        slots.push({ slot, number: ZERO_PAGE });
-        continue;
-      }
       const key = keyOf(hash);
       let number = this.#numbers.get(key);
       if (number === undefined) {
         fresh ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE);
         fresh.set(bytes, hashes.length * PAGE_SIZE);
         hashes.push(hash.slice());
-        number = this.#chunks * CHUNK_PAGES + hashes.length;
+        number = this.#chunks * CHUNK_PAGES + hashes.length - 1;
         this.#numbers.set(key, number);
         if (hashes.length === CHUNK_PAGES) close();
       }

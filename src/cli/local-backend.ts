@@ -7,7 +7,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { LevelStore } from '../../store/level-store.ts';
 import { EmulatorError } from '../core/errors.ts';
-import { hex, type Tick } from '../core/units.ts';
+import type { Tick } from '../core/units.ts';
 import { backtrace } from '../inspect/backtrace.ts';
 import { callerOf } from '../inspect/caller.ts';
 import { Disassembler, MAX_INSTRUCTION_BYTES } from '../inspect/disassembly.ts';
@@ -58,7 +58,7 @@ function breather(stop: AbortSignal): () => Promise<void> {
     if (now - last < BREATH_MS) return;
     await nextTurn();
     last = performance.now();
-    if (stop.aborted) throw new EmulatorError('E_USAGE', 'interrupted');
+    stop.throwIfAborted();
   };
 }
 const searchHooks = (hooks: WorkHooks): SearchHooks => ({

@@ -23,6 +23,7 @@ const CONSOLE = [
   /^_?(v|s|sn|vsn|k|vk|a|e)?printk?(f|s)?(_|$)/,
   /^(dev_|netdev_|_dev_)?v?printk\w*$|^_dev_\w+$|^pr_\w+$|^printk_\w+$|^vprintk\w*$|^print(_\w+)?$/,
   /console|^prom_|^hvc_|^xencons|^cn(put|flush|get|poll)|^tty_|^n_tty_|^uart_|^serial\w*_|^early_(\w+_)?(write|print|vga)/,
+  /^(record_print_text|msg_print_text|syslog_print\w*|devkmsg_\w+|call_console_drivers|wake_up_klogd)$/,
   /^(xen_raw_printk|xenboot_write|dom0_write|domU_write|xprintk|HYPERVISOR_)/,
   /^(puts?|put_?char|puts_\w+|write_(str|char|number|hex)|log(_\w+)?)$/,
 ];

@@ -3,8 +3,8 @@
  */
 import { assert } from '../core/assert.ts';
 import { EmulatorError } from '../core/errors.ts';
-import { PAGE_SIZE, type Tick } from '../core/units.ts';
-import { AS_BUILT, type SnapshotRow, SnapshotTables, ZERO_PAGE } from './snapshot-tables.ts';
+import type { Tick } from '../core/units.ts';
+import { AS_BUILT, type SnapshotRow, SnapshotTables } from './snapshot-tables.ts';
 import type {
   JournalBlock,
   JournalEntry,
@@ -35,7 +35,7 @@ class MemoryRecording implements Recording {
   readonly queuedBytes = 0;
   readonly #blobs: ReadonlyMap<string, Uint8Array>;
   readonly #tables = new SnapshotTables<MemorySnapshot>();
-  readonly #pages: Uint8Array[] = [new Uint8Array(PAGE_SIZE)];
+  readonly #pages: Uint8Array[] = [];
   readonly #hashes: Uint8Array[] = [];
   readonly #numbers = new Map<string, number>();
   #entries: JournalEntry[] = [];
@@ -54,7 +54,7 @@ class MemoryRecording implements Recording {
   }
   get sizes(): RecordingSizes {
     const sum = (values: Iterable<Uint8Array>): number => [...values].reduce((total, v) => total + v.length, 0);
-    return { journalBytes: 0, snapshotBytes: sum(this.#pages.slice(1)), blobBytes: sum(this.#blobs.values()) };
+    return { journalBytes: 0, snapshotBytes: sum(this.#pages), blobBytes: sum(this.#blobs.values()) };
   }
 
   blob(name: string): Uint8Array | null {
@@ -112,10 +112,6 @@ class MemoryRecording implements Recording {
     });
   }
   #store(hash: Uint8Array, bytes: Uint8Array): number {
-    if (bytes.every((byte) => byte === 0)) {
-      this.#hashes[ZERO_PAGE] = hash.slice();
-      return ZERO_PAGE;
-    }
     const key = hash.join();
     let number = this.#numbers.get(key);
     if (number === undefined) {

@@ -1,14 +1,12 @@
 /**
  * Page tables of a recording's snapshots: which stored page each slot holds, as differences along the chain of bases.
  *
- * Invariants: page numbers name stored contents for ever (0 is the page of zeroes); a base is stored before what builds on it.
+ * Invariants: page numbers name stored contents for ever; a base is stored before what builds on it.
  */
 import { assert } from '../core/assert.ts';
 import type { Tick } from '../core/units.ts';
 import type { SnapshotSummary } from './trace-store.ts';
 
-/** Number of the page of zeroes. */
-export const ZERO_PAGE = 0;
 /** In a table: the slot is as the machine was built. */
 export const AS_BUILT = -1;
 

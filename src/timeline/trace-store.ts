@@ -72,7 +72,7 @@ export interface JournalBlock extends BlockSummary {
 /** One page of a snapshot to be stored. `bytes` (4096) may be a live view: it is copied before `putSnapshot` returns. */
 export interface SnapshotPage {
   readonly slot: number;
-  /** 16 bytes; equal hashes mean equal contents within one recording. */
+  /** 16 bytes; equal hashes mean equal contents within one recording. May depend on the slot. */
   readonly hash: Uint8Array;
   readonly bytes: Uint8Array;
 }

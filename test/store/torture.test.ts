@@ -127,7 +127,10 @@ describe('a recording under torture', () => {
       change: (db: Level<string, Uint8Array>) => Promise<unknown>,
     ): Promise<unknown> => {
       cpSync(store.path('base'), store.path(name), { recursive: true });
-      const db = new Level<string, Uint8Array>(join(store.path(name), 'db'), { valueEncoding: 'view' });
+      const db = new Level<string, Uint8Array>(join(store.path(name), 'db'), {
+        valueEncoding: 'view',
+        compression: false,
+      } as object);
       await change(db);
       await db.close();
       return store

@@ -18,7 +18,7 @@ const IMAGE = join(ROOT, 'tools/guest-kernels/failing-boot/failing-boot.elf');
 const RECORDING = '.hindsight/failing-boot.hs';
 const MEMORY = 32 * 2 ** 20;
 /** What the kernel complains about, as an expression: Xen refused to pin its page tables. */
-const WHEN = 'pin.result == -22';
+const WHEN = 'pin.result == -16';
 
 export const addDemo: AddVerb = (program, start) => {
   program
