@@ -169,8 +169,10 @@ export class Machine {
   #idle(): RunEnd | null {
     const { clock } = this.loop;
     const deadline = this.platform.nextDeadlineNs();
-    if (deadline === Number.POSITIVE_INFINITY) return { kind: 'blocked' };
-    const jump = Math.max(0, deadline - this.now() - NS_PER_TICK);
+    // With no timer set only input goes on: it enters after a step that takes no more than its own time.
+    const timeless = deadline === Number.POSITIVE_INFINITY;
+    if (timeless && this.door.nextPayload(clock.tick) === Number.POSITIVE_INFINITY) return { kind: 'blocked' };
+    const jump = timeless ? 0 : Math.max(0, deadline - this.now() - NS_PER_TICK);
     this.door.decided({ tick: clock.tick, kind: 'idle', detail: String(jump) });
     clock.tick++;
     clock.idleNs += jump;

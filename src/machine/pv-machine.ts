@@ -42,6 +42,8 @@ export interface PvConfig {
 export const DEFAULT_TSC_KHZ = 1_000_000;
 /** 2026-01-01 00:00:00 UTC: the wall clock of a run unless asked otherwise. */
 export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
+/** The domain's handle: xl draws one, ours is fixed. */
+const DOMAIN_UUID = '48484848-4848-4848-4848-484848484848';
 const RECORD_BYTES = 96 << 20;
 
 export interface PvMachine {
@@ -99,6 +101,14 @@ export function buildPvMachine(
       console: built.console,
       xenstore: built.xenstore,
     },
+  });
+  xen.xenstore.describe({
+    name: 'guest',
+    uuid: DOMAIN_UUID,
+    memoryKib: config.memoryBytes / 1024,
+    vcpus: config.vcpus,
+    commandLine: config.commandLine,
+    console: built.console,
   });
   const sections: StateSection[] = [
     {

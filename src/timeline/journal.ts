@@ -11,29 +11,35 @@ import { type Decision, Divergence, type InputDoor, type Payload } from '../mach
 export type JournalEntry = Payload | Decision;
 export const isPayload = (entry: JournalEntry): entry is Payload => entry.kind === 'console';
 
-/** The door of a recording: payloads come from the host, everything is written down. */
+/**
+ * The door of a recording: payloads come from the host, everything is written down. A payload enters one tick after the
+ * one at which it came, so that the state at a tick that has been hashed never changes any more.
+ */
 export class RecordingDoor implements InputDoor {
-  readonly #waiting: Uint8Array[] = [];
+  #waiting: Payload[] = [];
   readonly #write: (entry: JournalEntry) => void;
+  readonly #now: () => Tick;
 
-  constructor(write: (entry: JournalEntry) => void) {
+  constructor(now: () => Tick, write: (entry: JournalEntry) => void) {
+    this.#now = now;
     this.#write = write;
   }
-  /** Bytes from the host; they enter at the next delivery point. */
+  /** Bytes from the host; they enter at the next tick. */
   push(data: Uint8Array): void {
-    if (data.length > 0) this.#waiting.push(data);
+    if (data.length > 0) this.#waiting.push({ tick: this.#now() + 1, kind: 'console', data: data.slice() });
   }
   get waiting(): boolean {
     return this.#waiting.length > 0;
   }
   take(tick: Tick): readonly Payload[] {
-    if (this.#waiting.length === 0) return [];
-    const payloads = this.#waiting.splice(0).map((data): Payload => ({ tick, kind: 'console', data }));
+    if (this.#waiting.length === 0 || this.#waiting[0]!.tick > tick) return [];
+    const payloads = this.#waiting.filter((p) => p.tick <= tick).map((p): Payload => ({ ...p, tick }));
+    this.#waiting = this.#waiting.filter((p) => p.tick > tick);
     for (const payload of payloads) this.#write(payload);
     return payloads;
   }
   nextPayload(): Tick {
-    return Number.POSITIVE_INFINITY;
+    return this.#waiting[0]?.tick ?? Number.POSITIVE_INFINITY;
   }
   decided(decision: Decision): void {
     this.#write(decision);

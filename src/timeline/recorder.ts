@@ -64,7 +64,10 @@ export class Recorder {
     this.#host = host;
     this.#limits = limits;
     this.#hang = new HangWatch(run, limits.idleNs);
-    this.door = new RecordingDoor((entry: JournalEntry) => recording?.append(entry));
+    this.door = new RecordingDoor(
+      () => run.tick,
+      (entry: JournalEntry) => recording?.append(entry),
+    );
     run.machine.door = this.door;
   }
 
