@@ -9,6 +9,7 @@ import { decode, encode } from '../core/schema.ts';
 import { PAGE_SIZE } from '../core/units.ts';
 import { Engine, type EngineOptions } from '../engine/engine.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
+import type { Cpu } from '../x86/cpu.ts';
 import { GPR, SEG } from '../x86/state.ts';
 import { FLAT, RUNSTATE } from '../xen/abi/numbers.ts';
 import { domainMmSchema } from '../xen/domain.ts';
@@ -69,6 +70,8 @@ export function buildPvMachine(
     frameLimit: layout.frameLimit,
     recordBytes: RECORD_BYTES,
   });
+  let machine: Machine | null = null;
+  let xen: XenPv;
   const lines: string[] = [];
   const built = buildDomain({
     id: 1,
@@ -81,9 +84,9 @@ export function buildPvMachine(
     commandLine: config.commandLine,
     log: (line) => lines.push(line),
   });
-  const engine = new Engine(memory, options.engine);
-  let machine: Machine | null = null;
-  const xen = new XenPv({
+  const spaceOf = (cpu: Cpu): 0 | 1 => (xen.vcpus[cpu.id]!.kernelMode ? 0 : 1);
+  const engine = new Engine(memory, { ...options.engine, mmu: { spaceOf } });
+  xen = new XenPv({
     memory,
     mmu: engine.mmu,
     clock: { now: () => machine?.now() ?? 0, tscKhz: config.tscKhz },

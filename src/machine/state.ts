@@ -1,6 +1,7 @@
 /**
  * The machine's state outside guest memory, as named sections of canonical bytes: what snapshots keep and hashes cover.
  */
+import { hash128 } from '../core/hash128.ts';
 import { decode, encode } from '../core/schema.ts';
 import { decodeCpu, encodeCpu } from '../x86/cpu-state.ts';
 import { loopState, type Machine } from './machine.ts';
@@ -13,7 +14,13 @@ export interface StateSection {
   readonly name: string;
   encode(): Uint8Array;
   decode(bytes: Uint8Array): void;
+  /** The section's hash where it can be had without encoding everything; `seed` is the section's number. */
+  hash?(seed: number): bigint;
 }
+
+/** The hash of a section's state. */
+export const sectionHash = (section: StateSection, seed: number): bigint =>
+  section.hash?.(seed) ?? hash128(section.encode(), seed);
 
 /** All sections of a machine, in a fixed order: loop, vCPUs, then what the platform declares. */
 export function sectionsOf(machine: Machine): StateSection[] {

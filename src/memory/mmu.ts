@@ -17,6 +17,15 @@ import { SCRATCH_BASE, SCRATCH_BYTES, TLB_BYTES } from './layout.ts';
 import { type Tlb, Tlbs } from './tlb.ts';
 import { ACCESS, type Access, Walker } from './walk.ts';
 
+/** Not a vector of the CPU: the fault by which a store to watched bytes comes out of generated code, nothing committed. */
+export const WATCH_VECTOR = 256;
+
+/** Machine addresses that a debugger watches. */
+export interface WatchRange {
+  readonly address: PhysAddr;
+  readonly bytes: number;
+}
+
 /** How a machine chooses the address space of a vCPU; the default is 1 at CPL 3, else 0. */
 export interface MmuOptions {
   readonly spaceOf?: (cpu: Cpu) => 0 | 1;
@@ -32,6 +41,8 @@ const EFER_BITS = (1 << 11) | (1 << 10);
 /** A store through the scratch area that waits for its instruction to commit. */
 interface Pending {
   readonly scratch: number;
+  /** The bytes as they were: only what differs from them is written back, since two accesses may overlap. */
+  readonly original: Uint8Array;
   readonly first: number;
   readonly firstBytes: number;
   readonly second: number;
@@ -75,6 +86,12 @@ export class Mmu implements LinearMemory {
 
   /** Set when a page-table entry changed: generated code must leave and look its next instruction up again. */
   entriesChanged = false;
+  /** Watched bytes have changed by other means than an instruction's store. */
+  watchHit = false;
+  /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
+  watchesPassed = false;
+  #watches: readonly WatchRange[] = [];
+  readonly #watchedSlots = new Set<number>();
 
   constructor(memory: GuestMemory, options: MmuOptions = {}) {
     this.memory = memory;
@@ -88,6 +105,9 @@ export class Mmu implements LinearMemory {
     this.#tableWrites = new Uint8Array(memory.map.shape.slots);
     this.#control = new Int32Array(memory.map.shape.vcpus * 5);
     memory.onTableWrite = (address, length) => this.#entriesIn(address, length);
+    memory.onWatchedWrite = (address, length) => {
+      if (this.#overlaps(address, length)) this.watchHit = true;
+    };
   }
 
   // ---- address spaces and translations ------------------------------------------------------------------------------
@@ -245,7 +265,7 @@ export class Mmu implements LinearMemory {
     if (commit) {
       walker.commit(access, this.#mark);
       const flags = this.memory.slotFlags[slot]!;
-      const plain = (flags & (FRAME.code | FRAME.table)) === 0;
+      const plain = (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
       if (access === ACCESS.write && plain) this.memory.slotFlags[slot] = flags | FRAME.dirty;
       if (access !== ACCESS.exec && !supervisor) {
         const writable = walker.writable && plain && (access === ACCESS.write || (flags & FRAME.dirty) !== 0);
@@ -332,7 +352,7 @@ export class Mmu implements LinearMemory {
   #gather(bytes: number): number {
     if (this.#pending.length === 0) this.#scratch = SCRATCH_BASE;
     const at = this.#scratch;
-    this.#scratch += 64;
+    this.#scratch += (bytes + 15) & ~15;
     if (this.#scratch > SCRATCH_BASE + SCRATCH_BYTES)
       throw new RangeError('an instruction has too many scratch accesses');
     this.#bytes.copyWithin(at, this.#first, this.#first + this.#firstBytes);
@@ -358,6 +378,10 @@ export class Mmu implements LinearMemory {
   readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & 127;
     if (!this.#resolve(base, lo, hi, bytes, true, (spec & 128) !== 0, false)) return this.#enterFault(base);
+    if (this.#watches.length > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
+      this.#refuse(WATCH_VECTOR, 0, lo, hi);
+      return this.#enterFault(base);
+    }
     if (this.#firstBytes === bytes && !this.#isTable(this.#first)) {
       this.#willChange(this.#first, bytes);
       return this.#first;
@@ -365,6 +389,7 @@ export class Mmu implements LinearMemory {
     const scratch = this.#gather(bytes);
     this.#pending.push({
       scratch,
+      original: this.#bytes.slice(scratch, scratch + bytes),
       first: this.#first,
       firstBytes: this.#firstBytes,
       second: this.#second,
@@ -378,22 +403,48 @@ export class Mmu implements LinearMemory {
     this.entriesChanged = false;
     const pending = this.#pending;
     this.#pending = [];
-    for (const { scratch, first, firstBytes, second, secondBytes } of pending) {
-      this.#writeBack(first, scratch, firstBytes);
-      if (secondBytes > 0) this.#writeBack(second, scratch + firstBytes, secondBytes);
+    for (const { scratch, original, first, firstBytes, second, secondBytes } of pending) {
+      this.#writeBack(first, scratch, original, 0, firstBytes);
+      if (secondBytes > 0) this.#writeBack(second, scratch + firstBytes, original, firstBytes, secondBytes);
     }
     this.#scratch = SCRATCH_BASE;
     return this.entriesChanged ? 1 : 0;
   };
-  #writeBack(host: number, scratch: number, bytes: number): void {
+  #writeBack(host: number, scratch: number, original: Uint8Array, from: number, bytes: number): void {
     this.#willChange(host, bytes);
-    this.#bytes.copyWithin(host, scratch, scratch + bytes);
+    for (let i = 0; i < bytes; i++)
+      if (this.#bytes[scratch + i] !== original[from + i]) this.#bytes[host + i] = this.#bytes[scratch + i]!;
     this.#hasChanged(host, bytes);
   }
   /** Forgets scratch stores of an instruction that faulted without coming through here. */
   abandonScratch(): void {
     this.#pending = [];
     this.#scratch = SCRATCH_BASE;
+  }
+
+  // ---- watched bytes ------------------------------------------------------------------------------------------------
+
+  /** Has stores to these machine addresses seen: {@link Mmu.slowProbe} refuses them with {@link WATCH_VECTOR}. */
+  watch(ranges: readonly WatchRange[]): void {
+    for (const slot of this.#watchedSlots) this.memory.slotFlags[slot]! &= ~FRAME.watched;
+    this.#watchedSlots.clear();
+    this.#watches = ranges;
+    for (const { address, bytes } of ranges)
+      for (let frame = Math.floor(address / 4096); frame * 4096 < address + bytes; frame++) {
+        const slot = this.memory.hasFrame(frame) ? this.memory.frameSlots[frame]! : -1;
+        if (slot < 0) continue;
+        this.#watchedSlots.add(slot);
+        this.#protect(slot, FRAME.watched);
+      }
+    this.watchHit = false;
+  }
+  #overlaps(pa: PhysAddr, length: number): boolean {
+    return this.#watches.some(({ address, bytes }) => pa < address + bytes && address < pa + length);
+  }
+  #isWatched(bytes: number): boolean {
+    const at = (host: number): PhysAddr => this.frameAt(host) * 4096 + ((host - this.#ram) & 4095);
+    if (this.#overlaps(at(this.#first), this.#firstBytes)) return true;
+    return bytes > this.#firstBytes && this.#overlaps(at(this.#second), bytes - this.#firstBytes);
   }
 
   // ---- code ---------------------------------------------------------------------------------------------------------

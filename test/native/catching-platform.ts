@@ -5,12 +5,24 @@ import { type EventKind, type Fault, type Outcome, type Platform, stop } from '.
 
 const outside = (what: string): never => unreachable(what as never);
 
+/** An event, and the `rip` that would have been pushed. */
+export interface Delivered {
+  readonly event: Fault;
+  readonly rip: bigint;
+}
+
 export class CatchingPlatform implements Platform {
-  /** The event, and the `rip` that would have been pushed. */
-  delivered: { event: Fault; rip: bigint } | null = null;
+  #delivered: Delivered | null = null;
+
+  /** Takes what was delivered since the last call. */
+  take(): Delivered | null {
+    const delivered = this.#delivered;
+    this.#delivered = null;
+    return delivered;
+  }
 
   deliver(cpu: Cpu, _kind: EventKind, event: Fault): Outcome {
-    this.delivered = { event, rip: cpu.rip };
+    this.#delivered = { event, rip: cpu.rip };
     return stop('stopped', 'an event was delivered');
   }
   syscall(): Outcome {

@@ -49,8 +49,7 @@ export class OracleCpu implements CpuUnderTest {
   /** A trap that the instruction delivers itself leaves `rip` behind it. */
   #system(insn: Insn): Fault | null {
     const outcome = executeSystem(this.#cpu, insn, this.#platform);
-    const { delivered } = this.#platform;
-    this.#platform.delivered = null;
+    const delivered = this.#platform.take();
     if (delivered !== null) {
       this.#cpu.rip = delivered.rip;
       return delivered.event;

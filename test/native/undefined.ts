@@ -128,7 +128,7 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
     if ((record.fxsave[2]! & 0x80) !== 0) ignored.skip = 'a pending #MF is seen or not';
   }
   // SDM vol. 2 "MASKMOVDQU": whether masked bytes fault is implementation dependent.
-  if (mnemonic.startsWith('maskmov') && host.vector === VECTOR_PF) ignored.skip = 'masked bytes fault or not';
+  if (mnemonic.startsWith('maskmov') && host.vector !== VECTOR_NONE) ignored.skip = 'masked bytes fault or not';
   // Which byte of an x87 or FXSAVE image is touched first is the processor's choice.
   if (IMAGE.test(mnemonic) && host.vector === VECTOR_PF) {
     ignored.cr2 = true;

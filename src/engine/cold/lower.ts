@@ -418,7 +418,7 @@ class Lowering {
 
   /** Writes back what was stored in the scratch area; then leaves through `rip` when a page-table entry has changed. */
   #commitScratch(rip: () => void): void {
-    if (!this.#stored) return;
+    if (this.#tokens.length === 0) return;
     const f = this.#f;
     for (const [i, token] of this.#tokens.entries()) {
       f.get(token).i32(PAGE_SIZE).op('i32.lt_u');

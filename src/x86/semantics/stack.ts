@@ -1,5 +1,5 @@
 /**
- * The stack (SDM vol. 2: PUSH, POP, PUSHA, POPA, PUSHF, ENTER, LEAVE).
+ * The stack (SDM vol. 2: PUSH, POP, PUSHA, POPA, PUSHF, LEAVE).
  *
  * The stack pointer is as wide as the stack's address size (form.stackSize): only those bits of rSP take part and change.
  * The base of SS is added outside 64-bit mode, where the address size is not 8. Non-canonical addresses raise #SS(0).
@@ -21,10 +21,6 @@ export class Stack {
     this.#pointer = pointer;
   }
 
-  /** The pointer, truncated. */
-  get pointer(): Value {
-    return this.#c.truncate(this.#pointer, this.#c.form.stackSize);
-  }
   /** Linear address of the stack offset `offset`. */
   addressOf(offset: Value): Value {
     const c = this.#c;
@@ -93,38 +89,6 @@ function pushf(c: Context): void {
   push(c, c.widen(c.op('or', others, arithmeticWord(c))));
 }
 
-const MAX_NESTING = 31;
-
-/**
- * ENTER. The nesting level is only known from the record, so all 31 frame pointers are recorded: those beyond the level
- * repeat the last push with the value it had.
- */
-function enter(c: Context): void {
-  const level = c.op('and', c.widen(c.b.field('imm2')), MAX_NESTING);
-  const { size } = c;
-  const frame = c.gpr(GPR.rbp);
-  const stack = new Stack(c);
-  stack.push(frame, size);
-  const newFrame = stack.pointer;
-  // With a level of 0 nothing is pushed further, and every repeated push stores rBP where the first one did.
-  let last = frame;
-  for (let i = 1; i <= MAX_NESTING; i++) {
-    const active = c.op('lt_u', c.b.i64(i - 1), level);
-    const isFrame = c.op('eq', level, i);
-    const target = c.op('sub', newFrame, c.op('mul', c.b.select(active, c.b.i64(i), level), size));
-    const display = c.b.select(c.op('lt_u', c.b.i64(i), level), c.op('sub', frame, i * size), newFrame);
-    const token = c.b.probe(stack.addressOf(target), size, false, true);
-    const loaded = c.b.load(stack.addressOf(display), size as Width, false, true);
-    last = c.b.select(active, c.b.select(isFrame, newFrame, loaded), last);
-    c.b.storeAt(token, size as Width, last);
-  }
-  stack.move(c.negate(c.op('add', c.op('mul', level, size), c.read(0))));
-  // The manual asks for a fault where a write at the final rSP would fault.
-  c.b.probe(stack.addressOf(stack.pointer), size, false, true);
-  c.setGpr(GPR.rbp, size, newFrame);
-  stack.commit();
-}
-
 function leave(c: Context): void {
   const stack = new Stack(c, c.gpr(GPR.rbp));
   const frame = stack.pop(c.size);
@@ -140,6 +104,5 @@ export const STACK: SemanticsTable = {
   pusha,
   popa,
   pushf,
-  enter,
   leave,
 };

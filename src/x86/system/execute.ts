@@ -10,6 +10,7 @@ import type { Insn } from '../form.ts';
 import type { Outcome, Platform } from '../seam.ts';
 import { CACHE } from './cache.ts';
 import { CONTROL } from './control.ts';
+import { ENTER } from './enter.ts';
 import { FAR } from './far.ts';
 import { FAST_CALL } from './fast-call.ts';
 import { FLAGS } from './flags.ts';
@@ -28,6 +29,7 @@ const UNDEFINED: SystemTable = { ud0: undefinedOpcode, ud1: undefinedOpcode, ud2
 /** Every system instruction by semantics name. */
 export const SYSTEM: SystemTable = {
   ...SEGMENTS,
+  ...ENTER,
   ...FAR,
   ...INTERRUPTS,
   ...FLAGS,

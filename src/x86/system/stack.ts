@@ -26,7 +26,8 @@ export function currentStack(cpu: Cpu): Stack {
   return { base, pointer: cpu.rsp, bits, supervisor: false };
 }
 
-const addressOf = (stack: Stack, pointer: bigint): bigint =>
+/** Linear address of the stack offset `pointer`. */
+export const addressOf = (stack: Stack, pointer: bigint): bigint =>
   BigInt.asUintN(stack.bits === 64 ? 64 : 32, BigInt.asUintN(stack.bits, pointer) + stack.base);
 const options = (stack: Stack): { stack: true; supervisor: boolean } => ({
   stack: true,

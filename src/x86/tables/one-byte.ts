@@ -112,7 +112,7 @@ export const ONE_BYTE: readonly Row[] = [
   row('C5', 'lds', 'Gz,Mp', 'i64 sys'),
   row('C6 /0', 'mov', 'Eb,Ib'),
   row('C7 /0', 'mov', 'Ev,Iz'),
-  row('C8', 'enter', 'Iw,Ib', 'd64 v stk'),
+  row('C8', 'enter', 'Iw,Ib', 'd64 v stk sys'),
   row('C9', 'leave', '', 'd64 v stk'),
   row('CA', 'retf_imm', 'Iw', 'v stk sys'),
   row('CB', 'retf', '', 'v stk sys'),

@@ -3,8 +3,9 @@ import { type AccessOptions, Cpu, type LinearMemory } from '../../../src/x86/cpu
 import { decode } from '../../../src/x86/decode/decode.ts';
 import { emulate } from '../../../src/x86/emulate.ts';
 import type { CodeMode } from '../../../src/x86/form.ts';
-import { type Fault, fault } from '../../../src/x86/seam.ts';
+import { type Fault, fault, type Platform } from '../../../src/x86/seam.ts';
 import { FLAG, GPR, STATE_BYTES, VECTOR } from '../../../src/x86/state.ts';
+import { executeSystem } from '../../../src/x86/system/execute.ts';
 
 /** Memory lies at this linear address; everything else is not present. */
 export const DATA = 0x10000n;
@@ -82,6 +83,9 @@ export class Machine {
     const bytes = Uint8Array.from(hex.match(/[0-9a-f]{2}/gi)!, (x) => Number.parseInt(x, 16));
     const insn = decode(bytes, 0, bytes.length, Number(this.cpu.rip & 0xfffn), this.mode, 'x86-64-v2');
     if (typeof insn === 'string') throw new Error(`${hex}: ${insn}`);
+    this.cpu.set('codeMode', this.mode);
+    // The system instructions tested here (ENTER) ask nothing of a platform.
+    if (insn.form.system) return executeSystem(this.cpu, insn, {} as Platform) as Fault | null;
     return emulate(this.cpu, insn);
   }
   /** The arithmetic flags that are set, for example `CF ZF`. */

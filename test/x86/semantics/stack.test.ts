@@ -119,6 +119,22 @@ describe('ENTER and LEAVE', () => {
     expect(machine.get('rbp')).toBe(TOP - 8n);
     expect(machine.cpu.rsp).toBe(TOP - 32n - 16n);
   });
+  test('a display that overlaps the new frame is read as pushed', () => {
+    const machine = new Machine({ rbp: TOP });
+    machine.memory.poke(TOP - 8n, 8, 0xaan);
+    machine.step('c8 00 00 03');
+    const pushed = [1n, 2n, 3n, 4n].map((i) => machine.memory.peek(TOP - 8n * i, 8));
+    expect(pushed).toEqual([TOP, TOP, TOP, TOP - 8n]);
+  });
+  test('a fault anywhere changes nothing', () => {
+    const machine = new Machine({ rbp: DATA + 8n });
+    const before = machine.image();
+    expect(machine.step('c8 00 00 04')).toMatchObject({ vector: VECTOR.pf, error: 0, address: DATA - 8n });
+    machine.cpu.rsp = DATA + 0x20n;
+    const low = machine.image();
+    expect(machine.step('c8 80 00 00')).toMatchObject({ vector: VECTOR.pf, error: 2 });
+    expect([machine.image(), low === before]).toEqual([low, false]);
+  });
 });
 
 describe('[E-05] near transfers', () => {
