@@ -50,7 +50,9 @@ function main(check: boolean): void {
     const same = existsSync(path) && readFileSync(path, 'latin1') === printed;
     if (!same) differing++;
     if (!check) writeFileSync(path, printed, 'latin1');
-    console.log(`${name}: ${printed.split('\n').length} lines, ${same ? 'as committed' : check ? 'differs' : 'written'}`);
+    console.log(
+      `${name}: ${printed.split('\n').length} lines, ${same ? 'as committed' : check ? 'differs' : 'written'}`,
+    );
   }
   if (check && differing > 0) process.exitCode = 1;
 }
