@@ -8,7 +8,7 @@
 import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import { Mmu, type MmuOptions } from '../memory/mmu.ts';
+import { Mmu, type MmuOptions, WATCH_VECTOR, type WatchRange } from '../memory/mmu.ts';
 import { Cpu, type LinearMemory } from '../x86/cpu.ts';
 import { emulate } from '../x86/emulate.ts';
 import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
@@ -25,7 +25,11 @@ export type RunExit =
   | { readonly kind: 'budget'; readonly steps: number }
   /** After a system instruction or a delivery, which are points where the machine evaluates its events. */
   | { readonly kind: 'event'; readonly steps: number }
-  | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop };
+  | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop }
+  /** Before an instruction at one of the addresses of {@link Engine.pauseAt}. */
+  | { readonly kind: 'pause'; readonly steps: number }
+  /** After a step that changed watched bytes (see {@link Engine.watch}); `event` as for that kind. */
+  | { readonly kind: 'watch'; readonly steps: number; readonly event: boolean };
 
 export interface EngineOptions {
   /** Which instructions exist; x86-64-v1 by default. */
@@ -43,7 +47,7 @@ export interface InstructionView {
 }
 
 interface Tier {
-  run(cpu: Cpu, steps: number): TierExit;
+  run(cpu: Cpu, steps: number, resume?: boolean): TierExit;
   reset(): void;
 }
 
@@ -89,8 +93,26 @@ export class Engine {
 
   // ---- running ------------------------------------------------------------------------------------------------------
 
-  /** Executes up to `budget` steps of `cpu`; ends before it only after an event or when the run stops. */
-  run(cpu: Cpu, budget: number, platform: Platform): RunExit {
+  /** Has `run` return before executing an instruction at one of these linear addresses; none ends that. */
+  pauseAt(addresses: ReadonlySet<bigint>): void {
+    this.cold?.pauseAt(addresses);
+  }
+  /** Has `run` return after every step that changes bytes in these ranges of machine addresses; none ends that. */
+  watch(ranges: readonly WatchRange[]): void {
+    this.mmu.watch(ranges);
+  }
+
+  /**
+   * Executes up to `budget` steps of `cpu`; ends before it only after an event, for a pause or a watched store, or when the
+   * run stops. `resume`: does not pause before the first instruction.
+   */
+  run(cpu: Cpu, budget: number, platform: Platform, resume = false): RunExit {
+    const exit = this.#run(cpu, budget, platform, resume);
+    if (!this.mmu.watchHit) return exit;
+    this.mmu.watchHit = false;
+    return exit.kind === 'stop' ? exit : { kind: 'watch', steps: exit.steps, event: exit.kind === 'event' };
+  }
+  #run(cpu: Cpu, budget: number, platform: Platform, resume: boolean): RunExit {
     let steps = 0;
     this.mmu.sync(cpu);
     while (steps < budget) {
@@ -99,10 +121,12 @@ export class Engine {
         if (stopped) return { kind: 'stop', steps, stop: stopped };
         return { kind: 'event', steps: steps + 1 };
       }
-      const exit = this.#tier.run(cpu, budget - steps);
+      const exit = this.#tier.run(cpu, budget - steps, resume && steps === 0);
       steps += exit.steps;
       this.#count(cpu, exit.steps);
       if (exit.kind === 'steps') break;
+      if (exit.kind === 'pause') return { kind: 'pause', steps };
+      if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) return this.#watched(cpu, steps, platform);
       const stopped = this.#event(cpu, exit, platform);
       if (stopped) return { kind: 'stop', steps, stop: stopped };
       this.#count(cpu, 1);
@@ -120,6 +144,15 @@ export class Engine {
     const low = (this.#words[at]! >>> 0) + steps;
     this.#words[at] = low;
     if (low > 0xffffffff) this.#words[at + 1]! += Math.floor(low / 0x100000000);
+  }
+
+  /** Executes the instruction whose store to watched bytes was refused. */
+  #watched(cpu: Cpu, steps: number, platform: Platform): RunExit {
+    this.mmu.watchesPassed = true;
+    const exit = this.#run(cpu, 1, platform, true);
+    this.mmu.watchesPassed = false;
+    this.mmu.watchHit = true;
+    return { ...exit, steps: steps + exit.steps };
   }
 
   /** What the tier could not do by itself; null when it came to one step. */
@@ -140,6 +173,7 @@ export class Engine {
       case 'stop':
         return exit.stop;
       case 'steps':
+      case 'pause':
         return null;
     }
   }

@@ -44,12 +44,16 @@ export interface Dependencies {
   readonly console: boolean;
   /** It names events. */
   readonly events: boolean;
-  /** Registers or memory: must be looked at after every step. */
-  readonly state: boolean;
+  /** It reads memory, page tables, page types or event channels. */
+  readonly memory: boolean;
+  /** It reads registers other than the rip of `ripIn`. */
+  readonly registers: boolean;
   /** Symbols whose entry is asked for by call(). */
   readonly calls: readonly string[];
-  /** It can hold only while rip is in one of these (null: anywhere). */
-  readonly ripIn: readonly string[] | null;
+  /** Functions at whose instructions it is to be looked at. */
+  readonly ripIn: readonly string[];
+  /** Nothing says where it can begin to hold: it must be looked at after every step. */
+  readonly everyStep: boolean;
 }
 
 /** A parsed predicate. Values remembered by prev() and count() live in it: use a fresh one for every search. */
@@ -77,6 +81,11 @@ const PTE_BITS: Readonly<Record<string, bigint>> = {
   nx: 63n,
 };
 const U64 = (1n << 64n) - 1n;
+
+const REGISTER =
+  /^(r([abcd]x|[sbi]p|[sd]i|[89]|1[0-5]|flags)|e([abcd]x|[sbi]p|[sd]i|flags)|[abcd]x|[abcd][lh]|cr[02348]|dr[0-7]|[cdefgs]s(_base)?|cpl|mxcsr|efer)$/;
+/** Whether a name means a register (it may not be one on every CPU). */
+export const isRegisterName = (name: string): boolean => REGISTER.test(name);
 
 /** Parses `source`; E_EXPRESSION names the place of a mistake. */
 export function parsePredicate(source: string): Predicate {
@@ -124,7 +133,8 @@ class Compiler {
   readonly #source: string;
   #console = false;
   #events = false;
-  #state = false;
+  #memoryRead = false;
+  #registers = false;
   readonly #calls: string[] = [];
   readonly #ripIn: string[] = [];
   /** Run after each evaluation: prev() remembers, count() counts. */
@@ -137,9 +147,11 @@ class Compiler {
     return {
       console: this.#console,
       events: this.#events,
-      state: this.#state,
+      memory: this.#memoryRead,
+      registers: this.#registers,
       calls: this.#calls,
-      ripIn: this.#ripIn.length > 0 && !this.#console && !this.#events ? this.#ripIn : null,
+      ripIn: this.#ripIn,
+      everyStep: this.#registers && (this.#ripIn.length === 0 || /\|\||!(?!=)/.test(this.#source)),
     };
   }
   stepped(scope: Scope): void {
@@ -160,7 +172,7 @@ class Compiler {
   compile(node: Expression): Evaluator {
     switch (node.type) {
       case 'Literal':
-        return this.#literal(node.value);
+        return this.#literal(node.value, node.raw ?? '');
       case 'Identifier':
         return this.#name(node.name);
       case 'UnaryExpression':
@@ -184,17 +196,11 @@ class Compiler {
     }
   }
 
-  #literal(value: unknown): Evaluator {
+  #literal(value: unknown, raw: string): Evaluator {
     if (typeof value === 'number') {
-      if (!Number.isSafeInteger(value)) {
-        const text = /0x[0-9a-f_]+|\d+/gi;
-        const big = [...this.#source.matchAll(text)]
-          .map((m) => BigInt(m[0].replaceAll('_', '')))
-          .find((b) => Number(b) === value);
-        if (big === undefined) return this.#fail('numbers are integers');
-        return () => big;
-      }
-      const big = BigInt(value);
+      if (!Number.isInteger(value) || /^0\d/.test(raw)) return this.#fail('numbers are integers');
+      // The text, not the value: addresses have more digits than a double.
+      const big = /[.e]/i.test(raw) && !/^0x/i.test(raw) ? BigInt(value) : BigInt(raw.replaceAll('_', ''));
       return () => big;
     }
     if (typeof value === 'bigint' || typeof value === 'boolean' || typeof value === 'string') return () => value;
@@ -206,7 +212,7 @@ class Compiler {
       this.#console = true;
       return (s) => s.consoleText;
     }
-    this.#state = true;
+    if (isRegisterName(name)) this.#registers = true;
     return (s) => {
       const register = s.register(name, null);
       if (register !== null) return register;
@@ -241,8 +247,13 @@ class Compiler {
     if (operator === 'in') {
       if (right.type !== 'Identifier') return this.#fail('`in` needs the name of a function');
       const { name } = right;
-      if (left.type === 'Identifier' && left.name === 'rip') this.#ripIn.push(name);
+      const isRip = left.type === 'Identifier' && left.name === 'rip';
+      const others = this.#registers;
       const a = this.#number(this.compile(left), 'in');
+      if (isRip) {
+        this.#ripIn.push(name);
+        this.#registers = others;
+      }
       return (s) => {
         const symbol = s.symbol(name);
         if (symbol === null) return this.#fail(`there is no symbol ${name}`);
@@ -286,7 +297,7 @@ class Compiler {
       object.object.name === 'cpu'
     ) {
       const index = this.#number(this.compile(object.property as Expression), 'cpu[]');
-      this.#state = true;
+      this.#registers = true;
       return (s) => s.register(field, Number(index(s))) ?? this.#fail(`${field} is not a register`);
     }
     if (
@@ -310,7 +321,7 @@ class Compiler {
   }
 
   #memory(bytes: number, address: Expression): Evaluator {
-    this.#state = true;
+    this.#memoryRead = true;
     let space: 'va' | 'pa' | 'ma' = 'va';
     let inner = address;
     if (address.type === 'SequenceExpression' && address.expressions[0]?.type === 'Identifier') {
@@ -331,7 +342,6 @@ class Compiler {
       const target = first.name;
       this.#calls.push(target);
       this.#ripIn.push(target);
-      this.#state = true;
       return (s) => {
         const symbol = s.symbol(target);
         if (symbol === null) return this.#fail(`there is no symbol ${target}`);
@@ -342,7 +352,7 @@ class Compiler {
     if (name === 'prev') return this.#previous(inner);
     if (name === 'count') return this.#count(inner);
     const number = this.#number(inner, `${name}()`);
-    this.#state = true;
+    this.#memoryRead = true;
     if (name === 'pte') return (s) => s.pte(number(s) & U64) ?? absent();
     if (name === 'type') return (s) => s.frameType(number(s)) ?? absent();
     if (name === 'pending') return (s) => s.pending(Number(number(s)));

@@ -17,8 +17,8 @@ export interface Payload {
 /** What the machine decided by itself at `tick`. */
 export interface Decision {
   readonly tick: Tick;
-  readonly kind: 'timer' | 'idle';
-  /** timer: what fired, in order; idle: the nanoseconds jumped. */
+  readonly kind: 'timer' | 'idle' | 'switch';
+  /** timer: what fired, in order; idle: the nanoseconds jumped; switch: the vCPU switched to. */
   readonly detail: string;
 }
 
@@ -31,12 +31,14 @@ export interface InputDoor {
   decided(decision: Decision): void;
 }
 
-/** Replay and recording part: `tick` and what differs. */
+/** Replay and recording part somewhere after `from`, at `tick` at the latest. */
 export class Divergence extends Error {
   override name = 'Divergence';
+  readonly from: Tick;
   readonly tick: Tick;
-  constructor(tick: Tick, message: string) {
+  constructor(tick: Tick, message: string, from: Tick = tick) {
     super(message);
+    this.from = from;
     this.tick = tick;
   }
 }

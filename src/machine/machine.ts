@@ -8,11 +8,13 @@
  *   zero-width action, and every {@link DELIVERY_TICKS}; `deliveryDue` carries that across calls and is part of the state;
  * - nothing here is asynchronous and nothing knows the host.
  */
-import { bool, type Infer, struct } from '../core/schema.ts';
+
+import { assert } from '../core/assert.ts';
+import { bool, type Infer, optional, string, struct } from '../core/schema.ts';
 import type { Tick } from '../core/units.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Cpu } from '../x86/cpu.ts';
-import { isStop, type Outcome, type Platform, type Stop } from '../x86/seam.ts';
+import { isStop, type Outcome, type Platform, type Stop, stop, type Verdict } from '../x86/seam.ts';
 import { clockState, NS_PER_TICK, nanoseconds, tickOf } from './clock.ts';
 import { CLOSED_DOOR, type InputDoor } from './inputs.ts';
 import type { StateSection } from './state.ts';
@@ -39,7 +41,9 @@ export interface MachinePlatform extends Platform {
   typed(bytes: Uint8Array): void;
 }
 
-export const loopState = struct({ clock: clockState, deliveryDue: bool });
+/** How the guest ended: the step that ended it counts, and nothing follows. */
+const endedState = struct({ kind: string, message: string });
+export const loopState = struct({ clock: clockState, deliveryDue: bool, ended: optional(endedState) });
 export type LoopState = Infer<typeof loopState>;
 
 /** Why `runTo` came back. */
@@ -47,13 +51,17 @@ export type RunEnd =
   | { readonly kind: 'limit' }
   | { readonly kind: 'stop'; readonly stop: Stop }
   /** Every vCPU is blocked and no timer is set: only input can go on. */
-  | { readonly kind: 'blocked' };
+  | { readonly kind: 'blocked' }
+  /** Before an instruction at one of the engine's pause addresses. */
+  | { readonly kind: 'pause' }
+  /** Watched memory has just changed. */
+  | { readonly kind: 'watch' };
 
 export class Machine {
   readonly engine: Engine;
   readonly platform: MachinePlatform;
   readonly tscKhz: number;
-  loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true };
+  loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ended: null };
   door: InputDoor = CLOSED_DOOR;
   /** The vCPU's step count at the start of the engine slice in progress, else null. */
   #sliceStart: bigint | null = null;
@@ -78,17 +86,28 @@ export class Machine {
     return nanoseconds(clock, clock.tick + inSlice);
   }
 
+  /** The first tick whose state shows what happens now: the next one while an instruction executes. */
+  get visibleAt(): Tick {
+    const { tick } = this.loop.clock;
+    return this.#sliceStart === null ? tick : tick + Number(this.cpu.get('steps') - this.#sliceStart) + 1;
+  }
   /** The state has been replaced: lets the platform rebuild what follows from it. */
   restored(): void {
     this.platform.restored();
   }
 
-  /** Runs until tick `until`, the end of the guest, or a standstill. */
-  runTo(until: Tick): RunEnd {
+  /**
+   * Runs until tick `until`, the end of the guest, or a standstill; earlier where the engine was told to pause or watch.
+   * `resume`: does not pause before the first instruction.
+   */
+  runTo(until: Tick, resume = false): RunEnd {
     const { platform, loop } = this;
+    let skip = resume;
+    if (loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
     for (;;) {
       this.#zeroWidth();
-      if (platform.ended !== null) return { kind: 'stop', stop: platform.ended };
+      if (this.#watchHit()) return { kind: 'watch' };
+      if (platform.ended !== null) return this.#end(platform.ended);
       if (loop.clock.tick >= until) return { kind: 'limit' };
       if (!platform.runnable(0)) {
         const end = this.#idle();
@@ -99,14 +118,36 @@ export class Machine {
         loop.deliveryDue = false;
         const taken = platform.deliverPending(this.cpu);
         if (taken !== null) {
-          if (isStop(taken.outcome)) return { kind: 'stop', stop: taken.outcome };
+          if (isStop(taken.outcome)) return this.#end(taken.outcome);
           loop.clock.tick++;
+          if (this.#watchHit()) return { kind: 'watch' };
           continue;
         }
       }
-      const end = this.#slice(until);
+      const end = this.#slice(until, skip);
+      skip = false;
       if (end !== null) return end;
     }
+  }
+  /** The step that ends the run: nothing follows it. */
+  #end(end: Stop): RunEnd {
+    const { kind, message } = end.verdict;
+    this.loop.ended = { kind, message };
+    this.loop.clock.tick++;
+    return { kind: 'stop', stop: end };
+  }
+  /** The end of the run as the state has it. */
+  verdict(): Stop {
+    const { ended } = this.loop;
+    assert(ended !== null, 'the run has not ended');
+    return stop(ended.kind as Verdict['kind'], ended.message);
+  }
+  /** Memory that is watched has changed outside the engine. */
+  #watchHit(): boolean {
+    const { mmu } = this.engine;
+    const hit = mmu.watchHit;
+    mmu.watchHit = false;
+    return hit;
   }
 
   /** Timers, then payloads. */
@@ -137,17 +178,18 @@ export class Machine {
     return null;
   }
 
-  #slice(until: Tick): RunEnd | null {
+  #slice(until: Tick, resume: boolean): RunEnd | null {
     const { platform, loop, door } = this;
     const { clock } = loop;
     const boundary = (Math.floor(clock.tick / DELIVERY_TICKS) + 1) * DELIVERY_TICKS;
     const target = Math.min(until, boundary, tickOf(clock, platform.nextDeadlineNs()), door.nextPayload(clock.tick));
     this.#sliceStart = this.cpu.get('steps');
-    const exit = this.engine.run(this.cpu, target - clock.tick, platform);
+    const exit = this.engine.run(this.cpu, target - clock.tick, platform, resume);
     this.#sliceStart = null;
     clock.tick += exit.steps;
-    if (exit.kind === 'stop') return { kind: 'stop', stop: exit.stop };
-    if (exit.kind === 'event' || clock.tick === boundary) loop.deliveryDue = true;
-    return null;
+    if (exit.kind === 'stop') return this.#end(exit.stop);
+    if (exit.kind === 'event' || (exit.kind === 'watch' && exit.event) || clock.tick === boundary)
+      loop.deliveryDue = true;
+    return exit.kind === 'pause' || exit.kind === 'watch' ? { kind: exit.kind } : null;
   }
 }

@@ -9,6 +9,7 @@ import { decode, encode } from '../core/schema.ts';
 import { PAGE_SIZE } from '../core/units.ts';
 import { Engine, type EngineOptions } from '../engine/engine.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
+import type { Cpu } from '../x86/cpu.ts';
 import { GPR } from '../x86/state.ts';
 import { domainMmSchema } from '../xen/domain.ts';
 import { buildDomain } from '../xen/domain-builder.ts';
@@ -41,6 +42,8 @@ export interface PvConfig {
 export const DEFAULT_TSC_KHZ = 1_000_000;
 /** 2026-01-01 00:00:00 UTC: the wall clock of a run unless asked otherwise. */
 export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
+/** The domain's handle: xl draws one, ours is fixed. */
+const DOMAIN_UUID = '48484848-4848-4848-4848-484848484848';
 const RECORD_BYTES = 96 << 20;
 
 export interface PvMachine {
@@ -70,6 +73,8 @@ export function buildPvMachine(
     frameLimit: layout.frameLimit,
     recordBytes: RECORD_BYTES,
   });
+  let machine: Machine | null = null;
+  let xen: XenPv;
   const lines: string[] = [];
   const built = buildDomain({
     id: 1,
@@ -82,9 +87,9 @@ export function buildPvMachine(
     commandLine: config.commandLine,
     log: (line) => lines.push(line),
   });
-  const engine = new Engine(memory, options.engine);
-  let machine: Machine | null = null;
-  const xen = new XenPv({
+  const spaceOf = (cpu: Cpu): 0 | 1 => (xen.vcpus[cpu.id]!.kernelMode ? 0 : 1);
+  const engine = new Engine(memory, { ...options.engine, mmu: { spaceOf } });
+  xen = new XenPv({
     memory,
     mmu: engine.mmu,
     clock: { now: () => machine?.now() ?? 0, tscKhz: config.tscKhz },
@@ -96,6 +101,14 @@ export function buildPvMachine(
       console: built.console,
       xenstore: built.xenstore,
     },
+  });
+  xen.xenstore.describe({
+    name: 'guest',
+    uuid: DOMAIN_UUID,
+    memoryKib: config.memoryBytes / 1024,
+    vcpus: config.vcpus,
+    commandLine: config.commandLine,
+    console: built.console,
   });
   const sections: StateSection[] = [
     {

@@ -20,6 +20,8 @@ export const FRAME = {
   dirty: 4,
   /** Some TLB may hold a write tag for this page. */
   tagged: 8,
+  /** A debugger watches bytes of this page: every store to it is seen. */
+  watched: 16,
 } as const;
 
 export class GuestMemory {
@@ -37,6 +39,8 @@ export class GuestMemory {
 
   /** Called before bytes of a page with decoded code change: (slot, first offset, length). The engine sets it. */
   onCodeWrite: (slot: number, offset: number, length: number) => void = () => {};
+  /** Called when a watched page is about to change outside the engine's stores. The MMU sets it. */
+  onWatchedWrite: (pa: PhysAddr, length: number) => void = () => {};
   /** Called when a page that the walker used as a table changes outside {@link GuestMemory.writeEntry}. The MMU sets it. */
   onTableWrite: (address: PhysAddr, length: number) => void = () => {};
 
@@ -122,6 +126,7 @@ export class GuestMemory {
     const flags = this.slotFlags[slot]!;
     if (flags & FRAME.code) this.onCodeWrite(slot, offset, length);
     if (flags & FRAME.table) this.onTableWrite(pa, length);
+    if (flags & FRAME.watched) this.onWatchedWrite(pa, length);
     this.slotFlags[slot] = flags | FRAME.dirty;
     return this.map.ram + slot * PAGE_SIZE + offset;
   }

@@ -17,6 +17,15 @@ import { SCRATCH_BASE, SCRATCH_BYTES, TLB_BYTES } from './layout.ts';
 import { type Tlb, Tlbs } from './tlb.ts';
 import { ACCESS, type Access, Walker } from './walk.ts';
 
+/** Not a vector of the CPU: the fault by which a store to watched bytes comes out of generated code, nothing committed. */
+export const WATCH_VECTOR = 256;
+
+/** Machine addresses that a debugger watches. */
+export interface WatchRange {
+  readonly address: PhysAddr;
+  readonly bytes: number;
+}
+
 /** How a machine chooses the address space of a vCPU; the default is 1 at CPL 3, else 0. */
 export interface MmuOptions {
   readonly spaceOf?: (cpu: Cpu) => 0 | 1;
@@ -77,6 +86,12 @@ export class Mmu implements LinearMemory {
 
   /** Set when a page-table entry changed: generated code must leave and look its next instruction up again. */
   entriesChanged = false;
+  /** Watched bytes have changed by other means than an instruction's store. */
+  watchHit = false;
+  /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
+  watchesPassed = false;
+  #watches: readonly WatchRange[] = [];
+  readonly #watchedSlots = new Set<number>();
 
   constructor(memory: GuestMemory, options: MmuOptions = {}) {
     this.memory = memory;
@@ -90,6 +105,9 @@ export class Mmu implements LinearMemory {
     this.#tableWrites = new Uint8Array(memory.map.shape.slots);
     this.#control = new Int32Array(memory.map.shape.vcpus * 5);
     memory.onTableWrite = (address, length) => this.#entriesIn(address, length);
+    memory.onWatchedWrite = (address, length) => {
+      if (this.#overlaps(address, length)) this.watchHit = true;
+    };
   }
 
   // ---- address spaces and translations ------------------------------------------------------------------------------
@@ -247,7 +265,7 @@ export class Mmu implements LinearMemory {
     if (commit) {
       walker.commit(access, this.#mark);
       const flags = this.memory.slotFlags[slot]!;
-      const plain = (flags & (FRAME.code | FRAME.table)) === 0;
+      const plain = (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
       if (access === ACCESS.write && plain) this.memory.slotFlags[slot] = flags | FRAME.dirty;
       if (access !== ACCESS.exec && !supervisor) {
         const writable = walker.writable && plain && (access === ACCESS.write || (flags & FRAME.dirty) !== 0);
@@ -360,6 +378,10 @@ export class Mmu implements LinearMemory {
   readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & 127;
     if (!this.#resolve(base, lo, hi, bytes, true, (spec & 128) !== 0, false)) return this.#enterFault(base);
+    if (this.#watches.length > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
+      this.#refuse(WATCH_VECTOR, 0, lo, hi);
+      return this.#enterFault(base);
+    }
     if (this.#firstBytes === bytes && !this.#isTable(this.#first)) {
       this.#willChange(this.#first, bytes);
       return this.#first;
@@ -398,6 +420,31 @@ export class Mmu implements LinearMemory {
   abandonScratch(): void {
     this.#pending = [];
     this.#scratch = SCRATCH_BASE;
+  }
+
+  // ---- watched bytes ------------------------------------------------------------------------------------------------
+
+  /** Has stores to these machine addresses seen: {@link Mmu.slowProbe} refuses them with {@link WATCH_VECTOR}. */
+  watch(ranges: readonly WatchRange[]): void {
+    for (const slot of this.#watchedSlots) this.memory.slotFlags[slot]! &= ~FRAME.watched;
+    this.#watchedSlots.clear();
+    this.#watches = ranges;
+    for (const { address, bytes } of ranges)
+      for (let frame = Math.floor(address / 4096); frame * 4096 < address + bytes; frame++) {
+        const slot = this.memory.hasFrame(frame) ? this.memory.frameSlots[frame]! : -1;
+        if (slot < 0) continue;
+        this.#watchedSlots.add(slot);
+        this.#protect(slot, FRAME.watched);
+      }
+    this.watchHit = false;
+  }
+  #overlaps(pa: PhysAddr, length: number): boolean {
+    return this.#watches.some(({ address, bytes }) => pa < address + bytes && address < pa + length);
+  }
+  #isWatched(bytes: number): boolean {
+    const at = (host: number): PhysAddr => this.frameAt(host) * 4096 + ((host - this.#ram) & 4095);
+    if (this.#overlaps(at(this.#first), this.#firstBytes)) return true;
+    return bytes > this.#firstBytes && this.#overlaps(at(this.#second), bytes - this.#firstBytes);
   }
 
   // ---- code ---------------------------------------------------------------------------------------------------------

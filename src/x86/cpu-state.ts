@@ -5,6 +5,7 @@
 import { Reader, Writer } from '../core/schema.ts';
 import type { Cpu } from './cpu.ts';
 import { type SlotInfo, type SlotName, STATE } from './state.ts';
+import { setCodeMode } from './system/descriptors.ts';
 
 const SLOTS: ReadonlyArray<readonly [SlotName, SlotInfo]> = (
   Object.entries(STATE) as Array<[SlotName, SlotInfo]>
@@ -46,5 +47,6 @@ export function decodeCpu(cpu: Cpu, data: Uint8Array): void {
     const at = cpu.base + info.offset;
     new Uint8Array(cpu.view.buffer, at, info.count * WIDTH[info.type]).set(r.bytes(info.count * WIDTH[info.type]));
   }
+  setCodeMode(cpu);
   if (!r.done) throw new RangeError('vCPU section has bytes left over');
 }

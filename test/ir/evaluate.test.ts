@@ -152,6 +152,12 @@ describe('vector operations', () => {
     ['i8x16.max_u', bytes(-1, 1), bytes(0, 2), bytes(255, 2)],
     ['i32x4.gt_s', dwords(-1, 1), dwords(0, 0), dwords(0, -1)],
     ['i8x16.narrow_i16x8_u', words(-5, 300, 7), words(256), bytes(0, 255, 7, 0, 0, 0, 0, 0, 255)],
+    [
+      'i8x16.swizzle',
+      bytes(10, 11, 12),
+      bytes(2, 0, 16, 255, 1),
+      bytes(12, 10, 0, 0, 11, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10),
+    ],
     ['i16x8.narrow_i32x4_s', dwords(70000, -70000), dwords(5), words(32767, -32768, 0, 0, 5)],
     ['i32x4.dot_i16x8_s', words(2, 3, -1, 4), words(5, 7, 10, 1), dwords(31, -6)],
     ['i64x2.extmul_low_i32x4_u', dwords(-1, 2, 9), dwords(-1, 3, 9), vectorOf([0xffff_fffe_0000_0001n, 6n], 64)],

@@ -147,7 +147,7 @@ export function differences(record: CaseRecord, host: OutcomeRecord, cpu: Outcom
   if (host.vector !== cpu.vector) lines.push(`vector silicon ${vectorName(host.vector)} cpu ${vectorName(cpu.vector)}`);
   else if (host.vector !== VECTOR_NONE && ((host.error ^ cpu.error) & ~ignored.error) !== 0)
     lines.push(`error code of ${vectorName(host.vector)} silicon ${hex(host.error)} cpu ${hex(cpu.error)}`);
-  if (host.cr2 !== cpu.cr2 && !(ignored.cr2 && cpu.cr2 !== 0n))
+  if (host.cr2 !== cpu.cr2 && !(ignored.cr2 && cpu.vector === host.vector))
     lines.push(`cr2 silicon ${hex(host.cr2)} cpu ${hex(cpu.cr2)}`);
   if (host.rip !== cpu.rip) lines.push(`rip silicon ${hex(host.rip)} cpu ${hex(cpu.rip)}`);
   const flagMask = ~(ignored.rflags | RF);

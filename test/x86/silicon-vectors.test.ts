@@ -67,12 +67,11 @@ describe.each([
         const comparison = new Comparison();
         for (let i = 0; i < vectors.header.count; i++)
           comparison.check(cpu, templates[i]!, vectors.cases.at(i), vectors.outcomes.at(i), scratch);
-        expect(comparison.total().mismatches, `${cpu.name}\n${comparison.table(false)}`).toBe(0);
-        const integer = new Set(templates.filter((template) => !template.fp).map((template) => template.form.name));
-        const missingForms = [...comparison.rows.values()].filter(
-          (row) => row.unimplemented > 0 && integer.has(row.name),
-        );
-        expect(missingForms).toEqual([]);
+        const { mismatches, unimplemented } = comparison.total();
+        expect({ mismatches, unimplemented }, `${cpu.name}\n${comparison.table(false)}`).toEqual({
+          mismatches: 0,
+          unimplemented: 0,
+        });
       }
     },
     120_000,

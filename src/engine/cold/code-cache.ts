@@ -55,6 +55,8 @@ export class CodeCache {
   readonly #insns = new Map<number, Insn>();
   readonly #writes = new Map<number, { count: number; limit: number }>();
   readonly #buffer = new Uint8Array(2 * MAX_LENGTH);
+  /** Page offsets in front of whose instructions a PAUSE record stands. */
+  pauses: ReadonlySet<number> = new Set();
   /** Changes whenever all records are dropped. */
   generation = 0;
   /** Instructions decoded so far. */
@@ -75,6 +77,11 @@ export class CodeCache {
     assert(map.shape.recordBytes >= 1 << 18, 'the area for records is too small');
     this.#tables = [0, 1, 2].map(() => new Int32Array(map.shape.slots));
     memory.onCodeWrite = (slot, offset, length) => this.invalidate(slot, offset, length);
+  }
+
+  /** Pages that hold decoded code, by mode. */
+  get pages(): number {
+    return this.#tabled.length;
   }
 
   // ---- space --------------------------------------------------------------------------------------------------------
@@ -184,9 +191,10 @@ export class CodeCache {
         break;
       }
       assert(typeof insn !== 'string', 'a handler comes from an instruction');
+      const pause = this.pauses.has(at) ? this.#special(this.#allocate(), HANDLER.pause, at) : 0;
       const record = this.#allocate();
-      this.#words[tableWord + at] = record;
-      first ||= record;
+      this.#words[tableWord + at] = pause || record;
+      first ||= pause || record;
       const ends = this.#write(record, insn, handler);
       if (this.#handlers.branches[handler] && insn.imm >= 0n && insn.imm < 4096n)
         this.#words[(record + RECORD.link) >>> 2] = this.#words[tableWord + Number(insn.imm)]!;
@@ -202,7 +210,7 @@ export class CodeCache {
     const offset = this.#view.getUint16(record + RECORD.place, true);
     const length = this.#bytes[record + RECORD.place + 2]!;
     const table = this.tableOf(slot, mode);
-    if (length === 0 || this.recordAt(table, offset) !== 0) return false;
+    if (length === 0 || this.recordAt(table, offset) !== 0 || this.pauses.has(offset)) return false;
     const at = this.#memory.slotAddress(slot) + offset;
     const insn = decode(this.#bytes, at, 4096 - offset, offset, mode, this.#policy);
     if (typeof insn === 'string' || insn.length !== length) return false;

@@ -12,7 +12,7 @@ import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { CodeMode, CpuPolicy, DecodeFailure, Form, Insn } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
-import { RECORD } from '../../x86/record.ts';
+import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { CodeCache } from './code-cache.ts';
@@ -28,7 +28,9 @@ export type TierExit =
   | { readonly kind: 'steps'; readonly steps: number }
   | { readonly kind: 'system'; readonly steps: number; readonly insn: Insn }
   | { readonly kind: 'fault'; readonly steps: number; readonly fault: Fault; readonly fetched: boolean }
-  | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop };
+  | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop }
+  /** `rip` is one of the addresses given to {@link ColdTier.pauseAt}; its instruction has not been executed. */
+  | { readonly kind: 'pause'; readonly steps: number };
 
 export class ColdTier {
   readonly #memory: GuestMemory;
@@ -49,6 +51,7 @@ export class ColdTier {
   #hi = 0;
   #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
+  #pauses: ReadonlySet<bigint> = new Set();
 
   constructor(memory: GuestMemory, mmu: Mmu, policy: CpuPolicy, programOf: (form: Form) => Program | null) {
     this.#memory = memory;
@@ -192,8 +195,15 @@ export class ColdTier {
     return { kind: 'fault', steps, fault: failure, fetched: this.#fetched };
   }
 
+  /** Pauses before the instructions at these linear addresses; an instruction that crosses into its page's neighbour is not seen. */
+  pauseAt(addresses: ReadonlySet<bigint>): void {
+    this.#pauses = addresses;
+    this.cache.pauses = new Set([...addresses].map((address) => Number(address & 4095n)));
+    this.reset();
+  }
+
   /** Takes up to `steps` (at least 1) steps. The TLBs must be in step with the vCPU (see {@link Mmu.sync}). */
-  run(cpu: Cpu, steps: number): TierExit {
+  run(cpu: Cpu, steps: number, resume = false): TierExit {
     const words = this.#words;
     const { base } = cpu;
     const recordAt = (base + STATE.record.offset) >>> 2;
@@ -211,6 +221,11 @@ export class ColdTier {
       if (code === EXIT.system) return { kind: 'system', steps: steps - left, insn: this.cache.systemInsn(record) };
       if (code === EXIT.fault) return this.#raised(cpu, steps - left);
       if (left === 0) return { kind: 'steps', steps };
+      if (code === EXIT.pause) {
+        if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) return { kind: 'pause', steps: steps - left };
+        record += RECORD_BYTES;
+        continue;
+      }
       if (code !== EXIT.budget) record = this.#continue(cpu, code, record);
     }
   }

@@ -101,6 +101,7 @@ export function makeCore(memory: WebAssembly.Memory): Core {
   module.add(pageEndHandler(jump), `h${HANDLER.pageEnd}`);
   module.add(crossHandler(), `h${HANDLER.cross}`);
   module.add(exitHandler(EXIT.system), `h${HANDLER.system}`);
+  module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SIZE });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), { e: { m: memory, t: table } });
   const exports = instance.exports as Record<string, unknown>;

@@ -20,13 +20,15 @@ export const EXIT = {
   linked: 7,
   /** Like `lookup`. Free. */
   lookupFree: 8,
+  /** A page offset at which a debugger may want to stop; the instruction is the next record. Free. */
+  pause: 9,
 } as const;
 
 /** Records lie above: the first page of linear memory holds none. */
 export const FIRST_RECORD = 64;
 
 /** Dispatch-table indices of the engine's own handlers; forms follow. */
-export const HANDLER = { end: 0, stale: 1, link: 2, pageEnd: 3, cross: 4, system: 5, firstForm: 8 } as const;
+export const HANDLER = { end: 0, stale: 1, link: 2, pageEnd: 3, cross: 4, system: 5, pause: 6, firstForm: 8 } as const;
 
 /** Handlers the dispatch table has room for. */
 export const TABLE_SIZE = 16384;

@@ -83,7 +83,6 @@ export const VECTOR_NUMERIC: Readonly<Record<string, number>> = {
   'i16x8.gt_s': 0x31,
   'i32x4.eq': 0x37,
   'i32x4.gt_s': 0x3b,
-  'i8x16.swizzle': 0x0e,
   'v128.not': 0x4d,
   'v128.and': 0x4e,
   'v128.andnot': 0x4f,

@@ -28,13 +28,11 @@ const scalar = remembering(([op, a, b, mxcsr]) => {
   const { from, run } = SSE_OPS[Number(op)]!;
   return run(BigInt.asUintN(from, a!), BigInt.asUintN(from, b!), controlOfMxcsr(Number(mxcsr)));
 });
-/** (op, aLow, aHigh, bLow, bHigh, mxcsr): the same on every lane. */
-const lanes = remembering(([op, aLow, aHigh, bLow, bHigh, mxcsr]) =>
-  packed(Number(op), aLow! | (aHigh! << 64n), bLow! | (bHigh! << 64n), Number(mxcsr)),
-);
+/** (op, a, b, mxcsr): the same on every lane. */
+const lanes = remembering(([op, a, b, mxcsr]) => packed(Number(op), a!, b!, Number(mxcsr)));
 
 const SCALAR = ['i32', 'i64', 'i64', 'i32'] as const;
-const PACKED = ['i32', 'i64', 'i64', 'i64', 'i64', 'i32'] as const;
+const PACKED = ['i32', 'v128', 'v128', 'i32'] as const;
 const flagsOf = (result: Result): bigint => BigInt(result.flags & EXCEPTIONS);
 
 /** The helpers by name. */
@@ -43,8 +41,7 @@ export const SSE_HELPERS: Readonly<Record<string, Helper>> = {
   sseValue: { params: SCALAR, result: 'i64', evaluate: (...args) => scalar(args).value },
   /** The exceptions (MXCSR bits 0 to 5) that it raises. */
   sseFlags: { params: SCALAR, result: 'i32', evaluate: (...args) => flagsOf(scalar(args)) },
-  /** Bits 0 to 63 of the result of a packed operation, 64 to 127, and the exceptions of all lanes. */
-  ssePackedLow: { params: PACKED, result: 'i64', evaluate: (...args) => BigInt.asUintN(64, lanes(args).value) },
-  ssePackedHigh: { params: PACKED, result: 'i64', evaluate: (...args) => lanes(args).value >> 64n },
+  /** The result of a packed operation, and the exceptions of all lanes. */
+  ssePackedValue: { params: PACKED, result: 'v128', evaluate: (...args) => lanes(args).value },
   ssePackedFlags: { params: PACKED, result: 'i32', evaluate: (...args) => flagsOf(lanes(args)) },
 };

@@ -1,9 +1,7 @@
 /** Saving and restoring x87 and SSE state: FXSAVE, FXRSTOR, FNSAVE, FRSTOR, FNSTENV, FLDENV (SDM vol. 1 8.1.10 and 10.5). */
 import type { Cpu } from '../cpu.ts';
 import type { Insn } from '../form.ts';
-import { type Fault, fault, isFault } from '../seam.ts';
-import { VECTOR } from '../state.ts';
-import { CR0 } from './control.ts';
+import { type Fault, isFault } from '../seam.ts';
 import {
   generalProtection,
   linearAddress,
@@ -13,6 +11,7 @@ import {
   type SystemTable,
   storeOperand,
 } from './operands.ts';
+import { available, pendingFault } from './x87/stack.ts';
 
 /** MXCSR bits that exist, as FXSAVE reports them in MXCSR_MASK. */
 export const MXCSR_MASK = 0xffff;
@@ -21,11 +20,6 @@ const TOP_FIELD = 7 << TOP_SHIFT;
 /** Exception flags and their masks, the summary bit ES and its copy B in the status word. */
 const EXCEPTIONS = 0x3f;
 const SUMMARY = 0x8080;
-
-/** #NM when the FPU is emulated or belongs to another task. */
-const available = (cpu: Cpu): null | Fault => (cpu.num('cr0') & (CR0.em | CR0.ts) ? fault(VECTOR.nm) : null);
-/** #MF when an unmasked x87 exception waits. */
-const pending = (cpu: Cpu): null | Fault => (cpu.num('fsw') & 0x80 ? fault(VECTOR.mf) : null);
 
 const statusWord = (cpu: Cpu): number => (cpu.num('fsw') & ~TOP_FIELD) | (cpu.num('ftop') << TOP_SHIFT);
 /** Sets status and control word; the summary bits follow from flags and masks. */
@@ -170,7 +164,7 @@ const fnstenv: SystemHandler = (cpu, insn) => {
   return null;
 };
 const fldenv: SystemHandler = (cpu, insn) => {
-  const failed = available(cpu) ?? pending(cpu);
+  const failed = available(cpu) ?? pendingFault(cpu);
   if (failed) return failed;
   const fields = loadEnvironment(cpu, insn);
   if (isFault(fields)) return fields;
@@ -197,7 +191,7 @@ const fnsave: SystemHandler = (cpu, insn) => {
   return null;
 };
 const frstor: SystemHandler = (cpu, insn) => {
-  const failed = available(cpu) ?? pending(cpu);
+  const failed = available(cpu) ?? pendingFault(cpu);
   if (failed) return failed;
   const fields = loadEnvironment(cpu, insn);
   if (isFault(fields)) return fields;

@@ -20,7 +20,7 @@
         .type start, @function
 start:
         cld
-        leaq boot_stack_top(%rip), %rsp
+        leaq .Lboot_stack_top(%rip), %rsp
         xorl %ebp, %ebp
         movq %rsi, %rdi
         call kernel_main
@@ -30,5 +30,5 @@ start:
         .bss
         .balign 16
         .skip 8192
-boot_stack_top:
+.Lboot_stack_top:
         .section .note.GNU-stack, "", @progbits

@@ -1,11 +1,11 @@
-/** SSE and SSE2 floating point: arithmetic, comparisons and conversions through the helpers of ../../helpers/sse.ts. */
+/** SSE and SSE2 floating point: arithmetic, comparisons and conversions through the helpers of ../../softfloat/helpers.ts. */
 import type { Value } from '../../../ir/program.ts';
 import { sseOp } from '../../softfloat/sse.ts';
 import { VECTOR } from '../../state.ts';
 import { type Context, type Semantics, type SemanticsTable, slotOf } from '../context.ts';
 import { setComparison } from '../flags.ts';
 import { guardBoth, guardSse, writeMmx } from './gate.ts';
-import { highHalf, joined, lowHalf, readVector, zeroExtended } from './vectors.ts';
+import { lowHalf, readVector, zeroExtended } from './vectors.ts';
 
 const MXCSR = slotOf('mxcsr');
 const MASKS_SHIFT = 7;
@@ -35,11 +35,10 @@ function scalar(c: Context, op: Value, a: Value, b: Value = c.b.i64(0)): Value {
 }
 /** The result of `op` on every lane; its exceptions are raised. */
 function packed(c: Context, op: Value, a: Value, b: Value = c.b.const('v128', 0)): Value {
-  const args = [op, lowHalf(c, a), highHalf(c, a), lowHalf(c, b), highHalf(c, b), c.b.get32(MXCSR)];
-  const low = c.b.call('ssePackedLow', 'i64', ...args);
-  const high = c.b.call('ssePackedHigh', 'i64', ...args);
+  const args = [op, a, b, c.b.get32(MXCSR)];
+  const value = c.b.call('ssePackedValue', 'v128', ...args);
   raise(c, c.b.call('ssePackedFlags', 'i32', ...args));
-  return joined(c, low, high);
+  return value;
 }
 const number = (c: Context, name: string): Value => c.b.i32(sseOp(name));
 
@@ -66,10 +65,8 @@ function approximation(name: string): SemanticsTable {
     [`${name}ss`]: (c) =>
       c.write(0, c.b.call('sseValue', 'i64', number(c, upper), c.read(1), c.b.i64(0), c.b.get32(MXCSR))),
     [`${name}ps`](c) {
-      const source = readVector(c, 1);
-      const zero = c.b.i64(0);
-      const args = [number(c, upper), lowHalf(c, source), highHalf(c, source), zero, zero, c.b.get32(MXCSR)];
-      c.write(0, joined(c, c.b.call('ssePackedLow', 'i64', ...args), c.b.call('ssePackedHigh', 'i64', ...args)));
+      const none = c.b.const('v128', 0);
+      c.write(0, c.b.call('ssePackedValue', 'v128', number(c, upper), readVector(c, 1), none, c.b.get32(MXCSR)));
     },
   };
 }

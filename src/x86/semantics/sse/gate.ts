@@ -68,7 +68,7 @@ export const guardEither = (table: SemanticsTable): SemanticsTable =>
   guarded(table, (body) => (c) => (c.size === 16 ? sse : mmx)(body)(c));
 /**
  * Instructions between MMX and XMM registers. #XM leaves the MMX state entered; a source in memory leaves the x87 alone (both
- * measured on AMD family 17h, the latter against the manual's CVTPI2PS).
+ * measured on AMD family 1Ah, the latter against the manual's CVTPI2PS).
  */
 export const guardBoth = (table: SemanticsTable): SemanticsTable =>
   guarded(table, (body) =>

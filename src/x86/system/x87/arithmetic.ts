@@ -73,7 +73,7 @@ const onTop =
     return null;
   };
 
-/** The remainders report in all condition codes; without a quotient C0 and C3 stay (measured on AMD family 17h). */
+/** The remainders report in all condition codes; without a quotient C0 and C3 stay (measured on AMD family 1Ah). */
 const remainder =
   (operation: (a: bigint, b: bigint, control: Control) => Result): SystemHandler =>
   (cpu) => {

@@ -46,7 +46,7 @@ const toCodes =
   };
 
 /**
- * FCOMI and its kin report in RFLAGS, also with an unmasked exception (measured on AMD family 17h; the manual keeps RFLAGS
+ * FCOMI and its kin report in RFLAGS, also with an unmasked exception (measured on AMD family 1Ah; the manual keeps RFLAGS
  * then). Only a stack fault touches C1.
  */
 const toFlags =

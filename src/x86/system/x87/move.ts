@@ -42,7 +42,7 @@ const load =
     return null;
   };
 
-/** A denormal is pushed even when DE is unmasked (measured on AMD family 17h). */
+/** A denormal is pushed even when DE is unmasked (measured on AMD family 1Ah). */
 const loadReal = load((bits, control, insn) => {
   const width = widthOf(insn);
   if (width === 10) return { value: bits, flags: 0 };

@@ -2,8 +2,8 @@
  * The x87 register stack and its exceptions over {@link Cpu} (SDM vol. 1, 8.1, 8.4 and 8.5).
  *
  * A computation comes as a value with the flags that it raised, in the positions of the status word. Unmasked exceptions
- * become pending here and fault at the next waiting x87 or MMX instruction. FOP, FIP and FDP are not tracked: they hold
- * what was last loaded, as on a CPU that records them only for pending exceptions and whose handler never looks.
+ * become pending here and fault at the next waiting x87 or MMX instruction. FOP, FIP and FDP are not tracked: no instruction
+ * but FNINIT, FLDENV, FRSTOR and FXRSTOR changes them, so that they are 0 in a guest that does not load them.
  */
 import type { Cpu } from '../../cpu.ts';
 import { type Fault, fault } from '../../seam.ts';
@@ -90,9 +90,10 @@ export function pushResult(cpu: Cpu, result: Result): void {
 
 // ---- what every instruction checks ----------------------------------------------------------------------------------
 
-const available = (cpu: Cpu): null | Fault => (cpu.num('cr0') & (CR0_EM | CR0_TS) ? fault(VECTOR.nm) : null);
-/** With CR0.NE clear an interrupt controller of the 1980s would report it: here nothing does. */
-const pendingFault = (cpu: Cpu): null | Fault =>
+/** #NM when the FPU is emulated or belongs to another task. */
+export const available = (cpu: Cpu): null | Fault => (cpu.num('cr0') & (CR0_EM | CR0_TS) ? fault(VECTOR.nm) : null);
+/** #MF when an unmasked exception is pending. With CR0.NE clear an interrupt controller of the 1980s would report it: here nothing does. */
+export const pendingFault = (cpu: Cpu): null | Fault =>
   cpu.num('fsw') & ES && cpu.num('cr0') & CR0_NE ? fault(VECTOR.mf) : null;
 
 const checked = (table: SystemTable, check: (cpu: Cpu) => null | Fault): SystemTable =>

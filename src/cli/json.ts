@@ -1,0 +1,11 @@
+/** The JSON of `--json`: 64-bit values as `0x` strings, what is absent as null, one value and a line end. */
+
+/** `value` as one line; bigint becomes `0x...`, undefined null, bytes hexadecimal. */
+export function toJson(value: unknown): string {
+  return `${JSON.stringify(value, (_, v: unknown) => {
+    if (typeof v === 'bigint') return `0x${v.toString(16)}`;
+    if (v === undefined || (typeof v === 'number' && !Number.isFinite(v))) return null;
+    if (v instanceof Uint8Array) return Buffer.from(v).toString('hex');
+    return v;
+  })}\n`;
+}

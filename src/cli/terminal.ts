@@ -1,0 +1,109 @@
+/**
+ * Where the program writes to, as the verbs see it: stdout belongs to the answer, with `--json` to exactly one JSON value;
+ * console, progress and hints then go to stderr. Colours and progress bars appear on terminals only.
+ */
+import { styleText } from 'node:util';
+import { Presets, SingleBar } from 'cli-progress';
+import { type Paint, PLAIN } from '../inspect/render.ts';
+import type { ReportProgress } from './backend.ts';
+import { toJson } from './json.ts';
+
+/** The streams a program runs on; tests hand in their own. */
+export interface Streams {
+  readonly stdin: NodeJS.ReadStream;
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+}
+
+const MAX_WIDTH = 110;
+
+const colours = (stream: NodeJS.WriteStream): Paint => {
+  const style =
+    (format: Parameters<typeof styleText>[0]) =>
+    (text: string): string =>
+      styleText(format, text, { stream });
+  return {
+    bold: style('bold'),
+    dim: style('dim'),
+    red: style('red'),
+    green: style('green'),
+    yellow: style('yellow'),
+    cyan: style('cyan'),
+  };
+};
+
+export class Terminal {
+  readonly streams: Streams;
+  readonly json: boolean;
+  /** For the answer on stdout. */
+  readonly paint: Paint;
+  /** For what goes beside it. */
+  readonly asidePaint: Paint;
+  #answered = false;
+
+  constructor(streams: Streams, json: boolean) {
+    this.streams = streams;
+    this.json = json;
+    this.paint = streams.stdout.isTTY && !json ? colours(streams.stdout) : PLAIN;
+    this.asidePaint = this.#aside.isTTY ? colours(this.#aside) : PLAIN;
+  }
+
+  /** Where guest output goes. */
+  get #aside(): NodeJS.WriteStream {
+    return this.json ? this.streams.stderr : this.streams.stdout;
+  }
+  get width(): number {
+    return Math.min(this.streams.stdout.columns ?? 100, MAX_WIDTH);
+  }
+
+  /** Prints the answer: `value` as JSON, or the lines for a person. */
+  answer(value: unknown, lines: () => readonly string[]): void {
+    this.#answered = true;
+    this.streams.stdout.write(this.json ? toJson(value) : `${lines().join('\n')}\n`);
+  }
+  /** With --json every end prints a value, a failure too. */
+  get answered(): boolean {
+    return this.#answered;
+  }
+
+  /** Prints beside the answer: hints and the story of a demo. */
+  aside(line: string): void {
+    this.#aside.write(`${line}\n`);
+  }
+  /** Bytes the guest wrote. */
+  readonly guest = (bytes: Uint8Array): void => {
+    this.#aside.write(bytes);
+  };
+  /** A line of Xen's console. */
+  readonly xen = (line: string): void => {
+    this.#aside.write(`${this.asidePaint.dim(line)}\n`);
+  };
+
+  /** Runs `work` with a bar on stderr; without a terminal, silently. */
+  async working<T>(label: string, work: (progress: ReportProgress) => Promise<T>): Promise<T> {
+    const { stderr } = this.streams;
+    if (!stderr.isTTY) return work(() => {});
+    const bar = new SingleBar(
+      {
+        stream: stderr,
+        format: `${label} {bar} {percentage}% {eta_formatted}`,
+        hideCursor: true,
+        clearOnComplete: true,
+        etaBuffer: 20,
+      },
+      Presets.rect,
+    );
+    let started = false;
+    try {
+      return await work((done, total) => {
+        if (total === null || total <= 0) return;
+        if (!started) bar.start(total, 0);
+        started = true;
+        bar.setTotal(total);
+        bar.update(Math.min(done, total));
+      });
+    } finally {
+      if (started) bar.stop();
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/** `hindsight events [RECORDING]`: hypercalls, exceptions, upcalls, input and Xen's lines, in order. */
+import { hex } from '../../core/units.ts';
+import { symbolText } from '../../inspect/disassembly.ts';
+import type { RunEvent } from '../../inspect/investigate.ts';
+import { type Paint, table, tickText } from '../../inspect/render.ts';
+import { EXIT } from '../exit.ts';
+import { parseTick } from '../parsers.ts';
+import { type AddVerb, type CommonOptions, JSON_OPTION, onRecording, RECORDING_ARGUMENT } from '../setting.ts';
+
+interface Options extends CommonOptions {
+  readonly only: readonly string[];
+  readonly from?: string;
+  readonly to?: string;
+}
+
+/** An event with the symbol of its place. */
+type NamedEvent = RunEvent & { readonly symbol: string | null };
+
+export const addEvents: AddVerb = (program, start) => {
+  program
+    .command('events')
+    .description('what happened: hypercalls with results, exceptions, upcalls, input')
+    .argument(...RECORDING_ARGUMENT)
+    .option(
+      '--only <name>',
+      'a kind (hypercall, trap, upcall, log, input, timer, idle) or a name (mmu_update, pin, page_fault); repeatable',
+      (v, all: string[]) => [...all, v],
+      [],
+    )
+    .option('--from <tick>', 'from this tick on')
+    .option('--to <tick>', 'up to this tick')
+    .option(...JSON_OPTION)
+    .action((name: string | undefined, options: Options) =>
+      start(options.json === true, async (setting) => {
+        const { terminal } = setting;
+        const answer = await onRecording(setting, name, 'events', async (recording, hooks) => {
+          const { ticks, recording: path } = recording.info;
+          const tick = (text: string | undefined): number | null =>
+            text === undefined ? null : parseTick(text, ticks);
+          const filter = { names: options.only, from: tick(options.from), to: tick(options.to) };
+          const found = await recording.events(filter, hooks);
+          const { symbols } = await recording.debug(hooks);
+          return {
+            recording: path,
+            events: found.map((e): NamedEvent => ({ ...e, symbol: symbolText(symbols, e.rip) })),
+          };
+        });
+        terminal.answer(answer, () => eventLines(answer.events, terminal.paint));
+        return EXIT.ok;
+      }),
+    );
+};
+
+function eventLines(events: readonly NamedEvent[], paint: Paint): string[] {
+  if (events.length === 0) return ['no such event'];
+  return table(
+    events.map((e) => [tickText(e.tick), e.symbol ?? hex(e.rip), paint.cyan(e.name), detail(e)]),
+    [0],
+  );
+}
+
+function detail({ fields, text }: RunEvent): string {
+  const { result, ...rest } = fields;
+  const parts = Object.entries(rest).map(([name, value]) => `${name}=${hex(BigInt.asUintN(64, value))}`);
+  return [...parts, ...(result === undefined ? [] : [`= ${result}`]), ...(text === null ? [] : [text])].join(' ');
+}

@@ -1,0 +1,39 @@
+/** `hindsight info [RECORDING]`: what was recorded, and how large it is. */
+import { type Paint, renderVerdict, table, tickText } from '../../inspect/render.ts';
+import type { RecordingInfo } from '../backend.ts';
+import { EXIT } from '../exit.ts';
+import { type AddVerb, type CommonOptions, JSON_OPTION, RECORDING_ARGUMENT } from '../setting.ts';
+import { bytesLong } from './record.ts';
+
+export const addInfo: AddVerb = (program, start) => {
+  program
+    .command('info')
+    .description('what a recording holds')
+    .argument(...RECORDING_ARGUMENT)
+    .option(...JSON_OPTION)
+    .action((name: string | undefined, options: CommonOptions) =>
+      start(options.json === true, async (setting) => {
+        const { terminal, recordings } = setting;
+        const info = await (await setting.backend()).info(recordings.resolve(name));
+        terminal.answer(info, () => infoLines(info, terminal.paint));
+        return EXIT.ok;
+      }),
+    );
+};
+
+function infoLines(info: RecordingInfo, paint: Paint): string[] {
+  const seconds = info.ticks / info.ticksPerSecond;
+  return table([
+    ['recording', paint.bold(info.recording)],
+    ['made', info.created],
+    ['image', `${info.image}, ${bytesLong(info.imageBytes)}, ${info.symbols} symbols`],
+    ['initrd', info.initrd === null ? '-' : `${info.initrd}, ${bytesLong(info.initrdBytes ?? 0)}`],
+    ['command line', info.commandLine === '' ? '-' : info.commandLine],
+    ['machine', `${info.platform}, ${info.vcpus} vCPU, ${bytesLong(info.memoryBytes)} of memory`],
+    ['semantics', info.semantics],
+    ['length', `${tickText(info.ticks)} ticks, ${seconds.toFixed(3)} s of running guest time`],
+    ['verdict', info.verdict === null ? 'none: the recorder did not finish' : renderVerdict(info.verdict, paint)],
+    ['journal', bytesLong(info.journalBytes)],
+    ['snapshots', `${info.snapshots}, ${bytesLong(info.snapshotBytes)}`],
+  ]);
+}

@@ -1,0 +1,145 @@
+/** `hindsight record IMAGE -- COMMAND LINE`: boots a kernel, records it, tells how it ended. */
+import { readFileSync, statSync } from 'node:fs';
+import { Option } from 'commander';
+import { EmulatorError } from '../../core/errors.ts';
+import { renderVerdict, table, tickText } from '../../inspect/render.ts';
+import type { RecordConfig, RecordResult } from '../backend.ts';
+import { EXIT, exitOfVerdict } from '../exit.ts';
+import { Keyboard } from '../keyboard.ts';
+import { parseCount, parseSize, parseTime, parseTypeRule, type TypeRule } from '../parsers.ts';
+import { type AddVerb, type CommonOptions, JSON_OPTION, type Setting } from '../setting.ts';
+import { stopwatch, type Times } from '../stopwatch.ts';
+
+export interface RecordOptions extends CommonOptions {
+  readonly initrd?: string;
+  readonly memory: number;
+  readonly vcpus: number;
+  readonly output?: string;
+  readonly input?: string;
+  readonly type: readonly TypeRule[];
+  readonly idleLimit: number;
+  readonly limitTime?: number;
+  readonly limitTicks?: number;
+  /** False with --no-store. */
+  readonly store: boolean;
+}
+
+/** Options of a record without any on the command line. */
+export const RECORD_DEFAULTS: RecordOptions = { memory: 256 * 2 ** 20, vcpus: 1, type: [], idleLimit: 30, store: true };
+
+const HELP = `
+The guest's console is your terminal. Ctrl-C ends the recording orderly; Ctrl-] c types a Ctrl-C, Ctrl-] Ctrl-] a Ctrl-].
+--type is a rule: when the output since the last match fits REGEX, TEXT is typed (\\n is the enter key).`;
+
+export const addRecord: AddVerb = (program, start) => {
+  const { memory, vcpus, idleLimit } = RECORD_DEFAULTS;
+  program
+    .command('record')
+    .description('boot a kernel image, record everything, tell how it ended')
+    .argument('<image>', 'kernel: an ELF file or a bzImage for Xen PV')
+    .argument('[commandLine...]', 'its command line, after --')
+    .option('--initrd <file>', 'initial RAM disk')
+    .addOption(
+      new Option('--memory <size>', 'guest memory').argParser((v) => parseSize(v, '--memory')).default(memory, '256M'),
+    )
+    .option('--vcpus <n>', 'number of vCPUs', (v) => parseCount(v, '--vcpus'), vcpus)
+    .option('-o, --output <dir>', 'directory for the recording (default: .hindsight/NAME.hs)')
+    .option('--input <file>', 'type this file, a line whenever the guest waits')
+    .addOption(
+      new Option('--type <rule>', 'REGEX=>TEXT, repeatable')
+        .argParser((v, all: TypeRule[] = []) => [...all, parseTypeRule(v)])
+        .default([], 'none'),
+    )
+    .addOption(
+      new Option('--idle-limit <time>', 'guest time without any progress that makes a hang')
+        .argParser((v) => parseTime(v, '--idle-limit'))
+        .default(idleLimit, '30s'),
+    )
+    .option('--limit-time <time>', 'end after this guest time', (v) => parseTime(v, '--limit-time'))
+    .option('--limit-ticks <n>', 'end after this many ticks', (v) => parseCount(v, '--limit-ticks'))
+    .option('--no-store', 'hash and store nothing')
+    .option(...JSON_OPTION)
+    .addHelpText('after', HELP)
+    .action((image: string, words: string[], options: RecordOptions) =>
+      start(options.json === true, async (setting) => {
+        const { result, times } = await recordGuest(setting, image, words.join(' '), options);
+        setting.terminal.answer({ ...result, ...times }, () => recordLines(setting, result, times));
+        return exitOfVerdict(result.verdict);
+      }),
+    );
+};
+
+/** Records a guest with its console on the terminal. */
+export async function recordGuest(
+  setting: Setting,
+  image: string,
+  commandLine: string,
+  options: RecordOptions,
+): Promise<{ readonly result: RecordResult; readonly times: Times }> {
+  const { terminal, recordings, interrupt } = setting;
+  for (const file of [image, options.initrd]) if (file !== undefined) mustBeFile(file);
+  const config: RecordConfig = {
+    image,
+    initrd: options.initrd ?? null,
+    commandLine,
+    memoryBytes: options.memory,
+    vcpus: options.vcpus,
+    directory: options.store ? recordings.create(image, options.output, setting.now()) : null,
+    idleLimitSeconds: options.idleLimit,
+    limitSeconds: options.limitTime ?? null,
+    limitTicks: options.limitTicks ?? null,
+  };
+  const file = options.input === undefined ? null : new Uint8Array(readFileSync(options.input));
+  const keyboard = new Keyboard({ rules: options.type, file });
+  const backend = await setting.backend();
+  const { stdin } = terminal.streams;
+  const detach = stdin.isTTY ? keyboard.attach(stdin, () => interrupt.request()) : () => {};
+  const read = stopwatch();
+  try {
+    const result = await backend.record(config, {
+      console: (bytes) => {
+        keyboard.saw(bytes);
+        terminal.guest(bytes);
+      },
+      xen: terminal.xen,
+      input: keyboard,
+      progress: () => {},
+      stop: interrupt.signal,
+    });
+    if (result.recording !== null) recordings.made(result.recording);
+    return { result, times: read() };
+  } finally {
+    detach();
+  }
+}
+
+function mustBeFile(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) throw new EmulatorError('E_NOT_FOUND', `${path}: there is no such file`);
+  if (!found.isFile()) throw new EmulatorError('E_NOT_FOUND', `${path}: is not a file`);
+}
+
+/** The end of a recording in words. */
+export function recordLines(setting: Setting, result: RecordResult, times: Times): string[] {
+  const { paint } = setting.terminal;
+  const lines = ['', renderVerdict(result.verdict, paint)];
+  const rows = [['ticks', `${tickText(result.ticks)} in ${times.seconds} s`]];
+  if (result.recording !== null) {
+    rows.push(['recording', result.recording]);
+    rows.push(['journal', bytesLong(result.journalBytes)]);
+    rows.push(['snapshots', `${result.snapshots}, ${bytesLong(result.snapshotBytes)}`]);
+  }
+  lines.push(...table(rows).map((row) => paint.dim(`  ${row}`)));
+  if (result.recording !== null && exitOfVerdict(result.verdict) !== EXIT.ok)
+    lines.push('', `Next: ${paint.bold('hindsight why')} tells what led to it.`);
+  return lines;
+}
+
+/** Bytes for a person: `1.2 MB`. */
+export function bytesLong(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  const units = ['kB', 'MB', 'GB'];
+  let [value, unit] = [bytes / 1000, 0];
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${value.toFixed(1)} ${units[unit]}`;
+}

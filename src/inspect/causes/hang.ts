@@ -1,0 +1,113 @@
+/**
+ * A guest that does not go on: it waits for an event that never comes, or it goes round a loop that polls a word nobody
+ * changes. Names the loop, the word and the event masks.
+ */
+import { hex, type VirtAddr } from '../../core/units.ts';
+import { addressOf, MAX_INSTRUCTION_BYTES, symbolText } from '../disassembly.ts';
+import type { Finding, Inquiry } from '../investigate.ts';
+import { instructionAt, lastWriter, link } from '../investigate.ts';
+import type { Moment } from '../moment.ts';
+import type { Link } from '../report.ts';
+
+/** How many of the last steps are searched for the loop. */
+const LOOP_STEPS = 8192;
+
+/** Explains the verdict `hang`. */
+export async function explainHang(inquiry: Inquiry): Promise<Finding> {
+  const { of, disassembler, caller } = inquiry;
+  const moment = await of.at(of.lastTick);
+  const rip = moment.register('rip', of.verdict.vcpu) ?? 0n;
+  const masks = eventLinks(inquiry, moment);
+  if (moment.blocked) {
+    const instruction = instructionAt(disassembler, moment, rip);
+    const wait = link(of, `blocked: waits for an event, called from ${caller ?? 'an unknown place'}`, of.lastTick, rip);
+    return { chain: [wait, ...masks], instruction, operand: null, lastWriter: null };
+  }
+  const loop = await findLoop(inquiry);
+  if (loop === null) return { chain: masks, instruction: null, operand: null, lastWriter: null };
+  const { symbols } = of;
+  const name = symbolText(symbols, loop.rip) ?? hex(loop.rip);
+  const chain = [link(of, `goes round a loop in ${name}, ${loop.rounds} rounds seen`, of.lastTick, loop.rip)];
+  if (loop.polled === null) return { chain: [...chain, ...masks], instruction: null, operand: null, lastWriter: null };
+  const { polled } = loop;
+  const word = symbolText(symbols, polled.address);
+  const operand = `u${polled.bytes * 8}[${hex(polled.address)}]${word === null ? '' : ` (${word})`} = ${hex(polled.value)}`;
+  chain.push(link(of, `polls ${operand}, which does not change`, of.lastTick, polled.rip));
+  const writer = await lastWriter(inquiry, { space: 'va', address: polled.address }, polled.bytes, of.lastTick);
+  return { chain: [...chain, ...masks], instruction: polled.text, operand, lastWriter: writer };
+}
+
+/** The vCPU's upcall state, and the channels that matter: pending ones, masked or not. */
+function eventLinks({ of }: Inquiry, moment: Moment): Link[] {
+  const { vcpu } = of.verdict;
+  const { pending, masked } = moment.upcall(vcpu);
+  const yes = (b: boolean): string => (b ? '1' : '0');
+  const links = [
+    `vcpu ${vcpu}: evtchn_upcall_pending = ${yes(pending)}, evtchn_upcall_mask = ${yes(masked)}`,
+    ...moment
+      .ports()
+      .map((p) => `port ${p.port} (${p.kind}): ${p.pending ? 'pending' : 'not pending'}${p.masked ? ', masked' : ''}`),
+  ];
+  return links.map((what) => link(of, what, of.lastTick, null));
+}
+
+interface Polled {
+  readonly address: VirtAddr;
+  readonly bytes: number;
+  readonly value: bigint;
+  readonly rip: VirtAddr;
+  readonly text: string;
+}
+interface Loop {
+  readonly rip: VirtAddr;
+  readonly rounds: number;
+  readonly polled: Polled | null;
+}
+
+/** One instruction that reads memory, over all its executions. */
+interface Reader extends Polled {
+  count: number;
+  constant: boolean;
+  readonly stack: boolean;
+}
+
+/** The loop that the last steps go round, by its most frequent instructions, and a word it reads without change. */
+async function findLoop({ of, disassembler }: Inquiry): Promise<Loop | null> {
+  const { vcpu } = of.verdict;
+  const visits = new Map<VirtAddr, number>();
+  const readers = new Map<VirtAddr, Reader>();
+  await of.walk(Math.max(of.firstTick, of.lastTick - LOOP_STEPS), of.lastTick, (moment) => {
+    if (moment.vcpu !== vcpu) return;
+    const rip = moment.register('rip', vcpu) ?? 0n;
+    visits.set(rip, (visits.get(rip) ?? 0) + 1);
+    const found = disassembler.decode(moment.bytes(rip, MAX_INSTRUCTION_BYTES), rip, moment.codeBits);
+    const reference = found?.memory.find((m) => m.reads && m.bytes > 0 && m.bytes <= 8);
+    if (!found || reference === undefined) return;
+    const address = addressOf(reference, (name) => moment.register(name, vcpu));
+    const value = moment.read('va', address, reference.bytes);
+    if (value === null) return;
+    const known = readers.get(rip);
+    if (known === undefined) {
+      const stack = reference.base === 'rsp' || reference.base === 'rbp' || found.flow === 'return';
+      readers.set(rip, {
+        address,
+        bytes: reference.bytes,
+        value,
+        rip,
+        text: found.text,
+        count: 1,
+        constant: true,
+        stack,
+      });
+    } else {
+      known.count++;
+      known.constant &&= known.address === address && known.value === value;
+    }
+  });
+  const [rip, rounds] = [...visits].reduce((best, entry) => (entry[1] > best[1] ? entry : best), [0n, 0]);
+  if (rounds < 2) return null;
+  // A loop's every instruction runs about as often; what runs rarely belongs to its surroundings.
+  const steady = [...readers.values()].filter((r) => r.constant && !r.stack && r.count * 4 >= rounds);
+  const polled = steady.toSorted((a, b) => b.count - a.count)[0] ?? null;
+  return { rip, rounds, polled };
+}

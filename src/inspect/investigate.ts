@@ -1,0 +1,158 @@
+/**
+ * Why a run ended as it did: from the verdict back to the instruction that is to blame.
+ *
+ * {@link why} knows nothing of recordings. It asks an {@link Investigator}, which can stand at any tick, tells events and
+ * finds last writers; the timeline implements it, tests fake it. Each kind of ending has its file in causes/.
+ */
+import type { Tick, VirtAddr } from '../core/units.ts';
+import { backtrace, type Frame } from './backtrace.ts';
+import { callerOf } from './caller.ts';
+import { explainCrash } from './causes/crash.ts';
+import { explainHang } from './causes/hang.ts';
+import { explainPanic } from './causes/panic.ts';
+import { explainTrap } from './causes/trap.ts';
+import { Disassembler, MAX_INSTRUCTION_BYTES, type Symbolizer, symbolText } from './disassembly.ts';
+import type { AddressSpace, Moment } from './moment.ts';
+import type { Link, VerdictReport, WhyReport, WriterReport } from './report.ts';
+
+/** Something that happened during a step. `tick` is the state the step started from: `goto tick` stands on it. */
+export interface RunEvent {
+  readonly tick: Tick;
+  readonly vcpu: number;
+  readonly rip: VirtAddr;
+  readonly kind: 'hypercall' | 'trap' | 'upcall' | 'log' | 'input' | 'timer' | 'idle';
+  /** hypercall: its name or that of a part (`mmuext_op`, `pin`); trap: `page_fault` ...; else the kind. */
+  readonly name: string;
+  /** hypercall: `arg0` ... and `result` (signed); trap: `vector`, `error`, `address`. */
+  readonly fields: Readonly<Record<string, bigint>>;
+  /** log: the line of Xen's console; input: the bytes as text. */
+  readonly text: string | null;
+}
+
+/** A change of memory. `tick` is the state before it. */
+export interface Write {
+  readonly tick: Tick;
+  readonly vcpu: number;
+  readonly rip: VirtAddr;
+  readonly before: bigint;
+  readonly after: bigint;
+}
+
+/** A place in memory. */
+export interface Place {
+  readonly space: AddressSpace;
+  readonly address: bigint;
+}
+
+/** A recording under investigation. */
+export interface Investigator {
+  readonly verdict: VerdictReport;
+  readonly symbols: Symbolizer;
+  readonly firstTick: Tick;
+  readonly lastTick: Tick;
+  /** The state at `tick`. It is good until the next call of any method here. */
+  at(tick: Tick): Promise<Moment>;
+  /** Events of the steps from `from` up to and including `to`, in order. */
+  events(from: Tick, to: Tick): Promise<readonly RunEvent[]>;
+  /** The last step before the state at `before` that changed any of the `bytes` (1 to 8) at a place; null when none did. */
+  lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null>;
+  /** Shows every state from `from` to `to` in order; a moment is good during its visit. */
+  walk(from: Tick, to: Tick, visit: (moment: Moment) => void): Promise<void>;
+}
+
+/** What the explanation of one kind of ending finds out. */
+export interface Finding {
+  readonly chain: readonly Link[];
+  readonly instruction: string | null;
+  readonly operand: string | null;
+  readonly lastWriter: WriterReport | null;
+}
+
+/** The case as the causes see it. */
+export interface Inquiry {
+  readonly of: Investigator;
+  readonly disassembler: Disassembler;
+  /** The backtrace at the verdict. */
+  readonly frames: readonly Frame[];
+  readonly caller: string | null;
+  /** Everything the guest had printed at the end. */
+  readonly consoleText: string;
+}
+
+type Explain = (inquiry: Inquiry) => Promise<Finding>;
+
+const EXPLANATIONS: Partial<Record<VerdictReport['kind'], Explain>> = {
+  crash: explainCrash,
+  panic: explainPanic,
+  'triple-fault': explainTrap,
+  hang: explainHang,
+};
+
+/** Explains the ending of a run. */
+export async function why(of: Investigator): Promise<WhyReport> {
+  const { verdict } = of;
+  const last = await of.at(of.lastTick);
+  const { consoleText } = last;
+  const moment = verdict.tick === of.lastTick ? last : await of.at(verdict.tick);
+  const disassembler = new Disassembler(of.symbols);
+  const frames = backtrace(moment, of.symbols, verdict.vcpu);
+  const instruction = instructionAt(disassembler, moment, moment.register('rip', verdict.vcpu) ?? 0n);
+  const caller = callerOf(frames);
+  const explain = EXPLANATIONS[verdict.kind];
+  const inquiry: Inquiry = { of, disassembler, frames, caller, consoleText };
+  const found = explain === undefined ? null : await explain(inquiry);
+  return {
+    verdict,
+    chain: [verdictLink(verdict), ...(found?.chain ?? [])],
+    instruction: found?.instruction ?? instruction,
+    operand: found?.operand ?? null,
+    lastWriter: found?.lastWriter ?? null,
+    caller,
+    backtrace: frames,
+  };
+}
+
+const verdictLink = ({ kind, message, tick, rip, symbol }: VerdictReport): Link => ({
+  what: `${kind}: ${message}`,
+  tick,
+  rip,
+  symbol,
+});
+
+/** The instruction at a linear address as text. */
+export function instructionAt(disassembler: Disassembler, moment: Moment, rip: VirtAddr): string {
+  return disassembler.text(moment.bytes(rip, MAX_INSTRUCTION_BYTES), rip, moment.codeBits);
+}
+
+/** A link for something at an address. */
+export const link = (of: Investigator, what: string, tick: Tick | null, rip: VirtAddr | null): Link => ({
+  what,
+  tick,
+  rip,
+  symbol: rip === null ? null : symbolText(of.symbols, rip),
+});
+
+/** The last write to a place as a report with the instruction that did it; `accept` may pass over writes. */
+export async function lastWriter(
+  { of, disassembler }: Inquiry,
+  place: Place,
+  bytes: number,
+  before: Tick,
+  accept: (write: Write) => boolean = () => true,
+): Promise<WriterReport | null> {
+  let write = await of.lastWrite(place, bytes, before);
+  for (let looked = 1; write !== null && !accept(write) && looked < 32; looked++) {
+    const earlier = await of.lastWrite(place, bytes, write.tick);
+    if (earlier === null) break;
+    write = earlier;
+  }
+  if (write === null) return null;
+  const moment = await of.at(write.tick);
+  return {
+    tick: write.tick,
+    rip: write.rip,
+    symbol: symbolText(of.symbols, write.rip),
+    instruction: instructionAt(disassembler, moment, write.rip),
+    value: write.after,
+  };
+}

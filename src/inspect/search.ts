@@ -1,0 +1,263 @@
+/**
+ * Searching a recording: the first state that fulfils a predicate, the last change of a place in memory.
+ *
+ * A search runs at full speed between the moments that can matter and looks only there: instructions of named functions
+ * (pauses), changes of the memory the predicate reads (watches), events, console output. Only a predicate about registers
+ * anywhere is looked at after every step.
+ */
+import type { Tick } from '../core/units.ts';
+import type { Session } from '../timeline/session.ts';
+import { tapEvents } from './event-tap.ts';
+import type { Predicate } from './expression.ts';
+import type { SessionMoment } from './session-moment.ts';
+
+export interface SearchHooks {
+  breathe(): Promise<void>;
+  progress(done: Tick, of: Tick): void;
+}
+export const QUIET: SearchHooks = { breathe: async () => {}, progress: () => {} };
+
+export interface Found {
+  /** First tick in the range whose state fulfils the predicate, or null. */
+  readonly tick: Tick | null;
+  /** How often the predicate was evaluated. */
+  readonly probes: number;
+}
+
+/** Ticks run between two breaths of a search. */
+const STRIDE = 2 ** 22;
+const WATCHES_AT_MOST = 512;
+
+export class Search {
+  readonly #session: Session;
+  readonly #moment: SessionMoment;
+
+  constructor(session: Session, moment: SessionMoment) {
+    this.#session = session;
+    this.#moment = moment;
+  }
+
+  /** The first tick in `from` to `to` whose state fulfils the predicate. The session then stands there. */
+  async first(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks = QUIET): Promise<Found> {
+    const { dependencies: d } = predicate;
+    const plain = !d.everyStep && !d.events && !d.memory && d.ripIn.length === 0;
+    if (plain && d.console) return this.#inConsole(predicate, from, to, hooks);
+    return this.#scan(predicate, from, to, hooks);
+  }
+
+  /** Predicates on the console alone: from its index. */
+  async #inConsole(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks): Promise<Found> {
+    const { console } = this.#session.run;
+    if (console.knownTo < to) {
+      const known = console.knownTo;
+      this.#session.goto(Math.min(known, to));
+      await this.#run(to, hooks, () => false);
+    }
+    let probes = 0;
+    const holdsAt = (tick: Tick): boolean => {
+      probes++;
+      return predicate.holds({ ...NOWHERE, consoleText: console.textAt(tick) });
+    };
+    for (const tick of [from, ...console.ticks.filter((t) => t > from && t <= to)]) {
+      if (!holdsAt(tick)) continue;
+      this.#session.goto(tick);
+      return { tick, probes };
+    }
+    return { tick: null, probes };
+  }
+
+  async #scan(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks): Promise<Found> {
+    const session = this.#session;
+    const moment = this.#moment;
+    const { engine } = session.run.machine;
+    const { dependencies: d } = predicate;
+    let probes = 0;
+    let eventTick: Tick | null = null;
+    const look = (): boolean => {
+      probes++;
+      moment.reads = d.memory ? [] : null;
+      const holds = predicate.holds(moment);
+      if (moment.reads !== null) engine.watch(merge(moment.reads).slice(0, WATCHES_AT_MOST));
+      moment.reads = null;
+      return holds;
+    };
+    const undo = d.events
+      ? tapEvents(session, moment, (event) => {
+          if (eventTick !== null || event.tick < from) return;
+          moment.event = event;
+          probes++;
+          if (predicate.holds(moment)) {
+            eventTick = event.tick + 1;
+            engine.mmu.watchHit = true;
+          }
+          moment.event = null;
+        })
+      : () => {};
+    const { frames } = session.run.xen.mm.domain;
+    try {
+      session.goto(from);
+      if (d.memory)
+        frames.onTypeChange = () => {
+          engine.mmu.watchHit = true;
+        };
+      engine.pauseAt(this.#pauses(predicate));
+      const found = look() ? true : await this.#run(to, hooks, () => eventTick !== null || look(), d.everyStep);
+      if (!found) return { tick: null, probes };
+      return { tick: eventTick ?? session.tick, probes };
+    } finally {
+      undo();
+      frames.onTypeChange = null;
+      engine.pauseAt(new Set());
+      engine.watch([]);
+    }
+  }
+
+  /** Addresses of the instructions of the functions a predicate names. */
+  #pauses(predicate: Predicate): Set<bigint> {
+    const out = new Set<bigint>();
+    const { calls, ripIn } = predicate.dependencies;
+    for (const name of ripIn) {
+      const symbol = this.#moment.symbol(name);
+      if (symbol === null) continue;
+      const bytes = calls.includes(name) ? 1n : symbol.size;
+      for (let at = 0n; at < bytes; at++) out.add(symbol.address + at);
+    }
+    return out;
+  }
+
+  /** Runs forward to `to`, asking `look` at every stop; true when it said so. */
+  async #run(to: Tick, hooks: SearchHooks, look: () => boolean, everyStep = false): Promise<boolean> {
+    const session = this.#session;
+    let resume = false;
+    let breath = session.tick + STRIDE;
+    while (session.tick < to) {
+      const end = session.forward(everyStep ? session.tick + 1 : Math.min(breath, to), resume);
+      resume = end.kind === 'pause';
+      if ((everyStep || end.kind === 'pause' || end.kind === 'watch') && look()) return true;
+      if (end.kind === 'stop') return look();
+      if (session.tick >= breath || everyStep === (session.tick % 4096 === 0)) {
+        hooks.progress(session.tick, to);
+        await hooks.breathe();
+        breath = session.tick + STRIDE;
+      }
+    }
+    return look();
+  }
+
+  /** The first such tick by bisection: right only for a predicate that never turns false again. */
+  async monotone(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks = QUIET): Promise<Found> {
+    let probes = 0;
+    const holdsAt = async (tick: Tick): Promise<boolean> => {
+      probes++;
+      this.#session.goto(tick);
+      await hooks.breathe();
+      return predicate.holds(this.#moment);
+    };
+    if (!(await holdsAt(to))) return { tick: null, probes };
+    let [low, high] = [from - 1, to];
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (await holdsAt(middle)) high = middle;
+      else low = middle;
+      hooks.progress(to - from - (high - low), to - from);
+    }
+    this.#session.goto(high);
+    return { tick: high, probes };
+  }
+
+  /** The last tick before `before` whose state fulfils the predicate, or null; looks at one segment after the other, backwards. */
+  async last(fresh: () => Predicate, before: Tick, hooks: SearchHooks = QUIET): Promise<Tick | null> {
+    let end = before;
+    for (const start of this.#session.startsBefore(before)) {
+      let hit: Tick | null = null;
+      for (let from = start; from < end; ) {
+        const found = await this.first(fresh(), from, end - 1, hooks);
+        if (found.tick === null) break;
+        hit = found.tick;
+        from = found.tick + 1;
+      }
+      if (hit !== null) {
+        this.#session.goto(hit);
+        return hit;
+      }
+      end = start;
+    }
+    return null;
+  }
+
+  /**
+   * The last step before the state at `before` that changed any of `bytes` bytes at machine address `address`: the tick that the
+   * step started from, or null. Looks at one segment between known states after the other, backwards.
+   */
+  async lastChange(address: number, bytes: number, before: Tick, hooks: SearchHooks = QUIET): Promise<Tick | null> {
+    const session = this.#session;
+    const { engine } = session.run.machine;
+    let end = before;
+    for (const start of session.startsBefore(before)) {
+      if (start >= end) continue;
+      if (!this.#mayHaveChanged(address, start, end)) {
+        end = start;
+        continue;
+      }
+      session.goto(start);
+      const value = (): string => {
+        const at = engine.memory.address(address);
+        return engine.memory.bytes.subarray(at, at + bytes).join();
+      };
+      let last: Tick | null = null;
+      let held = value();
+      engine.watch([{ address, bytes }]);
+      try {
+        while (session.tick < end) {
+          const stopped = session.forward(Math.min(end, session.tick + STRIDE), false);
+          if (stopped.kind === 'watch') {
+            const now = value();
+            if (now !== held) last = session.tick - 1;
+            held = now;
+          }
+          hooks.progress(before - session.tick, before);
+          await hooks.breathe();
+          if (stopped.kind === 'stop') break;
+        }
+      } finally {
+        engine.watch([]);
+      }
+      if (last !== null) return last;
+      end = start;
+    }
+    return null;
+  }
+  /** The coarse index: a page that no snapshot in between names has not changed. */
+  #mayHaveChanged(address: number, start: Tick, end: Tick): boolean {
+    const { recording, run } = this.#session;
+    const slot = run.machine.engine.memory.frameSlots[Math.floor(address / 4096)]!;
+    const inside = recording.snapshots.filter((s) => s.tick > start && (s.base ?? 0) < end);
+    const covered = inside.some((s) => (s.base ?? 0) <= start) && inside.some((s) => s.tick >= end);
+    return !covered || inside.some((s) => s.dirtySlots.includes(slot));
+  }
+}
+
+/** A scope in which only the console is there. */
+const NOWHERE = {
+  register: () => null,
+  read: () => null,
+  symbol: () => null,
+  pte: () => null,
+  frameType: () => null,
+  pending: () => false,
+  masked: () => false,
+  consoleText: '',
+  event: null,
+} as const;
+
+/** Joins byte ranges that touch. */
+function merge(reads: ReadonlyArray<{ address: number; bytes: number }>): Array<{ address: number; bytes: number }> {
+  const out: Array<{ address: number; bytes: number }> = [];
+  for (const { address, bytes } of reads.toSorted((a, b) => a.address - b.address)) {
+    const last = out.at(-1);
+    if (last !== undefined && address <= last.address + last.bytes)
+      last.bytes = Math.max(last.bytes, address + bytes - last.address);
+    else out.push({ address, bytes });
+  }
+  return out;
+}

@@ -1,0 +1,100 @@
+/** A recording opened in a session, as `why` investigates it. */
+import type { Tick, VirtAddr } from '../core/units.ts';
+import type { Session } from '../timeline/session.ts';
+import { symbolText } from './disassembly.ts';
+import { tapEvents } from './event-tap.ts';
+import type { Investigator, Place, RunEvent, Write } from './investigate.ts';
+import type { Moment } from './moment.ts';
+import type { VerdictReport } from './report.ts';
+import { QUIET, Search, type SearchHooks } from './search.ts';
+import { SessionMoment } from './session-moment.ts';
+import type { SymbolTable } from './symbols.ts';
+
+const STRIDE = 2 ** 22;
+
+export class SessionInvestigator implements Investigator {
+  readonly session: Session;
+  readonly symbols: SymbolTable;
+  readonly moment: SessionMoment;
+  readonly search: Search;
+  readonly verdict: VerdictReport;
+  readonly firstTick = 0;
+  readonly lastTick: Tick;
+  readonly #hooks: SearchHooks;
+
+  constructor(session: Session, symbols: SymbolTable, verdict: VerdictReport, hooks: SearchHooks = QUIET) {
+    this.session = session;
+    this.symbols = symbols;
+    this.moment = new SessionMoment(session, symbols);
+    this.search = new Search(session, this.moment);
+    this.verdict = verdict;
+    this.lastTick = session.endTick;
+    this.#hooks = hooks;
+  }
+
+  async at(tick: Tick): Promise<Moment> {
+    this.session.goto(tick);
+    return this.moment;
+  }
+
+  async events(from: Tick, to: Tick): Promise<readonly RunEvent[]> {
+    this.session.goto(from);
+    const out: RunEvent[] = [];
+    const undo = tapEvents(this.session, this.moment, (event) => out.push(event));
+    try {
+      await this.#runTo(Math.min(to + 1, this.lastTick));
+    } finally {
+      undo();
+    }
+    for (const entry of this.session.entries) {
+      if (entry.tick < from || entry.tick > to || entry.kind === 'switch') continue;
+      const kind = entry.kind === 'console' ? 'input' : entry.kind;
+      const text = entry.kind === 'console' ? new TextDecoder().decode(entry.data) : entry.detail;
+      out.push({ tick: entry.tick, vcpu: 0, rip: 0n, kind, name: kind, fields: {}, text });
+    }
+    return out.sort((a, b) => a.tick - b.tick);
+  }
+
+  async lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null> {
+    this.session.goto(before);
+    const address = this.#machine(place);
+    if (address === null) return null;
+    const tick = await this.search.lastChange(address, bytes, before, this.#hooks);
+    if (tick === null) return null;
+    const value = (): bigint => this.moment.read('ma', BigInt(address), bytes) ?? 0n;
+    this.session.goto(tick + 1);
+    const after = value();
+    this.session.goto(tick);
+    return { tick, vcpu: this.moment.vcpu, rip: this.session.run.machine.cpu.rip, before: value(), after };
+  }
+  #machine(place: Place): number | null {
+    if (place.space === 'va') {
+      const at = this.moment.translate(place.address as VirtAddr);
+      return at === null ? null : Number(at);
+    }
+    const offset = place.space === 'pa' ? this.session.run.xen.mm.domain.layout.domainBase * 4096 : 0;
+    return Number(place.address) + offset;
+  }
+
+  async walk(from: Tick, to: Tick, visit: (moment: Moment) => void): Promise<void> {
+    this.session.goto(from);
+    for (;;) {
+      visit(this.moment);
+      if (this.session.tick >= to) return;
+      this.session.forward(this.session.tick + 1, true);
+    }
+  }
+
+  async #runTo(tick: Tick): Promise<void> {
+    while (this.session.tick < tick) {
+      const end = this.session.forward(Math.min(tick, this.session.tick + STRIDE), false);
+      this.#hooks.progress(this.session.tick, tick);
+      await this.#hooks.breathe();
+      if (end.kind === 'stop') return;
+    }
+  }
+  /** Name and offset of an address, for reports. */
+  nameOf(address: bigint): string | null {
+    return symbolText(this.symbols, address);
+  }
+}

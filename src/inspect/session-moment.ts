@@ -1,0 +1,203 @@
+/**
+ * The state a session stands at, as reports and predicates ask for it: one object is both the Moment of investigations and the Scope
+ * of predicates. It reads what the session holds at the time of the call.
+ */
+import type { Tick, VirtAddr } from '../core/units.ts';
+import type { Session } from '../timeline/session.ts';
+import type { Cpu } from '../x86/cpu.ts';
+import { GPR, SEG } from '../x86/state.ts';
+import { AMD64 } from '../xen/abi/structures.ts';
+import { PGT, TYPE_NAMES } from '../xen/mm/page-info.ts';
+import type { MachineEvent, Scope } from './expression.ts';
+import type { AddressSpace, EventPort, Moment } from './moment.ts';
+import type { SymbolTable } from './symbols.ts';
+
+/** Names of channel states, by number (public/event_channel.h). */
+const CHANNELS = ['closed', 'unbound', 'interdomain', 'pirq', 'virq', 'ipi'];
+const VIRQS: Readonly<Record<number, string>> = { 0: 'timer', 1: 'debug', 2: 'console' };
+const LOW_NAMES: Readonly<Record<string, readonly [number, number, number]>> = registerNames();
+
+/** Register names of 32, 16 and 8 bits: [register, shift, bits]. */
+function registerNames(): Record<string, readonly [number, number, number]> {
+  const out: Record<string, readonly [number, number, number]> = {};
+  for (const name of ['ax', 'bx', 'cx', 'dx', 'sp', 'bp', 'si', 'di']) {
+    const number = GPR[`r${name}` as keyof typeof GPR];
+    out[`e${name}`] = [number, 0, 32];
+    out[name] = [number, 0, 16];
+  }
+  for (const letter of ['a', 'b', 'c', 'd']) {
+    const number = GPR[`r${letter}x` as keyof typeof GPR];
+    out[`${letter}l`] = [number, 0, 8];
+    out[`${letter}h`] = [number, 8, 8];
+  }
+  return out;
+}
+
+/** A register by name, or null. */
+export function registerOf(cpu: Cpu, name: string): bigint | null {
+  if (name in GPR) return cpu.gpr(GPR[name as keyof typeof GPR]);
+  const low = LOW_NAMES[name];
+  if (low !== undefined) return (cpu.gpr(low[0]) >> BigInt(low[1])) & ((1n << BigInt(low[2])) - 1n);
+  if (name === 'rip') return cpu.rip;
+  if (name === 'rflags' || name === 'eflags') return BigInt(cpu.rflags >>> 0);
+  if (name === 'cpl') return BigInt(cpu.cpl);
+  if (name === 'mxcsr' || name === 'efer') return cpu.get(name);
+  const control = /^cr([02348])$/.exec(name);
+  if (control) return cpu.get(`cr${control[1]}` as 'cr0');
+  const debug = /^dr([0-7])$/.exec(name);
+  if (debug) return cpu.get('dr', Number(debug[1]));
+  const segment = /^([cdefgs]s)(_base)?$/.exec(name);
+  if (segment && segment[1]! in SEG) {
+    const number = SEG[segment[1] as keyof typeof SEG];
+    return segment[2] ? cpu.get('segmentBase', number) : cpu.get('selector', number);
+  }
+  return null;
+}
+
+export class SessionMoment implements Moment, Scope {
+  readonly #session: Session;
+  readonly #symbols: SymbolTable;
+  /** What has just happened, while events are being watched. */
+  event: MachineEvent | null = null;
+  /** Machine addresses read since it was last emptied; null: not noted. */
+  reads: Array<{ address: number; bytes: number }> | null = null;
+
+  constructor(session: Session, symbols: SymbolTable) {
+    this.#session = session;
+    this.#symbols = symbols;
+  }
+
+  get #cpu(): Cpu {
+    return this.#session.run.machine.cpu;
+  }
+  get tick(): Tick {
+    return this.#session.tick;
+  }
+  get vcpu(): number {
+    return this.#cpu.id;
+  }
+  get codeBits(): 64 | 32 | 16 {
+    const mode = this.#cpu.num('codeMode');
+    return mode === 2 ? 64 : mode === 1 ? 32 : 16;
+  }
+  register(name: string, vcpu: number | null): bigint | null {
+    const cpu = this.#session.run.machine.engine.cpus[vcpu ?? this.#cpu.id];
+    return cpu === undefined ? null : registerOf(cpu, name);
+  }
+  symbol(name: string): { readonly address: bigint; readonly size: bigint } | null {
+    const range = this.#symbols.extent(name);
+    return range === null ? null : { address: range.start, size: range.end - range.start };
+  }
+
+  // ---- memory -------------------------------------------------------------------------------------------------------
+
+  translate(address: VirtAddr): bigint | null {
+    const pa = this.#session.run.machine.engine.mmu.translate(this.#cpu, BigInt.asUintN(64, address));
+    return pa === null ? null : BigInt(pa);
+  }
+  /** Machine address of a byte in any address space, or null. */
+  #machine(space: AddressSpace, address: bigint): number | null {
+    const { xen, machine } = this.#session.run;
+    let at: bigint | null = address;
+    if (space === 'va') {
+      if (this.reads !== null) this.#noteWalk(address);
+      at = this.translate(address);
+    } else if (space === 'pa') at = address + BigInt(xen.mm.domain.layout.domainBase) * 4096n;
+    if (at === null || at >= 1n << 52n) return null;
+    return machine.engine.memory.hasFrame(Math.floor(Number(at) / 4096)) ? Number(at) : null;
+  }
+  /** Notes the table entries that translate an address: a change of one changes what is read. */
+  #noteWalk(address: bigint): void {
+    const { memory } = this.#session.run.machine.engine;
+    let table = Number((this.#cpu.get('cr3') >> 12n) & 0xffffffffffn);
+    for (let level = 4; level >= 1 && memory.hasFrame(table); level--) {
+      const at = table * 4096 + Number((address >> BigInt(3 + 9 * level)) & 511n) * 8;
+      this.reads!.push({ address: at, bytes: 8 });
+      const entry = memory.read64(at);
+      if ((entry & 1n) === 0n) return;
+      table = Number((entry >> 12n) & 0xffffffffffn);
+    }
+  }
+  read(space: AddressSpace, address: bigint, bytes: number): bigint | null {
+    const { memory } = this.#session.run.machine.engine;
+    let value = 0n;
+    for (let i = bytes - 1; i >= 0; i--) {
+      const at = this.#machine(space, BigInt.asUintN(64, address + BigInt(i)));
+      if (at === null) return null;
+      this.reads?.push({ address: at, bytes: 1 });
+      value = (value << 8n) | BigInt(memory.read8(at));
+    }
+    return value;
+  }
+  bytes(address: VirtAddr, bytes: number): Uint8Array {
+    const out: number[] = [];
+    for (let i = 0; i < bytes; i++) {
+      const at = this.#machine('va', BigInt.asUintN(64, address + BigInt(i)));
+      if (at === null) break;
+      out.push(this.#session.run.machine.engine.memory.read8(at));
+    }
+    return Uint8Array.from(out);
+  }
+  pte(address: bigint): bigint | null {
+    const { memory } = this.#session.run.machine.engine;
+    if (this.reads !== null) this.#noteWalk(address);
+    let table = Number((this.#cpu.get('cr3') >> 12n) & 0xffffffffffn);
+    for (let level = 4; level >= 1; level--) {
+      if (!memory.hasFrame(table)) return null;
+      const entry = memory.read64(table * 4096 + Number((address >> BigInt(3 + 9 * level)) & 511n) * 8);
+      if (level === 1) return entry;
+      if ((entry & 1n) === 0n) return null;
+      table = Number((entry >> 12n) & 0xffffffffffn);
+    }
+    return null;
+  }
+
+  // ---- Xen ----------------------------------------------------------------------------------------------------------
+
+  frameType(frame: bigint): string | null {
+    const { frames } = this.#session.run.xen.mm.domain;
+    if (frame < 0n || frame >= BigInt(frames.limit)) return null;
+    const info = frames.type(Number(frame));
+    return (info & PGT.countMask) === 0 ? 'none' : (TYPE_NAMES[info >>> 29] ?? null);
+  }
+  pending(port: number): boolean {
+    this.#notePort(port);
+    return this.#session.run.xen.events.isPending(port);
+  }
+  masked(port: number): boolean {
+    this.#notePort(port);
+    return this.#session.run.xen.events.isMasked(port);
+  }
+  #notePort(port: number): void {
+    const { sharedInfo } = this.#session.run.xen;
+    const { at } = AMD64.sharedInfo;
+    for (const bitmap of [at.evtchn_pending, at.evtchn_mask])
+      this.reads?.push({ address: sharedInfo + bitmap + (port >> 3), bytes: 1 });
+  }
+  ports(): readonly EventPort[] {
+    const { events } = this.#session.run.xen;
+    return events.state.channels.flatMap((channel, port) => {
+      if (port === 0 || channel.state === 0) return [];
+      const name = CHANNELS[channel.state] ?? 'unknown';
+      const kind = name === 'virq' ? `virq ${VIRQS[channel.remotePort] ?? channel.remotePort}` : name;
+      return [{ port, kind, pending: events.isPending(port), masked: events.isMasked(port) }];
+    });
+  }
+  upcall(vcpu: number): { readonly pending: boolean; readonly masked: boolean } {
+    const { xen, machine } = this.#session.run;
+    const { infoAddress } = xen.vcpus[vcpu]!;
+    const { at } = AMD64.vcpuInfo;
+    const { memory } = machine.engine;
+    return {
+      pending: memory.read8(infoAddress + at.evtchn_upcall_pending) !== 0,
+      masked: memory.read8(infoAddress + at.evtchn_upcall_mask) !== 0,
+    };
+  }
+  get blocked(): boolean {
+    const { xen } = this.#session.run;
+    return xen.vcpus.every((_, i) => !xen.runnable(i));
+  }
+  get consoleText(): string {
+    return this.#session.run.console.textAt(this.tick);
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Records a run: drives the machine, writes the journal, keeps sparse snapshots, decides how the run ended.
+ *
+ * Invariants: nothing here moves a tick; the journal is closed in blocks at fixed ticks, so that what reached the disk always
+ * replays; the host is asked through {@link RecorderHost} only, between slices.
+ */
+import type { Tick } from '../core/units.ts';
+import type { RunEnd } from '../machine/machine.ts';
+import type { Verdict } from '../x86/seam.ts';
+import { HangWatch } from './hang-watch.ts';
+import { type JournalEntry, RecordingDoor } from './journal.ts';
+import { BLOCK_TICKS, DIGEST_TICKS, type Run } from './run.ts';
+import { QUEUE_BYTES, type Recording } from './trace-store.ts';
+
+/** Ticks between snapshots while recording; a background pass makes them denser afterwards. */
+export const SNAPSHOT_TICKS = 2 ** 30;
+
+/** The world outside, as recording sees it. */
+export interface RecorderHost {
+  /** Lets the host's own events happen; resolves at once otherwise. Called after every slice. */
+  breathe(): Promise<void>;
+  /**
+   * The guest waits and only input can go on (`ns` null), or it has idled for `ns` of virtual time. Resolves when there is
+   * input or enough real time has passed; false when no input will ever come.
+   */
+  idle(ns: number | null): Promise<boolean>;
+  /** True once the user asked to stop. */
+  readonly stopped: boolean;
+  /** True when the guest's virtual time should not run ahead of the user's. */
+  readonly live: boolean;
+  progress(tick: Tick): void;
+}
+
+export interface RecorderLimits {
+  readonly ticks: Tick | null;
+  /** Virtual time in ns. */
+  readonly timeNs: number | null;
+  /** Virtual ns without anything new before the run counts as hung. */
+  readonly idleNs: number;
+  readonly snapshotTicks?: number;
+}
+
+export interface RecordOutcome {
+  readonly verdict: Verdict;
+  readonly tick: Tick;
+  readonly stateHash: bigint | null;
+  readonly snapshots: number;
+}
+
+export class Recorder {
+  readonly #run: Run;
+  /** Null: nothing is stored or hashed (the yardstick of the overhead). */
+  readonly #recording: Recording | null;
+  readonly #host: RecorderHost;
+  readonly #limits: RecorderLimits;
+  readonly #hang: HangWatch;
+  readonly door: RecordingDoor;
+  #lastSnapshot: Tick | null = null;
+  #snapshots = 0;
+
+  constructor(run: Run, recording: Recording | null, host: RecorderHost, limits: RecorderLimits) {
+    this.#run = run;
+    this.#recording = recording;
+    this.#host = host;
+    this.#limits = limits;
+    this.#hang = new HangWatch(run, limits.idleNs);
+    this.door = new RecordingDoor((entry: JournalEntry) => recording?.append(entry));
+    run.machine.door = this.door;
+  }
+
+  /** Runs to the end of the guest or a limit. */
+  async record(): Promise<RecordOutcome> {
+    const { machine } = this.#run;
+    const limit = this.#limits.ticks ?? Number.POSITIVE_INFINITY;
+    let verdict: Verdict | null = null;
+    let blockEnd = 0;
+    while (verdict === null) {
+      const next = (Math.floor(machine.tick / DIGEST_TICKS) + 1) * DIGEST_TICKS;
+      const idleBefore = machine.loop.clock.idleNs;
+      const end = this.#run.runTo(Math.min(next, limit));
+      if (machine.tick === next && end.kind === 'limit' && machine.tick > blockEnd) {
+        this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
+        if (machine.tick % BLOCK_TICKS === 0) blockEnd = this.#closeBlock();
+      }
+      verdict = await this.#judge(end, limit);
+      if (verdict !== null) break;
+      await this.#between(machine.loop.clock.idleNs - idleBefore);
+    }
+    if (machine.tick > blockEnd && this.#recording !== null) this.#closeBlock();
+    const stateHash = this.#recording === null ? null : this.#run.stateHash();
+    if (this.#recording !== null && this.#lastSnapshot !== machine.tick) this.#snapshot();
+    return { verdict: this.#told(verdict), tick: machine.tick, stateHash, snapshots: this.#snapshots };
+  }
+
+  async #between(idledNs: number): Promise<void> {
+    this.#host.progress(this.#run.tick);
+    await this.#host.breathe();
+    if (this.#host.live && idledNs > 0) await this.#host.idle(idledNs);
+    if (this.#recording !== null && this.#recording.queuedBytes > QUEUE_BYTES) await this.#recording.drained();
+  }
+
+  /** The verdict, where the run has come to one. */
+  async #judge(end: RunEnd, limit: Tick): Promise<Verdict | null> {
+    const { machine } = this.#run;
+    if (end.kind === 'stop') return end.stop.verdict;
+    if (this.#host.stopped) return { kind: 'stopped', message: 'stopped by the user' };
+    if (machine.tick >= limit) return { kind: 'limit', message: `reached the limit of ${limit} ticks` };
+    if (this.#limits.timeNs !== null && machine.now() >= this.#limits.timeNs)
+      return { kind: 'limit', message: `reached the limit of ${this.#limits.timeNs / 1e9} s of virtual time` };
+    if (end.kind === 'blocked') {
+      if (this.door.waiting || (await this.#host.idle(null))) return null;
+      return { kind: 'hang', message: 'every vCPU is blocked and nothing can wake one' };
+    }
+    return this.#host.live ? null : this.#hang.look();
+  }
+
+  /** A panic on the console wins over the shutdown reason that follows it. */
+  #told(verdict: Verdict): Verdict {
+    const message = panicMessage(this.#run.console.textAt(this.#run.tick));
+    if (message === null || verdict.kind === 'stopped' || verdict.kind === 'limit') return verdict;
+    // A domain crash names the hypervisor's reason, which says more than the guest's last words.
+    return verdict.kind === 'crash' && verdict.message.startsWith('domain_crash')
+      ? verdict
+      : { kind: 'panic', message };
+  }
+
+  #closeBlock(): Tick {
+    const { machine } = this.#run;
+    this.#recording?.endBlock(machine.tick, this.#run.stateHash());
+    const spacing = this.#limits.snapshotTicks ?? SNAPSHOT_TICKS;
+    if (this.#recording !== null && machine.tick - (this.#lastSnapshot ?? 0) >= spacing) this.#snapshot();
+    return machine.tick;
+  }
+  #snapshot(): void {
+    const run = this.#run;
+    this.#recording!.putSnapshot({
+      tick: run.tick,
+      stateHash: run.stateHash(),
+      sections: run.sections(),
+      base: this.#lastSnapshot,
+      pages: run.changedPages(),
+    });
+    this.#lastSnapshot = run.tick;
+    this.#snapshots++;
+  }
+}
+
+/** Lines by which kernels announce a panic. */
+const PANICS = [/Kernel panic - not syncing: .*/, /^panic: .*/m, /panic\[.*?\]: .*/];
+
+/** The line in which the guest said it panicked, or null. */
+export function panicMessage(text: string): string | null {
+  for (const pattern of PANICS) {
+    const found = pattern.exec(text);
+    if (found !== null) return found[0].trim();
+  }
+  return null;
+}

@@ -1,0 +1,106 @@
+/**
+ * A machine together with what follows it: page hashes, page versions, console log. Recording, replay and sessions all
+ * drive one of these.
+ */
+import { PAGE_SIZE, type Tick } from '../core/units.ts';
+import type { EngineOptions } from '../engine/engine.ts';
+import type { Machine, RunEnd } from '../machine/machine.ts';
+import { buildPvMachine, type PvConfig } from '../machine/pv-machine.ts';
+import { StateTracker } from '../machine/tracker.ts';
+import type { XenPv } from '../xen/pv/pv.ts';
+import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
+import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
+
+/** Version of everything that decides what a step does; recordings of another one are refused. */
+export const SEMANTICS_VERSION = 1;
+/** Ticks between register digests, and between blocks of the journal. */
+export const DIGEST_TICKS = 2 ** 20;
+export const BLOCK_TICKS = 2 ** 24;
+
+export class Run {
+  readonly config: PvConfig;
+  readonly machine: Machine;
+  readonly xen: XenPv;
+  readonly tracker: StateTracker;
+  readonly console = new ConsoleLog();
+  /** The unpacked kernel. */
+  readonly elf: Uint8Array;
+  /** Page hashes of the machine as built, 16 bytes a slot. */
+  readonly #builtHashes: Uint8Array;
+  /** Slots that changed since the last stored snapshot. */
+  #changed = new Set<number>();
+  /** Receives the guest's output as it comes. */
+  onOutput: (data: Uint8Array) => void = () => {};
+
+  constructor(config: PvConfig, engine?: EngineOptions) {
+    const { machine, xen, elf } = buildPvMachine(config, engine === undefined ? {} : { engine });
+    this.config = config;
+    this.machine = machine;
+    this.xen = xen;
+    this.elf = elf;
+    this.tracker = new StateTracker(machine);
+    this.#builtHashes = this.#hashTable().slice();
+    this.tracker.onSync((slots) => {
+      for (const slot of slots) this.#changed.add(slot);
+    });
+    xen.console.onOutput = (data) => {
+      this.console.add(machine.visibleAt, data);
+      this.onOutput(data);
+    };
+  }
+
+  #hashTable(): Uint8Array {
+    const { memory } = this.machine.engine;
+    const { slotHashes } = memory.map;
+    return memory.bytes.subarray(slotHashes, slotHashes + memory.slotCount * 16);
+  }
+  get tick(): Tick {
+    return this.machine.tick;
+  }
+  runTo(tick: Tick, resume = false): RunEnd {
+    const end = this.machine.runTo(tick, resume);
+    this.console.reached(this.machine.tick);
+    return end;
+  }
+  stateHash(): bigint {
+    return this.tracker.stateHash();
+  }
+
+  // ---- stored snapshots ---------------------------------------------------------------------------------------------
+
+  /** The pages that changed since the last call, for a snapshot based on the one then stored. */
+  changedPages(): SnapshotPage[] {
+    this.tracker.sync();
+    const { memory } = this.machine.engine;
+    const hashes = this.#hashTable();
+    const slots = [...this.#changed].sort((a, b) => a - b);
+    this.#changed = new Set();
+    return slots.map((slot) => {
+      const at = memory.slotAddress(slot);
+      return { slot, hash: hashes.slice(slot * 16, slot * 16 + 16), bytes: memory.bytes.subarray(at, at + PAGE_SIZE) };
+    });
+  }
+  /** State sections and the console log. */
+  sections(): Map<string, Uint8Array> {
+    return new Map([...this.tracker.capture(), [CONSOLE_SECTION, this.console.encode()]]);
+  }
+  /** Puts the machine into a stored state; `built` gives the pages of the machine as built. */
+  restore(snapshot: StoredSnapshot, built: (slot: number) => Uint8Array): void {
+    this.tracker.sync();
+    const { memory } = this.machine.engine;
+    const hashes = this.#hashTable();
+    const differs = (slot: number, hash: Uint8Array): boolean => {
+      for (let i = 0; i < 16; i++) if (hashes[slot * 16 + i] !== hash[i]) return true;
+      return false;
+    };
+    for (let slot = 0; slot < memory.slotCount; slot++) {
+      const stored = snapshot.pageHash(slot);
+      if (!differs(slot, stored ?? this.#builtHashes.subarray(slot * 16, slot * 16 + 16))) continue;
+      const page = stored === null ? built(slot) : snapshot.page(slot)!;
+      memory.bytes.set(page, memory.willWrite(memory.slotFrames[slot]! * PAGE_SIZE, PAGE_SIZE));
+    }
+    const log = snapshot.sections.get(CONSOLE_SECTION);
+    if (log !== undefined) this.console.load(log);
+    this.tracker.restore(snapshot.sections);
+  }
+}

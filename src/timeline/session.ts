@@ -1,0 +1,126 @@
+/**
+ * A recording opened for moving about: any tick, forwards and backwards.
+ *
+ * Going back is restoring the nearest state before and running forward. States come from three places: checkpoints in memory,
+ * stored snapshots, the machine as built. While running to a tick, checkpoints are left behind at doubling distances before it, so
+ * that the steps that usually follow (one back, one back again) cost little.
+ *
+ * Invariant: the state at a tick is the same whatever the path there.
+ */
+import { assert } from '../core/assert.ts';
+import { EmulatorError } from '../core/errors.ts';
+import type { Tick } from '../core/units.ts';
+import type { RunEnd } from '../machine/machine.ts';
+import { type Checkpoint, PageVersions } from './checkpoints.ts';
+import { type JournalEntry, ReplayDoor } from './journal.ts';
+import type { Run } from './run.ts';
+import type { Recording } from './trace-store.ts';
+
+/** Distances before the target at which checkpoints are left. */
+const TRAIL = [2 ** 12, 2 ** 15, 2 ** 18, 2 ** 20, 2 ** 22, 2 ** 24, 2 ** 26];
+/** Checkpoints kept in memory at most. */
+const MAX_CHECKPOINTS = 40;
+
+export class Session {
+  readonly run: Run;
+  readonly recording: Recording;
+  readonly entries: readonly JournalEntry[];
+  /** Last tick that can be gone to. */
+  readonly endTick: Tick;
+  readonly #versions: PageVersions;
+  readonly #built: Checkpoint;
+  readonly #door: ReplayDoor;
+  #checkpoints: Checkpoint[] = [];
+
+  constructor(run: Run, recording: Recording) {
+    this.run = run;
+    this.recording = recording;
+    this.entries = recording.blocks.flatMap((b) => recording.block(b.sequence).entries as JournalEntry[]);
+    this.endTick = recording.blocks.at(-1)?.lastTick ?? 0;
+    this.#versions = new PageVersions(run.tracker);
+    this.#built = this.#versions.take();
+    this.#checkpoints = [this.#built];
+    this.#door = new ReplayDoor(this.entries, { compare: true });
+    run.machine.door = this.#door;
+  }
+
+  get tick(): Tick {
+    return this.run.tick;
+  }
+
+  /** Makes the state the one at `tick`; E_TICK outside the recording. */
+  goto(tick: Tick): void {
+    if (!Number.isSafeInteger(tick) || tick < 0 || tick > this.endTick)
+      throw new EmulatorError('E_TICK', `tick ${tick} is outside the recording, which has ticks 0 to ${this.endTick}`);
+    this.#settle(tick);
+    for (const distance of TRAIL.toReversed()) {
+      const at = tick - distance;
+      if (at <= this.run.tick) continue;
+      this.#advance(at);
+      this.#keep();
+    }
+    this.#advance(tick);
+  }
+
+  /** Goes to the latest known state at or before `tick`, unless the present one is as good. */
+  #settle(tick: Tick): void {
+    const near = this.#nearest(tick);
+    const stored = this.recording.snapshotBefore(tick);
+    const here = this.run.tick <= tick ? this.run.tick : -1;
+    const best = Math.max(near.tick, stored?.tick ?? 0);
+    if (here >= best) return;
+    if (stored !== null && stored.tick > near.tick) {
+      const snapshot = this.recording.snapshot(stored.tick);
+      this.run.restore(snapshot, (slot) => this.#built.pages[slot]!);
+      this.#door.seek(stored.tick);
+      this.#keep();
+    } else this.restore(near);
+  }
+  #nearest(tick: Tick): Checkpoint {
+    let best = this.#built;
+    for (const c of this.#checkpoints) if (c.tick <= tick && c.tick > best.tick) best = c;
+    return best;
+  }
+  restore(checkpoint: Checkpoint): void {
+    this.#versions.restore(checkpoint);
+    this.#door.seek(checkpoint.tick);
+  }
+  /** The present state, to come back to. */
+  checkpoint(): Checkpoint {
+    return this.#versions.take();
+  }
+
+  #advance(tick: Tick): void {
+    if (this.run.tick >= tick) return;
+    this.run.runTo(tick);
+    assert(this.run.tick === tick, `the run came to ${this.run.tick} instead of tick ${tick}`);
+  }
+  #keep(): void {
+    const { tick } = this.run;
+    if (this.#checkpoints.some((c) => c.tick === tick)) return;
+    this.#checkpoints.push(this.#versions.take());
+    if (this.#checkpoints.length <= MAX_CHECKPOINTS) return;
+    // Of the oldest ones, not counting the machine as built, the one closest to its predecessor says least.
+    const sorted = this.#checkpoints.toSorted((a, b) => a.tick - b.tick);
+    let drop = 1;
+    for (let i = 2; i < sorted.length - 1; i++)
+      if (
+        sorted[i]!.tick !== tick &&
+        sorted[i + 1]!.tick - sorted[i - 1]!.tick < sorted[drop + 1]!.tick - sorted[drop - 1]!.tick
+      )
+        drop = i;
+    sorted.splice(drop, 1);
+    this.#checkpoints = sorted;
+  }
+
+  /** Runs forward to `tick`, stopping for pauses and watches set on the engine. */
+  forward(tick: Tick, resume: boolean): RunEnd {
+    return this.run.runTo(Math.min(tick, this.endTick), resume);
+  }
+
+  /** Places to start from when looking backwards: ticks of known states before `tick`, descending. */
+  startsBefore(tick: Tick, atMost = Number.POSITIVE_INFINITY): Tick[] {
+    const ticks = new Set([0, ...this.#checkpoints.map((c) => c.tick), ...this.recording.snapshots.map((s) => s.tick)]);
+    return [...ticks].filter((t) => t < tick && t <= atMost).sort((a, b) => b - a);
+  }
+}

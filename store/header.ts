@@ -1,0 +1,58 @@
+/**
+ * A recording's header and the images it carries, in pieces.
+ */
+import { FORMAT_VERSION, type RecordingHeader } from '../src/timeline/trace-store.ts';
+import { bigOfBytes, bytesOfBig, headerCodec } from './messages.ts';
+import { damaged, numbered, sha256 } from './sealed.ts';
+import type { QueuedValue } from './write-queue.ts';
+
+const PIECE_BYTES = 1 << 20;
+
+/** What the header says of an image. */
+export interface BlobInfo {
+  readonly name: string;
+  readonly bytes: number;
+  readonly sha256: Uint8Array;
+}
+
+export const blobInfo = (name: string, bytes: Uint8Array): BlobInfo => ({
+  name,
+  bytes: bytes.length,
+  sha256: sha256(bytes),
+});
+
+export function encodeHeader(header: RecordingHeader, blobs: readonly BlobInfo[]): Uint8Array {
+  return headerCodec.encode({
+    ...header,
+    formatVersion: FORMAT_VERSION,
+    seed: bytesOfBig(header.seed, 8),
+    settings: { ...header.settings },
+    blobs: [...blobs],
+  });
+}
+
+export function decodeHeader(bytes: Uint8Array): { header: RecordingHeader; blobs: BlobInfo[] } {
+  const { formatVersion, blobs, seed, ...rest } = headerCodec.decode(bytes);
+  if (formatVersion !== FORMAT_VERSION) throw damaged('the header', `has format version ${formatVersion}`);
+  return { header: { ...rest, seed: bigOfBytes(seed), settings: { ...rest.settings } }, blobs };
+}
+
+/** An image as values to store. */
+export function splitBlob(name: string, bytes: Uint8Array): QueuedValue[] {
+  const copy = bytes.slice();
+  return Array.from({ length: Math.ceil(copy.length / PIECE_BYTES) }, (_, i) => ({
+    key: numbered(`blob/${name}`, i),
+    data: copy.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES),
+  }));
+}
+
+/** The image that the header describes; E_RECORDING when it is not what it was. */
+export function joinBlob(info: BlobInfo, read: (key: string) => Uint8Array): Uint8Array {
+  const pieces = Array.from({ length: Math.ceil(info.bytes / PIECE_BYTES) }, (_, i) =>
+    read(numbered(`blob/${info.name}`, i)),
+  );
+  const bytes = Uint8Array.from(Buffer.concat(pieces));
+  if (bytes.length !== info.bytes || Buffer.compare(sha256(bytes), info.sha256) !== 0)
+    throw damaged(info.name, 'is damaged: its SHA-256 is not the one in the header');
+  return bytes;
+}

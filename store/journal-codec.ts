@@ -1,0 +1,101 @@
+/**
+ * Journal blocks to bytes and back: entries as columns (proto/recording.proto).
+ */
+import type { JournalBlock, JournalEntry, RegisterDigest } from '../src/timeline/trace-store.ts';
+import { bigOfBytes, bytesOfBig, type JournalBlockMessage, journalBlockCodec } from './messages.ts';
+import { plain } from './sealed.ts';
+
+const KINDS = ['console', 'timer', 'idle', 'switch'] as const;
+
+/** A block about to be closed. */
+export interface BlockContents {
+  readonly sequence: number;
+  readonly firstTick: number;
+  readonly lastTick: number;
+  readonly entries: readonly JournalEntry[];
+  readonly digests: readonly RegisterDigest[];
+  readonly stateHash: bigint;
+  readonly previous: Uint8Array;
+}
+
+/** `text` is the decimal form of a number that doubled is still exact. */
+const isNumber = (text: string): boolean =>
+  /^(0|[1-9]\d{0,14})$/.test(text) && Number.isSafeInteger(2 * Number(text) + 1);
+
+const deltas = (ticks: readonly number[], from: number): number[] =>
+  ticks.map((tick, i) => tick - (i === 0 ? from : ticks[i - 1]!));
+
+/** Running sums of `differences`, starting at `from`. */
+export function sums(differences: readonly number[], from: number): number[] {
+  let value = from;
+  return differences.map((difference) => (value += difference));
+}
+
+export function encodeBlock(block: BlockContents): Uint8Array {
+  const texts = new Map<string, number>();
+  const payload: Uint8Array[] = [];
+  const details = block.entries.map((entry) => {
+    if (entry.kind === 'console') return payload.push(entry.data) && entry.data.length;
+    if (isNumber(entry.detail)) return 2 * Number(entry.detail);
+    if (!texts.has(entry.detail)) texts.set(entry.detail, texts.size);
+    return 2 * texts.get(entry.detail)! + 1;
+  });
+  const digests = new Uint8Array(8 * block.digests.length);
+  const view = new DataView(digests.buffer);
+  block.digests.forEach((digest, i) => {
+    view.setBigUint64(8 * i, digest.value, true);
+  });
+  return journalBlockCodec.encode({
+    sequence: block.sequence,
+    firstTick: block.firstTick,
+    lastTick: block.lastTick,
+    tickDeltas: deltas(
+      block.entries.map((entry) => entry.tick),
+      block.firstTick,
+    ),
+    kinds: Uint8Array.from(block.entries, (entry) => KINDS.indexOf(entry.kind)),
+    details,
+    texts: [...texts.keys()],
+    payload: Buffer.concat(payload),
+    digestTickDeltas: deltas(
+      block.digests.map((digest) => digest.tick),
+      block.firstTick,
+    ),
+    digests,
+    stateHash: bytesOfBig(block.stateHash, 16),
+    previous: block.previous,
+  });
+}
+
+/** What the chain needs of a block, without its entries. */
+export const decodeBlockMessage = (bytes: Uint8Array): JournalBlockMessage => journalBlockCodec.decode(bytes);
+
+export function decodeBlock(bytes: Uint8Array, storedBytes: number): JournalBlock {
+  const block = decodeBlockMessage(bytes);
+  const ticks = sums(block.tickDeltas, block.firstTick);
+  const payload = plain(block.payload);
+  let at = 0;
+  const entries = ticks.map((tick, i): JournalEntry => {
+    const kind = KINDS[block.kinds[i]!]!;
+    const detail = block.details[i]!;
+    if (kind === 'console') {
+      at += detail;
+      return { tick, kind, data: payload.slice(at - detail, at) };
+    }
+    return { tick, kind, detail: detail % 2 === 0 ? String(detail / 2) : block.texts[(detail - 1) / 2]! };
+  });
+  const view = new DataView(block.digests.buffer, block.digests.byteOffset, block.digests.byteLength);
+  const digests = sums(block.digestTickDeltas, block.firstTick).map((tick, i) => ({
+    tick,
+    value: view.getBigUint64(8 * i, true),
+  }));
+  return {
+    sequence: block.sequence,
+    firstTick: block.firstTick,
+    lastTick: block.lastTick,
+    stateHash: bigOfBytes(block.stateHash),
+    storedBytes,
+    entries,
+    digests,
+  };
+}

@@ -1,0 +1,442 @@
+/**
+ * One recording on disk (proto/recording.proto): a LevelDB, its anchor and a write queue.
+ *
+ * Invariants: opening checks the whole journal chain and every snapshot's table; everything else is checked when read; no
+ * damaged value is ever returned; nothing that was written before is written again.
+ */
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { Level } from 'level';
+import { assert } from '../src/core/assert.ts';
+import { EmulatorError } from '../src/core/errors.ts';
+import type { Tick } from '../src/core/units.ts';
+import { AS_BUILT, type SnapshotRow, SnapshotTables } from '../src/timeline/snapshot-tables.ts';
+import type {
+  BlockSummary,
+  JournalBlock,
+  JournalEntry,
+  NewSnapshot,
+  Recording,
+  RecordingEnd,
+  RecordingHeader,
+  RecordingSizes,
+  RegisterDigest,
+  SnapshotSummary,
+  StoredSnapshot,
+} from '../src/timeline/trace-store.ts';
+import { type Anchor, AnchorWriter, createAnchor, newAnchor, readAnchor } from './anchor.ts';
+import { type BlobInfo, blobInfo, decodeHeader, encodeHeader, joinBlob, splitBlob } from './header.ts';
+import { decodeBlock, decodeBlockMessage, encodeBlock, sums } from './journal-codec.ts';
+import { bigOfBytes, bytesOfBig, endCodec, sectionsCodec, snapshotCodec } from './messages.ts';
+import { PageStore } from './page-store.ts';
+import { chainHash, damaged, numbered, placeOf, plain, unseal } from './sealed.ts';
+import { checkTables } from './table-check.ts';
+import { type Database, hostError, WriteQueue } from './write-queue.ts';
+
+interface LevelSnapshot extends SnapshotRow {
+  readonly sequence: number;
+  storedBytes: number;
+}
+
+/** Values are compressed before they come; larger files than the default suit chunks of pages. */
+const LEVEL_OPTIONS = {
+  keyEncoding: 'utf8',
+  valueEncoding: 'view',
+  compression: false,
+  writeBufferSize: 8 << 20,
+  maxFileSize: 16 << 20,
+} as const;
+
+const NO_HASH = new Uint8Array(16);
+const databasePath = (path: string): string => join(path, 'db');
+const anchorPath = (path: string): string => join(path, 'anchor');
+const range = (kind: string): { gte: string; lt: string } => ({ gte: `${kind}/`, lt: `${kind}0` });
+
+/** LevelDB's complaint while reading `place`, in our words. */
+function readError(place: string, error: unknown): EmulatorError {
+  if (error instanceof EmulatorError) return error;
+  const { cause, code, message } = error as Error & { code?: string };
+  const why = cause instanceof Error ? cause.message : message;
+  const inner = (cause as { code?: string } | undefined)?.code ?? code;
+  if (inner === 'LEVEL_LOCKED')
+    return new EmulatorError('E_HOST', `${place} is in use by another process`, { cause: error });
+  return damaged(place, `cannot be read: ${why}`, error);
+}
+
+export class LevelRecording implements Recording {
+  readonly name: string;
+  readonly header: RecordingHeader;
+  readonly blocks: BlockSummary[] = [];
+  end: RecordingEnd | null = null;
+  readonly #database: Database;
+  readonly #anchor: AnchorWriter;
+  readonly #queue: WriteQueue;
+  readonly #blobs: readonly BlobInfo[];
+  readonly #tables = new SnapshotTables<LevelSnapshot>();
+  #pages: PageStore;
+  #lastHash: Uint8Array = NO_HASH;
+  #blobBytes = 0;
+  #entries: JournalEntry[] = [];
+  #digests: RegisterDigest[] = [];
+
+  private constructor(
+    name: string,
+    database: Database,
+    anchor: AnchorWriter,
+    header: RecordingHeader,
+    blobs: readonly BlobInfo[],
+  ) {
+    this.name = name;
+    this.header = header;
+    this.#database = database;
+    this.#anchor = anchor;
+    this.#queue = new WriteQueue(database, anchor);
+    this.#blobs = blobs;
+    this.#pages = new PageStore((key) => this.#read(key), 0);
+  }
+
+  // ---- making and opening -------------------------------------------------------------------------------------------
+
+  /** Makes the directory `path`, which must not exist, and writes header and blobs. */
+  static async create(
+    path: string,
+    name: string,
+    header: RecordingHeader,
+    blobs: ReadonlyMap<string, Uint8Array>,
+  ): Promise<LevelRecording> {
+    if (existsSync(path)) throw new EmulatorError('E_USAGE', `a recording named ${name} exists: ${path}`);
+    try {
+      mkdirSync(path, { recursive: true });
+      createAnchor(anchorPath(path), header.createdMs);
+      const database: Database = new Level(databasePath(path), { ...LEVEL_OPTIONS, errorIfExists: true } as object);
+      await database.open();
+      const infos = [...blobs].map(([blob, bytes]) => blobInfo(blob, bytes));
+      const anchor = new AnchorWriter(anchorPath(path), { ...newAnchor(), count: 1 });
+      const recording = new LevelRecording(name, database, anchor, header, infos);
+      recording.#queue.put({ key: 'header', data: encodeHeader(header, infos) });
+      await recording.#queue.flush();
+      const sealed = (bytes: number): void => {
+        recording.#blobBytes += bytes;
+      };
+      for (const [blob, bytes] of blobs)
+        recording.#queue.put(...splitBlob(blob, bytes).map((piece) => ({ ...piece, sealed })));
+      return recording;
+    } catch (error) {
+      throw hostError(error);
+    }
+  }
+
+  /** Opens the directory `path`; `semanticsVersion` null takes any. */
+  static async open(path: string, name: string, semanticsVersion: number | null): Promise<LevelRecording> {
+    const { anchor } = checkDirectory(path, name);
+    checkTables(databasePath(path));
+    const database: Database = new Level(databasePath(path), { ...LEVEL_OPTIONS, createIfMissing: false } as object);
+    try {
+      await database.open();
+    } catch (error) {
+      throw readError(`the database of ${name}`, error);
+    }
+    try {
+      const stored = database.getSync('header');
+      if (stored === undefined) throw damaged('the header', 'is missing');
+      const { header, blobs } = decodeHeader(unseal('header', stored));
+      if (semanticsVersion !== null && header.semanticsVersion !== semanticsVersion)
+        throw new EmulatorError(
+          'E_SEMANTICS',
+          `${name} was recorded with semantics version ${header.semanticsVersion} (hindsight ${header.toolVersion}); ` +
+            `this version of hindsight has ${semanticsVersion} and would run it differently`,
+        );
+      const recording = new LevelRecording(name, database, new AnchorWriter(anchorPath(path), anchor), header, blobs);
+      await recording.#load(anchor);
+      return recording;
+    } catch (error) {
+      await database.close();
+      throw readError(`the database of ${name}`, error);
+    }
+  }
+
+  async #load(anchor: Anchor): Promise<void> {
+    await this.#loadJournal(anchor);
+    await this.#loadSnapshots(anchor);
+    const chunks = await this.#database.keys({ ...range('pages'), reverse: true, limit: 1 }).all();
+    const last = chunks[0] === undefined ? -1 : Number(chunks[0].split('/')[1]);
+    this.#pages = new PageStore((key) => this.#read(key), last + 1);
+    const end = this.#database.getSync('end');
+    if (end === undefined && anchor.ended) throw damaged('the end record', 'is missing');
+    if (end !== undefined) {
+      const { tick, stateHash, verdict, message } = endCodec.decode(unseal('end', end));
+      this.end = { tick, stateHash: bigOfBytes(stateHash), verdict, message };
+    }
+    for (const blob of this.#blobs) this.#blobBytes += blob.bytes;
+  }
+
+  /** Values of a kind in order; a gap is E_RECORDING. */
+  async *#numbered(kind: string): AsyncGenerator<{ key: string; value: Uint8Array; sequence: number }> {
+    let sequence = 0;
+    try {
+      for await (const [key, value] of this.#database.iterator(range(kind))) {
+        const expected = numbered(kind, sequence);
+        if (key !== expected) throw damaged(placeOf(expected), 'is missing');
+        yield { key, value, sequence: sequence++ };
+      }
+    } catch (error) {
+      throw readError(placeOf(numbered(kind, sequence)), error);
+    }
+  }
+
+  async #loadJournal(anchor: Anchor): Promise<void> {
+    for await (const { key, value, sequence } of this.#numbered('journal')) {
+      const bytes = unseal(key, value);
+      const block = decodeBlockMessage(bytes);
+      const follows = Buffer.compare(block.previous, this.#lastHash) === 0;
+      if (block.sequence !== sequence || !follows || block.firstTick !== this.#lastTick)
+        throw damaged(placeOf(key), 'does not follow the block before it');
+      this.#lastHash = chainHash(bytes);
+      if (sequence === anchor.blocks - 1 && Buffer.compare(this.#lastHash, anchor.lastHash) !== 0)
+        throw damaged(placeOf(key), 'is not the one the anchor names');
+      this.blocks.push({
+        sequence,
+        firstTick: block.firstTick,
+        lastTick: block.lastTick,
+        stateHash: bigOfBytes(block.stateHash),
+        storedBytes: key.length + value.length,
+      });
+    }
+    if (this.blocks.length < anchor.blocks)
+      throw damaged(placeOf(numbered('journal', this.blocks.length)), 'is missing: the journal has lost its tail');
+  }
+
+  async #loadSnapshots(anchor: Anchor): Promise<void> {
+    const ticks: Tick[] = [];
+    for await (const { key, value, sequence } of this.#numbered('snapshot')) {
+      const message = snapshotCodec.decode(unseal(key, value));
+      const base = message.base === 0 ? null : ticks[message.base - 1];
+      if (base === undefined || message.sequence !== sequence || this.#tables.has(message.tick))
+        throw damaged(placeOf(key), 'does not follow from those before it');
+      ticks.push(message.tick);
+      this.#tables.add({
+        sequence,
+        tick: message.tick,
+        base,
+        stateHash: bigOfBytes(message.stateHash),
+        dirtySlots: sums(message.slotDeltas, 0),
+        pageNumbers: sums(message.pageDeltas, 0),
+        storedBytes: message.storedBytes + key.length + value.length,
+      });
+    }
+    if (ticks.length < anchor.snapshots)
+      throw damaged(placeOf(numbered('snapshot', ticks.length)), 'is missing: snapshots have been lost');
+  }
+
+  // ---- reading ------------------------------------------------------------------------------------------------------
+
+  get #lastTick(): Tick {
+    return this.blocks.at(-1)?.lastTick ?? 0;
+  }
+  get snapshots(): readonly SnapshotSummary[] {
+    return this.#tables.rows;
+  }
+  get sizes(): RecordingSizes {
+    const total = (rows: ReadonlyArray<{ storedBytes: number }>): number =>
+      rows.reduce((sum, row) => sum + row.storedBytes, 0);
+    return {
+      journalBytes: total(this.blocks),
+      snapshotBytes: total(this.#tables.rows),
+      blobBytes: this.#blobBytes,
+    };
+  }
+
+  #read(key: string): Uint8Array {
+    const pending = this.#queue.pending(key);
+    if (pending !== undefined) return pending;
+    let value: Uint8Array | undefined;
+    try {
+      value = this.#database.getSync(key);
+    } catch (error) {
+      throw readError(placeOf(key), error);
+    }
+    if (value === undefined) throw damaged(placeOf(key), 'is missing');
+    return unseal(key, value);
+  }
+
+  blob(name: string): Uint8Array | null {
+    const info = this.#blobs.find((blob) => blob.name === name);
+    return info === undefined ? null : joinBlob(info, (key) => this.#read(key));
+  }
+  block(sequence: number): JournalBlock {
+    const summary = this.blocks[sequence];
+    assert(summary !== undefined, `no block ${sequence}`);
+    return decodeBlock(this.#read(numbered('journal', sequence)), summary.storedBytes);
+  }
+  snapshotBefore(tick: Tick): SnapshotSummary | null {
+    return this.#tables.before(tick);
+  }
+  snapshot(tick: Tick): StoredSnapshot {
+    const row = this.#tables.get(tick);
+    assert(row !== undefined, `no snapshot at tick ${tick}`);
+    const { sections } = sectionsCodec.decode(this.#read(numbered('sections', row.sequence)));
+    const table = this.#tables.table(tick);
+    const number = (slot: number): number => table[slot] ?? AS_BUILT;
+    return {
+      tick,
+      base: row.base,
+      stateHash: row.stateHash,
+      dirtySlots: row.dirtySlots,
+      storedBytes: row.storedBytes,
+      sections: new Map(sections.map((section) => [section.name, plain(section.bytes)])),
+      page: (slot) => (number(slot) === AS_BUILT ? null : this.#pages.page(number(slot))),
+      pageHash: (slot) => (number(slot) === AS_BUILT ? null : this.#pages.hash(number(slot))),
+      slots: () => this.#tables.differing(tick, null),
+      differing: (other) => this.#tables.differing(tick, other),
+    };
+  }
+
+  async verify(progress: (done: number, total: number) => void = () => {}): Promise<void> {
+    await this.flush();
+    const total = this.#blobs.length + this.blocks.length + this.#tables.rows.length;
+    let done = 0;
+    const step = async (work: () => void): Promise<void> => {
+      work();
+      progress(++done, total);
+      if (done % 16 === 0) await new Promise((resolve) => setImmediate(resolve));
+    };
+    for (const blob of this.#blobs) await step(() => this.blob(blob.name));
+    for (const { sequence } of this.blocks) await step(() => this.block(sequence));
+    const seen = new Set<number>();
+    for (const row of this.#tables.rows)
+      await step(() => {
+        sectionsCodec.decode(this.#read(numbered('sections', row.sequence)));
+        for (const number of row.pageNumbers) {
+          if (seen.has(number)) continue;
+          seen.add(number);
+          this.#pages.page(number);
+          this.#pages.hash(number);
+        }
+      });
+  }
+
+  // ---- writing ------------------------------------------------------------------------------------------------------
+
+  append(entry: JournalEntry): void {
+    assert(this.end === null, 'the journal is closed');
+    this.#queue.check();
+    const last = this.#entries.at(-1)?.tick ?? this.#lastTick;
+    assert(entry.tick >= last, 'ticks do not decrease');
+    this.#entries.push(entry.kind === 'console' ? { ...entry, data: entry.data.slice() } : { ...entry });
+  }
+  digest(tick: Tick, value: bigint): void {
+    this.#digests.push({ tick, value });
+  }
+  endBlock(tick: Tick, stateHash: bigint): void {
+    assert(this.end === null, 'the journal is closed');
+    const sequence = this.blocks.length;
+    const firstTick = this.#lastTick;
+    assert(tick >= (this.#entries.at(-1)?.tick ?? firstTick), 'a block ends after its entries');
+    const bytes = encodeBlock({
+      sequence,
+      firstTick,
+      lastTick: tick,
+      entries: this.#entries,
+      digests: this.#digests,
+      stateHash,
+      previous: this.#lastHash,
+    });
+    this.#entries = [];
+    this.#digests = [];
+    this.#lastHash = chainHash(bytes);
+    const summary = { sequence, firstTick, lastTick: tick, stateHash, storedBytes: 0 };
+    this.blocks.push(summary);
+    this.#queue.put({
+      key: numbered('journal', sequence),
+      data: bytes,
+      sealed: (stored) => {
+        summary.storedBytes = stored;
+      },
+      anchor: { blocks: sequence + 1, lastHash: this.#lastHash },
+    });
+  }
+
+  putSnapshot(snapshot: NewSnapshot): void {
+    this.#queue.check();
+    const { slots, values } = this.#pages.store(snapshot.pages);
+    const sequence = this.#tables.rows.length;
+    const row: LevelSnapshot = {
+      sequence,
+      tick: snapshot.tick,
+      base: snapshot.base,
+      stateHash: snapshot.stateHash,
+      dirtySlots: slots.map(({ slot }) => slot),
+      pageNumbers: slots.map(({ number }) => number),
+      storedBytes: 0,
+    };
+    const base = snapshot.base === null ? 0 : this.#tables.get(snapshot.base)!.sequence + 1;
+    this.#tables.add(row);
+    const sections = [...snapshot.sections].map(([name, bytes]) => ({ name, bytes }));
+    const sealed = (bytes: number): void => {
+      row.storedBytes += bytes;
+    };
+    const differences = (numbers: readonly number[]): number[] => numbers.map((n, i) => n - (numbers[i - 1] ?? 0));
+    const meta = (): Uint8Array =>
+      snapshotCodec.encode({
+        sequence,
+        tick: row.tick,
+        stateHash: bytesOfBig(row.stateHash, 16),
+        base,
+        slotDeltas: differences(row.dirtySlots),
+        pageDeltas: differences(row.pageNumbers),
+        storedBytes: row.storedBytes,
+      });
+    this.#queue.put(
+      ...values.map((value) => ({ ...value, sealed })),
+      { key: numbered('sections', sequence), data: sectionsCodec.encode({ sections }), sealed },
+      { key: numbered('snapshot', sequence), data: meta, sealed, anchor: { snapshots: sequence + 1 } },
+    );
+  }
+
+  get queuedBytes(): number {
+    return this.#queue.bytes;
+  }
+  drained(): Promise<void> {
+    return this.#queue.drained();
+  }
+  flush(): Promise<void> {
+    return this.#queue.flush();
+  }
+  async finish(end: RecordingEnd): Promise<void> {
+    assert(this.end === null, 'the journal is closed');
+    this.end = end;
+    const { tick, stateHash, verdict, message } = end;
+    const data = endCodec.encode({ tick, stateHash: bytesOfBig(stateHash, 16), verdict, message });
+    this.#queue.put({ key: 'end', data, anchor: { ended: true } });
+    await this.flush();
+  }
+  async close(): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      await this.#database.close();
+      this.#anchor.close();
+    }
+  }
+}
+
+/** Tells a recording's directory from anything else, in words; returns its anchor. */
+export function checkDirectory(path: string, name: string): { createdMs: number; anchor: Anchor } {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) throw new EmulatorError('E_NOT_FOUND', `there is no recording ${name}: ${path}`);
+  if (!stats.isDirectory())
+    throw new EmulatorError('E_RECORDING', `${name} is not a recording: ${path} is no directory`);
+  if (!existsSync(anchorPath(path))) {
+    const what = existsSync(join(path, 'CURRENT'))
+      ? 'a LevelDB that hindsight did not write'
+      : 'a directory without an anchor';
+    throw new EmulatorError('E_RECORDING', `${name} is not a recording: ${path} is ${what}`);
+  }
+  if (!existsSync(databasePath(path))) throw damaged(`the database of ${name}`, 'is missing');
+  try {
+    return readAnchor(anchorPath(path), name);
+  } catch (error) {
+    if (error instanceof EmulatorError) throw error;
+    throw new EmulatorError('E_HOST', `${name} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Pages of a recording by number and by content: stored once, in chunks of up to 64, compressed together.
+ *
+ * Invariant: a page number, once given, names the same contents and hash for ever.
+ */
+import { PAGE_SIZE } from '../src/core/units.ts';
+import { damaged, numbered, placeOf, plain } from './sealed.ts';
+import type { QueuedValue } from './write-queue.ts';
+
+const CHUNK_PAGES = 64;
+const HASH_BYTES = 16;
+/** Chunks kept unpacked: 16 MiB. */
+const CACHED_CHUNKS = 64;
+
+/** Reads the value of a key, unsealed; E_RECORDING when it is missing or damaged. */
+export type ReadValue = (key: string) => Uint8Array;
+
+const keyOf = (hash: Uint8Array): string => Buffer.from(hash).toString('latin1');
+
+export class PageStore {
+  readonly #read: ReadValue;
+  readonly #cache = new Map<number, Uint8Array>();
+  readonly #hashChunks = new Map<number, Uint8Array>();
+  /** Chunks that exist: 0 to here. */
+  #chunks: number;
+  /** Page number by hash; null until the first page is to be stored. */
+  #numbers: Map<string, number> | null = null;
+
+  constructor(read: ReadValue, chunks: number) {
+    this.#read = read;
+    this.#chunks = chunks;
+  }
+
+  /** The page of that number, not to be changed. */
+  page(number: number): Uint8Array {
+    const index = Math.floor(number / CHUNK_PAGES);
+    const at = (number % CHUNK_PAGES) * PAGE_SIZE;
+    let chunk = this.#cache.get(index);
+    if (chunk === undefined) {
+      chunk = this.#read(numbered('pages', index));
+      if (this.#cache.size >= CACHED_CHUNKS) this.#cache.delete(this.#cache.keys().next().value!);
+      this.#cache.set(index, chunk);
+    }
+    if (at + PAGE_SIZE > chunk.length) throw damaged(placeOf(numbered('pages', index)), 'is too short');
+    return chunk.subarray(at, at + PAGE_SIZE);
+  }
+
+  /** The hash stored with a page. */
+  hash(number: number): Uint8Array {
+    const index = Math.floor(number / CHUNK_PAGES);
+    const at = (number % CHUNK_PAGES) * HASH_BYTES;
+    const chunk = this.#hashes(index);
+    if (at + HASH_BYTES > chunk.length) throw damaged(placeOf(numbered('hashes', index)), 'is too short');
+    return chunk.subarray(at, at + HASH_BYTES);
+  }
+  #hashes(index: number): Uint8Array {
+    let chunk = this.#hashChunks.get(index);
+    if (chunk === undefined) this.#hashChunks.set(index, (chunk = this.#read(numbered('hashes', index))));
+    return chunk;
+  }
+  #loadNumbers(): Map<string, number> {
+    const numbers = new Map<string, number>();
+    for (let index = 0; index < this.#chunks; index++) {
+      const hashes = this.#hashes(index);
+      for (let i = 0; (i + 1) * HASH_BYTES <= hashes.length; i++)
+        numbers.set(keyOf(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)), index * CHUNK_PAGES + i);
+    }
+    return numbers;
+  }
+
+  /** Gives each page its number; `values` are what is to be stored for those that are new. */
+  store(pages: Iterable<{ slot: number; hash: Uint8Array; bytes: Uint8Array }>): {
+    slots: Array<{ slot: number; number: number }>;
+    values: QueuedValue[];
+  } {
+    this.#numbers ??= this.#loadNumbers();
+    const slots: Array<{ slot: number; number: number }> = [];
+    const values: QueuedValue[] = [];
+    let fresh: Uint8Array | null = null;
+    let hashes: Uint8Array[] = [];
+    const close = (): void => {
+      if (fresh === null) return;
+      const index = this.#chunks++;
+      const hashChunk = plain(Buffer.concat(hashes));
+      this.#hashChunks.set(index, hashChunk);
+      values.push({ key: numbered('pages', index), data: fresh.subarray(0, hashes.length * PAGE_SIZE) });
+      values.push({ key: numbered('hashes', index), data: hashChunk });
+      fresh = null;
+      hashes = [];
+    };
+    for (const { slot, hash, bytes } of pages) {
+      const key = keyOf(hash);
+      let number = this.#numbers.get(key);
+      if (number === undefined) {
+        fresh ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE);
+        fresh.set(bytes, hashes.length * PAGE_SIZE);
+        hashes.push(hash.slice());
+        number = this.#chunks * CHUNK_PAGES + hashes.length - 1;
+        this.#numbers.set(key, number);
+        if (hashes.length === CHUNK_PAGES) close();
+      }
+      slots.push({ slot, number });
+    }
+    close();
+    slots.sort((a, b) => a.slot - b.slot);
+    return { slots, values };
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * Zstandard frames: by Node's zlib where it has them, else by zstd-codec. Both write frames that the other reads.
+ */
+import { createRequire } from 'node:module';
+import zlib from 'node:zlib';
+
+export interface Zstd {
+  compress(data: Uint8Array): Promise<Uint8Array>;
+  compressSync(data: Uint8Array): Uint8Array;
+  /** Throws on a damaged frame and on one that unpacks to more than `limit` bytes. */
+  decompressSync(frame: Uint8Array, limit: number): Uint8Array;
+}
+
+const LEVEL = 1;
+
+/** Node's own, from 22.15 and 23.8 on; compresses outside the main thread. */
+export function nativeZstd(): Zstd | null {
+  if (typeof zlib.zstdCompressSync !== 'function') return null;
+  // The frame is to say how long its contents are: zstd-codec reads no other.
+  const options = (data: Uint8Array): zlib.ZstdOptions & { pledgedSrcSize: number } => ({
+    params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL },
+    pledgedSrcSize: data.length,
+  });
+  return {
+    compress: (data) =>
+      new Promise((resolve, reject) => {
+        zlib.zstdCompress(data, options(data), (error, frame) => (error ? reject(error) : resolve(frame)));
+      }),
+    compressSync: (data) => zlib.zstdCompressSync(data, options(data)),
+    decompressSync: (frame, limit) => zlib.zstdDecompressSync(frame, { maxOutputLength: Math.max(limit, 1) }),
+  };
+}
+
+interface CodecModule {
+  ZstdCodec: {
+    run(
+      ready: (zstd: {
+        Simple: new () => {
+          compress(data: Uint8Array, level: number): Uint8Array | null;
+          decompress(frame: Uint8Array): Uint8Array | null;
+        };
+      }) => void,
+    ): void;
+  };
+}
+
+/** zstd-codec: the C library as WebAssembly. */
+export async function wasmZstd(): Promise<Zstd> {
+  const { ZstdCodec } = createRequire(import.meta.url)('zstd-codec') as CodecModule;
+  const simple = await new Promise<InstanceType<Parameters<Parameters<typeof ZstdCodec.run>[0]>[0]['Simple']>>(
+    (resolve) => {
+      ZstdCodec.run((zstd) => resolve(new zstd.Simple()));
+    },
+  );
+  const compressSync = (data: Uint8Array): Uint8Array => {
+    const frame = simple.compress(data, LEVEL);
+    if (frame === null) throw new Error('zstd-codec cannot compress');
+    return frame;
+  };
+  return {
+    compress: async (data) => compressSync(data),
+    compressSync,
+    decompressSync(frame, limit) {
+      const data = simple.decompress(frame);
+      if (data === null || data.length > limit) throw new Error('a damaged Zstandard frame');
+      return data;
+    },
+  };
+}
+
+/** The best there is on this host. */
+export const zstd: Zstd = nativeZstd() ?? (await wasmZstd());

@@ -1,0 +1,275 @@
+import { describe, expect, it } from 'vitest';
+import { type MachineEvent, parsePredicate, type Scope } from '../../src/inspect/expression.ts';
+import { errorOf } from '../support/error.ts';
+
+/** A machine with one vCPU, some memory, page-table entries, ports and symbols. */
+class World implements Scope {
+  registers: Record<string, bigint> = { rax: 0n, rbx: 0n, rsp: 0x8000n, rip: 0x1000n };
+  others: Record<string, bigint>[] = [{ rsp: 0x8000n }, { rsp: 0x9000n }];
+  memory = new Map<string, bigint>();
+  entries = new Map<bigint, bigint>();
+  types = new Map<bigint, string>();
+  pendingPorts = new Set<number>();
+  maskedPorts = new Set<number>();
+  consoleText = '';
+  event: MachineEvent | null = null;
+
+  register(name: string, vcpu: number | null): bigint | null {
+    return (vcpu === null ? this.registers[name] : this.others[vcpu]?.[name]) ?? null;
+  }
+  read(space: 'va' | 'pa' | 'ma', address: bigint, bytes: number): bigint | null {
+    return this.memory.get(`${space}:${address}:${bytes}`) ?? null;
+  }
+  symbol(name: string): { address: bigint; size: bigint } | null {
+    const symbols: Record<string, { address: bigint; size: bigint }> = {
+      panic: { address: 0x2000n, size: 0x100n },
+      flag: { address: 0x3000n, size: 8n },
+    };
+    return symbols[name] ?? null;
+  }
+  pte = (address: bigint): bigint | null => this.entries.get(address) ?? null;
+  frameType = (frame: bigint): string | null => this.types.get(frame) ?? null;
+  pending = (port: number): boolean => this.pendingPorts.has(port);
+  masked = (port: number): boolean => this.maskedPorts.has(port);
+}
+
+const holds = (source: string, change: (world: World) => void = () => {}): boolean => {
+  const world = new World();
+  change(world);
+  return parsePredicate(source).holds(world);
+};
+
+describe('predicates on registers', () => {
+  it.each([
+    ['rax == 0', true],
+    ['rax != 0', false],
+    ['rsp == 0x8000', true],
+    ['rsp > 0x7fff && rsp <= 32768', true],
+    ['rax == 1 || rsp == 0x8000', true],
+    ['!(rax == 0)', false],
+    ['rsp - 0x7ff8 == 8', true],
+    ['(rsp & 0xf000) >> 12 == 8', true],
+    ['rsp * 2 == 0x10000', true],
+    ['(rsp | 1) % 2 == 1', true],
+    ['(rsp ^ rsp) == rax', true],
+    ['1 << 15 == rsp', true],
+    ['rsp / 0x1000 == 8', true],
+    ['rax', false],
+    ['rsp', true],
+  ])('%s is %s', (source, value) => {
+    expect(holds(source)).toBe(value);
+  });
+
+  it('compare negative numbers modulo 2^64, as registers hold them', () => {
+    expect(holds('rax == -22', (w) => (w.registers.rax = 0xffffffffffffffean))).toBe(true);
+    expect(holds('rax == -21', (w) => (w.registers.rax = 0xffffffffffffffean))).toBe(false);
+  });
+
+  it('know numbers beyond 2^53 exactly', () => {
+    const set = (w: World): bigint => (w.registers.rax = 0xffffffff80100045n);
+    expect(holds('rax == 0xffffffff80100045', set)).toBe(true);
+    expect(holds('rax == 0xffffffff80100046', set)).toBe(false);
+    expect(holds('rax >= 0xffffffff80100045 && rax < 0xffffffff80100046', set)).toBe(true);
+  });
+
+  it('reach another vCPU by cpu[n]', () => {
+    expect(holds('cpu[1].rsp == 0x9000')).toBe(true);
+    expect(holds('cpu[0].rsp == 0x9000')).toBe(false);
+  });
+
+  it('dividing by zero makes the whole false', () => {
+    expect(holds('1 / rax == 0')).toBe(false);
+    expect(holds('!(1 / rax == 0)')).toBe(false);
+  });
+});
+
+describe('predicates on code', () => {
+  it('`rip in` holds inside the function, from its first byte to its last', () => {
+    for (const [rip, value] of [
+      [0x1fffn, false],
+      [0x2000n, true],
+      [0x20ffn, true],
+      [0x2100n, false],
+    ] as const)
+      expect(holds('rip in panic', (w) => (w.registers.rip = rip))).toBe(value);
+  });
+
+  it('call() holds at the first byte alone', () => {
+    expect(holds('call(panic)', (w) => (w.registers.rip = 0x2000n))).toBe(true);
+    expect(holds('call(panic)', (w) => (w.registers.rip = 0x2001n))).toBe(false);
+  });
+
+  it('a symbol stands for its address', () => {
+    expect(holds('flag == 0x3000')).toBe(true);
+    expect(holds('flag + 8 == 0x3008')).toBe(true);
+  });
+});
+
+describe('predicates on memory', () => {
+  it.each([
+    ['u64[rsp + 8] == 5', 'va:32776:8'],
+    ['u32[flag] == 5', 'va:12288:4'],
+    ['u16[0x10] == 5', 'va:16:2'],
+    ['u8[va:0x10] == 5', 'va:16:1'],
+    ['u32[pa:0x1000] == 5', 'pa:4096:4'],
+    ['u64[ma:0x1000 + 8] == 5', 'ma:4104:8'],
+    ['u64[ u64[rsp + 8] ] == 5', null],
+  ])('%s', (source, place) => {
+    const change = (world: World): void => {
+      if (place !== null) world.memory.set(place, 5n);
+      else {
+        world.memory.set('va:32776:8', 0x77n);
+        world.memory.set('va:119:8', 5n);
+      }
+    };
+    expect(holds(source, change)).toBe(true);
+    expect(holds(source.replace('== 5', '== 6'), change)).toBe(false);
+  });
+
+  it('that is not mapped makes the whole predicate false, also negated', () => {
+    expect(holds('u64[0xdead] == 0')).toBe(false);
+    expect(holds('u64[0xdead] != 0')).toBe(false);
+    expect(holds('!(u64[0xdead] == 0)')).toBe(false);
+    expect(holds('rax == 0 && u64[0xdead] == 0')).toBe(false);
+    expect(holds('u64[0xdead] == 0 || rax == 0')).toBe(true);
+  });
+});
+
+describe('predicates on the hypervisor', () => {
+  it('pte() gives the entry and its bits by the names of the manual', () => {
+    const map = (w: World): unknown => w.entries.set(0x5000n, 0x8000000012345067n);
+    for (const [source, value] of [
+      ['pte(0x5000).p', true],
+      ['pte(0x5000).w', true],
+      ['pte(0x5000).u', true],
+      ['pte(0x5000).pwt', false],
+      ['pte(0x5000).a', true],
+      ['pte(0x5000).d', true],
+      ['pte(0x5000).g', false],
+      ['pte(0x5000).nx', true],
+      ['pte(0x5000).mfn == 0x12345', true],
+      ['pte(0x5000) == 0x8000000012345067', true],
+      ['pte(0x6000).p == 0', false],
+    ] as const)
+      expect([source, holds(source, map)]).toEqual([source, value]);
+  });
+
+  it('type() gives the type Xen holds', () => {
+    const set = (w: World): unknown => w.types.set(0x621n, 'segdesc');
+    expect(holds('type(0x621) == "segdesc"', set)).toBe(true);
+    expect(holds("type(0x621) != 'writable'", set)).toBe(true);
+    expect(holds('type(0x622) == "segdesc"', set)).toBe(false);
+  });
+
+  it('pending() and masked() look at an event channel', () => {
+    expect(holds('pending(3) && !masked(3)', (w) => w.pendingPorts.add(3))).toBe(true);
+    expect(holds('pending(3) && masked(3)', (w) => w.pendingPorts.add(3))).toBe(false);
+    expect(holds('masked(4)', (w) => w.maskedPorts.add(4))).toBe(true);
+  });
+
+  it('an event holds while it has just happened, with its fields', () => {
+    const pin = (w: World): unknown => (w.event = { name: 'pin', fields: { result: -22n, mfn: 0x621n } });
+    expect(holds('pin.result == -22', pin)).toBe(true);
+    expect(holds('pin.result == -22 && pin.mfn == 0x621', pin)).toBe(true);
+    expect(holds('pin.result == 0', pin)).toBe(false);
+    expect(holds('mmu_update.result == -22', pin)).toBe(false);
+    expect(holds('pin.result == -22')).toBe(false);
+  });
+});
+
+describe('predicates on the console', () => {
+  it('console ~ searches everything printed so far', () => {
+    const print = (w: World): unknown => (w.consoleText = 'hello\nKernel panic - not syncing: no root\n');
+    expect(holds('console ~ "panic"', print)).toBe(true);
+    expect(holds('console ~ "Kernel panic.*root$"', print)).toBe(true);
+    expect(holds("console~'^hello$'", print)).toBe(true);
+    expect(holds('console ~ "oops"', print)).toBe(false);
+    expect(holds('!(console ~ "oops")', print)).toBe(true);
+    expect(holds('console ~ "a ~ b: [c]"', (w) => (w.consoleText = 'a ~ b: c'))).toBe(true);
+    expect(holds('console ~ "pa: 5"', (w) => (w.consoleText = 'pa: 5'))).toBe(true);
+  });
+});
+
+describe('predicates that remember', () => {
+  it('prev() is the value of the evaluation before, and makes the first one false', () => {
+    const predicate = parsePredicate('prev(rax) != rax');
+    const world = new World();
+    const seen = [0n, 0n, 5n, 5n, 6n].map((rax) => {
+      world.registers.rax = rax;
+      return predicate.holds(world);
+    });
+    expect(seen).toEqual([false, false, true, false, true]);
+  });
+
+  it('count() counts how often an expression became true', () => {
+    const predicate = parsePredicate('count(call(panic)) == 2');
+    const world = new World();
+    const seen = [0x1000n, 0x2000n, 0x2000n, 0x2005n, 0x2000n, 0x2005n].map((rip) => {
+      world.registers.rip = rip;
+      return predicate.holds(world);
+    });
+    expect(seen).toEqual([false, false, false, false, true, true]);
+  });
+
+  it('keeps its memory to itself: two predicates of one text do not disturb each other', () => {
+    const [a, b] = [parsePredicate('prev(rax) != rax'), parsePredicate('prev(rax) != rax')];
+    const world = new World();
+    a.holds(world);
+    world.registers.rax = 1n;
+    expect(a.holds(world)).toBe(true);
+    expect(b.holds(world)).toBe(false);
+  });
+});
+
+describe('what a predicate depends on', () => {
+  it('tells a search that only the console matters', () => {
+    expect(parsePredicate('console ~ "x"').dependencies).toMatchObject({
+      console: true,
+      events: false,
+      memory: false,
+      registers: false,
+    });
+  });
+  it('tells events, memory, registers and calls', () => {
+    expect(parsePredicate('pin.result == -22').dependencies).toMatchObject({ events: true, console: false });
+    expect(parsePredicate('u64[0x10] == 1').dependencies).toMatchObject({ memory: true, registers: false });
+    expect(parsePredicate('rax == 1').dependencies).toMatchObject({ registers: true });
+    expect(parsePredicate('call(panic)').dependencies.calls).toEqual(['panic']);
+    expect(parsePredicate('rip in panic').dependencies.ripIn).toEqual(['panic']);
+  });
+});
+
+describe('malformed predicates', () => {
+  it.each([
+    'rax ==',
+    '== 5',
+    'rax == 0)',
+    '(rax == 0',
+    'rax == 0 rbx',
+    '',
+    'console ~ panic',
+    'console ~ "("',
+    'rax = 5',
+    'rax == 1.5',
+    'foo(1)',
+    'u64[1, 2]',
+    'u64[xx:5]',
+    'call("panic")',
+    'call(panic, 1)',
+    'pte(0x5000).zz',
+    'rip in 5',
+    'x => x',
+    'new Date()',
+    'rax ?? 1',
+    'process.exit(1)',
+    '`x`',
+  ])('%j is E_EXPRESSION', (source) => {
+    expect(errorOf(() => parsePredicate(source).holds(new World()))).toMatch(/^E_EXPRESSION: cannot understand/);
+  });
+
+  it('a name that is neither register nor symbol is told', () => {
+    expect(errorOf(() => holds('nonsense == 1'))).toMatch(/^E_EXPRESSION: .*nonsense/);
+    expect(errorOf(() => holds('rip in nonsense'))).toMatch(/^E_EXPRESSION: .*nonsense/);
+    expect(errorOf(() => holds('call(nonsense)'))).toMatch(/^E_EXPRESSION: .*nonsense/);
+  });
+});

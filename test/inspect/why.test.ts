@@ -1,0 +1,267 @@
+import { describe, expect, it } from 'vitest';
+import { type Investigator, type Place, type RunEvent, type Write, why } from '../../src/inspect/investigate.ts';
+import type { Moment } from '../../src/inspect/moment.ts';
+import { PLAIN, renderWhy } from '../../src/inspect/render.ts';
+import type { VerdictReport } from '../../src/inspect/report.ts';
+import { SymbolTable } from '../../src/inspect/symbols.ts';
+import { FakeMoment } from './fake-moment.ts';
+
+const TEXT = 0xffffffff80100000n;
+const names: Readonly<Record<string, bigint>> = {
+  print: 0x14n,
+  panic: 0x45n,
+  map_image: 0x1cdn,
+  activate_tables: 0x3c0n,
+  poll_flag: 0x500n,
+  new_l1: 0x3000n,
+  gdt: 0xe000n,
+  flag: 0xf000n,
+};
+const symbols = SymbolTable.of(
+  Object.entries(names).map(([name, offset]) => ({ address: TEXT + offset, name, type: 'T' })),
+  { start: TEXT, end: TEXT + 0x10000n },
+);
+const at = (name: string, offset = 0): bigint => TEXT + names[name]! + BigInt(offset);
+
+const STORE = [0x48, 0x89, 0x04, 0xcd, 0x00, 0x30, 0x10, 0x80]; // mov [rcx*8+0xffffffff80103000], rax
+const SYSCALL = [0x0f, 0x05];
+const INT3 = [0xcc];
+
+/** Moments by tick, and what else an investigation asks for. */
+class FakeCase implements Investigator {
+  readonly symbols = symbols;
+  readonly firstTick = 0;
+  readonly verdict: VerdictReport;
+  readonly lastTick: number;
+  readonly moments = new Map<number, FakeMoment>();
+  readonly happened: RunEvent[] = [];
+  readonly writes: (Write & { readonly place: Place })[] = [];
+
+  constructor(verdict: VerdictReport, lastTick = verdict.tick) {
+    this.verdict = verdict;
+    this.lastTick = lastTick;
+  }
+  moment(tick: number): FakeMoment {
+    const found = this.moments.get(tick) ?? new FakeMoment();
+    found.tick = tick;
+    this.moments.set(tick, found);
+    return found;
+  }
+  at = (tick: number): Promise<Moment> => Promise.resolve(this.moment(tick));
+  events = (from: number, to: number): Promise<RunEvent[]> =>
+    Promise.resolve(this.happened.filter((e) => e.tick >= from && e.tick <= to));
+  lastWrite = ({ address, space }: Place, _bytes: number, before: number): Promise<Write | null> =>
+    Promise.resolve(
+      this.writes.findLast((w) => w.tick < before && w.place.address === address && w.place.space === space) ?? null,
+    );
+  async walk(from: number, to: number, visit: (moment: Moment) => void): Promise<void> {
+    for (let tick = from; tick <= to; tick++) if (this.moments.has(tick)) visit(this.moments.get(tick)!);
+  }
+}
+
+const event = (tick: number, rip: bigint, kind: RunEvent['kind'], rest: Partial<RunEvent>): RunEvent => ({
+  tick,
+  vcpu: 0,
+  rip,
+  kind,
+  name: kind,
+  fields: {},
+  text: null,
+  ...rest,
+});
+const verdict = (kind: VerdictReport['kind'], tick: number, rip: bigint, message: string): VerdictReport => ({
+  kind,
+  tick,
+  vcpu: 0,
+  rip,
+  symbol: null,
+  message,
+});
+
+describe('[S01] why of a pin that Xen refused', () => {
+  // Story S01 in small: the lines are Xen 4.17's for a descriptor page mapped writable in a table that is to be pinned.
+  const [L4, L3, L2, L1, GDT] = [0x1234n, 0x1235n, 0x1236n, 0x1237n, 0x10en];
+  const crash = new FakeCase(verdict('crash', 900, at('panic', 0xa1), 'domain_crash: create_bounce_frame'));
+  const before = crash.moment(800);
+  before.registers.rip = at('activate_tables', 0x20);
+  before.put(at('activate_tables', 0x20), SYSCALL);
+  before.put64((L4 << 12n) + 511n * 8n, (L3 << 12n) | 0x27n, 'ma');
+  before.put64((L3 << 12n) + 510n * 8n, (L2 << 12n) | 0x27n, 'ma');
+  before.put64(L2 << 12n, (L1 << 12n) | 0x27n, 'ma');
+  const entry = (L1 << 12n) + 0x10en * 8n;
+  before.put64(entry, (GDT << 12n) | 0x67n, 'ma');
+  const place: Place = { space: 'ma', address: entry };
+  // The store that made it writable, and one later that set the accessed bit of what was there already.
+  const bad = (GDT << 12n) | 0x47n;
+  crash.writes.push({ place, tick: 300, vcpu: 0, rip: at('map_image', 0x5b), before: 0n, after: bad });
+  crash.writes.push({ place, tick: 500, vcpu: 0, rip: at('print', 2), before: bad, after: bad | 0x20n });
+  crash.moment(300).put(at('map_image', 0x5b), STORE);
+  crash.happened.push(
+    event(100, at('print', 8), 'hypercall', { name: 'console_io', fields: { result: 0n } }),
+    event(200, at('print', 8), 'hypercall', { name: 'xen_version', fields: { result: -38n } }),
+    ...[
+      '(XEN) mm.c:2940:d1v0 Bad type (saw a400000000000001 != exp e000000000000000) for mfn 0010e (pfn 0010e)',
+      '(XEN) mm.c:1366:d1v0 Failure -22 in promote_l1_table: slot 0x10e',
+      '(XEN) mm.c:1474:d1v0 Failure -22 in promote_l2_table: slot 0',
+      '(XEN) mm.c:1593:d1v0 Failure -22 in promote_l3_table: slot 0x1fe',
+      '(XEN) mm.c:1784:d1v0 Failure -22 in promote_l4_table: slot 0x1ff',
+      '(XEN) mm.c:3576:d1v0 Error -22 while pinning mfn 01234',
+    ].map((text) => event(800, at('activate_tables', 0x22), 'log', { text })),
+    event(800, at('activate_tables', 0x22), 'hypercall', { name: 'pin', fields: { mfn: L4, result: -22n } }),
+    event(800, at('activate_tables', 0x22), 'hypercall', { name: 'mmuext_op', fields: { result: -22n } }),
+    event(899, at('panic', 0xa1), 'trap', { name: 'breakpoint', fields: { vector: 3n } }),
+  );
+  const end = crash.moment(900);
+  end.registers.rip = at('panic', 0xa0);
+  end.put(at('panic', 0xa0), INT3);
+  end.consoleText = 'panic: pinning the new page tables failed: -22\n';
+
+  it('names the store that set the writable bit, not the pin and not a later store', async () => {
+    const report = await why(crash);
+    expect(report.lastWriter).toEqual({
+      tick: 300,
+      rip: at('map_image', 0x5b),
+      symbol: 'map_image+0x5b',
+      instruction: 'mov [rcx*8+new_l1], rax',
+      value: bad,
+    });
+    expect(report.instruction).toBe('syscall');
+    expect(report.operand).toBe(
+      'L1 entry 0x10e at machine address 0x1237870 is 0x10e067, which maps mfn 0x10e (gdt) writable, ' +
+        'but Xen holds that frame as segdesc',
+    );
+  });
+
+  it('tells the chain from the end back', async () => {
+    const { chain } = await why(crash);
+    expect(chain.map((link) => link.what.split(':')[0])).toEqual([
+      'crash',
+      '#BP exception',
+      'the kernel said',
+      'pin, mmuext_op = -22 (EINVAL)',
+      '(XEN) mm.c',
+      '(XEN) mm.c',
+      '(XEN) mm.c',
+      '(XEN) mm.c',
+      '(XEN) mm.c',
+      '(XEN) mm.c',
+      'L1 entry 0x10e at machine address 0x1237870 is 0x10e067, which maps mfn 0x10e (gdt) writable, but Xen holds that frame as segdesc',
+      'mov [rcx*8+new_l1], rax wrote 0x10e047 there',
+    ]);
+    expect(chain.at(-1)).toMatchObject({ tick: 300, symbol: 'map_image+0x5b' });
+  });
+
+  it('reads well without colours', async () => {
+    const text = renderWhy(await why(crash), PLAIN, 100).join('\n');
+    expect(text).toContain('crash at tick 900');
+    expect(text).toMatch(/The store behind it\n +tick +300\n +in +map_image\+0x5b/);
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(130);
+  });
+});
+
+describe('why of a request in memory that Xen refused', () => {
+  it('names the writer of the value asked for', async () => {
+    const crash = new FakeCase(verdict('crash', 50, at('panic', 0xa1), 'domain_crash: x'));
+    const list = at('flag');
+    const before = crash.moment(40);
+    before.registers.rip = at('map_image');
+    before.put(at('map_image'), SYSCALL);
+    before.put64(list, 0x5000n).put64(list + 8n, 0x10e067n);
+    crash.happened.push(
+      event(40, at('map_image', 2), 'hypercall', {
+        name: 'mmu_update',
+        fields: { arg0: list, arg2: 0n, result: -22n },
+      }),
+    );
+    const place: Place = { space: 'ma', address: before.translate(list + 8n)! };
+    crash.writes.push({ place, tick: 30, vcpu: 0, rip: at('poll_flag'), before: 0n, after: 0x10e067n });
+    crash.moment(30).put(at('poll_flag'), STORE);
+    const report = await why(crash);
+    expect(report.operand).toBe('request 0 asks for 0x10e067 in the entry at machine address 0x5000');
+    expect(report.lastWriter).toMatchObject({ tick: 30, symbol: 'poll_flag', value: 0x10e067n });
+  });
+});
+
+describe('why of a fault', () => {
+  it('follows a bad pointer from the operand over the load to the store that wrote it', async () => {
+    const died = new FakeCase(verdict('triple-fault', 20, at('map_image', 4), 'triple fault'));
+    const load = died.moment(18);
+    // mov rdi, [flag]; mov rax, [rdi+8]
+    load.registers.rip = at('map_image');
+    load.put(at('map_image'), [0x48, 0x8b, 0x3c, 0x25, 0x00, 0xf0, 0x10, 0x80]);
+    const fault = died.moment(19);
+    Object.assign(fault.registers, { rip: at('map_image', 8), rdi: 0x1000n });
+    fault.put(at('map_image', 8), [0x48, 0x8b, 0x47, 0x08]);
+    died.happened.push(
+      event(19, at('map_image', 8), 'trap', {
+        name: 'page_fault',
+        fields: { vector: 14n, error: 0n, address: 0x1008n },
+      }),
+      event(20, at('map_image', 8), 'trap', { name: 'double_fault', fields: { vector: 8n, error: 0n } }),
+    );
+    const place: Place = { space: 'va', address: at('flag') };
+    died.writes.push({ place, tick: 5, vcpu: 0, rip: at('poll_flag'), before: 0n, after: 0x1000n });
+    died.moment(5).put(at('poll_flag'), STORE);
+    const report = await why(died);
+    expect(report.instruction).toBe('mov rax, [rdi+8]');
+    expect(report.operand).toBe('0x1008, from rdi = 0x1000, loaded from 0xffffffff8010f000 (flag)');
+    expect(report.lastWriter).toMatchObject({ tick: 5, symbol: 'poll_flag', value: 0x1000n });
+    expect(report.chain.slice(1, 4).map((l) => l.what)).toEqual([
+      '#DF exception',
+      '#PF at 0x1008 (read, not present)',
+      'rdi got its value by mov rdi, [flag]',
+    ]);
+  });
+});
+
+describe('why of a hang', () => {
+  it('names the polled word, the loop and the event masks', async () => {
+    const hang = new FakeCase(verdict('hang', 40, at('poll_flag'), 'nothing new for 30 s'));
+    // cmp dword [flag], 0; je back
+    for (let tick = 0; tick <= 40; tick++) {
+      const moment = hang.moment(tick);
+      moment.registers.rip = at('poll_flag', tick % 2 === 0 ? 0 : 8);
+      moment.put(at('poll_flag'), [0x83, 0x3c, 0x25, 0x00, 0xf0, 0x10, 0x80, 0x00, 0x74, 0xf6]);
+      moment.put(at('flag'), [0, 0, 0, 0]);
+    }
+    const end = hang.moment(40);
+    end.upcallState = { pending: true, masked: true };
+    end.portList = [{ port: 3, kind: 'virq timer', pending: true, masked: true }];
+    const report = await why(hang);
+    expect(report.operand).toBe('u32[0xffffffff8010f000] (flag) = 0x0');
+    expect(report.instruction).toBe('cmp dword ptr [flag], 0');
+    const told = report.chain.map((l) => l.what).join('\n');
+    expect(told).toContain('loop in poll_flag');
+    expect(told).toContain('evtchn_upcall_pending = 1, evtchn_upcall_mask = 1');
+    expect(told).toContain('port 3 (virq timer): pending, masked');
+  });
+
+  it('says that every vCPU waits, and on what', async () => {
+    const hang = new FakeCase(verdict('hang', 9, at('print'), 'every vCPU is blocked'));
+    const end = hang.moment(9);
+    Object.assign(end, { blocked: true });
+    end.registers.rip = at('print');
+    end.portList = [{ port: 2, kind: 'interdomain', pending: false, masked: false }];
+    const { chain, operand } = await why(hang);
+    expect(chain[1]!.what).toMatch(/^blocked/);
+    expect(chain.at(-1)!.what).toBe('port 2 (interdomain): not pending');
+    expect(operand).toBeNull();
+  });
+});
+
+describe('why of a panic', () => {
+  it('names who called it and with which call', async () => {
+    const died = new FakeCase(verdict('panic', 70, at('panic'), 'Kernel panic - not syncing: no root'));
+    const moment = died.moment(70);
+    moment.registers.rip = at('panic');
+    moment.registers.rsp = 0x9000n;
+    const back = at('activate_tables', 0x40);
+    moment.put(TEXT, new Uint8Array(0x600).fill(0x90));
+    moment.put(back - 5n, [0xe8, ...new Uint8Array(Int32Array.of(Number(at('panic') - back)).buffer)]);
+    moment.put64(0x9000n, back);
+    const report = await why(died);
+    expect(report.caller).toBe('activate_tables+0x40');
+    expect(report.instruction).toBe('call panic');
+    expect(report.backtrace.map((f) => f.symbol)).toEqual(['panic', 'activate_tables+0x40']);
+  });
+});

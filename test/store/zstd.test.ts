@@ -1,0 +1,29 @@
+import { describe, expect, it } from 'vitest';
+import { nativeZstd, wasmZstd } from '../../store/zstd.ts';
+
+describe('Zstandard, two makers', () => {
+  const data = Uint8Array.from({ length: 262_144 }, (_, i) => (i * i) >>> (i % 13));
+
+  it('[X-02] the frames of each are read by the other', async () => {
+    const native = nativeZstd();
+    expect(native, 'this Node has Zstandard').not.toBeNull();
+    const wasm = await wasmZstd();
+    for (const [writer, reader] of [
+      [native!, wasm],
+      [wasm, native!],
+    ] as const)
+      for (const input of [data, new Uint8Array(1), new Uint8Array(4096)])
+        for (const frame of [await writer.compress(input), writer.compressSync(input)])
+          expect(Buffer.compare(reader.decompressSync(frame, input.length), input)).toBe(0);
+  });
+
+  it('[X-02] damaged frames and frames larger than allowed are errors', async () => {
+    for (const zstd of [nativeZstd()!, await wasmZstd()]) {
+      const frame = zstd.compressSync(data).slice();
+      expect(() => zstd.decompressSync(frame, data.length - 1)).toThrow();
+      expect(() => zstd.decompressSync(frame.subarray(0, 1000), data.length)).toThrow();
+      frame[0]! ^= 1;
+      expect(() => zstd.decompressSync(frame, data.length)).toThrow();
+    }
+  });
+});
