@@ -14,26 +14,31 @@ export const isPayload = (entry: JournalEntry): entry is Payload => entry.kind =
 /** The door of a recording: payloads come from the host, everything is written down. */
 export class RecordingDoor implements InputDoor {
   readonly #waiting: Uint8Array[] = [];
+  #sealed: Tick = -1;
   readonly #write: (entry: JournalEntry) => void;
 
   constructor(write: (entry: JournalEntry) => void) {
     this.#write = write;
   }
-  /** Bytes from the host; they enter at the next delivery point. */
+  /** Bytes from the host; they enter at the first tick that is not sealed. */
   push(data: Uint8Array): void {
     if (data.length > 0) this.#waiting.push(data);
   }
   get waiting(): boolean {
     return this.#waiting.length > 0;
   }
+  /** The state at `tick` has been looked at (hashed, stored, shown): nothing enters it any more. */
+  seal(tick: Tick): void {
+    this.#sealed = tick;
+  }
   take(tick: Tick): readonly Payload[] {
-    if (this.#waiting.length === 0) return [];
+    if (this.#waiting.length === 0 || tick <= this.#sealed) return [];
     const payloads = this.#waiting.splice(0).map((data): Payload => ({ tick, kind: 'console', data }));
     for (const payload of payloads) this.#write(payload);
     return payloads;
   }
   nextPayload(): Tick {
-    return Number.POSITIVE_INFINITY;
+    return this.waiting ? this.#sealed + 1 : Number.POSITIVE_INFINITY;
   }
   decided(decision: Decision): void {
     this.#write(decision);
