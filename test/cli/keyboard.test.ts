@@ -8,7 +8,8 @@ const taken = (keyboard: Keyboard, waiting = false): string => Buffer.from(keybo
 
 describe('the keyboard', () => {
   it('answers what the guest prints since the last match, also in pieces', () => {
-    const keyboard = new Keyboard({ rules: [parseTypeRule('grub> $=>ls\\n')], file: null });
+    const rules = [parseTypeRule('grub> $=>ls\\n'), parseTypeRule('grub> $=>halt\\n')];
+    const keyboard = new Keyboard({ rules, file: null });
     keyboard.saw(bytes('welcome\ngru'));
     expect(taken(keyboard)).toBe('');
     keyboard.saw(bytes('b> '));
@@ -16,7 +17,9 @@ describe('the keyboard', () => {
     keyboard.saw(bytes('ls\n(xen/xvda)\n'));
     expect(taken(keyboard)).toBe('');
     keyboard.saw(bytes('grub> '));
-    expect(taken(keyboard)).toBe('ls\n');
+    expect(taken(keyboard)).toBe('halt\n');
+    keyboard.saw(bytes('grub> '));
+    expect(taken(keyboard), 'each rule types once').toBe('');
   });
 
   it('applies several rules in the order of their matches', () => {
