@@ -29,6 +29,8 @@ export interface RecorderHost {
   /** True when the guest's virtual time should not run ahead of the user's. */
   readonly live: boolean;
   progress(tick: Tick): void;
+  /** The guest stands at an instruction at which the engine was told to pause. */
+  paused?(): void;
 }
 
 export interface RecorderLimits {
@@ -77,10 +79,16 @@ export class Recorder {
     const limit = this.#limits.ticks ?? Number.POSITIVE_INFINITY;
     let verdict: Verdict | null = null;
     let blockEnd = 0;
+    let resume = false;
     while (verdict === null) {
       const next = (Math.floor(machine.tick / DIGEST_TICKS) + 1) * DIGEST_TICKS;
       const idleBefore = machine.loop.clock.idleNs;
-      const end = this.#run.runTo(Math.min(next, limit));
+      const end = this.#run.runTo(Math.min(next, limit), resume);
+      resume = end.kind === 'pause';
+      if (resume) {
+        this.#host.paused?.();
+        continue;
+      }
       if (machine.tick === next && end.kind === 'limit' && machine.tick > blockEnd) {
         this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
         if (machine.tick % BLOCK_TICKS === 0) blockEnd = this.#closeBlock();
