@@ -26,7 +26,7 @@ import type { Machine } from '../machine/machine.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../machine/pv-machine.ts';
 import { Recorder, type RecorderHost } from '../timeline/recorder.ts';
 import { Replayer } from '../timeline/replayer.ts';
-import { Run, SEMANTICS_VERSION } from '../timeline/run.ts';
+import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../timeline/run.ts';
 import { Session } from '../timeline/session.ts';
 import type { Recording, RecordingHeader } from '../timeline/trace-store.ts';
 import type { Verdict } from '../x86/seam.ts';
@@ -52,6 +52,9 @@ import { TOOL_VERSION } from './version.ts';
 const LIVE_IDLE_MS = 50;
 /** How often work looks up from the machine. */
 const BREATH_MS = 20;
+/** How often what was recorded is sent to the disk at least. */
+const FLUSH_MS = 400;
+const STRIDE_TICKS_MIN = 2 ** 10;
 
 /** Lets the host's events happen about every {@link BREATH_MS}; throws when the user has interrupted. */
 function breather(stop: AbortSignal): () => Promise<void> {
@@ -132,10 +135,22 @@ class Host implements RecorderHost {
   readonly #hooks: RecordHooks;
   #recorder: Recorder | null = null;
   #last = performance.now();
+  #lastFlush = performance.now();
+  #lastSlice = performance.now();
+  #strideTicks = DIGEST_TICKS;
   readonly paused: () => void;
   constructor(hooks: RecordHooks, paused: () => void) {
     this.#hooks = hooks;
     this.paused = paused;
+  }
+  get strideTicks(): number {
+    return this.#strideTicks;
+  }
+  get flushDue(): boolean {
+    return performance.now() - this.#lastFlush >= FLUSH_MS;
+  }
+  flushed(): void {
+    this.#lastFlush = performance.now();
   }
   attach(recorder: Recorder): void {
     this.#recorder = recorder;
@@ -153,9 +168,15 @@ class Host implements RecorderHost {
   }
   async breathe(): Promise<void> {
     this.#feed(false);
-    if (performance.now() - this.#last < BREATH_MS) return;
-    await nextTurn();
-    this.#last = performance.now();
+    const now = performance.now();
+    // A slice is to last about a breath however slow the guest is.
+    if (now - this.#lastSlice > 2 * BREATH_MS) this.#strideTicks = Math.max(this.#strideTicks / 2, STRIDE_TICKS_MIN);
+    else if (now - this.#lastSlice < BREATH_MS / 2) this.#strideTicks = Math.min(this.#strideTicks * 2, DIGEST_TICKS);
+    if (now - this.#last >= BREATH_MS) {
+      await nextTurn();
+      this.#last = performance.now();
+    }
+    this.#lastSlice = performance.now();
   }
   async idle(ns: number | null): Promise<boolean> {
     if (this.#feed(true)) return true;

@@ -11,35 +11,34 @@ import { type Decision, Divergence, type InputDoor, type Payload } from '../mach
 export type JournalEntry = Payload | Decision;
 export const isPayload = (entry: JournalEntry): entry is Payload => entry.kind === 'console';
 
-/**
- * The door of a recording: payloads come from the host, everything is written down. A payload enters one tick after the
- * one at which it came, so that the state at a tick that has been hashed never changes any more.
- */
+/** The door of a recording: payloads come from the host, everything is written down. */
 export class RecordingDoor implements InputDoor {
-  #waiting: Payload[] = [];
+  readonly #waiting: Uint8Array[] = [];
+  #sealed: Tick = -1;
   readonly #write: (entry: JournalEntry) => void;
-  readonly #now: () => Tick;
 
-  constructor(now: () => Tick, write: (entry: JournalEntry) => void) {
-    this.#now = now;
+  constructor(write: (entry: JournalEntry) => void) {
     this.#write = write;
   }
-  /** Bytes from the host; they enter at the next tick. */
+  /** Bytes from the host; they enter at the first tick that is not sealed. */
   push(data: Uint8Array): void {
-    if (data.length > 0) this.#waiting.push({ tick: this.#now() + 1, kind: 'console', data: data.slice() });
+    if (data.length > 0) this.#waiting.push(data);
   }
   get waiting(): boolean {
     return this.#waiting.length > 0;
   }
+  /** The state at `tick` has been looked at (hashed, stored, shown): nothing enters it any more. */
+  seal(tick: Tick): void {
+    this.#sealed = tick;
+  }
   take(tick: Tick): readonly Payload[] {
-    if (this.#waiting.length === 0 || this.#waiting[0]!.tick > tick) return [];
-    const payloads = this.#waiting.filter((p) => p.tick <= tick).map((p): Payload => ({ ...p, tick }));
-    this.#waiting = this.#waiting.filter((p) => p.tick > tick);
+    if (this.#waiting.length === 0 || tick <= this.#sealed) return [];
+    const payloads = this.#waiting.splice(0).map((data): Payload => ({ tick, kind: 'console', data }));
     for (const payload of payloads) this.#write(payload);
     return payloads;
   }
   nextPayload(): Tick {
-    return this.#waiting[0]?.tick ?? Number.POSITIVE_INFINITY;
+    return this.waiting ? this.#sealed + 1 : Number.POSITIVE_INFINITY;
   }
   decided(decision: Decision): void {
     this.#write(decision);

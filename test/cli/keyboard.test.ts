@@ -18,6 +18,8 @@ describe('the keyboard', () => {
     expect(taken(keyboard)).toBe('');
     keyboard.saw(bytes('grub> '));
     expect(taken(keyboard)).toBe('halt\n');
+    keyboard.saw(bytes('grub> '));
+    expect(taken(keyboard), 'each rule types once').toBe('');
   });
 
   it('types each rule once, and what a match has passed matches no other', () => {
