@@ -144,6 +144,16 @@ describe('a session', () => {
       if (session.run.stateHash() !== expected.get(tick)) expect.fail(`another state at tick ${tick}`);
     }
   });
+  it('leaves nothing of the state out of a snapshot', () => {
+    for (const { tick } of stored.recording.snapshots) {
+      const fresh = new Session(new Run(GUEST), stored.recording);
+      fresh.goto(tick);
+      expect(fresh.run.stateHash()).toBe(stored.recording.snapshot(tick).stateHash);
+      fresh.forward(end, false);
+      expect([tick, fresh.run.stateHash()]).toEqual([tick, stored.outcome.stateHash]);
+    }
+    expect(stored.recording.snapshots.length).toBeGreaterThan(3);
+  });
   it('walks back over timers, idle jumps and input', () => {
     const entries = stored.recording.blocks.flatMap((b) => stored.recording.block(b.sequence).entries);
     const ticks = [...new Set(entries.slice(0, 40).flatMap((e) => [e.tick + 2, e.tick + 1, e.tick, e.tick - 1]))];
