@@ -22,6 +22,7 @@ import { SymbolTable, symbolsOfImage } from '../inspect/symbols.ts';
 import { NS_PER_TICK } from '../machine/clock.ts';
 import { Divergence } from '../machine/inputs.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../machine/pv-machine.ts';
+import { editedFrom } from '../timeline/edit.ts';
 import { Recorder, type RecorderHost } from '../timeline/recorder.ts';
 import { Replayer } from '../timeline/replayer.ts';
 import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../timeline/run.ts';
@@ -308,7 +309,9 @@ class Opened implements OpenRecording {
       const symbols = symbolsOf(run.elf);
       session.goto(session.endTick);
       const { end } = this.#recording;
-      const verdict = end ?? { verdict: 'stopped', message: 'the recorder was killed' };
+      const edited = editedFrom(this.#recording) !== Number.POSITIVE_INFINITY;
+      const without = edited ? 'the journal was edited' : 'the recorder was killed';
+      const verdict = end ?? { verdict: 'stopped', message: without };
       const report = verdictReport(
         run,
         { kind: verdict.verdict as VerdictReport['kind'], message: verdict.message },

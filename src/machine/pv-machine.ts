@@ -17,8 +17,8 @@ import { buildDomain } from '../xen/domain-builder.ts';
 import { readXenImage } from '../xen/loader/image.ts';
 import { planLayout } from '../xen/loader/layout.ts';
 import { unpackKernel, unpackModule } from '../xen/loader/payload.ts';
-import { CHUNK_BYTES, type FrameTable } from '../xen/mm/page-info.ts';
 import { machineLayout } from '../xen/mm/machine-layout.ts';
+import { CHUNK_BYTES, type FrameTable } from '../xen/mm/page-info.ts';
 import { loadFlat, setSegment } from '../xen/pv/bounce.ts';
 import { fixCr4, GUEST_CR0 } from '../xen/pv/emulate.ts';
 import { type PvObserver, pvState, XenPv } from '../xen/pv/pv.ts';
@@ -143,6 +143,7 @@ function frameTableSection(frames: FrameTable): StateSection {
       }
       return total;
     },
+    forget: () => frames.dirtyChunks.fill(1),
   };
 }
 

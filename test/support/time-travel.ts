@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Tick } from '../../src/core/units.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../src/machine/pv-machine.ts';
 import { MemoryStore } from '../../src/timeline/memory-store.ts';
-import { type RecordOutcome, Recorder, type RecorderHost } from '../../src/timeline/recorder.ts';
+import { Recorder, type RecorderHost, type RecordOutcome } from '../../src/timeline/recorder.ts';
 import { Replayer, type ReplayOutcome } from '../../src/timeline/replayer.ts';
 import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../../src/timeline/run.ts';
 import type { Recording, RecordingHeader, TraceStore } from '../../src/timeline/trace-store.ts';

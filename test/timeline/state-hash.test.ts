@@ -127,10 +127,26 @@ describe('the state hash', () => {
         frames.linear(frame),
       ];
       const bit = 1 << random(32);
-      expectSeen(`type of ${frame}`, () => frames.setType(frame, type ^ bit), () => frames.setType(frame, type));
-      expectSeen(`count of ${frame}`, () => frames.setCount(frame, count ^ bit), () => frames.setCount(frame, count));
-      expectSeen(`owner of ${frame}`, () => frames.setOwner(frame, owner ^ bit), () => frames.setOwner(frame, owner));
-      expectSeen(`linear of ${frame}`, () => frames.setLinear(frame, linear ^ bit), () => frames.setLinear(frame, linear));
+      expectSeen(
+        `type of ${frame}`,
+        () => frames.setType(frame, type ^ bit),
+        () => frames.setType(frame, type),
+      );
+      expectSeen(
+        `count of ${frame}`,
+        () => frames.setCount(frame, count ^ bit),
+        () => frames.setCount(frame, count),
+      );
+      expectSeen(
+        `owner of ${frame}`,
+        () => frames.setOwner(frame, owner ^ bit),
+        () => frames.setOwner(frame, owner),
+      );
+      expectSeen(
+        `linear of ${frame}`,
+        () => frames.setLinear(frame, linear ^ bit),
+        () => frames.setLinear(frame, linear),
+      );
     }
   });
 
