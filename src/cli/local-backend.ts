@@ -24,6 +24,7 @@ import { NS_PER_TICK } from '../machine/clock.ts';
 import { Divergence } from '../machine/inputs.ts';
 import type { Machine } from '../machine/machine.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../machine/pv-machine.ts';
+import { editedFrom } from '../timeline/edit.ts';
 import { Recorder, type RecorderHost } from '../timeline/recorder.ts';
 import { Replayer } from '../timeline/replayer.ts';
 import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../timeline/run.ts';
@@ -343,9 +344,10 @@ class Opened implements OpenRecording {
       const symbols = symbolsOf(run.elf);
       session.goto(session.endTick);
       const { end } = this.#recording;
+      const edited = editedFrom(this.#recording) !== Number.POSITIVE_INFINITY;
       const verdict: Verdict =
         end === null
-          ? { kind: 'stopped', message: 'the recorder was killed' }
+          ? { kind: 'stopped', message: edited ? 'the journal was edited' : 'the recorder was killed' }
           : { kind: end.verdict as Verdict['kind'], message: end.message };
       const report = verdictReport(verdict, sighting(run.machine, run.tick), symbols);
       this.#investigator = new SessionInvestigator(session, symbols, report, searchHooks(hooks));

@@ -49,15 +49,15 @@ export class RecordingDoor implements InputDoor {
 export class ReplayDoor implements InputDoor {
   readonly #payloads: readonly Payload[];
   readonly #decisions: readonly Decision[];
-  /** A counterfactual run follows payloads only: its decisions may differ. */
-  readonly #compare: boolean;
+  /** From here on a counterfactual run follows payloads only: its decisions may differ. */
+  readonly #compareBefore: Tick;
   #nextPayload = 0;
   #nextDecision = 0;
 
-  constructor(entries: readonly JournalEntry[], options: { compare: boolean }) {
+  constructor(entries: readonly JournalEntry[], compareBefore: Tick = Number.POSITIVE_INFINITY) {
     this.#payloads = entries.filter(isPayload);
     this.#decisions = entries.filter((e): e is Decision => !isPayload(e));
-    this.#compare = options.compare;
+    this.#compareBefore = compareBefore;
   }
   /** Positions the door for a machine whose state is the one after the zero-width actions at `tick`. */
   seek(tick: Tick): void {
@@ -72,14 +72,14 @@ export class ReplayDoor implements InputDoor {
   }
   take(tick: Tick): readonly Payload[] {
     const from = this.#nextPayload;
-    while (this.#payloads[this.#nextPayload]?.tick === tick) this.#nextPayload++;
+    while (this.nextPayload() <= tick) this.#nextPayload++;
     return this.#payloads.slice(from, this.#nextPayload);
   }
   nextPayload(): Tick {
     return this.#payloads[this.#nextPayload]?.tick ?? Number.POSITIVE_INFINITY;
   }
   decided(decision: Decision): void {
-    if (!this.#compare) return;
+    if (decision.tick >= this.#compareBefore) return;
     const expected = this.#decisions[this.#nextDecision++];
     // Past the end of what was recorded there is nothing to compare with.
     if (expected === undefined) return;

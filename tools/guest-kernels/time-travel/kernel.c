@@ -22,8 +22,10 @@ typedef unsigned char u8;
 #define UPDATE_VA_MAPPING 14
 #define SET_TIMER_OP 15
 #define CONSOLE_IO 18
+#define VCPU_OP 24
 #define SCHED_OP 29
 #define EVENT_CHANNEL_OP 32
+#define VCPUOP_stop_periodic_timer 7
 #define SCHEDOP_block 1
 #define SCHEDOP_shutdown 2
 #define EVTCHNOP_bind_virq 1
@@ -286,6 +288,9 @@ void kernel_main(const struct start_info *info)
             print("\n");
         }
     }
+    /* Xen's periodic timer would go on waking us. */
+    if (option(info->cmd_line, "wait", 0))
+        hypercall4(VCPU_OP, VCPUOP_stop_periodic_timer, 0, 0, 0);
     while (option(info->cmd_line, "wait", 0) && !finished)
         hypercall4(SCHED_OP, SCHEDOP_block, 0, 0, 0);
     print("time-travel: ");
