@@ -2,6 +2,7 @@
  * A machine together with what follows it: page hashes, page versions, console log. Recording, replay and sessions all
  * drive one of these.
  */
+import { EmulatorError } from '../core/errors.ts';
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { EngineOptions } from '../engine/engine.ts';
 import type { Machine, RunEnd } from '../machine/machine.ts';
@@ -101,6 +102,13 @@ export class Run {
     }
     const log = snapshot.sections.get(CONSOLE_SECTION);
     if (log !== undefined) this.console.load(log);
-    this.tracker.restore(snapshot.sections);
+    try {
+      this.tracker.restore(snapshot.sections);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new EmulatorError('E_SEMANTICS', `the state at tick ${snapshot.tick} is not of this version's form`, {
+        cause: error,
+      });
+    }
   }
 }
