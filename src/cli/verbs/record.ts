@@ -29,7 +29,8 @@ export const RECORD_DEFAULTS: RecordOptions = { memory: 256 * 2 ** 20, vcpus: 1,
 
 const HELP = `
 The guest's console is your terminal. Ctrl-C ends the recording orderly; Ctrl-] c types a Ctrl-C, Ctrl-] Ctrl-] a Ctrl-].
---type is a rule: when the output since the last match fits REGEX, TEXT is typed (\\n is the enter key).`;
+--type is a rule: once the output since the last match fits REGEX, TEXT is typed (\\n is the enter key). Each rule
+types once; of several that fit, the first given does.`;
 
 export const addRecord: AddVerb = (program, start) => {
   const { memory, vcpus, idleLimit } = RECORD_DEFAULTS;

@@ -96,6 +96,7 @@ test('FNSAVE initialises, FRSTOR brings back', () => {
 
 test('FLDENV reports a pending exception first', () => {
   const b = loaded();
+  b.cpu.set('cr0', b.cpu.get('cr0') | 0x20n); // NE
   b.cpu.set('fsw', 0x8081);
   expect(b.run('d9 27')).toEqual(fault(VECTOR.mf));
 });
