@@ -36,6 +36,8 @@ export interface RecorderHost {
   /** True when the guest's virtual time should not run ahead of the user's. */
   readonly live: boolean;
   progress(tick: Tick): void;
+  /** The guest stands at an instruction at which the engine was told to pause. */
+  paused?(): void;
 }
 
 export interface RecorderLimits {
@@ -82,10 +84,16 @@ export class Recorder {
     const { machine } = this.#run;
     const limit = this.#limits.ticks ?? Number.POSITIVE_INFINITY;
     let verdict: Verdict | null = null;
+    let resume = false;
     while (verdict === null) {
       const next = (Math.floor(machine.tick / DIGEST_TICKS) + 1) * DIGEST_TICKS;
       const idleBefore = machine.loop.clock.idleNs;
-      const end = this.#run.runTo(Math.min(next, limit, machine.tick + this.#host.strideTicks));
+      const end = this.#run.runTo(Math.min(next, limit, machine.tick + this.#host.strideTicks), resume);
+      resume = end.kind === 'pause';
+      if (resume) {
+        this.#host.paused?.();
+        continue;
+      }
       this.door.seal(machine.tick);
       if (end.kind === 'limit' && machine.tick === next) {
         this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());

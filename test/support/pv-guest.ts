@@ -31,7 +31,8 @@ export const USER_CODE = 0x400000n;
 export const USER_STACK = USER_CODE + 0x1800n;
 
 export const SELF = 0x7ff0n;
-const SYSCALL = Uint8Array.of(0x0f, 0x05);
+/** SYSCALL, and a jump to itself behind it. */
+const CALL = Uint8Array.of(0x0f, 0x05, 0xeb, 0xfe);
 const MASK64 = (1n << 64n) - 1n;
 
 /** Bytes of hexadecimal text; spaces do not matter. */
@@ -100,7 +101,7 @@ export class PvGuest {
     };
     this.startInfo = this.cpu.gpr(GPR.rsi);
     this.cpu.rsp = STACK;
-    this.write(CALL_SITE, SYSCALL);
+    this.write(CALL_SITE, CALL);
   }
 
   // ---- memory ---------------------------------------------------------------------------------------------------------
@@ -163,13 +164,15 @@ export class PvGuest {
 
   // ---- running ----------------------------------------------------------------------------------------------------------
 
-  /** Takes `ticks` steps. */
+  /** Takes `ticks` steps, none of which may end the run. */
   step(ticks = 1): RunEnd {
-    return this.machine.runTo(this.machine.tick + ticks);
+    const end = this.machine.runTo(this.machine.tick + ticks);
+    if (end.kind === 'stop') throw new Error(`the run ended: ${end.stop.verdict.message}\n${this.log.join('\n')}`);
+    return end;
   }
-  /** The verdict that one step ends with. */
+  /** The verdict that the next `ticks` steps end with. */
   stopped(ticks = 1): Verdict {
-    const end = this.step(ticks);
+    const end = this.machine.runTo(this.machine.tick + ticks);
     if (end.kind !== 'stop') throw new Error(`the run did not end: ${end.kind}`);
     return end.stop.verdict;
   }
@@ -179,9 +182,9 @@ export class PvGuest {
     this.cpu.rip = address;
   }
   /** Executes one instruction: one step. */
-  exec(code: string, address = CODE): RunEnd {
+  exec(code: string, address = CODE): void {
     this.at(code, address);
-    return this.step();
+    this.step();
   }
   /** Sets registers by name. */
   set(values: Partial<Record<keyof typeof GPR, bigint | number>>): void {
@@ -203,8 +206,7 @@ export class PvGuest {
   /** Executes a hypercall; its result, signed. */
   call(op: number, ...args: readonly (bigint | number)[]): number {
     this.prepare(op, ...args);
-    const end = this.step();
-    if (end.kind === 'stop') throw new Error(`hypercall ${op} ended the run: ${end.stop.verdict.message}`);
+    this.step();
     return Number(BigInt.asIntN(64, this.get('rax')));
   }
   /** Executes a hypercall that must succeed. */

@@ -131,8 +131,9 @@ export function recordLines(setting: Setting, result: RecordResult, times: Times
     rows.push(['snapshots', `${result.snapshots}, ${bytesLong(result.snapshotBytes)}`]);
   }
   lines.push(...table(rows).map((row) => paint.dim(`  ${row}`)));
-  if (result.recording !== null && exitOfVerdict(result.verdict) !== EXIT.ok)
-    lines.push('', `Next: ${paint.bold('hindsight why')} tells what led to it.`);
+  const { kind } = result.verdict;
+  const failed = exitOfVerdict(result.verdict) !== EXIT.ok && kind !== 'stopped' && kind !== 'limit';
+  if (result.recording !== null && failed) lines.push('', `Next: ${paint.bold('hindsight why')} tells what led to it.`);
   return lines;
 }
 

@@ -38,6 +38,12 @@ const aliased = (register: number): number => (register === 4 || register === 5 
 const DR6 = { reservedOne: 0xffff0ff0n, reservedZero: 0x1000n } as const;
 const DR7 = { reservedOne: 0x400n, reservedZero: 0xd800n, generalDetect: 0x2000n, active: 0xffn, io: 2n } as const;
 
+/** Moves what a #DB reported in the processor's DR6 to where the guest reads it (do_debug). */
+export function takeDebugStatus(v: VcpuState, cpu: Cpu): void {
+  v.debug[6]! |= cpu.get('dr', 6) & ~DR6.reservedZero;
+  cpu.set('dr', DR6.reservedOne, 6);
+}
+
 /** get_debugreg: the value or a negative errno. */
 export function debugRegister(v: VcpuState, register: number): bigint | number {
   return v.debug[aliased(register)] ?? -ERRNO.ENODEV;

@@ -13,7 +13,7 @@ import { loadFlat } from './descriptors.ts';
 import { emulateForcedPrefix, emulatePrivileged } from './emulate.ts';
 import { logPageWalk, logUnhandled } from './messages.ts';
 import type { XenPv } from './pv.ts';
-import { setTaskSwitched } from './registers.ts';
+import { setTaskSwitched, takeDebugStatus } from './registers.ts';
 import { emulateTableWrite } from './table-write.ts';
 import { TI } from './vcpu.ts';
 
@@ -45,6 +45,7 @@ export function deliver(pv: XenPv, cpu: Cpu, kind: EventKind, event: Fault, insn
       return inject(pv, cpu, event);
     }
   }
+  if (vector === VECTOR.db) takeDebugStatus(v, cpu);
   return inject(pv, cpu, event);
 }
 
