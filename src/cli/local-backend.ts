@@ -10,10 +10,11 @@ import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { backtrace } from '../inspect/backtrace.ts';
 import { callerOf } from '../inspect/caller.ts';
-import { Disassembler, MAX_INSTRUCTION_BYTES } from '../inspect/disassembly.ts';
+import { Disassembler, MAX_INSTRUCTION_BYTES, symbolText } from '../inspect/disassembly.ts';
 import { parsePredicate } from '../inspect/expression.ts';
 import { instructionAt, type RunEvent, why } from '../inspect/investigate.ts';
 import type { Moment } from '../inspect/moment.ts';
+import { PANIC_ENTRIES, PanicWatch, panicEntries, panicFormat, panicMessage, type Sighting } from '../inspect/panic.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../inspect/report.ts';
 import type { SearchHooks } from '../inspect/search.ts';
 import { SessionInvestigator } from '../inspect/session-investigator.ts';
@@ -21,12 +22,15 @@ import { registerOf } from '../inspect/session-moment.ts';
 import { SymbolTable, symbolsOfImage } from '../inspect/symbols.ts';
 import { NS_PER_TICK } from '../machine/clock.ts';
 import { Divergence } from '../machine/inputs.ts';
+import type { Machine } from '../machine/machine.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../machine/pv-machine.ts';
+import { editedFrom } from '../timeline/edit.ts';
 import { Recorder, type RecorderHost } from '../timeline/recorder.ts';
 import { Replayer } from '../timeline/replayer.ts';
-import { Run, SEMANTICS_VERSION } from '../timeline/run.ts';
+import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../timeline/run.ts';
 import { Session } from '../timeline/session.ts';
 import type { Recording, RecordingHeader } from '../timeline/trace-store.ts';
+import type { Verdict } from '../x86/seam.ts';
 import type {
   Backend,
   BisectOptions,
@@ -49,6 +53,9 @@ import { TOOL_VERSION } from './version.ts';
 const LIVE_IDLE_MS = 50;
 /** How often work looks up from the machine. */
 const BREATH_MS = 20;
+/** How often what was recorded is sent to the disk at least. */
+const FLUSH_MS = 400;
+const STRIDE_TICKS_MIN = 2 ** 10;
 
 /** Lets the host's events happen about every {@link BREATH_MS}; throws when the user has interrupted. */
 function breather(stop: AbortSignal): () => Promise<void> {
@@ -85,21 +92,43 @@ const storeOf = (path: string): { store: LevelStore; name: string } => ({
 /** Symbols of an unpacked kernel; none is no error. */
 const symbolsOf = (elf: Uint8Array): SymbolTable => symbolsOfImage(elf) ?? SymbolTable.empty;
 
-function verdictReport(
-  run: Run,
-  verdict: { kind: VerdictReport['kind']; message: string },
-  symbols: SymbolTable,
-): VerdictReport {
-  const { cpu } = run.machine;
-  const at = symbols.lookup(cpu.rip);
-  return {
-    kind: verdict.kind,
-    tick: run.tick,
-    vcpu: cpu.id,
-    rip: cpu.rip,
-    symbol: at === null ? null : `${at.name}+0x${at.offset.toString(16)}`,
-    message: verdict.message,
+function verdictReport({ kind, message }: Verdict, { tick, vcpu, rip }: Sighting, symbols: SymbolTable): VerdictReport {
+  return { kind, tick, vcpu, rip, symbol: symbolText(symbols, rip), message };
+}
+/** Where a machine stands; `tick` may be the state that an instruction in progress leads to. */
+const sighting = ({ cpu }: Machine, tick: Tick): Sighting => ({ tick, vcpu: cpu.id, rip: cpu.rip });
+
+/** The format string given to a panic function at whose entry the machine stands; read without a trace. */
+function formatAt({ machine, xen }: Run): string | null {
+  const bytes = (address: bigint, length: number): Uint8Array => {
+    const found: number[] = [];
+    for (let i = 0; i < length; i++) {
+      const at = xen.mmu.translate(machine.cpu, BigInt.asUintN(64, address + BigInt(i)));
+      if (at === null) break;
+      found.push(xen.memory.read8(at));
+    }
+    return Uint8Array.from(found);
   };
+  return panicFormat({ register: (name) => registerOf(machine.cpu, name), bytes });
+}
+
+/** Ticks before the words of a panic in which its entry is looked for: 67 ms. */
+const PANIC_WINDOW = 2 ** 26;
+
+/** Where a recorded panic began: at the entry of its function, else where its words were printed, else the end. */
+async function findPanic(of: SessionInvestigator, hooks: SearchHooks): Promise<Sighting> {
+  const { session, search, symbols } = of;
+  const { machine, console } = session.run;
+  const { ticks } = console;
+  const printed = ticks.find((tick) => panicMessage(console.textAt(tick)) !== null) ?? session.endTick;
+  for (const name of PANIC_ENTRIES) {
+    if (symbols.address(name) === null) continue;
+    const from = Math.max(0, printed - PANIC_WINDOW);
+    const found = await search.first(parsePredicate(`call(${name})`), from, printed, hooks);
+    if (found.tick !== null) return sighting(machine, found.tick);
+  }
+  session.goto(printed);
+  return sighting(machine, printed);
 }
 
 /** What the CLI's input and signals are to a recorder. */
@@ -107,8 +136,22 @@ class Host implements RecorderHost {
   readonly #hooks: RecordHooks;
   #recorder: Recorder | null = null;
   #last = performance.now();
-  constructor(hooks: RecordHooks) {
+  #lastFlush = performance.now();
+  #lastSlice = performance.now();
+  #strideTicks = DIGEST_TICKS;
+  readonly paused: () => void;
+  constructor(hooks: RecordHooks, paused: () => void) {
     this.#hooks = hooks;
+    this.paused = paused;
+  }
+  get strideTicks(): number {
+    return this.#strideTicks;
+  }
+  get flushDue(): boolean {
+    return performance.now() - this.#lastFlush >= FLUSH_MS;
+  }
+  flushed(): void {
+    this.#lastFlush = performance.now();
   }
   attach(recorder: Recorder): void {
     this.#recorder = recorder;
@@ -126,9 +169,15 @@ class Host implements RecorderHost {
   }
   async breathe(): Promise<void> {
     this.#feed(false);
-    if (performance.now() - this.#last < BREATH_MS) return;
-    await nextTurn();
-    this.#last = performance.now();
+    const now = performance.now();
+    // A slice is to last about a breath however slow the guest is.
+    if (now - this.#lastSlice > 2 * BREATH_MS) this.#strideTicks = Math.max(this.#strideTicks / 2, STRIDE_TICKS_MIN);
+    else if (now - this.#lastSlice < BREATH_MS / 2) this.#strideTicks = Math.min(this.#strideTicks * 2, DIGEST_TICKS);
+    if (now - this.#last >= BREATH_MS) {
+      await nextTurn();
+      this.#last = performance.now();
+    }
+    this.#lastSlice = performance.now();
   }
   async idle(ns: number | null): Promise<boolean> {
     if (this.#feed(true)) return true;
@@ -157,7 +206,6 @@ async function record(config: RecordConfig, hooks: RecordHooks): Promise<RecordR
     epochSeconds: DEFAULT_EPOCH_SECONDS,
   };
   const run = new Run(pv);
-  run.onOutput = hooks.console;
   run.xen.observer = { log: hooks.xen };
   let recording: Recording | null = null;
   if (config.directory !== null) {
@@ -166,7 +214,15 @@ async function record(config: RecordConfig, hooks: RecordHooks): Promise<RecordR
     if (ramdisk !== null) blobs.set('initrd', ramdisk);
     recording = await store.create(name, headerOf(config), blobs);
   }
-  const host = new Host(hooks);
+  const symbols = symbolsOf(run.elf);
+  const watch = new PanicWatch();
+  const { machine } = run;
+  run.onOutput = (data) => {
+    watch.written(data, () => sighting(machine, machine.visibleAt));
+    hooks.console(data);
+  };
+  machine.engine.pauseAt(new Set(panicEntries(symbols)));
+  const host = new Host(hooks, () => watch.entered(sighting(machine, run.tick), formatAt(run)));
   const recorder = new Recorder(run, recording, host, {
     ticks: config.limitTicks,
     timeNs: config.limitSeconds === null ? null : config.limitSeconds * 1e9,
@@ -174,7 +230,8 @@ async function record(config: RecordConfig, hooks: RecordHooks): Promise<RecordR
   });
   host.attach(recorder);
   const outcome = await recorder.record();
-  const verdict = verdictReport(run, outcome.verdict, symbolsOf(run.elf));
+  const { verdict: ending, at } = watch.verdict(outcome.verdict, sighting(machine, run.tick));
+  const verdict = verdictReport(ending, at, symbols);
   if (recording !== null) {
     await recording.finish({
       tick: outcome.tick,
@@ -287,12 +344,12 @@ class Opened implements OpenRecording {
       const symbols = symbolsOf(run.elf);
       session.goto(session.endTick);
       const { end } = this.#recording;
-      const verdict = end ?? { verdict: 'stopped', message: 'the recorder was killed' };
-      const report = verdictReport(
-        run,
-        { kind: verdict.verdict as VerdictReport['kind'], message: verdict.message },
-        symbols,
-      );
+      const edited = editedFrom(this.#recording) !== Number.POSITIVE_INFINITY;
+      const verdict: Verdict =
+        end === null
+          ? { kind: 'stopped', message: edited ? 'the journal was edited' : 'the recorder was killed' }
+          : { kind: end.verdict as Verdict['kind'], message: end.message };
+      const report = verdictReport(verdict, sighting(run.machine, run.tick), symbols);
       this.#investigator = new SessionInvestigator(session, symbols, report, searchHooks(hooks));
     }
     return this.#investigator;
@@ -416,8 +473,12 @@ class Opened implements OpenRecording {
     };
   }
 
-  why(hooks: WorkHooks): Promise<WhyReport> {
-    return why(this.#investigate(hooks));
+  async why(hooks: WorkHooks): Promise<WhyReport> {
+    const investigator = this.#investigate(hooks);
+    const { session, symbols, verdict } = investigator;
+    if (verdict.kind !== 'panic') return why(investigator);
+    const at = await findPanic(investigator, searchHooks(hooks));
+    return why(new SessionInvestigator(session, symbols, verdictReport(verdict, at, symbols), searchHooks(hooks)));
   }
 
   async events(filter: EventFilter, hooks: WorkHooks): Promise<readonly RunEvent[]> {

@@ -54,8 +54,8 @@ interface Tier {
 /** Bits of RFLAGS that make an instruction be executed by itself. */
 const SINGLY = FLAG.tf | FLAG.rf;
 const DR6_BS = 1n << 14n;
-/** Instructions that enter or leave a handler: what they do to TF they do before the trap is evaluated. */
-const TRANSFERS = ['int', 'int3', 'icebp', 'into', 'iret', 'syscall', 'sysret', 'sysenter', 'sysexit'];
+/** Instructions after which the new TF decides about the trap: events clear it, SYSCALL masks it, SYSRET brings it. */
+const AS_NEW_TF = ['int', 'int3', 'icebp', 'into', 'syscall', 'sysret'];
 
 export class Engine {
   readonly memory: GuestMemory;
@@ -161,7 +161,9 @@ export class Engine {
       case 'system': {
         const outcome = executeSystem(cpu, exit.insn, platform);
         if (isStop(outcome)) return outcome;
-        return outcome === null ? null : this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
+        if (outcome !== null) return this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
+        if (exit.insn.form.name === 'sysret' && cpu.num('rflags') & FLAG.tf) cpu.set('pendingTrap', 1);
+        return null;
       }
       case 'fault': {
         const here = exit.fetched ? this.instructionAt(cpu, cpu.rip) : null;
@@ -208,11 +210,11 @@ export class Engine {
     cpu.set('rflags', flags & ~FLAG.rf);
     const exit = this.#tier.run(cpu, 1);
     let retired = exit.kind === 'steps';
-    let transfer = false;
+    let traps = (flags & FLAG.tf) !== 0;
     if (exit.kind === 'system') {
       const outcome = executeSystem(cpu, exit.insn, platform);
       if (isStop(outcome)) return outcome;
-      transfer = TRANSFERS.includes(exit.insn.form.name);
+      if (AS_NEW_TF.includes(exit.insn.form.name)) traps = (cpu.num('rflags') & FLAG.tf) !== 0;
       retired = outcome === null;
       if (outcome !== null) {
         cpu.set('rflags', cpu.num('rflags') | (flags & FLAG.rf));
@@ -229,7 +231,7 @@ export class Engine {
     const shadowNow = cpu.num('interruptShadow');
     if (shadow !== 0 && shadowNow === shadow) cpu.set('interruptShadow', 0);
     // MOV SS and POP SS hold the trap back as well
-    if (flags & FLAG.tf && !transfer && !(shadow === 0 && shadowNow === 2)) cpu.set('pendingTrap', 1);
+    if (traps && !(shadow === 0 && shadowNow === 2)) cpu.set('pendingTrap', 1);
     return null;
   }
 
