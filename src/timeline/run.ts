@@ -85,6 +85,11 @@ export class Run {
   sections(): Map<string, Uint8Array> {
     return new Map([...this.tracker.capture(), [CONSOLE_SECTION, this.console.encode()]]);
   }
+  /** Takes over what a snapshot knows of the console. */
+  recall(snapshot: StoredSnapshot): void {
+    const log = snapshot.sections.get(CONSOLE_SECTION);
+    if (log !== undefined) this.console.load(log);
+  }
   /** Puts the machine into a stored state; `built` gives the pages of the machine as built. */
   restore(snapshot: StoredSnapshot, built: (slot: number) => Uint8Array): void {
     this.tracker.sync();
@@ -100,8 +105,7 @@ export class Run {
       const page = stored === null ? built(slot) : snapshot.page(slot)!;
       memory.bytes.set(page, memory.willWrite(memory.slotFrames[slot]! * PAGE_SIZE, PAGE_SIZE));
     }
-    const log = snapshot.sections.get(CONSOLE_SECTION);
-    if (log !== undefined) this.console.load(log);
+    this.recall(snapshot);
     try {
       this.tracker.restore(snapshot.sections);
     } catch (error) {
