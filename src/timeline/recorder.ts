@@ -66,6 +66,7 @@ export class Recorder {
   readonly door: RecordingDoor;
   #lastSnapshot: Tick | null = null;
   #snapshots = 0;
+  #landmarked = false;
   /** Where the journal's last block ended. */
   #blockEnd: Tick = 0;
 
@@ -92,6 +93,7 @@ export class Recorder {
       resume = end.kind === 'pause';
       if (resume) {
         this.#host.paused?.();
+        this.#landmark();
         continue;
       }
       this.door.seal(machine.tick);
@@ -152,6 +154,13 @@ export class Recorder {
     this.#host.flushed();
     const spacing = this.#limits.snapshotTicks ?? SNAPSHOT_TICKS;
     if (machine.tick - (this.#lastSnapshot ?? 0) >= spacing) this.#snapshot();
+  }
+  /** The entry of a panic, which everybody will ask for: the first one is kept, so that going there is quick. */
+  #landmark(): void {
+    if (this.#recording === null || this.#landmarked) return;
+    this.#landmarked = true;
+    this.door.seal(this.#run.tick);
+    this.#snapshot();
   }
   #snapshot(): void {
     const run = this.#run;
