@@ -157,6 +157,7 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'peers-'));
   try {
     const all = peers(folder).filter(({ name }) => values.only?.split(',').includes(name) ?? true);
+    if (all.length === 0) throw new Error(`--only ${values.only} names no peer`);
     const samples = new Map<string, Sample[]>(all.map(({ name }) => [name, []]));
     const failures = new Map<string, string>();
     for (let run = 0; run < runs; run++)
