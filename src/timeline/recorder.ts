@@ -1,8 +1,9 @@
 /**
  * Records a run: drives the machine, writes the journal, keeps sparse snapshots, decides how the run ended.
  *
- * Invariants: nothing here moves a tick; the journal is closed in blocks at fixed ticks, so that what reached the disk always
- * replays; the host is asked through {@link RecorderHost} only, between slices.
+ * Invariants: nothing here moves a tick; the journal is closed in blocks, every {@link BLOCK_TICKS} and whenever the host wants
+ * what there is on disk, so that what reached it always replays; a tick at which a slice ended is sealed, so that what was
+ * hashed stays as it was; the host is asked through {@link RecorderHost} only, between slices.
  */
 import type { Tick } from '../core/units.ts';
 import type { RunEnd } from '../machine/machine.ts';
@@ -24,11 +25,19 @@ export interface RecorderHost {
    * input or enough real time has passed; false when no input will ever come.
    */
   idle(ns: number | null): Promise<boolean>;
+  /** Ticks after which the host wants to be asked again, at most {@link DIGEST_TICKS}. */
+  readonly strideTicks: number;
+  /** True when enough real time has passed for the journal's open block to be closed and sent off. */
+  readonly flushDue: boolean;
+  /** A block has been sent off. */
+  flushed(): void;
   /** True once the user asked to stop. */
   readonly stopped: boolean;
   /** True when the guest's virtual time should not run ahead of the user's. */
   readonly live: boolean;
   progress(tick: Tick): void;
+  /** The guest stands at an instruction at which the engine was told to pause. */
+  paused?(): void;
 }
 
 export interface RecorderLimits {
@@ -57,6 +66,9 @@ export class Recorder {
   readonly door: RecordingDoor;
   #lastSnapshot: Tick | null = null;
   #snapshots = 0;
+  #landmarked = false;
+  /** Where the journal's last block ended. */
+  #blockEnd: Tick = 0;
 
   constructor(run: Run, recording: Recording | null, host: RecorderHost, limits: RecorderLimits) {
     this.#run = run;
@@ -73,20 +85,28 @@ export class Recorder {
     const { machine } = this.#run;
     const limit = this.#limits.ticks ?? Number.POSITIVE_INFINITY;
     let verdict: Verdict | null = null;
-    let blockEnd = 0;
+    let resume = false;
     while (verdict === null) {
       const next = (Math.floor(machine.tick / DIGEST_TICKS) + 1) * DIGEST_TICKS;
       const idleBefore = machine.loop.clock.idleNs;
-      const end = this.#run.runTo(Math.min(next, limit));
-      if (machine.tick === next && end.kind === 'limit' && machine.tick > blockEnd) {
-        this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
-        if (machine.tick % BLOCK_TICKS === 0) blockEnd = this.#closeBlock();
+      const end = this.#run.runTo(Math.min(next, limit, machine.tick + this.#host.strideTicks), resume);
+      resume = end.kind === 'pause';
+      if (resume) {
+        this.#host.paused?.();
+        this.#landmark();
+        continue;
       }
+      this.door.seal(machine.tick);
+      if (end.kind === 'limit' && machine.tick === next) {
+        this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
+        if (machine.tick % BLOCK_TICKS === 0) this.#closeBlock();
+      }
+      if (this.#host.flushDue) this.#closeBlock();
       verdict = await this.#judge(end, limit);
       if (verdict !== null) break;
       await this.#between(machine.loop.clock.idleNs - idleBefore);
     }
-    if (machine.tick > blockEnd && this.#recording !== null) this.#closeBlock();
+    this.#closeBlock();
     const stateHash = this.#recording === null ? null : this.#run.stateHash();
     if (this.#recording !== null && this.#lastSnapshot !== machine.tick) this.#snapshot();
     return { verdict: this.#told(verdict), tick: machine.tick, stateHash, snapshots: this.#snapshots };
@@ -108,7 +128,9 @@ export class Recorder {
     if (this.#limits.timeNs !== null && machine.now() >= this.#limits.timeNs)
       return { kind: 'limit', message: `reached the limit of ${this.#limits.timeNs / 1e9} s of virtual time` };
     if (end.kind === 'blocked') {
-      if (this.door.waiting || (await this.#host.idle(null))) return null;
+      if (this.door.waiting) return null;
+      this.#closeBlock();
+      if (await this.#host.idle(null)) return null;
       return { kind: 'hang', message: 'every vCPU is blocked and nothing can wake one' };
     }
     return this.#host.live ? null : this.#hang.look();
@@ -124,12 +146,21 @@ export class Recorder {
       : { kind: 'panic', message };
   }
 
-  #closeBlock(): Tick {
+  #closeBlock(): void {
     const { machine } = this.#run;
-    this.#recording?.endBlock(machine.tick, this.#run.stateHash());
+    if (this.#recording === null || machine.tick === this.#blockEnd) return;
+    this.#recording.endBlock(machine.tick, this.#run.stateHash());
+    this.#blockEnd = machine.tick;
+    this.#host.flushed();
     const spacing = this.#limits.snapshotTicks ?? SNAPSHOT_TICKS;
-    if (this.#recording !== null && machine.tick - (this.#lastSnapshot ?? 0) >= spacing) this.#snapshot();
-    return machine.tick;
+    if (machine.tick - (this.#lastSnapshot ?? 0) >= spacing) this.#snapshot();
+  }
+  /** The entry of a panic, which everybody will ask for: the first one is kept, so that going there is quick. */
+  #landmark(): void {
+    if (this.#recording === null || this.#landmarked) return;
+    this.#landmarked = true;
+    this.door.seal(this.#run.tick);
+    this.#snapshot();
   }
   #snapshot(): void {
     const run = this.#run;

@@ -28,7 +28,17 @@ export const EXIT = {
 export const FIRST_RECORD = 64;
 
 /** Dispatch-table indices of the engine's own handlers; forms follow. */
-export const HANDLER = { end: 0, stale: 1, link: 2, pageEnd: 3, cross: 4, system: 5, pause: 6, firstForm: 8 } as const;
+export const HANDLER = {
+  end: 0,
+  stale: 1,
+  link: 2,
+  pageEnd: 3,
+  cross: 4,
+  system: 5,
+  pause: 6,
+  protection: 7,
+  firstForm: 8,
+} as const;
 
 /** Handlers the dispatch table has room for. */
 export const TABLE_SIZE = 16384;
