@@ -68,6 +68,7 @@ export class Recorder {
   readonly #kept: KeptState;
   #lastSnapshot: Tick | null = null;
   #snapshots = 0;
+  #landmarked = false;
   /** Where the journal's last block ended. */
   #blockEnd: Tick = 0;
 
@@ -96,7 +97,7 @@ export class Recorder {
       this.door.seal(machine.tick);
       if (resume) {
         this.#host.paused?.();
-        this.#closeBlock();
+        this.#landmark();
         continue;
       }
       if (end.kind === 'limit' && machine.tick === next) {
@@ -160,6 +161,13 @@ export class Recorder {
     this.#host.flushed();
     const spacing = this.#limits.snapshotTicks ?? SNAPSHOT_TICKS;
     if (machine.tick - (this.#lastSnapshot ?? 0) >= spacing) this.#snapshot();
+  }
+  /** The entry of a panic, which everybody will ask for: the first one is kept, so that going there is quick. */
+  #landmark(): void {
+    if (this.#landmarked) return;
+    this.#landmarked = true;
+    this.#closeBlock();
+    this.#snapshot();
   }
   /** Stores the kept state, unless it has been. */
   #snapshot(): void {

@@ -2,6 +2,7 @@
  * A machine together with what follows it: page hashes, page versions, console log. Recording, replay and sessions all
  * drive one of these.
  */
+import { EmulatorError } from '../core/errors.ts';
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { EngineOptions } from '../engine/engine.ts';
 import type { Machine, RunEnd } from '../machine/machine.ts';
@@ -89,6 +90,11 @@ export class Run {
   sections(): Map<string, Uint8Array> {
     return new Map([...this.tracker.capture(), [CONSOLE_SECTION, this.console.encode()]]);
   }
+  /** Takes over what a snapshot knows of the console. */
+  recall(snapshot: StoredSnapshot): void {
+    const log = snapshot.sections.get(CONSOLE_SECTION);
+    if (log !== undefined) this.console.load(log);
+  }
   /** Puts the machine into a stored state; `built` gives the pages of the machine as built. */
   restore(snapshot: StoredSnapshot, built: (slot: number) => Uint8Array): void {
     this.tracker.sync();
@@ -104,8 +110,14 @@ export class Run {
       const page = stored === null ? built(slot) : snapshot.page(slot)!;
       memory.bytes.set(page, memory.willWrite(memory.slotFrames[slot]! * PAGE_SIZE, PAGE_SIZE));
     }
-    const log = snapshot.sections.get(CONSOLE_SECTION);
-    if (log !== undefined) this.console.load(log);
-    this.tracker.restore(snapshot.sections);
+    this.recall(snapshot);
+    try {
+      this.tracker.restore(snapshot.sections);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new EmulatorError('E_SEMANTICS', `the state at tick ${snapshot.tick} is not of this version's form`, {
+        cause: error,
+      });
+    }
   }
 }

@@ -42,6 +42,9 @@ export class Session {
     this.#checkpoints = [this.#built];
     this.#door = new ReplayDoor(this.entries, editedFrom(recording));
     run.machine.door = this.#door;
+    // The last snapshot knows the console best; an edited run writes its own.
+    const last = recording.snapshots.findLast((s) => s.tick <= editedFrom(recording));
+    if (last !== undefined) run.recall(recording.snapshot(last.tick));
   }
 
   get tick(): Tick {

@@ -40,6 +40,8 @@ export interface RecordingEnd {
   readonly stateHash: bigint;
   readonly verdict: string;
   readonly message: string;
+  /** Where the verdict stands: a panic's entry, else where the run ended. */
+  readonly place: { readonly tick: Tick; readonly vcpu: number; readonly rip: bigint };
 }
 
 /** One entry of the journal: a payload cannot be recomputed, a decision is recomputed and compared. */

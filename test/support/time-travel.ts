@@ -116,7 +116,13 @@ export async function recordGuest(config: PvConfig, options: RecordOptions = {})
   host.recorder = recorder;
   const outcome = await recorder.record();
   const { tick, verdict } = outcome;
-  await recording.finish({ tick, stateHash: outcome.stateHash!, verdict: verdict.kind, message: verdict.message });
+  await recording.finish({
+    tick,
+    stateHash: outcome.stateHash!,
+    verdict: verdict.kind,
+    message: verdict.message,
+    place: { tick, vcpu: 0, rip: 0n },
+  });
   return { run, recording, outcome };
 }
 

@@ -163,7 +163,14 @@ test('[D-42] [A-09] [A-18] CR4 reads as Xen’s with the guest’s TSD; other bi
 
 test('[A-10] [A-11] without XSAVE in the policy OSXSAVE stays clear and XSETBV is no instruction', () => {
   const guest = new PvGuest();
+  guest.handle({ 6: { at: HANDLER } });
   expect(cpuid(guest, 1)[2]! & (3 << 26)).toBe(0);
+  guest.set({ rax: 0x40600 });
+  guest.exec('0f 22 e0');
+  expect(cpuid(guest, 1)[2]! & (3 << 26)).toBe(0);
+  guest.set({ rax: 0, rcx: 0, rdx: 0 });
+  guest.exec('0f 01 d1');
+  expect(guest.cpu.rip).toBe(HANDLER);
 });
 
 test('[D-42] CR2, CR3 and CR8', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { CODE, DATA, HANDLER, PvGuest, SELF, words } from '../../support/pv-guest.ts';
+import { CODE, DATA, HANDLER, PvGuest, SELF, USER_CODE, words } from '../../support/pv-guest.ts';
 
 const PAGE = 4096n;
 /** Flags as Xen stores them in the entry of a kernel page: P RW US A D, and GUEST_KERNEL for the kernel's own. */
@@ -311,6 +311,19 @@ describe('user space', () => {
     expect(guest.u64(guest.page(0))).toBe(value);
     guest.mmuext(15, 0); // no user tables
     expect(guest.xen.vcpus[0]!.userTable).toBe(0);
+  });
+  test('[A-58] NX may stand in an upper entry, and nothing below it executes', () => {
+    const guest = new PvGuest();
+    guest.handle({ 14: { at: HANDLER } });
+    guest.makeUserSpace();
+    const nx = 1n << 63n;
+    const at = BigInt(guest.pa(guest.page(0)));
+    expect(guest.call(1, guest.put(words(at, guest.u64(guest.page(0)) | nx)), 1, 0, SELF)).toBe(0);
+    expect(guest.u64(guest.page(0)) & nx).toBe(nx);
+    guest.enterUser({ code: '90' });
+    guest.step();
+    expect(guest.cpu.rip).toBe(HANDLER);
+    expect(guest.traps.at(-1)).toMatchObject({ vector: 14, error: 0x15, address: USER_CODE });
   });
   test('[A-16] [A-17] a frame that is no table cannot become a root', () => {
     const guest = new PvGuest();
