@@ -264,6 +264,9 @@ export class LevelRecording implements Recording {
     const info = this.#blobs.find((blob) => blob.name === name);
     return info === undefined ? null : joinBlob(info, (key) => this.#read(key));
   }
+  blobBytes(name: string): number | null {
+    return this.#blobs.find((blob) => blob.name === name)?.bytes ?? null;
+  }
   block(sequence: number): JournalBlock {
     const summary = this.blocks[sequence];
     assert(summary !== undefined, `no block ${sequence}`);

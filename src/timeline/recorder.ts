@@ -10,6 +10,7 @@ import type { RunEnd } from '../machine/machine.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { HangWatch } from './hang-watch.ts';
 import { type JournalEntry, RecordingDoor } from './journal.ts';
+import { KeptState } from './kept-state.ts';
 import { BLOCK_TICKS, DIGEST_TICKS, type Run } from './run.ts';
 import { QUEUE_BYTES, type Recording } from './trace-store.ts';
 
@@ -64,6 +65,7 @@ export class Recorder {
   readonly #limits: RecorderLimits;
   readonly #hang: HangWatch;
   readonly door: RecordingDoor;
+  readonly #kept: KeptState;
   #lastSnapshot: Tick | null = null;
   #snapshots = 0;
   #landmarked = false;
@@ -76,6 +78,7 @@ export class Recorder {
     this.#host = host;
     this.#limits = limits;
     this.#hang = new HangWatch(run, limits.idleNs);
+    this.#kept = new KeptState(run);
     this.door = new RecordingDoor((entry: JournalEntry) => recording?.append(entry));
     run.machine.door = this.door;
   }
@@ -91,12 +94,12 @@ export class Recorder {
       const idleBefore = machine.loop.clock.idleNs;
       const end = this.#run.runTo(Math.min(next, limit, machine.tick + this.#host.strideTicks), resume);
       resume = end.kind === 'pause';
+      this.door.seal(machine.tick);
       if (resume) {
         this.#host.paused?.();
         this.#landmark();
         continue;
       }
-      this.door.seal(machine.tick);
       if (end.kind === 'limit' && machine.tick === next) {
         this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
         if (machine.tick % BLOCK_TICKS === 0) this.#closeBlock();
@@ -106,9 +109,11 @@ export class Recorder {
       if (verdict !== null) break;
       await this.#between(machine.loop.clock.idleNs - idleBefore);
     }
+    // The state of a block ago first: most that is asked for lies shortly before the end.
+    if (machine.tick !== this.#blockEnd) this.#snapshot();
     this.#closeBlock();
+    this.#snapshot();
     const stateHash = this.#recording === null ? null : this.#run.stateHash();
-    if (this.#recording !== null && this.#lastSnapshot !== machine.tick) this.#snapshot();
     return { verdict: this.#told(verdict), tick: machine.tick, stateHash, snapshots: this.#snapshots };
   }
 
@@ -149,7 +154,9 @@ export class Recorder {
   #closeBlock(): void {
     const { machine } = this.#run;
     if (this.#recording === null || machine.tick === this.#blockEnd) return;
-    this.#recording.endBlock(machine.tick, this.#run.stateHash());
+    const stateHash = this.#run.stateHash();
+    this.#recording.endBlock(machine.tick, stateHash);
+    this.#kept.keep(stateHash);
     this.#blockEnd = machine.tick;
     this.#host.flushed();
     const spacing = this.#limits.snapshotTicks ?? SNAPSHOT_TICKS;
@@ -157,22 +164,19 @@ export class Recorder {
   }
   /** The entry of a panic, which everybody will ask for: the first one is kept, so that going there is quick. */
   #landmark(): void {
-    if (this.#recording === null || this.#landmarked) return;
+    if (this.#landmarked) return;
     this.#landmarked = true;
-    this.door.seal(this.#run.tick);
+    this.#closeBlock();
     this.#snapshot();
   }
+  /** Stores the kept state, unless it has been. */
   #snapshot(): void {
-    const run = this.#run;
-    this.#recording!.putSnapshot({
-      tick: run.tick,
-      stateHash: run.stateHash(),
-      sections: run.sections(),
-      base: this.#lastSnapshot,
-      pages: run.changedPages(),
+    const { tick } = this.#kept;
+    this.#kept.store(this.#lastSnapshot, (snapshot) => {
+      this.#recording?.putSnapshot(snapshot);
+      this.#lastSnapshot = tick;
+      this.#snapshots++;
     });
-    this.#lastSnapshot = run.tick;
-    this.#snapshots++;
   }
 }
 

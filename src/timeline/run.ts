@@ -14,9 +14,10 @@ import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
 export const SEMANTICS_VERSION = 1;
-/** Ticks between register digests, and between blocks of the journal. */
+/** Ticks between register digests. */
 export const DIGEST_TICKS = 2 ** 20;
-export const BLOCK_TICKS = 2 ** 24;
+/** Ticks between blocks of the journal at most, each with the hash of the whole state. */
+export const BLOCK_TICKS = 2 ** 26;
 
 export class Run {
   readonly config: PvConfig;
@@ -28,7 +29,7 @@ export class Run {
   readonly elf: Uint8Array;
   /** Page hashes of the machine as built, 16 bytes a slot. */
   readonly #builtHashes: Uint8Array;
-  /** Slots that changed since the last stored snapshot. */
+  /** Slots that changed since {@link changedPages} was asked last. */
   #changed = new Set<number>();
   /** Receives the guest's output as it comes. */
   onOutput: (data: Uint8Array) => void = () => {};
@@ -69,7 +70,7 @@ export class Run {
 
   // ---- stored snapshots ---------------------------------------------------------------------------------------------
 
-  /** The pages that changed since the last call, for a snapshot based on the one then stored. */
+  /** The pages that changed since the last call (at first: since the machine was built), as live views. */
   changedPages(): SnapshotPage[] {
     this.tracker.sync();
     const { memory } = this.machine.engine;
@@ -78,7 +79,11 @@ export class Run {
     this.#changed = new Set();
     return slots.map((slot) => {
       const at = memory.slotAddress(slot);
-      return { slot, hash: hashes.slice(slot * 16, slot * 16 + 16), bytes: memory.bytes.subarray(at, at + PAGE_SIZE) };
+      return {
+        slot,
+        hash: hashes.subarray(slot * 16, slot * 16 + 16),
+        bytes: memory.bytes.subarray(at, at + PAGE_SIZE),
+      };
     });
   }
   /** State sections and the console log. */

@@ -131,6 +131,8 @@ export interface Recording {
 
   /** The bytes given at creation under `name` (kernel, ramdisk, symbols), or null. */
   blob(name: string): Uint8Array | null;
+  /** Its length in bytes, or null. */
+  blobBytes(name: string): number | null;
   block(sequence: number): JournalBlock;
   /** The snapshot at exactly `tick`. */
   snapshot(tick: Tick): StoredSnapshot;

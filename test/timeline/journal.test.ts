@@ -5,13 +5,22 @@ import { Divergence } from '../../src/machine/inputs.ts';
 import { journalOf, moveInput, writeEditedCopy } from '../../src/timeline/edit.ts';
 import { isPayload, type JournalEntry } from '../../src/timeline/journal.ts';
 import { MemoryStore } from '../../src/timeline/memory-store.ts';
+import { Recorder } from '../../src/timeline/recorder.ts';
 import { Replayer } from '../../src/timeline/replayer.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
 import type { Recording, RecordingHeader } from '../../src/timeline/trace-store.ts';
 import type { Form } from '../../src/x86/form.ts';
 import { programOf } from '../../src/x86/semantics/registry.ts';
-import { pseudoRandom, type Recorded, recordGuest, replayGuest, timeTravelGuest } from '../support/time-travel.ts';
+import {
+  headerOf,
+  pseudoRandom,
+  type Recorded,
+  recordGuest,
+  replayGuest,
+  ScriptedHost,
+  timeTravelGuest,
+} from '../support/time-travel.ts';
 
 const GUEST = timeTravelGuest();
 const WAITING = timeTravelGuest('rounds=3 work=200 wait');
@@ -65,6 +74,19 @@ describe('input', () => {
     expect(waiting.outcome.verdict.kind).toBe('poweroff');
     expect(waiting.run.console.textAt(waiting.outcome.tick)).toContain('abq');
     expect(await replayGuest(WAITING, waiting.recording)).toMatchObject({ verified: true });
+  });
+  it('is waited for with everything before it sent off', async () => {
+    const host = new ScriptedHost();
+    const recording = await new MemoryStore().create('wait', headerOf(WAITING), new Map());
+    const recorder = new Recorder(new Run(WAITING), recording, host, { ticks: null, timeNs: null, idleNs: 30e9 });
+    let ended: Tick | null = null;
+    host.idle = async () => {
+      ended = recording.blocks.at(-1)!.lastTick;
+      return false;
+    };
+    const outcome = await recorder.record();
+    expect(outcome.verdict).toMatchObject({ kind: 'hang', message: 'every vCPU is blocked and nothing can wake one' });
+    expect(ended).toBe(outcome.tick);
   });
   it('is heard in every replay of ten', async () => {
     for (let i = 0; i < 10; i++)
