@@ -17,10 +17,13 @@ import { QUEUE_BYTES, type Recording } from './trace-store.ts';
 /** Ticks between snapshots while recording; a background pass makes them denser afterwards. */
 export const SNAPSHOT_TICKS = 2 ** 30;
 
+/** A guest that is silent for so much virtual time (ns) without idling is taken to poll for input. */
+const POLLING_NS = 250_000_000;
+
 /** The world outside, as recording sees it. */
 export interface RecorderHost {
-  /** Lets the host's own events happen; resolves at once otherwise. Called after every slice. */
-  breathe(): Promise<void>;
+  /** Lets the host's own events happen; resolves at once otherwise. Called after every slice; `waiting`: the guest seems to wait for input. */
+  breathe(waiting: boolean): Promise<void>;
   /**
    * The guest waits and only input can go on (`ns` null), or it has idled for `ns` of virtual time. Resolves when there is
    * input or enough real time has passed; false when no input will ever come.
@@ -69,6 +72,8 @@ export class Recorder {
   #lastSnapshot: Tick | null = null;
   #snapshots = 0;
   #landmarked = false;
+  #written = 0;
+  #silentSince = 0;
   /** Where the journal's last block ended. */
   #blockEnd: Tick = 0;
 
@@ -119,9 +124,27 @@ export class Recorder {
 
   async #between(idledNs: number): Promise<void> {
     this.#host.progress(this.#run.tick);
-    await this.#host.breathe();
+    await this.#host.breathe(this.#awaitsInput(idledNs));
     if (this.#host.live && idledNs > 0) await this.#host.idle(idledNs);
     if (this.#recording !== null && this.#recording.queuedBytes > QUEUE_BYTES) await this.#recording.drained();
+  }
+
+  /**
+   * The guest has read all that was typed and writes nothing, while it idles or yields, or for so long that it must be polling:
+   * as if at a prompt.
+   */
+  #awaitsInput(idledNs: number): boolean {
+    const { xen, machine } = this.#run;
+    const { written } = xen.console.state;
+    const now = machine.now();
+    const yields = this.#hang.tookYields();
+    const silent = written === this.#written;
+    if (!silent || this.door.waiting || !xen.console.drained) {
+      this.#written = written;
+      this.#silentSince = now;
+      return false;
+    }
+    return yields || idledNs > 0 || now - this.#silentSince > POLLING_NS;
   }
 
   /** The verdict, where the run has come to one. */

@@ -58,6 +58,14 @@ export class Console {
     this.state.input = this.state.input.slice(count);
   }
 
+  /** The guest uses the ring and has taken everything that was typed. */
+  get drained(): boolean {
+    const { frame, input } = this.state;
+    if (input.length > 0 || frame === 0) return false;
+    const word = (offset: number): number => this.#memory.read32(frame * PAGE_SIZE + offset);
+    return word(RING.out_prod) !== 0 && word(RING.in_cons) === word(RING.in_prod);
+  }
+
   /** Moves bytes between the ring and us in both directions; notifies the guest when something moved. */
   service(): void {
     const { frame, port } = this.state;

@@ -83,8 +83,8 @@ class Host implements RecorderHost {
     this.#recorder?.door.push(bytes);
     return bytes.length > 0;
   }
-  async breathe(): Promise<void> {
-    this.#feed(false);
+  async breathe(waiting: boolean): Promise<void> {
+    this.#feed(waiting);
     const now = performance.now();
     // A slice is to last about a breath however slow the guest is.
     if (now - this.#lastSlice > 2 * BREATH_MS) this.#strideTicks = Math.max(this.#strideTicks / 2, STRIDE_TICKS_MIN);
