@@ -16,6 +16,7 @@ import { type EventKind, type Fault, fault, isFault, isStop, type Platform, type
 import { programOf } from '../x86/semantics/registry.ts';
 import { FLAG, STATE, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
+import { X87 } from '../x86/system/x87/table.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
 
@@ -54,6 +55,20 @@ interface Tier {
 /** Bits of RFLAGS that make an instruction be executed by itself. */
 const SINGLY = FLAG.tf | FLAG.rf;
 const DR6_BS = 1n << 14n;
+/** Instructions that touch nothing but registers and memory, though TypeScript executes them: no point of delivery. */
+const QUIET = new Set([
+  'cpuid',
+  'rdtsc',
+  'fxsave',
+  'fxrstor',
+  'enter',
+  'lar',
+  'lsl',
+  'verr',
+  'verw',
+  ...Object.keys(X87),
+]);
+const isQuiet = (name: string): boolean => QUIET.has(name);
 /** Instructions after which the new TF decides about the trap: events clear it, SYSCALL masks it, SYSRET brings it. */
 const AS_NEW_TF = ['int', 'int3', 'icebp', 'into', 'syscall', 'sysret'];
 
@@ -127,10 +142,13 @@ export class Engine {
       if (exit.kind === 'steps') break;
       if (exit.kind === 'pause') return { kind: 'pause', steps };
       if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) return this.#watched(cpu, steps, platform);
+      const next = exit.kind === 'system' && isQuiet(exit.insn.form.name) ? cpu.rip + BigInt(exit.insn.length) : null;
       const stopped = this.#event(cpu, exit, platform);
       if (stopped) return { kind: 'stop', steps, stop: stopped };
       this.#count(cpu, 1);
-      return { kind: 'event', steps: steps + 1 };
+      steps++;
+      // Where it retired by itself nothing of the platform has changed.
+      if (cpu.rip !== next || this.mmu.watchHit) return { kind: 'event', steps };
     }
     return { kind: 'budget', steps };
   }

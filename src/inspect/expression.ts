@@ -8,7 +8,7 @@
  * Invariants: all numbers are integers of any size (comparison for equality is modulo 2^64, so that -22 equals what RAX
  * holds); reading memory that is not mapped makes the whole predicate false, never an error.
  */
-import { type Expression, parseExpressionAt } from 'acorn';
+import { type Expression, parse as parseProgram } from 'acorn';
 import { EmulatorError } from '../core/errors.ts';
 
 /** What a predicate may ask of the machine. Addresses are linear unless said otherwise. */
@@ -91,11 +91,8 @@ export const isRegisterName = (name: string): boolean => REGISTER.test(name);
 
 /** Parses `source`; E_EXPRESSION names the place of a mistake. */
 export function parsePredicate(source: string): Predicate {
-  const { tree, length } = parse(source);
-  if (source.slice(length).trim() !== '')
-    fail(source, `unexpected text after the expression: ${source.slice(length).trim()}`);
   const compiler = new Compiler(source);
-  const run = compiler.compile(tree);
+  const run = compiler.compile(parse(source));
   return {
     source,
     dependencies: compiler.dependencies(),
@@ -113,16 +110,19 @@ export function parsePredicate(source: string): Predicate {
 }
 
 /** `~` and `pa:` are ours: they become operators of the same length class that JavaScript has. */
-function parse(source: string): { tree: Expression; length: number } {
+function parse(source: string): Expression {
   const text = source.replace(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\bconsole\s*~|\b(pa|ma|va)\s*:/g, (part, space) =>
     space ? `${space},` : part.endsWith('~') && !/^["']/.test(part) ? 'console**' : part,
   );
+  let program: ReturnType<typeof parseProgram>;
   try {
-    const tree = parseExpressionAt(text, 0, { ecmaVersion: 2023 });
-    return { tree, length: tree.end + (source.length - text.length) };
+    program = parseProgram(text, { ecmaVersion: 2023 });
   } catch (error) {
     return fail(source, error instanceof Error ? error.message : String(error));
   }
+  const [first, second] = program.body;
+  if (first?.type !== 'ExpressionStatement' || second !== undefined) return fail(source, 'it is not one expression');
+  return first.expression;
 }
 
 function fail(source: string, why: string): never {
