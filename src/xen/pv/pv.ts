@@ -69,6 +69,8 @@ export interface PvObserver {
   trap?(event: { vcpu: number; rip: bigint; vector: number; error: number; address: bigint }): void;
   upcall?(event: { vcpu: number; rip: bigint }): void;
   log?(line: string): void;
+  /** A vCPU uses other page tables from now on. */
+  tables?(): void;
 }
 
 const domainState = struct({
@@ -280,6 +282,7 @@ export class XenPv implements Platform, EventHost {
     const table: MachineFrame = v.kernelMode ? v.kernelTable : v.userTable;
     cpu.set('cr3', BigInt(table) << 12n);
     this.mmu.selectSpace(cpu, v.kernelMode ? 0 : 1);
+    this.observer.tables?.();
   }
   /** Runs `action` with the kernel's page tables, whatever the mode (toggle_guest_pt). */
   inKernelMode<T>(cpu: Cpu, action: () => T): T {
