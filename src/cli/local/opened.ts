@@ -70,9 +70,7 @@ export function infoOf(path: string, recording: Recording, symbols: number): Rec
         ? null
         : {
             kind: end.verdict as VerdictReport['kind'],
-            tick: end.tick,
-            vcpu: 0,
-            rip: null,
+            ...end.place,
             symbol: null,
             message: end.message,
           },
