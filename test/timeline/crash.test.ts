@@ -98,7 +98,7 @@ describe('a recording cut short', () => {
   });
 
   it('by a full disk ends with E_HOST and status 5, and replays', async () => {
-    const ended = await record('full', 'rounds=100000000 work=30', null, 64);
+    const ended = await record('full', 'rounds=100000000 work=30', null, 20);
     expect([ended.status, ended.errors]).toEqual([5, expect.stringMatching(/E_HOST: the recording cannot be written/)]);
     expect((await replayed('full')).blocks).toBeGreaterThan(0);
   });
