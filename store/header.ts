@@ -48,11 +48,15 @@ export function splitBlob(name: string, bytes: Uint8Array): QueuedValue[] {
 
 /** The image that the header describes; E_RECORDING when it is not what it was. */
 export function joinBlob(info: BlobInfo, read: (key: string) => Uint8Array): Uint8Array {
-  const pieces = Array.from({ length: Math.ceil(info.bytes / PIECE_BYTES) }, (_, i) =>
-    read(numbered(`blob/${info.name}`, i)),
-  );
-  const bytes = Uint8Array.from(Buffer.concat(pieces));
-  if (bytes.length !== info.bytes || Buffer.compare(sha256(bytes), info.sha256) !== 0)
+  const bytes = new Uint8Array(info.bytes);
+  let at = 0;
+  for (let i = 0; at < info.bytes; i++) {
+    const piece = read(numbered(`blob/${info.name}`, i));
+    if (piece.length === 0 || at + piece.length > info.bytes) break;
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  if (at !== info.bytes || Buffer.compare(sha256(bytes), info.sha256) !== 0)
     throw damaged(info.name, 'is damaged: its SHA-256 is not the one in the header');
   return bytes;
 }

@@ -164,8 +164,9 @@ export class LevelRecording implements Recording {
     const end = this.#database.getSync('end');
     if (end === undefined && anchor.ended) throw damaged('the end record', 'is missing');
     if (end !== undefined) {
-      const { tick, stateHash, verdict, message } = endCodec.decode(unseal('end', end));
-      this.end = { tick, stateHash: bigOfBytes(stateHash), verdict, message };
+      const { tick, stateHash, verdict, message, placeTick, placeVcpu, placeRip } = endCodec.decode(unseal('end', end));
+      const place = { tick: placeTick, vcpu: placeVcpu, rip: bigOfBytes(placeRip) };
+      this.end = { tick, stateHash: bigOfBytes(stateHash), verdict, message, place };
     }
     for (const blob of this.#blobs) this.#blobBytes += blob.bytes;
   }
@@ -262,6 +263,9 @@ export class LevelRecording implements Recording {
   blob(name: string): Uint8Array | null {
     const info = this.#blobs.find((blob) => blob.name === name);
     return info === undefined ? null : joinBlob(info, (key) => this.#read(key));
+  }
+  blobBytes(name: string): number | null {
+    return this.#blobs.find((blob) => blob.name === name)?.bytes ?? null;
   }
   block(sequence: number): JournalBlock {
     const summary = this.blocks[sequence];
@@ -405,8 +409,16 @@ export class LevelRecording implements Recording {
   async finish(end: RecordingEnd): Promise<void> {
     assert(this.end === null, 'the journal is closed');
     this.end = end;
-    const { tick, stateHash, verdict, message } = end;
-    const data = endCodec.encode({ tick, stateHash: bytesOfBig(stateHash, 16), verdict, message });
+    const { tick, stateHash, verdict, message, place } = end;
+    const data = endCodec.encode({
+      tick,
+      stateHash: bytesOfBig(stateHash, 16),
+      verdict,
+      message,
+      placeTick: place.tick,
+      placeVcpu: place.vcpu,
+      placeRip: bytesOfBig(place.rip, 8),
+    });
     this.#queue.put({ key: 'end', data, anchor: { ended: true } });
     await this.flush();
   }

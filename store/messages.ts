@@ -53,6 +53,9 @@ export interface EndMessage {
   stateHash: Uint8Array;
   verdict: string;
   message: string;
+  placeTick: number;
+  placeVcpu: number;
+  placeRip: Uint8Array;
 }
 
 /** Writes and reads one message type. Reading throws on anything malformed. */

@@ -12,14 +12,18 @@ export interface Zstd {
 }
 
 const LEVEL = 1;
+const CHUNK_BYTES_MIN = 4096;
+const CHUNK_BYTES_MAX = 1 << 20;
 
 /** Node's own, from 22.15 and 23.8 on; compresses outside the main thread. */
 export function nativeZstd(): Zstd | null {
   if (typeof zlib.zstdCompressSync !== 'function') return null;
-  // The frame is to say how long its contents are: zstd-codec reads no other.
+  // The frame is to say how long its contents are: zstd-codec reads no other. Each chunk of output costs a turn of the event
+  // loop: one is enough.
   const options = (data: Uint8Array): zlib.ZstdOptions & { pledgedSrcSize: number } => ({
     params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL },
     pledgedSrcSize: data.length,
+    chunkSize: Math.max(data.length, CHUNK_BYTES_MIN),
   });
   return {
     compress: (data) =>
@@ -27,7 +31,11 @@ export function nativeZstd(): Zstd | null {
         zlib.zstdCompress(data, options(data), (error, frame) => (error ? reject(error) : resolve(frame)));
       }),
     compressSync: (data) => zlib.zstdCompressSync(data, options(data)),
-    decompressSync: (frame, limit) => zlib.zstdDecompressSync(frame, { maxOutputLength: Math.max(limit, 1) }),
+    decompressSync: (frame, limit) =>
+      zlib.zstdDecompressSync(frame, {
+        maxOutputLength: Math.max(limit, 1),
+        chunkSize: Math.min(Math.max(4 * frame.length, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX),
+      }),
   };
 }
 

@@ -8,10 +8,10 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameS
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
+import { unpackKernel } from '../src/xen/loader/payload.ts';
 import { GrubMaker } from './guests/grub.ts';
 import { buildInitrd } from './guests/initrd.ts';
 import { PackageSource } from './guests/packages.ts';
-import { extractVmlinux } from './guests/vmlinux.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const GUESTS = join(ROOT, '.cache/guests');
@@ -36,7 +36,7 @@ function findKernel(): string {
 const RECIPES: Record<string, (output: string) => Promise<void> | void> = {
   'debian/vmlinuz': (output) => copyFileSync(findKernel(), output),
   'debian/vmlinux': async (output) =>
-    writeFileSync(output, await extractVmlinux(readFileSync(join(GUESTS, 'debian/vmlinuz')))),
+    writeFileSync(output, unpackKernel(readFileSync(join(GUESTS, 'debian/vmlinuz'))).elf),
   'debian/initrd.gz': (output) => {
     const busybox = join(source().unpack('busybox-static').root, 'bin/busybox');
     writeFileSync(output, gzipSync(buildInitrd(readFileSync(busybox)), { level: 9 }));

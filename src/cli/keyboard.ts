@@ -13,7 +13,8 @@ const REMEMBERED = 65_536;
 const NOTHING = new Uint8Array(0);
 
 export class Keyboard implements InputSource {
-  readonly #rules: readonly TypeRule[];
+  /** The rules that have not typed yet, in the order given. */
+  readonly #rules: TypeRule[];
   readonly #file: Uint8Array;
   #fileAt = 0;
   #seen = '';
@@ -23,7 +24,7 @@ export class Keyboard implements InputSource {
   readonly #decoder = new TextDecoder();
 
   constructor(options: { readonly rules: readonly TypeRule[]; readonly file: Uint8Array | null }) {
-    this.#rules = options.rules;
+    this.#rules = [...options.rules];
     this.#file = options.file ?? NOTHING;
   }
 
@@ -31,15 +32,16 @@ export class Keyboard implements InputSource {
     return this.#live;
   }
 
-  /** The guest wrote: a rule that matches types its text and forgets what came before. */
+  /** The guest wrote: the first rule left that matches types its text, once, and what came before is forgotten. */
   saw(bytes: Uint8Array): void {
     if (this.#rules.length === 0) return;
     this.#seen = (this.#seen + this.#decoder.decode(bytes, { stream: true })).slice(-REMEMBERED);
     for (let again = true; again; ) {
       again = false;
-      for (const { pattern, text } of this.#rules) {
+      for (const [i, { pattern, text }] of this.#rules.entries()) {
         const match = pattern.exec(this.#seen);
         if (match === null) continue;
+        this.#rules.splice(i, 1);
         this.#seen = this.#seen.slice(match.index + Math.max(match[0].length, 1));
         this.press(new TextEncoder().encode(text));
         again = true;

@@ -2,6 +2,11 @@
 import { run } from './program.ts';
 import { TOOL_VERSION } from './version.ts';
 
+// `hindsight events | head`: nobody reads any more, so there is nothing more to say.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(process.exitCode ?? 0);
+});
 process.exitCode = await run(process.argv.slice(2), {
   streams: { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr },
   cwd: process.cwd(),

@@ -16,6 +16,7 @@ import { type EventKind, type Fault, fault, isFault, isStop, type Platform, type
 import { programOf } from '../x86/semantics/registry.ts';
 import { FLAG, STATE, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
+import { X87 } from '../x86/system/x87/table.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
 import { PROMOTION, type Promotion } from './hot/hot.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
@@ -35,7 +36,7 @@ export type RunExit =
 export interface EngineOptions {
   /** Which instructions exist; x86-64-v1 by default. */
   readonly policy?: CpuPolicy;
-  /** How instructions are executed: by handlers, by handlers and regions, by the evaluator. Unobservable. */
+  /** How instructions are executed: by handlers, by handlers and regions (the default), by the evaluator. Unobservable. */
   readonly tier?: 'cold' | 'hot' | 'oracle';
   readonly promotion?: Promotion;
   readonly mmu?: MmuOptions;
@@ -57,8 +58,22 @@ interface Tier {
 /** Bits of RFLAGS that make an instruction be executed by itself. */
 const SINGLY = FLAG.tf | FLAG.rf;
 const DR6_BS = 1n << 14n;
-/** Instructions that enter or leave a handler: what they do to TF they do before the trap is evaluated. */
-const TRANSFERS = ['int', 'int3', 'icebp', 'into', 'iret', 'syscall', 'sysret', 'sysenter', 'sysexit'];
+/** Instructions that touch nothing but registers and memory, though TypeScript executes them: no point of delivery. */
+const QUIET = new Set([
+  'cpuid',
+  'rdtsc',
+  'fxsave',
+  'fxrstor',
+  'enter',
+  'lar',
+  'lsl',
+  'verr',
+  'verw',
+  ...Object.keys(X87),
+]);
+const isQuiet = (name: string): boolean => QUIET.has(name);
+/** Instructions after which the new TF decides about the trap: events clear it, SYSCALL masks it, SYSRET brings it. */
+const AS_NEW_TF = ['int', 'int3', 'icebp', 'into', 'syscall', 'sysret'];
 
 export class Engine {
   readonly memory: GuestMemory;
@@ -84,7 +99,7 @@ export class Engine {
             this.mmu,
             this.#policy,
             programs,
-            options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null,
+            options.tier === 'cold' ? null : (options.promotion ?? PROMOTION),
           );
     this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
     const { vcpus } = memory.map.shape;
@@ -139,10 +154,13 @@ export class Engine {
       if (exit.kind === 'steps') break;
       if (exit.kind === 'pause') return { kind: 'pause', steps };
       if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) return this.#watched(cpu, steps, platform);
+      const next = exit.kind === 'system' && isQuiet(exit.insn.form.name) ? cpu.rip + BigInt(exit.insn.length) : null;
       const stopped = this.#event(cpu, exit, platform);
       if (stopped) return { kind: 'stop', steps, stop: stopped };
       this.#count(cpu, 1);
-      return { kind: 'event', steps: steps + 1 };
+      steps++;
+      // Where it retired by itself nothing of the platform has changed.
+      if (cpu.rip !== next || this.mmu.watchHit) return { kind: 'event', steps };
     }
     return { kind: 'budget', steps };
   }
@@ -173,7 +191,9 @@ export class Engine {
       case 'system': {
         const outcome = executeSystem(cpu, exit.insn, platform);
         if (isStop(outcome)) return outcome;
-        return outcome === null ? null : this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
+        if (outcome !== null) return this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
+        if (exit.insn.form.name === 'sysret' && cpu.num('rflags') & FLAG.tf) cpu.set('pendingTrap', 1);
+        return null;
       }
       case 'fault': {
         const here = exit.fetched ? this.instructionAt(cpu, cpu.rip) : null;
@@ -220,11 +240,11 @@ export class Engine {
     cpu.set('rflags', flags & ~FLAG.rf);
     const exit = this.#tier.run(cpu, 1);
     let retired = exit.kind === 'steps';
-    let transfer = false;
+    let traps = (flags & FLAG.tf) !== 0;
     if (exit.kind === 'system') {
       const outcome = executeSystem(cpu, exit.insn, platform);
       if (isStop(outcome)) return outcome;
-      transfer = TRANSFERS.includes(exit.insn.form.name);
+      if (AS_NEW_TF.includes(exit.insn.form.name)) traps = (cpu.num('rflags') & FLAG.tf) !== 0;
       retired = outcome === null;
       if (outcome !== null) {
         cpu.set('rflags', cpu.num('rflags') | (flags & FLAG.rf));
@@ -241,7 +261,7 @@ export class Engine {
     const shadowNow = cpu.num('interruptShadow');
     if (shadow !== 0 && shadowNow === shadow) cpu.set('interruptShadow', 0);
     // MOV SS and POP SS hold the trap back as well
-    if (flags & FLAG.tf && !transfer && !(shadow === 0 && shadowNow === 2)) cpu.set('pendingTrap', 1);
+    if (traps && !(shadow === 0 && shadowNow === 2)) cpu.set('pendingTrap', 1);
     return null;
   }
 

@@ -8,7 +8,7 @@
  * Invariants: all numbers are integers of any size (comparison for equality is modulo 2^64, so that -22 equals what RAX
  * holds); reading memory that is not mapped makes the whole predicate false, never an error.
  */
-import { type Expression, parseExpressionAt } from 'acorn';
+import { type Expression, parse as parseProgram } from 'acorn';
 import { EmulatorError } from '../core/errors.ts';
 
 /** What a predicate may ask of the machine. Addresses are linear unless said otherwise. */
@@ -54,6 +54,8 @@ export interface Dependencies {
   readonly ripIn: readonly string[];
   /** Nothing says where it can begin to hold: it must be looked at after every step. */
   readonly everyStep: boolean;
+  /** It remembers what it saw (prev, count): the state after one that was looked at is to be looked at as well. */
+  readonly remembers: boolean;
 }
 
 /** A parsed predicate. Values remembered by prev() and count() live in it: use a fresh one for every search. */
@@ -89,11 +91,8 @@ export const isRegisterName = (name: string): boolean => REGISTER.test(name);
 
 /** Parses `source`; E_EXPRESSION names the place of a mistake. */
 export function parsePredicate(source: string): Predicate {
-  const { tree, length } = parse(source);
-  if (source.slice(length).trim() !== '')
-    fail(source, `unexpected text after the expression: ${source.slice(length).trim()}`);
   const compiler = new Compiler(source);
-  const run = compiler.compile(tree);
+  const run = compiler.compile(parse(source));
   return {
     source,
     dependencies: compiler.dependencies(),
@@ -111,16 +110,19 @@ export function parsePredicate(source: string): Predicate {
 }
 
 /** `~` and `pa:` are ours: they become operators of the same length class that JavaScript has. */
-function parse(source: string): { tree: Expression; length: number } {
+function parse(source: string): Expression {
   const text = source.replace(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\bconsole\s*~|\b(pa|ma|va)\s*:/g, (part, space) =>
     space ? `${space},` : part.endsWith('~') && !/^["']/.test(part) ? 'console**' : part,
   );
+  let program: ReturnType<typeof parseProgram>;
   try {
-    const tree = parseExpressionAt(text, 0, { ecmaVersion: 2023 });
-    return { tree, length: tree.end + (source.length - text.length) };
+    program = parseProgram(text, { ecmaVersion: 2023 });
   } catch (error) {
     return fail(source, error instanceof Error ? error.message : String(error));
   }
+  const [first, second] = program.body;
+  if (first?.type !== 'ExpressionStatement' || second !== undefined) return fail(source, 'it is not one expression');
+  return first.expression;
 }
 
 function fail(source: string, why: string): never {
@@ -135,6 +137,8 @@ class Compiler {
   #events = false;
   #memoryRead = false;
   #registers = false;
+  /** It reads accessed or dirty bits, which the CPU sets while it translates: no watch sees that. */
+  #accessBits = false;
   readonly #calls: string[] = [];
   readonly #ripIn: string[] = [];
   /** Run after each evaluation: prev() remembers, count() counts. */
@@ -151,7 +155,9 @@ class Compiler {
       registers: this.#registers,
       calls: this.#calls,
       ripIn: this.#ripIn,
-      everyStep: this.#registers && (this.#ripIn.length === 0 || /\|\||!(?!=)/.test(this.#source)),
+      everyStep:
+        this.#accessBits || (this.#registers && (this.#ripIn.length === 0 || /\|\||!(?!=)/.test(this.#source))),
+      remembers: this.#memories.length > 0,
     };
   }
   stepped(scope: Scope): void {
@@ -306,8 +312,10 @@ class Compiler {
       object.callee.type === 'Identifier' &&
       object.callee.name === 'pte'
     ) {
+      const others = this.#accessBits;
       const entry = this.#number(this.compile(object), 'pte()');
       const bit = PTE_BITS[field];
+      this.#accessBits = others || field === 'a' || field === 'd';
       if (field === 'mfn') return (s) => (entry(s) >> 12n) & 0xffffffffffn;
       if (bit === undefined) return this.#fail(`a page-table entry has no bit ${field}`);
       return (s) => (entry(s) >> bit) & 1n;
@@ -353,7 +361,10 @@ class Compiler {
     if (name === 'count') return this.#count(inner);
     const number = this.#number(inner, `${name}()`);
     this.#memoryRead = true;
-    if (name === 'pte') return (s) => s.pte(number(s) & U64) ?? absent();
+    if (name === 'pte') {
+      this.#accessBits = true;
+      return (s) => s.pte(number(s) & U64) ?? absent();
+    }
     if (name === 'type') return (s) => s.frameType(number(s)) ?? absent();
     if (name === 'pending') return (s) => s.pending(Number(number(s)));
     if (name === 'masked') return (s) => s.masked(Number(number(s)));

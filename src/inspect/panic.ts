@@ -10,7 +10,7 @@ import type { Moment } from './moment.ts';
 import type { SymbolTable } from './symbols.ts';
 
 /** Functions whose entry is a panic: Linux `panic`, NetBSD `panic` and `vpanic`. */
-const ENTRIES = ['panic', 'vpanic', 'nmi_panic'] as const;
+export const PANIC_ENTRIES = ['panic', 'vpanic', 'nmi_panic'] as const;
 /** Console lines of a kernel that has given up. */
 const FATAL = [/Kernel panic - not syncing.*/, /(?<=^\s*(?:\[[\s\d.]+\]\s*)?)panic(?:\[[^\]]*\])?: .*/];
 /** Console lines of a kernel that may yet go on. */
@@ -31,7 +31,7 @@ export interface Sighting {
 
 /** Linear addresses at which a panic begins, for a check like a breakpoint's; empty when no symbol is known. */
 export function panicEntries(symbols: Pick<SymbolTable, 'address'>): VirtAddr[] {
-  return ENTRIES.map((name) => symbols.address(name)).filter((address) => address !== null);
+  return PANIC_ENTRIES.map((name) => symbols.address(name)).filter((address) => address !== null);
 }
 
 /** The kernel's own words about its panic, from all it printed; null when nothing in it says so. */

@@ -89,8 +89,28 @@ export function renderWhy(report: WhyReport, paint: Paint, width = 100): string[
   return lines;
 }
 
-function renderChain(chain: readonly Link[], paint: Paint, width: number): string[] {
-  if (chain.length === 0) return ['  (nothing more is known)'];
+const XEN_LINE = /^\(XEN\) /;
+
+/** Of Xen's lines about one thing the first and the last, which say what was wrong and what became of it. */
+function shortened(chain: readonly Link[]): Link[] {
+  const out: Link[] = [];
+  for (let i = 0; i < chain.length; ) {
+    let end = i;
+    while (end < chain.length && XEN_LINE.test(chain[end]!.what) && chain[end]!.tick === chain[i]!.tick) end++;
+    if (end - i <= 3) {
+      out.push(chain[i++]!);
+      continue;
+    }
+    const more = `... ${end - i - 2} more lines of Xen's console (hindsight events, or --json)`;
+    out.push(chain[i]!, { what: more, tick: null, rip: null, symbol: null }, chain[end - 1]!);
+    i = end;
+  }
+  return out;
+}
+
+function renderChain(all: readonly Link[], paint: Paint, width: number): string[] {
+  if (all.length === 0) return ['  (nothing more is known)'];
+  const chain = shortened(all);
   const ticks = chain.map((link) => tickText(link.tick));
   const column = Math.max(...ticks.map((t) => t.length));
   const indent = ' '.repeat(column + 4);

@@ -26,6 +26,8 @@ export interface Found {
 
 /** Ticks run between two breaths of a search. */
 const STRIDE = 2 ** 22;
+/** Stops between two breaths where there are many. */
+const STOPS_PER_BREATH = 1024;
 const WATCHES_AT_MOST = 512;
 
 export class Search {
@@ -71,41 +73,54 @@ export class Search {
     const moment = this.#moment;
     const { engine } = session.run.machine;
     const { dependencies: d } = predicate;
+    const { xen } = session.run;
+    const { frames } = xen.mm.domain;
     let probes = 0;
     let eventTick: Tick | null = null;
+    /** The predicate reads more places than can be watched. */
+    let overflow = false;
+    const stopHere = (): void => {
+      engine.mmu.watchHit = true;
+    };
     const look = (): boolean => {
+      if (eventTick !== null) return true;
       probes++;
       moment.reads = d.memory ? [] : null;
       const holds = predicate.holds(moment);
-      if (moment.reads !== null) engine.watch(merge(moment.reads).slice(0, WATCHES_AT_MOST));
+      if (moment.reads !== null) {
+        const ranges = merge(moment.reads);
+        overflow = ranges.length > WATCHES_AT_MOST;
+        engine.watch(overflow ? [] : ranges);
+      }
       moment.reads = null;
       return holds;
     };
-    const undo = d.events
+    const untap = d.events
       ? tapEvents(session, moment, (event) => {
           if (eventTick !== null || event.tick < from) return;
           moment.event = event;
           probes++;
           if (predicate.holds(moment)) {
             eventTick = event.tick + 1;
-            engine.mmu.watchHit = true;
+            stopHere();
           }
           moment.event = null;
         })
       : () => {};
-    const { frames } = session.run.xen.mm.domain;
+    const { observer } = xen;
     try {
       session.goto(from);
-      if (d.memory)
-        frames.onTypeChange = () => {
-          engine.mmu.watchHit = true;
-        };
+      if (d.memory) {
+        frames.onTypeChange = stopHere;
+        xen.observer = { ...observer, tables: stopHere };
+      }
       engine.pauseAt(this.#pauses(predicate));
-      const found = look() ? true : await this.#run(to, hooks, () => eventTick !== null || look(), d.everyStep);
-      if (!found) return { tick: null, probes };
-      return { tick: eventTick ?? session.tick, probes };
+      const stepping = (stopped: boolean): boolean => d.everyStep || overflow || (d.remembers && stopped);
+      const found = look() || (await this.#run(to, hooks, look, stepping));
+      return { tick: found ? (eventTick ?? session.tick) : null, probes };
     } finally {
-      undo();
+      xen.observer = observer;
+      untap();
       frames.onTypeChange = null;
       engine.pauseAt(new Set());
       engine.watch([]);
@@ -125,21 +140,32 @@ export class Search {
     return out;
   }
 
-  /** Runs forward to `to`, asking `look` at every stop; true when it said so. */
-  async #run(to: Tick, hooks: SearchHooks, look: () => boolean, everyStep = false): Promise<boolean> {
+  /**
+   * Runs forward to `to`, asking `look` at every stop, and after the next step where `everyStep` (told whether it stopped) says
+   * so; true when `look` did.
+   */
+  async #run(
+    to: Tick,
+    hooks: SearchHooks,
+    look: () => boolean,
+    everyStep: (stopped: boolean) => boolean = () => false,
+  ): Promise<boolean> {
     const session = this.#session;
     let resume = false;
-    let breath = session.tick + STRIDE;
+    let stopped = true;
+    let stops = 0;
     while (session.tick < to) {
-      const end = session.forward(everyStep ? session.tick + 1 : Math.min(breath, to), resume);
+      const stepping = everyStep(stopped);
+      const end = session.forward(stepping ? session.tick + 1 : Math.min(session.tick + STRIDE, to), resume);
       resume = end.kind === 'pause';
-      if ((everyStep || end.kind === 'pause' || end.kind === 'watch') && look()) return true;
-      if (end.kind === 'stop') return look();
-      if (session.tick >= breath || everyStep === (session.tick % 4096 === 0)) {
-        hooks.progress(session.tick, to);
-        await hooks.breathe();
-        breath = session.tick + STRIDE;
-      }
+      stopped = end.kind === 'pause' || end.kind === 'watch';
+      if ((stepping || stopped) && look()) return true;
+      if (end.kind === 'stop' || end.kind === 'blocked') break;
+      if (end.kind === 'limit' && !stepping) stops = STOPS_PER_BREATH;
+      if (++stops < STOPS_PER_BREATH) continue;
+      stops = 0;
+      hooks.progress(session.tick, to);
+      await hooks.breathe();
     }
     return look();
   }

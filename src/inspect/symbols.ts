@@ -177,15 +177,17 @@ function letter(type: number, binding: number, section: number, flags: bigint): 
 
 /** The symbols of an ELF file's SHT_SYMTAB (functions, objects and plain labels); null when it is stripped. */
 export function symbolsOfElf(elf: Elf): SymbolTable | null {
-  const symbols: Symbol[] = [];
+  const found: Array<Symbol & { readonly isFunction: boolean }> = [];
   for (const { name, value, type, binding, section } of readSymbols(elf)) {
     // Sections and files name no address; an undefined symbol (section 0) has none.
     if (type > 2 || section === 0 || name === '') continue;
-    symbols.push({ address: value, name, type: letter(type, binding, section, elf.sections[section]?.flags ?? 0n) });
+    const nm = letter(type, binding, section, elf.sections[section]?.flags ?? 0n);
+    found.push({ address: value, name, type: nm, isFunction: type === 2 });
   }
-  if (symbols.length === 0) return null;
-  // Of several names for one address a global one says more.
-  symbols.sort((a, b) => Number(a.type >= 'a') - Number(b.type >= 'a'));
+  if (found.length === 0) return null;
+  // Of several names for one address a global one says more, and a function's more than a section's edge.
+  const rank = (s: (typeof found)[number]): number => Number(s.type >= 'a') * 2 + Number(!s.isFunction);
+  const symbols = found.sort((a, b) => rank(a) - rank(b));
   const loads = elf.segments.filter((segment) => segment.type === PT_LOAD);
   const areas = loads.map((s) => ({ start: s.vaddr, end: s.vaddr + BigInt(s.memsz) }));
   return SymbolTable.of(symbols, rangeOf(areas, symbols));

@@ -13,6 +13,8 @@ import { evaluateVectorBinary, evaluateVectorUnary, LANE_BITS, lanesOf, vectorOf
 export interface AccessHints {
   /** A non-canonical address raises #SS instead of #GP. */
   readonly stack: boolean;
+  /** The address is the instruction's memory operand. */
+  readonly operand: boolean;
 }
 
 /** A result that is either a value or a fault of the caller's type. */
@@ -90,7 +92,8 @@ class Run<F> {
   }
 
   #hints(addr: number, stack: boolean): AccessHints {
-    return { stack: stack || (this.#program.body[addr]!.op === 'linear' && this.#env.operandInStack) };
+    const operand = this.#program.body[addr]!.op === 'linear';
+    return { stack: stack || (operand && this.#env.operandInStack), operand };
   }
   #misaligned(align: boolean, address: bigint, bytes: number): boolean {
     return align && address % BigInt(bytes) !== 0n;

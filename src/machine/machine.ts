@@ -3,7 +3,8 @@
  *
  * Invariants (the determinism contract):
  * - the state after `runTo(n)` depends on n only, never on how the run was cut into calls;
- * - zero-width actions happen on reaching a tick in a fixed order: timers, then payloads;
+ * - zero-width actions happen on reaching a tick in a fixed order: timers, then payloads; wherever `runTo` comes back, those of
+ *   the tick reached have happened;
  * - upcalls are evaluated at delivery points only: after a platform event (hypercall, fault, emulated instruction), after a
  *   zero-width action, and every {@link DELIVERY_TICKS}; `deliveryDue` carries that across calls and is part of the state;
  * - nothing here is asynchronous and nothing knows the host.
@@ -43,7 +44,13 @@ export interface MachinePlatform extends Platform {
 
 /** How the guest ended: the step that ended it counts, and nothing follows. */
 const endedState = struct({ kind: string, message: string });
-export const loopState = struct({ clock: clockState, deliveryDue: bool, ended: optional(endedState) });
+export const loopState = struct({
+  clock: clockState,
+  deliveryDue: bool,
+  /** The end that a zero-width action has decided; the next step takes it. */
+  ending: optional(endedState),
+  ended: optional(endedState),
+});
 export type LoopState = Infer<typeof loopState>;
 
 /** Why `runTo` came back. */
@@ -61,9 +68,9 @@ export class Machine {
   readonly engine: Engine;
   readonly platform: MachinePlatform;
   readonly tscKhz: number;
-  loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ended: null };
+  loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ending: null, ended: null };
   door: InputDoor = CLOSED_DOOR;
-  /** The vCPU's step count at the start of the engine slice in progress, else null. */
+  /** The vCPU's step count at the start of the engine slice or delivery in progress, else null. */
   #sliceStart: bigint | null = null;
 
   constructor(engine: Engine, platform: MachinePlatform, tscKhz: number) {
@@ -107,24 +114,18 @@ export class Machine {
     for (;;) {
       this.#zeroWidth();
       if (this.#watchHit()) return { kind: 'watch' };
-      if (platform.ended !== null) return this.#end(platform.ended);
       if (loop.clock.tick >= until) return { kind: 'limit' };
+      if (loop.ending !== null) return this.#end(stop(loop.ending.kind as Verdict['kind'], loop.ending.message));
       if (!platform.runnable(0)) {
-        const end = this.#idle();
-        if (end !== null) return end;
+        if (!this.#idle()) return { kind: 'blocked' };
         continue;
       }
-      if (loop.deliveryDue) {
-        loop.deliveryDue = false;
-        const taken = platform.deliverPending(this.cpu);
-        if (taken !== null) {
-          if (isStop(taken.outcome)) return this.#end(taken.outcome);
-          loop.clock.tick++;
-          if (this.#watchHit()) return { kind: 'watch' };
-          continue;
-        }
-      }
+      const { deliveryDue } = loop;
+      if (deliveryDue && this.#deliver()) continue;
+      const from = loop.clock.tick;
       const end = this.#slice(until, skip);
+      // A pause before the first step has changed nothing.
+      if (loop.clock.tick === from) loop.deliveryDue = deliveryDue;
       skip = false;
       if (end !== null) return end;
     }
@@ -150,14 +151,19 @@ export class Machine {
     return hit;
   }
 
-  /** Timers, then payloads. */
+  /** Timers, then payloads; doing it again at the same tick does nothing. */
   #zeroWidth(): void {
     const { platform, loop, door } = this;
+    if (loop.ending !== null) return;
     const ns = this.now();
     if (platform.nextDeadlineNs() <= ns) {
       const fired = platform.expire(ns);
       door.decided({ tick: this.tick, kind: 'timer', detail: fired.join(' ') });
       loop.deliveryDue = true;
+      if (platform.ended !== null) {
+        const { kind, message } = platform.ended.verdict;
+        loop.ending = { kind, message };
+      }
     }
     for (const payload of door.take(this.tick)) {
       platform.typed(payload.data);
@@ -165,31 +171,53 @@ export class Machine {
     }
   }
 
-  /** All vCPUs are blocked: one step that moves time to the next timer. */
-  #idle(): RunEnd | null {
+  /**
+   * All vCPUs are blocked: one step that moves time to the next timer, or just one tick on where only input can come. False
+   * when nothing will.
+   */
+  #idle(): boolean {
+    const { platform, door } = this;
     const { clock } = this.loop;
-    const deadline = this.platform.nextDeadlineNs();
-    if (deadline === Number.POSITIVE_INFINITY) return { kind: 'blocked' };
-    const jump = Math.max(0, deadline - this.now() - NS_PER_TICK);
-    this.door.decided({ tick: clock.tick, kind: 'idle', detail: String(jump) });
+    const deadline = platform.nextDeadlineNs();
+    const timed = deadline !== Number.POSITIVE_INFINITY;
+    if (!timed && door.nextPayload(clock.tick) === Number.POSITIVE_INFINITY) return false;
+    const jump = timed ? Math.max(0, deadline - this.now() - NS_PER_TICK) : 0;
+    door.decided({ tick: clock.tick, kind: 'idle', detail: String(jump) });
     clock.tick++;
     clock.idleNs += jump;
     this.loop.deliveryDue = true;
-    return null;
+    return true;
+  }
+
+  /** Takes an upcall as a step where one is deliverable. */
+  #deliver(): boolean {
+    const { platform, loop } = this;
+    loop.deliveryDue = false;
+    this.#sliceStart = this.cpu.get('steps');
+    const taken = platform.deliverPending(this.cpu);
+    this.#sliceStart = null;
+    if (taken === null) return false;
+    if (isStop(taken.outcome)) {
+      const { kind, message } = taken.outcome.verdict;
+      loop.ending = { kind, message };
+    } else loop.clock.tick++;
+    return true;
   }
 
   #slice(until: Tick, resume: boolean): RunEnd | null {
-    const { platform, loop, door } = this;
+    const { platform, loop, door, engine } = this;
     const { clock } = loop;
     const boundary = (Math.floor(clock.tick / DELIVERY_TICKS) + 1) * DELIVERY_TICKS;
     const target = Math.min(until, boundary, tickOf(clock, platform.nextDeadlineNs()), door.nextPayload(clock.tick));
     this.#sliceStart = this.cpu.get('steps');
-    const exit = this.engine.run(this.cpu, target - clock.tick, platform, resume);
+    const exit = engine.run(this.cpu, target - clock.tick, platform, resume);
     this.#sliceStart = null;
     clock.tick += exit.steps;
     if (exit.kind === 'stop') return this.#end(exit.stop);
     if (exit.kind === 'event' || (exit.kind === 'watch' && exit.event) || clock.tick === boundary)
       loop.deliveryDue = true;
-    return exit.kind === 'pause' || exit.kind === 'watch' ? { kind: exit.kind } : null;
+    // The loop tells a hit once the zero-width actions have happened.
+    if (exit.kind === 'watch') engine.mmu.watchHit = true;
+    return exit.kind === 'pause' ? { kind: 'pause' } : null;
   }
 }

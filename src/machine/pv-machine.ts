@@ -5,24 +5,25 @@
  * lets a recording leave it out.
  */
 import { EmulatorError } from '../core/errors.ts';
+import { hash128 } from '../core/hash128.ts';
 import { decode, encode } from '../core/schema.ts';
 import { PAGE_SIZE } from '../core/units.ts';
 import { Engine, type EngineOptions } from '../engine/engine.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import type { Cpu } from '../x86/cpu.ts';
-import { GPR } from '../x86/state.ts';
+import { GPR, SEG } from '../x86/state.ts';
+import { FLAT, RUNSTATE } from '../xen/abi/numbers.ts';
 import { domainMmSchema } from '../xen/domain.ts';
 import { buildDomain } from '../xen/domain-builder.ts';
 import { readXenImage } from '../xen/loader/image.ts';
 import { planLayout } from '../xen/loader/layout.ts';
 import { unpackKernel, unpackModule } from '../xen/loader/payload.ts';
 import { machineLayout } from '../xen/mm/machine-layout.ts';
-import { loadFlat, setSegment } from '../xen/pv/bounce.ts';
-import { fixCr4, GUEST_CR0 } from '../xen/pv/emulate.ts';
+import { CHUNK_BYTES, type FrameTable } from '../xen/mm/page-info.ts';
+import { loadFlat, setSegment } from '../xen/pv/descriptors.ts';
 import { type PvObserver, pvState, XenPv } from '../xen/pv/pv.ts';
-import { FLAT } from '../xen/pv/selectors.ts';
-import { writeTimeRecord, writeWallClock } from '../xen/pv/time.ts';
-import { RUNSTATE } from '../xen/pv/vcpu.ts';
+import { fixCr4, GUEST_CR0, GUEST_EFER } from '../xen/pv/registers.ts';
+import { refreshTime, writeWallClock } from '../xen/pv/time.ts';
 import { Machine } from './machine.ts';
 import type { StateSection } from './state.ts';
 
@@ -42,6 +43,8 @@ export interface PvConfig {
 export const DEFAULT_TSC_KHZ = 1_000_000;
 /** 2026-01-01 00:00:00 UTC: the wall clock of a run unless asked otherwise. */
 export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
+/** The domain's handle: xl draws one, ours is fixed. */
+const DOMAIN_UUID = '48484848-4848-4848-4848-484848484848';
 const RECORD_BYTES = 96 << 20;
 
 export interface PvMachine {
@@ -100,6 +103,14 @@ export function buildPvMachine(
       xenstore: built.xenstore,
     },
   });
+  xen.xenstore.describe({
+    name: 'guest',
+    uuid: DOMAIN_UUID,
+    memoryKib: config.memoryBytes / 1024,
+    vcpus: config.vcpus,
+    commandLine: config.commandLine,
+    console: built.console,
+  });
   const sections: StateSection[] = [
     {
       name: 'pv',
@@ -113,17 +124,36 @@ export function buildPvMachine(
       encode: () => encode(domainMmSchema, built.domain.state),
       decode: (bytes) => built.domain.restore(decode(domainMmSchema, bytes), built.domain.frames.bytes.slice()),
     },
-    {
-      name: 'frames',
-      encode: () => built.domain.frames.bytes.slice(),
-      decode: (bytes) => built.domain.frames.load(bytes),
-    },
+    frameTableSection(built.domain.frames),
   ];
   xen.sections = sections;
   if (options.observer) xen.observer = options.observer;
   machine = new Machine(engine, xen, config.tscKhz);
   startVcpu(xen, built.context, config);
   return { machine, xen, elf };
+}
+
+/** The frame table as a section: its hash is the sum of one hash a chunk, and only chunks that changed are hashed anew. */
+function frameTableSection(frames: FrameTable): StateSection {
+  const hashes = new Array<bigint>(frames.dirtyChunks.length).fill(0n);
+  let total = 0n;
+  return {
+    name: 'frames',
+    encode: () => frames.bytes.slice(),
+    decode: (bytes) => frames.load(bytes),
+    hash(seed) {
+      const { dirtyChunks } = frames;
+      for (let chunk = dirtyChunks.indexOf(1); chunk >= 0; chunk = dirtyChunks.indexOf(1, chunk + 1)) {
+        const data = frames.bytes.subarray(chunk * CHUNK_BYTES, (chunk + 1) * CHUNK_BYTES);
+        const hash = hash128(data, (seed << 20) | chunk);
+        total += hash - hashes[chunk]!;
+        hashes[chunk] = hash;
+        dirtyChunks[chunk] = 0;
+      }
+      return total;
+    },
+    forget: () => frames.dirtyChunks.fill(1),
+  };
 }
 
 /** vCPU 0 as Xen leaves it for the guest's first instruction (D-15). */
@@ -134,13 +164,13 @@ function startVcpu(xen: XenPv, context: ReturnType<typeof buildDomain>['context'
   cpu.rip = context.rip;
   cpu.rsp = context.rsp;
   cpu.setGpr(GPR.rsi, context.rsi);
-  loadFlat(cpu, 'cs', FLAT.code64);
-  loadFlat(cpu, 'ss', FLAT.stack);
-  for (const segment of [0, 3, 4, 5]) setSegment(cpu, segment, context.ds, 0n);
+  loadFlat(cpu, 'cs', FLAT.ring3Cs64);
+  loadFlat(cpu, 'ss', FLAT.ring3Ss);
+  for (const segment of [SEG.es, SEG.ds, SEG.fs, SEG.gs]) setSegment(cpu, segment, context.ds, 0n);
   cpu.set('cpl', 3);
   cpu.set('cr0', GUEST_CR0);
   cpu.set('cr4', fixCr4(0n));
-  cpu.set('efer', 0xd01n);
+  cpu.set('efer', GUEST_EFER);
   cpu.set('dr', context.dr6, 6);
   cpu.set('dr', context.dr7, 7);
   cpu.set('fcw', 0x37f);
@@ -155,7 +185,6 @@ function startVcpu(xen: XenPv, context: ReturnType<typeof buildDomain>['context'
   v.debug[7] = context.dr7;
   v.runstate = { state: RUNSTATE.running, entryTime: 0, time: [0, 0, 0, 0] };
   writeWallClock(xen.memory, xen.sharedInfo, config.epochSeconds);
-  writeTimeRecord(xen.memory, v.infoAddress, 0, config.tscKhz);
-  v.timeRefresh = 1_000_000_000;
+  refreshTime(xen, 0);
   xen.restored();
 }

@@ -16,6 +16,8 @@ export interface StateSection {
   decode(bytes: Uint8Array): void;
   /** The section's hash where it can be had without encoding everything; `seed` is the section's number. */
   hash?(seed: number): bigint;
+  /** Drops what `hash` keeps between calls. */
+  forget?(): void;
 }
 
 /** The hash of a section's state. */

@@ -39,6 +39,13 @@ export class StateTracker {
     this.sync();
     return this.sections.reduce((sum, section, i) => sum + sectionHash(section, i), this.hashes.total) & MASK;
   }
+  /** The same, trusting nothing that was hashed before: finds changes that no write told of. */
+  freshHash(): bigint {
+    this.sync();
+    this.hashes.rebuild();
+    for (const section of this.sections) section.forget?.();
+    return this.stateHash();
+  }
   /** A 64-bit digest of the vCPUs, cheap enough to take often. */
   registerDigest(): bigint {
     let sum = 0n;

@@ -136,14 +136,15 @@ export class Walker {
       break;
     }
     if (leafSize > 1) table += (lo >>> 12) % leafSize;
+    this.frame = table;
+    this.slot = this.#slotOf(table);
+    // reserved bits are checked before rights
+    if (this.slot < 0) return this.#fault(error | PF.rsvd, true);
     const supervisorWrite = !user && (cr0 & CR0_WP) === 0;
     const mayWrite = (rights & PTE.rw) !== 0 || supervisorWrite;
     if (user && (rights & PTE.us) === 0) return this.#fault(error, true);
     if (access === ACCESS.write && !mayWrite) return this.#fault(error, true);
     if (access === ACCESS.exec && noExecute) return this.#fault(error, true);
-    this.frame = table;
-    this.slot = this.#slotOf(table);
-    if (this.slot < 0) return this.#fault(error | PF.rsvd, true);
     this.writable = mayWrite && (access === ACCESS.write || (low & PTE.d) !== 0);
     return true;
   }

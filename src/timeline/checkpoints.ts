@@ -48,8 +48,8 @@ export class PageVersions {
     return { tick: this.#tracker.machine.tick, sections: this.#tracker.capture(), pages: this.#versions.slice() };
   }
 
-  /** Puts the machine into a checkpoint's state. */
-  restore(checkpoint: Checkpoint): void {
+  /** Puts the machine into a checkpoint's state; `everything`: also pages that should hold what they held. */
+  restore(checkpoint: Checkpoint, everything = false): void {
     const { memory } = this.#tracker.machine.engine;
     const write = (slot: number): void => {
       const at = memory.willWrite(memory.slotFrames[slot]! * PAGE_SIZE, PAGE_SIZE);
@@ -58,7 +58,7 @@ export class PageVersions {
     const dirty = new Set(memory.dirtySlots());
     for (const slot of dirty) write(slot);
     for (let slot = 0; slot < this.#versions.length; slot++)
-      if (!dirty.has(slot) && this.#versions[slot] !== checkpoint.pages[slot]) write(slot);
+      if (!dirty.has(slot) && (everything || this.#versions[slot] !== checkpoint.pages[slot])) write(slot);
     this.#versions = checkpoint.pages.slice();
     this.#paused = true;
     this.#tracker.restore(checkpoint.sections);

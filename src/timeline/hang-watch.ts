@@ -3,6 +3,7 @@
  * code for the idle limit of virtual time.
  */
 import type { Verdict } from '../x86/seam.ts';
+import { HYPERCALL } from '../xen/abi/numbers.ts';
 import type { Run } from './run.ts';
 
 export class HangWatch {
@@ -13,6 +14,7 @@ export class HangWatch {
   #codePages = 0;
   readonly #calls = new Set<number>();
   #callsSeen = 0;
+  #yielded = false;
 
   constructor(run: Run, limitNs: number) {
     this.#run = run;
@@ -23,9 +25,18 @@ export class HangWatch {
       ...before,
       hypercall: (event) => {
         this.#calls.add(event.op);
+        const schedules = event.op === HYPERCALL.sched_op || event.op === HYPERCALL.sched_op_compat;
+        if (schedules && event.args[0] === 0n) this.#yielded = true;
         before.hypercall?.(event);
       },
     };
+  }
+
+  /** Whether the guest has yielded since the last time this was asked. */
+  tookYields(): boolean {
+    const yielded = this.#yielded;
+    this.#yielded = false;
+    return yielded;
   }
 
   /** The verdict when the limit has passed, else null. */

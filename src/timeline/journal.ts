@@ -14,26 +14,31 @@ export const isPayload = (entry: JournalEntry): entry is Payload => entry.kind =
 /** The door of a recording: payloads come from the host, everything is written down. */
 export class RecordingDoor implements InputDoor {
   readonly #waiting: Uint8Array[] = [];
+  #sealed: Tick = -1;
   readonly #write: (entry: JournalEntry) => void;
 
   constructor(write: (entry: JournalEntry) => void) {
     this.#write = write;
   }
-  /** Bytes from the host; they enter at the next delivery point. */
+  /** Bytes from the host; they enter at the first tick that is not sealed. */
   push(data: Uint8Array): void {
     if (data.length > 0) this.#waiting.push(data);
   }
   get waiting(): boolean {
     return this.#waiting.length > 0;
   }
+  /** The state at `tick` has been looked at (hashed, stored, shown): nothing enters it any more. */
+  seal(tick: Tick): void {
+    this.#sealed = tick;
+  }
   take(tick: Tick): readonly Payload[] {
-    if (this.#waiting.length === 0) return [];
+    if (this.#waiting.length === 0 || tick <= this.#sealed) return [];
     const payloads = this.#waiting.splice(0).map((data): Payload => ({ tick, kind: 'console', data }));
     for (const payload of payloads) this.#write(payload);
     return payloads;
   }
   nextPayload(): Tick {
-    return Number.POSITIVE_INFINITY;
+    return this.waiting ? this.#sealed + 1 : Number.POSITIVE_INFINITY;
   }
   decided(decision: Decision): void {
     this.#write(decision);
@@ -44,15 +49,15 @@ export class RecordingDoor implements InputDoor {
 export class ReplayDoor implements InputDoor {
   readonly #payloads: readonly Payload[];
   readonly #decisions: readonly Decision[];
-  /** A counterfactual run follows payloads only: its decisions may differ. */
-  readonly #compare: boolean;
+  /** From here on a counterfactual run follows payloads only: its decisions may differ. */
+  readonly #compareBefore: Tick;
   #nextPayload = 0;
   #nextDecision = 0;
 
-  constructor(entries: readonly JournalEntry[], options: { compare: boolean }) {
+  constructor(entries: readonly JournalEntry[], compareBefore: Tick = Number.POSITIVE_INFINITY) {
     this.#payloads = entries.filter(isPayload);
     this.#decisions = entries.filter((e): e is Decision => !isPayload(e));
-    this.#compare = options.compare;
+    this.#compareBefore = compareBefore;
   }
   /** Positions the door for a machine whose state is the one after the zero-width actions at `tick`. */
   seek(tick: Tick): void {
@@ -67,14 +72,14 @@ export class ReplayDoor implements InputDoor {
   }
   take(tick: Tick): readonly Payload[] {
     const from = this.#nextPayload;
-    while (this.#payloads[this.#nextPayload]?.tick === tick) this.#nextPayload++;
+    while (this.nextPayload() <= tick) this.#nextPayload++;
     return this.#payloads.slice(from, this.#nextPayload);
   }
   nextPayload(): Tick {
     return this.#payloads[this.#nextPayload]?.tick ?? Number.POSITIVE_INFINITY;
   }
   decided(decision: Decision): void {
-    if (!this.#compare) return;
+    if (decision.tick >= this.#compareBefore) return;
     const expected = this.#decisions[this.#nextDecision++];
     // Past the end of what was recorded there is nothing to compare with.
     if (expected === undefined) return;

@@ -60,6 +60,9 @@ class MemoryRecording implements Recording {
   blob(name: string): Uint8Array | null {
     return this.#blobs.get(name) ?? null;
   }
+  blobBytes(name: string): number | null {
+    return this.#blobs.get(name)?.length ?? null;
+  }
   block(sequence: number): JournalBlock {
     return this.blocks[sequence]!;
   }

@@ -1,34 +1,47 @@
 /**
  * Records a run: drives the machine, writes the journal, keeps sparse snapshots, decides how the run ended.
  *
- * Invariants: nothing here moves a tick; the journal is closed in blocks at fixed ticks, so that what reached the disk always
- * replays; the host is asked through {@link RecorderHost} only, between slices.
+ * Invariants: nothing here moves a tick; the journal is closed in blocks, every {@link BLOCK_TICKS} and whenever the host wants
+ * what there is on disk, so that what reached it always replays; a tick at which a slice ended is sealed, so that what was
+ * hashed stays as it was; the host is asked through {@link RecorderHost} only, between slices.
  */
 import type { Tick } from '../core/units.ts';
 import type { RunEnd } from '../machine/machine.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { HangWatch } from './hang-watch.ts';
 import { type JournalEntry, RecordingDoor } from './journal.ts';
+import { KeptState } from './kept-state.ts';
 import { BLOCK_TICKS, DIGEST_TICKS, type Run } from './run.ts';
 import { QUEUE_BYTES, type Recording } from './trace-store.ts';
 
 /** Ticks between snapshots while recording; a background pass makes them denser afterwards. */
 export const SNAPSHOT_TICKS = 2 ** 30;
 
+/** A guest that is silent for so much virtual time (ns) without idling is taken to poll for input. */
+const POLLING_NS = 250_000_000;
+
 /** The world outside, as recording sees it. */
 export interface RecorderHost {
-  /** Lets the host's own events happen; resolves at once otherwise. Called after every slice. */
-  breathe(): Promise<void>;
+  /** Lets the host's own events happen; resolves at once otherwise. Called after every slice; `waiting`: the guest seems to wait for input. */
+  breathe(waiting: boolean): Promise<void>;
   /**
    * The guest waits and only input can go on (`ns` null), or it has idled for `ns` of virtual time. Resolves when there is
    * input or enough real time has passed; false when no input will ever come.
    */
   idle(ns: number | null): Promise<boolean>;
+  /** Ticks after which the host wants to be asked again, at most {@link DIGEST_TICKS}. */
+  readonly strideTicks: number;
+  /** True when enough real time has passed for the journal's open block to be closed and sent off. */
+  readonly flushDue: boolean;
+  /** A block has been sent off. */
+  flushed(): void;
   /** True once the user asked to stop. */
   readonly stopped: boolean;
   /** True when the guest's virtual time should not run ahead of the user's. */
   readonly live: boolean;
   progress(tick: Tick): void;
+  /** The guest stands at an instruction at which the engine was told to pause. */
+  paused?(): void;
 }
 
 export interface RecorderLimits {
@@ -55,8 +68,14 @@ export class Recorder {
   readonly #limits: RecorderLimits;
   readonly #hang: HangWatch;
   readonly door: RecordingDoor;
+  readonly #kept: KeptState;
   #lastSnapshot: Tick | null = null;
   #snapshots = 0;
+  #landmarked = false;
+  #written = 0;
+  #silentSince = 0;
+  /** Where the journal's last block ended. */
+  #blockEnd: Tick = 0;
 
   constructor(run: Run, recording: Recording | null, host: RecorderHost, limits: RecorderLimits) {
     this.#run = run;
@@ -64,6 +83,7 @@ export class Recorder {
     this.#host = host;
     this.#limits = limits;
     this.#hang = new HangWatch(run, limits.idleNs);
+    this.#kept = new KeptState(run);
     this.door = new RecordingDoor((entry: JournalEntry) => recording?.append(entry));
     run.machine.door = this.door;
   }
@@ -73,30 +93,58 @@ export class Recorder {
     const { machine } = this.#run;
     const limit = this.#limits.ticks ?? Number.POSITIVE_INFINITY;
     let verdict: Verdict | null = null;
-    let blockEnd = 0;
+    let resume = false;
     while (verdict === null) {
       const next = (Math.floor(machine.tick / DIGEST_TICKS) + 1) * DIGEST_TICKS;
       const idleBefore = machine.loop.clock.idleNs;
-      const end = this.#run.runTo(Math.min(next, limit));
-      if (machine.tick === next && end.kind === 'limit' && machine.tick > blockEnd) {
-        this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
-        if (machine.tick % BLOCK_TICKS === 0) blockEnd = this.#closeBlock();
+      const end = this.#run.runTo(Math.min(next, limit, machine.tick + this.#host.strideTicks), resume);
+      resume = end.kind === 'pause';
+      this.door.seal(machine.tick);
+      if (resume) {
+        this.#host.paused?.();
+        this.#landmark();
+        continue;
       }
+      if (end.kind === 'limit' && machine.tick === next) {
+        this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
+        if (machine.tick % BLOCK_TICKS === 0) this.#closeBlock();
+      }
+      if (this.#host.flushDue) this.#closeBlock();
       verdict = await this.#judge(end, limit);
       if (verdict !== null) break;
       await this.#between(machine.loop.clock.idleNs - idleBefore);
     }
-    if (machine.tick > blockEnd && this.#recording !== null) this.#closeBlock();
+    // The state of a block ago first: most that is asked for lies shortly before the end.
+    if (machine.tick !== this.#blockEnd) this.#snapshot();
+    this.#closeBlock();
+    this.#snapshot();
     const stateHash = this.#recording === null ? null : this.#run.stateHash();
-    if (this.#recording !== null && this.#lastSnapshot !== machine.tick) this.#snapshot();
     return { verdict: this.#told(verdict), tick: machine.tick, stateHash, snapshots: this.#snapshots };
   }
 
   async #between(idledNs: number): Promise<void> {
     this.#host.progress(this.#run.tick);
-    await this.#host.breathe();
+    await this.#host.breathe(this.#awaitsInput(idledNs));
     if (this.#host.live && idledNs > 0) await this.#host.idle(idledNs);
     if (this.#recording !== null && this.#recording.queuedBytes > QUEUE_BYTES) await this.#recording.drained();
+  }
+
+  /**
+   * The guest has read all that was typed and writes nothing, while it idles or yields, or for so long that it must be polling:
+   * as if at a prompt.
+   */
+  #awaitsInput(idledNs: number): boolean {
+    const { xen, machine } = this.#run;
+    const { written } = xen.console.state;
+    const now = machine.now();
+    const yields = this.#hang.tookYields();
+    const silent = written === this.#written;
+    if (!silent || this.door.waiting || !xen.console.drained) {
+      this.#written = written;
+      this.#silentSince = now;
+      return false;
+    }
+    return yields || idledNs > 0 || now - this.#silentSince > POLLING_NS;
   }
 
   /** The verdict, where the run has come to one. */
@@ -108,7 +156,9 @@ export class Recorder {
     if (this.#limits.timeNs !== null && machine.now() >= this.#limits.timeNs)
       return { kind: 'limit', message: `reached the limit of ${this.#limits.timeNs / 1e9} s of virtual time` };
     if (end.kind === 'blocked') {
-      if (this.door.waiting || (await this.#host.idle(null))) return null;
+      if (this.door.waiting) return null;
+      this.#closeBlock();
+      if (await this.#host.idle(null)) return null;
       return { kind: 'hang', message: 'every vCPU is blocked and nothing can wake one' };
     }
     return this.#host.live ? null : this.#hang.look();
@@ -124,24 +174,32 @@ export class Recorder {
       : { kind: 'panic', message };
   }
 
-  #closeBlock(): Tick {
+  #closeBlock(): void {
     const { machine } = this.#run;
-    this.#recording?.endBlock(machine.tick, this.#run.stateHash());
+    if (this.#recording === null || machine.tick === this.#blockEnd) return;
+    const stateHash = this.#run.stateHash();
+    this.#recording.endBlock(machine.tick, stateHash);
+    this.#kept.keep(stateHash);
+    this.#blockEnd = machine.tick;
+    this.#host.flushed();
     const spacing = this.#limits.snapshotTicks ?? SNAPSHOT_TICKS;
-    if (this.#recording !== null && machine.tick - (this.#lastSnapshot ?? 0) >= spacing) this.#snapshot();
-    return machine.tick;
+    if (machine.tick - (this.#lastSnapshot ?? 0) >= spacing) this.#snapshot();
   }
+  /** The entry of a panic, which everybody will ask for: the first one is kept, so that going there is quick. */
+  #landmark(): void {
+    if (this.#landmarked) return;
+    this.#landmarked = true;
+    this.#closeBlock();
+    this.#snapshot();
+  }
+  /** Stores the kept state, unless it has been. */
   #snapshot(): void {
-    const run = this.#run;
-    this.#recording!.putSnapshot({
-      tick: run.tick,
-      stateHash: run.stateHash(),
-      sections: run.sections(),
-      base: this.#lastSnapshot,
-      pages: run.changedPages(),
+    const { tick } = this.#kept;
+    this.#kept.store(this.#lastSnapshot, (snapshot) => {
+      this.#recording?.putSnapshot(snapshot);
+      this.#lastSnapshot = tick;
+      this.#snapshots++;
     });
-    this.#lastSnapshot = run.tick;
-    this.#snapshots++;
   }
 }
 

@@ -2,6 +2,7 @@
  * A machine together with what follows it: page hashes, page versions, console log. Recording, replay and sessions all
  * drive one of these.
  */
+import { EmulatorError } from '../core/errors.ts';
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { EngineOptions } from '../engine/engine.ts';
 import type { Machine, RunEnd } from '../machine/machine.ts';
@@ -13,9 +14,10 @@ import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
 export const SEMANTICS_VERSION = 1;
-/** Ticks between register digests, and between blocks of the journal. */
+/** Ticks between register digests. */
 export const DIGEST_TICKS = 2 ** 20;
-export const BLOCK_TICKS = 2 ** 24;
+/** Ticks between blocks of the journal at most, each with the hash of the whole state. */
+export const BLOCK_TICKS = 2 ** 26;
 
 export class Run {
   readonly config: PvConfig;
@@ -27,7 +29,7 @@ export class Run {
   readonly elf: Uint8Array;
   /** Page hashes of the machine as built, 16 bytes a slot. */
   readonly #builtHashes: Uint8Array;
-  /** Slots that changed since the last stored snapshot. */
+  /** Slots that changed since {@link changedPages} was asked last. */
   #changed = new Set<number>();
   /** Receives the guest's output as it comes. */
   onOutput: (data: Uint8Array) => void = () => {};
@@ -68,7 +70,7 @@ export class Run {
 
   // ---- stored snapshots ---------------------------------------------------------------------------------------------
 
-  /** The pages that changed since the last call, for a snapshot based on the one then stored. */
+  /** The pages that changed since the last call (at first: since the machine was built), as live views. */
   changedPages(): SnapshotPage[] {
     this.tracker.sync();
     const { memory } = this.machine.engine;
@@ -77,12 +79,21 @@ export class Run {
     this.#changed = new Set();
     return slots.map((slot) => {
       const at = memory.slotAddress(slot);
-      return { slot, hash: hashes.slice(slot * 16, slot * 16 + 16), bytes: memory.bytes.subarray(at, at + PAGE_SIZE) };
+      return {
+        slot,
+        hash: hashes.subarray(slot * 16, slot * 16 + 16),
+        bytes: memory.bytes.subarray(at, at + PAGE_SIZE),
+      };
     });
   }
   /** State sections and the console log. */
   sections(): Map<string, Uint8Array> {
     return new Map([...this.tracker.capture(), [CONSOLE_SECTION, this.console.encode()]]);
+  }
+  /** Takes over what a snapshot knows of the console. */
+  recall(snapshot: StoredSnapshot): void {
+    const log = snapshot.sections.get(CONSOLE_SECTION);
+    if (log !== undefined) this.console.load(log);
   }
   /** Puts the machine into a stored state; `built` gives the pages of the machine as built. */
   restore(snapshot: StoredSnapshot, built: (slot: number) => Uint8Array): void {
@@ -99,8 +110,14 @@ export class Run {
       const page = stored === null ? built(slot) : snapshot.page(slot)!;
       memory.bytes.set(page, memory.willWrite(memory.slotFrames[slot]! * PAGE_SIZE, PAGE_SIZE));
     }
-    const log = snapshot.sections.get(CONSOLE_SECTION);
-    if (log !== undefined) this.console.load(log);
-    this.tracker.restore(snapshot.sections);
+    this.recall(snapshot);
+    try {
+      this.tracker.restore(snapshot.sections);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new EmulatorError('E_SEMANTICS', `the state at tick ${snapshot.tick} is not of this version's form`, {
+        cause: error,
+      });
+    }
   }
 }

@@ -12,6 +12,7 @@ import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import type { RunEnd } from '../machine/machine.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
+import { editedFrom, journalOf } from './edit.ts';
 import { type JournalEntry, ReplayDoor } from './journal.ts';
 import type { Run } from './run.ts';
 import type { Recording } from './trace-store.ts';
@@ -25,8 +26,7 @@ export class Session {
   readonly run: Run;
   readonly recording: Recording;
   readonly entries: readonly JournalEntry[];
-  /** Last tick that can be gone to. */
-  readonly endTick: Tick;
+  #endTick: Tick;
   readonly #versions: PageVersions;
   readonly #built: Checkpoint;
   readonly #door: ReplayDoor;
@@ -35,20 +35,30 @@ export class Session {
   constructor(run: Run, recording: Recording) {
     this.run = run;
     this.recording = recording;
-    this.entries = recording.blocks.flatMap((b) => recording.block(b.sequence).entries as JournalEntry[]);
-    this.endTick = recording.blocks.at(-1)?.lastTick ?? 0;
+    this.entries = journalOf(recording);
+    this.#endTick = recording.blocks.at(-1)?.lastTick ?? 0;
     this.#versions = new PageVersions(run.tracker);
     this.#built = this.#versions.take();
     this.#checkpoints = [this.#built];
-    this.#door = new ReplayDoor(this.entries, { compare: true });
+    this.#door = new ReplayDoor(this.entries, editedFrom(recording));
     run.machine.door = this.#door;
+    // The last snapshot knows the console best; an edited run writes its own.
+    const last = recording.snapshots.findLast((s) => s.tick <= editedFrom(recording));
+    if (last !== undefined) run.recall(recording.snapshot(last.tick));
   }
 
   get tick(): Tick {
     return this.run.tick;
   }
+  /** Last tick that can be gone to. */
+  get endTick(): Tick {
+    return this.#endTick;
+  }
 
-  /** Makes the state the one at `tick`; E_TICK outside the recording. */
+  /**
+   * Makes the state the one at `tick`; E_TICK outside the recording. A counterfactual run may end before the recorded one did:
+   * its end is then gone to.
+   */
   goto(tick: Tick): void {
     if (!Number.isSafeInteger(tick) || tick < 0 || tick > this.endTick)
       throw new EmulatorError('E_TICK', `tick ${tick} is outside the recording, which has ticks 0 to ${this.endTick}`);
@@ -93,7 +103,9 @@ export class Session {
   #advance(tick: Tick): void {
     if (this.run.tick >= tick) return;
     this.run.runTo(tick);
-    assert(this.run.tick === tick, `the run came to ${this.run.tick} instead of tick ${tick}`);
+    if (this.run.tick === tick) return;
+    assert(editedFrom(this.recording) < tick, `the run came to ${this.run.tick} instead of tick ${tick}`);
+    this.#endTick = this.run.tick;
   }
   #keep(): void {
     const { tick } = this.run;

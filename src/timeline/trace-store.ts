@@ -40,6 +40,8 @@ export interface RecordingEnd {
   readonly stateHash: bigint;
   readonly verdict: string;
   readonly message: string;
+  /** Where the verdict stands: a panic's entry, else where the run ended. */
+  readonly place: { readonly tick: Tick; readonly vcpu: number; readonly rip: bigint };
 }
 
 /** One entry of the journal: a payload cannot be recomputed, a decision is recomputed and compared. */
@@ -129,6 +131,8 @@ export interface Recording {
 
   /** The bytes given at creation under `name` (kernel, ramdisk, symbols), or null. */
   blob(name: string): Uint8Array | null;
+  /** Its length in bytes, or null. */
+  blobBytes(name: string): number | null;
   block(sequence: number): JournalBlock;
   /** The snapshot at exactly `tick`. */
   snapshot(tick: Tick): StoredSnapshot;

@@ -11,10 +11,10 @@ import type { FieldName } from '../ir/program.ts';
 import type { Cpu, LinearMemory } from './cpu.ts';
 import type { Insn } from './form.ts';
 import { HELPERS } from './helpers.ts';
-import { ATTR } from './record.ts';
+import { ATTR, operandInCode } from './record.ts';
 import { type Fault, fault, isFault } from './seam.ts';
 import { programOf } from './semantics/registry.ts';
-import { SEG } from './state.ts';
+import { SEG, VECTOR } from './state.ts';
 
 /** Address size in bits by the low bits of `attr`. */
 const ADDRESS_BITS = [64, 32, 16] as const;
@@ -47,6 +47,7 @@ export function environmentOf(cpu: Cpu, insn: Insn, memory: LinearMemory = cpu.m
       return isFault(loaded) ? { fault: loaded } : { value: loaded };
     },
     probe(address, bytes, hints) {
+      if (hints.operand && operandInCode(insn)) return { fault: fault(VECTOR.gp) };
       const probed = memory.probe(cpu, address, bytes, hints);
       return probed === null ? { value: null } : { fault: probed };
     },

@@ -42,6 +42,10 @@ export const RECORD = {
   next: 60,
 } as const;
 
+/** Whether the memory operand lies in CS outside 64-bit mode, where no code segment can be written (SDM vol. 3A 5.5). */
+export const operandInCode = (insn: { readonly mode: number; readonly attr: number }): boolean =>
+  insn.mode !== 2 && ((insn.attr >> ATTR.segmentShift) & 7) === 1;
+
 /** Bits of the `attr` field. */
 export const ATTR = {
   /** Address size code in bits 1:0: 0 = 64 bits, 1 = 32 bits, 2 = 16 bits. */

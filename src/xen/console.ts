@@ -5,19 +5,13 @@
  * ring whenever the guest notifies, yields, polls or blocks, so polled drivers work without events.
  */
 import { bytes as bytesSchema, type Infer, integer, struct } from '../core/schema.ts';
+import { PAGE_SIZE } from '../core/units.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
+import { CONSOLE_RING } from './abi/structures.ts';
 
-/** Offsets in the ring page (public/io/console.h). */
-const RING = {
-  in: 0,
-  inSize: 1024,
-  out: 1024,
-  outSize: 2048,
-  inCons: 0xc00,
-  inProd: 0xc04,
-  outCons: 0xc08,
-  outProd: 0xc0c,
-} as const;
+const RING = CONSOLE_RING.at;
+const IN_BYTES = RING.out - RING.in;
+const OUT_BYTES = RING.in_cons - RING.out;
 
 export const consoleState = struct({
   /** Machine frame of the ring page, its port. */
@@ -56,31 +50,40 @@ export class Console {
     this.service();
   }
 
-  /** Takes up to `count` waiting bytes (console_io read). */
-  takeInput(count: number): Uint8Array {
-    const taken = this.state.input.subarray(0, count);
-    this.state.input = this.state.input.slice(taken.length);
-    return taken;
+  /** Up to `count` waiting bytes (console_io read); they wait until {@link dropInput}. */
+  peekInput(count: number): Uint8Array {
+    return this.state.input.subarray(0, count);
+  }
+  dropInput(count: number): void {
+    this.state.input = this.state.input.slice(count);
+  }
+
+  /** The guest uses the ring and has taken everything that was typed. */
+  get drained(): boolean {
+    const { frame, input } = this.state;
+    if (input.length > 0 || frame === 0) return false;
+    const word = (offset: number): number => this.#memory.read32(frame * PAGE_SIZE + offset);
+    return word(RING.out_prod) !== 0 && word(RING.in_cons) === word(RING.in_prod);
   }
 
   /** Moves bytes between the ring and us in both directions; notifies the guest when something moved. */
   service(): void {
     const { frame, port } = this.state;
     if (frame === 0) return;
-    const moved = this.#drain(frame * 4096) || false;
-    const fed = this.#feed(frame * 4096);
-    if (moved || fed) this.#notify(port);
+    const drained = this.#drain(frame * PAGE_SIZE);
+    const fed = this.#feed(frame * PAGE_SIZE);
+    if (drained || fed) this.#notify(port);
   }
 
   #drain(at: number): boolean {
-    const cons = this.#memory.read32(at + RING.outCons);
-    const prod = this.#memory.read32(at + RING.outProd);
+    const cons = this.#memory.read32(at + RING.out_cons);
+    const prod = this.#memory.read32(at + RING.out_prod);
     const count = (prod - cons) >>> 0;
-    if (count === 0 || count > RING.outSize) return false;
+    if (count === 0 || count > OUT_BYTES) return false;
     const out = new Uint8Array(count);
-    const ring = this.#memory.readBytes(at + RING.out, RING.outSize);
-    for (let i = 0; i < count; i++) out[i] = ring[(cons + i) % RING.outSize]!;
-    this.#memory.write32(at + RING.outCons, prod);
+    const ring = this.#memory.readBytes(at + RING.out, OUT_BYTES);
+    for (let i = 0; i < count; i++) out[i] = ring[(cons + i) % OUT_BYTES]!;
+    this.#memory.write32(at + RING.out_cons, prod);
     this.output(out);
     return true;
   }
@@ -88,13 +91,13 @@ export class Console {
   #feed(at: number): boolean {
     const { input } = this.state;
     if (input.length === 0) return false;
-    const cons = this.#memory.read32(at + RING.inCons);
-    const prod = this.#memory.read32(at + RING.inProd);
+    const cons = this.#memory.read32(at + RING.in_cons);
+    const prod = this.#memory.read32(at + RING.in_prod);
     const used = (prod - cons) >>> 0;
-    if (used >= RING.inSize) return false;
-    const count = Math.min(input.length, RING.inSize - used);
-    for (let i = 0; i < count; i++) this.#memory.write8(at + RING.in + ((prod + i) % RING.inSize), input[i]!);
-    this.#memory.write32(at + RING.inProd, (prod + count) >>> 0);
+    if (used >= IN_BYTES) return false;
+    const count = Math.min(input.length, IN_BYTES - used);
+    for (let i = 0; i < count; i++) this.#memory.write8(at + RING.in + ((prod + i) % IN_BYTES), input[i]!);
+    this.#memory.write32(at + RING.in_prod, (prod + count) >>> 0);
     this.state.input = input.slice(count);
     return true;
   }

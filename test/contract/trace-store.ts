@@ -154,7 +154,13 @@ export function traceStoreContract(name: string, make: () => TraceStore): void {
     it('[X-02] keeps the end record; nothing can be journaled after it', async () => {
       const recording = await create();
       recording.endBlock(99, 5n);
-      const end = { tick: 99, stateHash: 5n, verdict: 'panic', message: 'VFS: Unable to mount root fs' };
+      const end = {
+        tick: 99,
+        stateHash: 5n,
+        verdict: 'panic',
+        message: 'VFS: Unable to mount root fs',
+        place: { tick: 97, vcpu: 0, rip: 0xffffffff81a01cb0n },
+      };
       await recording.finish(end);
       expect(recording.end).toEqual(end);
       const at = await reopen(recording);
@@ -229,7 +235,13 @@ export function traceStoreContract(name: string, make: () => TraceStore): void {
 
     it('[X-02] snapshots may be added to a finished recording, page contents are stored once', async () => {
       const recording = await withSnapshots();
-      await recording.finish({ tick: 0, stateHash: 0n, verdict: 'limit', message: '' });
+      await recording.finish({
+        tick: 0,
+        stateHash: 0n,
+        verdict: 'limit',
+        message: '',
+        place: { tick: 0, vcpu: 0, rip: 0n },
+      });
       let at = await reopen(recording);
       const before = at.sizes.snapshotBytes;
       at.putSnapshot({ tick: 350, base: 300, stateHash: 9n, sections: new Map(), pages: pages({ 3: 9, 4: 1, 6: 2 }) });

@@ -12,7 +12,7 @@ describe('the hot tier against the cold one', () => {
     const mode = seed % 3 === 0 ? 1 : 2;
     it(`agrees on random ${mode === 1 ? 32 : 64}-bit code that faults, modifies itself and crosses pages (seed ${seed})`, () => {
       const hot = randomMachine(seed, { tier: 'hot', promotion: EAGER }, mode);
-      const cold = randomMachine(seed, {}, mode);
+      const cold = randomMachine(seed, { tier: 'cold' }, mode);
       const random = randomOf(seed + 77);
       for (let round = 0; round < 60; round++) {
         const budget = 1 + (random() % 40);

@@ -34,7 +34,7 @@ describe('the hot tier', () => {
     const mode = seed % 3 === 0 ? 1 : 2;
     it(`agrees with the cold tier and the evaluator on random ${mode === 1 ? 32 : 64}-bit loops at random stops (seed ${seed})`, () => {
       const hot = loopMachine(seed, { tier: 'hot', promotion: { ...EAGER, sampleSteps: 7 + (seed % 20) * 3 } }, mode);
-      const cold = loopMachine(seed, {}, mode);
+      const cold = loopMachine(seed, { tier: 'cold' }, mode);
       const oracle = loopMachine(seed, { tier: 'oracle' }, mode);
       const random = randomOf(seed);
       for (let round = 0; round < 120; round++) {

@@ -5,7 +5,16 @@ import { SymbolTable } from '../../src/inspect/symbols.ts';
 import { FakeMoment } from './fake-moment.ts';
 
 const TEXT = 0xffffffff81000000n;
-const NAMES = ['start_kernel', 'mount_root', 'panic', 'printk', 'console_write', 'stale'];
+const NAMES = [
+  'start_kernel',
+  'mount_root',
+  'panic',
+  'printk',
+  'console_write',
+  'stale',
+  '__x86_indirect_thunk_rax',
+  'asm_exc_page_fault',
+];
 /** Functions of 256 bytes, one after the other. */
 const at = (name: string, offset = 0): bigint => TEXT + BigInt(NAMES.indexOf(name) * 256 + offset);
 const symbols = SymbolTable.of(
@@ -60,6 +69,61 @@ describe('backtrace', () => {
     const stack = [at('stale', 0x20), 0n, at('panic', 0x40), at('mount_root', 0x60), at('start_kernel', 0x50)];
     for (const [i, word] of stack.entries()) moment.put64(STACK + BigInt(8 * i), word);
     expect(names(backtrace(moment, symbols))).toEqual(['printk', 'panic', 'mount_root', 'start_kernel']);
+  });
+
+  it('prefers a call through a pointer or a thunk to a call of another function', () => {
+    // In Linux 6.1 hvc_console_print is called through __x86_indirect_thunk_rax; a return into record_print_text is left nearer.
+    const moment = kernel([
+      ['stale', 0x20, 'panic'],
+      ['start_kernel', 0x50, '__x86_indirect_thunk_rax'],
+    ]);
+    moment.registers.rip = at('console_write', 8);
+    for (const [i, word] of [at('stale', 0x20), 0n, at('start_kernel', 0x50)].entries())
+      moment.put64(STACK + BigInt(8 * i), word);
+    expect(names(backtrace(moment, symbols))).toEqual(['console_write', 'start_kernel']);
+  });
+
+  it('follows a tail call: the function called jumped to the one below', () => {
+    // As Linux's _printk calls vprintk, which jumps to vprintk_emit.
+    const moment = kernel([
+      ['mount_root', 0x60, 'panic'],
+      ['start_kernel', 0x50, null],
+    ]);
+    const jump = at('panic', 0x90);
+    moment.put(jump, [0xe9, ...new Uint8Array(Int32Array.of(Number(at('printk') - jump) - 5).buffer)]);
+    moment.registers.rip = at('printk', 8);
+    for (const [i, word] of [at('start_kernel', 0x50), at('mount_root', 0x60)].entries())
+      moment.put64(STACK + BigInt(8 * i), word);
+    expect(names(backtrace(moment, symbols))).toEqual(['printk', 'mount_root']);
+  });
+
+  it('believes a word whose own function was called from above before one nobody called', () => {
+    // As in Linux's panic: it comes to xen_reboot by a jump through a pointer, and a thread's first frame lies above.
+    const moment = kernel([
+      ['panic', 0x40, 'printk'],
+      ['mount_root', 0x60, 'panic'],
+      ['start_kernel', 0x50, null],
+    ]);
+    moment.registers.rip = at('console_write', 8);
+    for (const [i, word] of [at('panic', 0x40), at('mount_root', 0x60), at('start_kernel', 0x50)].entries())
+      moment.put64(STACK + BigInt(8 * i), word);
+    expect(names(backtrace(moment, symbols))).toEqual(['console_write', 'panic', 'mount_root', 'start_kernel']);
+  });
+
+  it('goes on below an exception with the interrupted frame', () => {
+    const moment = kernel([
+      ['asm_exc_page_fault', 0x30, 'panic'],
+      ['start_kernel', 0x50, 'mount_root'],
+    ]);
+    moment.registers.rip = at('panic', 8);
+    const interrupted = at('mount_root', 0x77);
+    const rsp = STACK + 80n;
+    const stack = [at('asm_exc_page_fault', 0x30), 5n, 6n, interrupted, 0xe030n, 0x246n, rsp, 0xe02bn, 0n, 0n];
+    for (const [i, word] of [...stack, at('start_kernel', 0x50)].entries()) moment.put64(STACK + BigInt(8 * i), word);
+    const frames = backtrace(moment, symbols);
+    expect(names(frames)).toEqual(['panic', 'asm_exc_page_fault', 'mount_root', 'start_kernel']);
+    expect(frames[2]).toEqual({ rip: interrupted, symbol: 'mount_root+0x77' });
+    expect(callerOf(frames)).toBe('mount_root+0x77');
   });
 
   it('takes no word that points into text but not behind a call', () => {

@@ -99,6 +99,11 @@ describe('predicates on code', () => {
     expect(holds('call(panic)', (w) => (w.registers.rip = 0x2001n))).toBe(false);
   });
 
+  it('may stand in parentheses, as breaks of the debug prompt do', () => {
+    expect(holds('(call(panic))', (w) => (w.registers.rip = 0x2000n))).toBe(true);
+    expect(holds('(call(panic)) || (flag == 0)')).toBe(false);
+  });
+
   it('a symbol stands for its address', () => {
     expect(holds('flag == 0x3000')).toBe(true);
     expect(holds('flag + 8 == 0x3008')).toBe(true);

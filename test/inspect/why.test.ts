@@ -141,10 +141,6 @@ describe('[S01] why of a pin that Xen refused', () => {
       'pin, mmuext_op = -22 (EINVAL)',
       '(XEN) mm.c',
       '(XEN) mm.c',
-      '(XEN) mm.c',
-      '(XEN) mm.c',
-      '(XEN) mm.c',
-      '(XEN) mm.c',
       'L1 entry 0x10e at machine address 0x1237870 is 0x10e067, which maps mfn 0x10e (gdt) writable, but Xen holds that frame as segdesc',
       'mov [rcx*8+new_l1], rax wrote 0x10e047 there',
     ]);

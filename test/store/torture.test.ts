@@ -48,7 +48,13 @@ function run(
 async function finished(name: string, count: number): Promise<string> {
   const recording = await store.create(name, HEADER, blobs());
   for (let sequence = 0; sequence < count; sequence++) step(recording, sequence);
-  await recording.finish({ tick: count * TICKS, stateHash: stateHashOf(count - 1), verdict: 'panic', message: 'over' });
+  await recording.finish({
+    tick: count * TICKS,
+    stateHash: stateHashOf(count - 1),
+    verdict: 'panic',
+    message: 'over',
+    place: { tick: 0, vcpu: 0, rip: 0n },
+  });
   await recording.close();
   return store.path(name);
 }

@@ -1,7 +1,7 @@
 /** `hindsight debug [RECORDING]`: a prompt that walks a recording forwards and backwards. */
 import { createInterface } from 'node:readline';
 import { DebugPrompt } from '../debug-prompt.ts';
-import { EXIT, failureOf, failureText } from '../exit.ts';
+import { EXIT, failureOf } from '../exit.ts';
 import {
   type AddVerb,
   type CommonOptions,
@@ -84,6 +84,6 @@ async function run(prompt: DebugPrompt, command: string, stop: AbortSignal): Pro
     const failure = failureOf(error);
     if (stop.aborted) return { command, output: ['stopped'], error: null };
     if (failure.status === EXIT.bug) throw error;
-    return { command, output: [], error: { code: failure.code, message: failureText(failure).trim() } };
+    return { command, output: [], error: { code: failure.code, message: failure.message } };
   }
 }

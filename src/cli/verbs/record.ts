@@ -29,7 +29,8 @@ export const RECORD_DEFAULTS: RecordOptions = { memory: 256 * 2 ** 20, vcpus: 1,
 
 const HELP = `
 The guest's console is your terminal. Ctrl-C ends the recording orderly; Ctrl-] c types a Ctrl-C, Ctrl-] Ctrl-] a Ctrl-].
---type is a rule: when the output since the last match fits REGEX, TEXT is typed (\\n is the enter key).`;
+--type is a rule: once the output since the last match fits REGEX, TEXT is typed (\\n is the enter key). Each rule
+types once; of several that fit, the first given does.`;
 
 export const addRecord: AddVerb = (program, start) => {
   const { memory, vcpus, idleLimit } = RECORD_DEFAULTS;
@@ -130,8 +131,9 @@ export function recordLines(setting: Setting, result: RecordResult, times: Times
     rows.push(['snapshots', `${result.snapshots}, ${bytesLong(result.snapshotBytes)}`]);
   }
   lines.push(...table(rows).map((row) => paint.dim(`  ${row}`)));
-  if (result.recording !== null && exitOfVerdict(result.verdict) !== EXIT.ok)
-    lines.push('', `Next: ${paint.bold('hindsight why')} tells what led to it.`);
+  const { kind } = result.verdict;
+  const failed = exitOfVerdict(result.verdict) !== EXIT.ok && kind !== 'stopped' && kind !== 'limit';
+  if (result.recording !== null && failed) lines.push('', `Next: ${paint.bold('hindsight why')} tells what led to it.`);
   return lines;
 }
 

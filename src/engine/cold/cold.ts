@@ -74,7 +74,7 @@ export class ColdTier {
     this.handlers = new Handlers(memory.memory, this.#core.table, mmu, programOf, HELPERS);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot =
-      promotion === null ? null : new HotTier(memory, mmu, this.cache, this.#core.regions, programOf, promotion);
+      promotion === null ? null : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion);
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------

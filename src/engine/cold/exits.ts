@@ -42,8 +42,9 @@ export const HANDLER = {
   cross: 4,
   system: 5,
   pause: 6,
-  hot: 7,
-  firstForm: 8,
+  protection: 7,
+  hot: 8,
+  firstForm: 9,
 } as const;
 
 /** Handlers the dispatch table has room for. */

@@ -7,7 +7,7 @@ import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
 import type { Form, Insn } from '../../x86/form.ts';
 import type { Helper } from '../../x86/helpers.ts';
-import { ATTR } from '../../x86/record.ts';
+import { ATTR, operandInCode } from '../../x86/record.ts';
 import { STATE } from '../../x86/state.ts';
 import { ModuleBuilder } from '../wasm/encoder.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
@@ -36,7 +36,12 @@ export interface FormInfo {
   /** A relative branch, whose target can be linked. */
   readonly branches: boolean;
   readonly addressed: boolean;
+  /** It writes its memory operand. */
+  readonly stores: boolean;
 }
+
+const storesOperand = (program: Program): boolean =>
+  program.body.some((node) => node.op === 'probe' && program.body[node.addr]!.op === 'linear');
 
 export class Handlers {
   readonly #memory: WebAssembly.Memory;
@@ -82,10 +87,16 @@ export class Handlers {
         ends: form.system || last?.op === 'jump' || (last?.op === 'branch' && last.cond === null),
         branches: last?.op === 'branch',
         addressed: program !== null && dependsOnAddressing(program),
+        stores: program !== null && storesOperand(program),
       };
       this.#forms.set(form, info);
     }
     return info;
+  }
+
+  /** True when `insn` does nothing but raise #GP(0): it stores through CS outside 64-bit mode. */
+  isRefused(insn: Insn): boolean {
+    return this.info(insn.form).stores && operandInCode(insn);
   }
 
   /** Dispatch-table index of the handler for `insn`, or -1 when its form has no semantics. */
@@ -93,6 +104,7 @@ export class Handlers {
     if (insn.form.system) return HANDLER.system;
     const info = this.info(insn.form);
     if (info.program === null) return -1;
+    if (this.isRefused(insn)) return HANDLER.protection;
     const addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
     let known = this.#indices.get(insn.form);
     if (known === undefined) {

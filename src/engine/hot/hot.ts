@@ -9,14 +9,14 @@
  * - nothing is compiled or dropped while generated code runs, except through a slow path that is then sent back.
  */
 import { assert } from '../../core/assert.ts';
-import type { Program } from '../../ir/program.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu, TranslatedCode } from '../../memory/mmu.ts';
-import type { CodeMode, Form } from '../../x86/form.ts';
+import type { CodeMode } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER, REGION_TABLE_SIZE } from '../cold/exits.ts';
+import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
 import { addJump, BLOCK_BITS, COMMIT_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
@@ -78,7 +78,7 @@ export class HotTier implements TranslatedCode {
   readonly #mmu: Mmu;
   readonly #cache: CodeCache;
   readonly #table: WebAssembly.Table;
-  readonly #programOf: (form: Form) => Program | null;
+  readonly #handlers: Handlers;
   readonly #regions = new Map<number, Region>();
   readonly #bySlot = new Map<number, Region[]>();
   /** Region of each translated instruction by slot and mode, then page offset. */
@@ -107,14 +107,14 @@ export class HotTier implements TranslatedCode {
     mmu: Mmu,
     cache: CodeCache,
     table: WebAssembly.Table,
-    programOf: (form: Form) => Program | null,
+    handlers: Handlers,
     promotion: Promotion,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#cache = cache;
     this.#table = table;
-    this.#programOf = programOf;
+    this.#handlers = handlers;
     this.promotion = promotion;
     mmu.translated = this;
     cache.onInvalidate = (slot, offset, length) => this.invalidate(slot, offset, length);
@@ -204,8 +204,12 @@ export class HotTier implements TranslatedCode {
     const cache = this.#cache;
     const source: CodeSource = {
       mode,
-      decode: (at) => (cache.pauses.has(at) ? 'outside' : cache.decodeAt(slot, at, mode)),
-      programOf: this.#programOf,
+      decode: (at) => {
+        if (cache.pauses.has(at)) return 'outside';
+        const insn = cache.decodeAt(slot, at, mode);
+        return typeof insn !== 'string' && this.#handlers.isRefused(insn) ? 'outside' : insn;
+      },
+      programOf: (form) => this.#handlers.info(form).program,
       isWanted: (at) => this.#isPlain(cache.recordAt(table, at)) && !owners?.has(at),
     };
     const [first, ...more] = seeds;

@@ -12,6 +12,8 @@ import { explainOperand, lastTrap, trapText } from './trap.ts';
 
 /** Errors by which kernels find out what Xen can do; they kill nobody: -ENOSYS, -EOPNOTSUPP. */
 const PROBES = new Set([-38n, -95n]);
+/** Lines by which one refusal is passed up through the levels of page tables: the first and the last say it all. */
+const CASCADE = /Failure -?\d+ in promote_l|Error while validating|Could not get page type/;
 const ERRNO: Readonly<Record<string, string>> = {
   '-1': 'EPERM',
   '-2': 'ENOENT',
@@ -66,7 +68,7 @@ async function explainRefused(inquiry: Inquiry, call: RunEvent, events: readonly
   const instruction = instructionAt(disassembler, moment, moment.register('rip', call.vcpu) ?? call.rip);
   const names = [...new Set(same.filter((e) => e.kind === 'hypercall').map((e) => e.name))].join(', ');
   const chain = [link(of, `${names} = ${result} (${ERRNO[String(result)] ?? 'error'})`, call.tick, call.rip)];
-  for (const line of log) chain.push(link(of, line, call.tick, call.rip));
+  for (const line of log) if (!CASCADE.test(line)) chain.push(link(of, line, call.tick, null));
   const blame = blameEntry(moment, log, of.symbols) ?? blameRequest(moment, call);
   if (blame === null) return { chain, instruction, operand: null, lastWriter: null };
   chain.push(link(of, blame.text, call.tick, null));

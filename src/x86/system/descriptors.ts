@@ -79,10 +79,14 @@ export function fetchDescriptor(cpu: Cpu, platform: Platform, selector: number):
   return isFault(raw) ? raw : parseDescriptor(raw);
 }
 
-/** Base bits 63:32 of a 16-byte system descriptor (LDT, TSS, call gate in long mode). */
+/**
+ * Bits 63:32 of the base of a 16-byte system descriptor (LDT, TSS, call gate in long mode), or #GP(selector) where its upper half has a
+ * type of its own (SDM vol. 3A 5.8.3.1).
+ */
 export function upperHalf(cpu: Cpu, platform: Platform, selector: number): bigint | Fault {
   const raw = platform.descriptor(cpu, (selector & 0xfffc) + 8);
-  return isFault(raw) ? raw : raw & 0xffffffffn;
+  if (isFault(raw)) return raw.vector === VECTOR.gp ? generalProtection(errorOf(selector)) : raw;
+  return ((raw >> 40n) & 31n) === 0n ? raw & 0xffffffffn : generalProtection(errorOf(selector));
 }
 
 /** Puts a checked descriptor into a segment register. */

@@ -2,7 +2,7 @@
 import { assert } from '../../core/assert.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn, OperandForm } from '../form.ts';
-import { ATTR } from '../record.ts';
+import { ATTR, operandInCode } from '../record.ts';
 import { type Fault, fault, isFault, type Outcome, type Platform } from '../seam.ts';
 import { FLAG, STATE, VECTOR } from '../state.ts';
 
@@ -48,10 +48,12 @@ export function loadOperand(cpu: Cpu, insn: Insn, width: number, delta = 0): big
 }
 /** Writes `width` bytes of the memory operand, `delta` bytes in. */
 export function storeOperand(cpu: Cpu, insn: Insn, width: number, value: bigint, delta = 0): null | Fault {
+  if (operandInCode(insn)) return generalProtection();
   return cpu.memory.store(cpu, linearAddress(cpu, insn, delta), width, value, accessOptions(insn));
 }
 /** Checks that `bytes` bytes of the memory operand can be written. */
 export function probeOperand(cpu: Cpu, insn: Insn, bytes: number): null | Fault {
+  if (operandInCode(insn)) return generalProtection();
   return cpu.memory.probe(cpu, linearAddress(cpu, insn), bytes, accessOptions(insn));
 }
 

@@ -223,6 +223,7 @@ export const XENFEAT = {
   gnttab_map_avail_bits: 7,
   dom0: 11,
   memory_op_vnode_supported: 13,
+  direct_mapped: 17,
 } as const;
 
 /** callback_op (callback.h). */

@@ -1,34 +1,45 @@
-/** set_callbacks (4) and callback_op (30): where Xen enters the guest kernel (public/callback.h). */
+/** set_callbacks (4) and callback_op (30): where Xen enters the guest kernel (xen/arch/x86/pv/callback.c). */
+
+import type { VirtAddr } from '../../core/units.ts';
+import { VECTOR } from '../../x86/state.ts';
+import { ARGUMENTS64 } from '../abi/arguments.ts';
 import { ERRNO } from '../abi/errno.ts';
+import { CALLBACKOP, CALLBACKTYPE, FLAT } from '../abi/numbers.ts';
+import { type Callback, NO_HANDLER, TI } from '../pv/vcpu.ts';
 import type { Call, Hypercall } from './call.ts';
 import { canonicalAddress } from './checks.ts';
 
-const TYPE = { event: 0, failsafe: 1, syscall: 2, nmi: 4, sysenter: 5, syscall32: 7 } as const;
-const MASK_EVENTS = 1;
+const CALLBACKF_mask_events = 1;
+/** What can be registered and not taken back. */
+const PERMANENT: readonly number[] = [
+  CALLBACKTYPE.event,
+  CALLBACKTYPE.failsafe,
+  CALLBACKTYPE.syscall,
+  CALLBACKTYPE.sysenter,
+  CALLBACKTYPE.syscall32,
+];
 
-function register({ pv, cpu }: Call, type: number, flags: number, address: bigint): number {
+function register({ vcpu }: Call, type: number, flags: number, address: VirtAddr): number {
   if (!canonicalAddress(address)) return -ERRNO.EINVAL;
-  const v = pv.vcpus[cpu.id]!;
-  const callback = { address, maskEvents: (flags & MASK_EVENTS) !== 0 };
+  const callback: Callback = { address, maskEvents: (flags & CALLBACKF_mask_events) !== 0 };
   switch (type) {
-    case TYPE.event:
-      v.eventCallback = { address, maskEvents: true };
+    case CALLBACKTYPE.event:
+      vcpu.eventCallback = { address, maskEvents: true };
       return 0;
-    case TYPE.failsafe:
-      v.failsafeCallback = callback;
+    case CALLBACKTYPE.failsafe:
+      vcpu.failsafeCallback = callback;
       return 0;
-    case TYPE.syscall:
-      v.syscallCallback = callback;
+    case CALLBACKTYPE.syscall:
+      vcpu.syscallCallback = callback;
       return 0;
-    case TYPE.sysenter:
-      v.sysenterCallback = callback;
+    case CALLBACKTYPE.sysenter:
+      vcpu.sysenterCallback = callback;
       return 0;
-    case TYPE.syscall32:
-      v.syscall32Callback = callback;
+    case CALLBACKTYPE.syscall32:
+      vcpu.syscall32Callback = callback;
       return 0;
-    case TYPE.nmi:
-      if (cpu.id !== 0) return -ERRNO.EINVAL;
-      v.nmiCallback = address;
+    case CALLBACKTYPE.nmi:
+      vcpu.traps[VECTOR.nmi] = { flags: TI.maskEvents, cs: FLAT.ring3Cs64, address };
       return 0;
     default:
       return -ERRNO.ENOSYS;
@@ -37,31 +48,27 @@ function register({ pv, cpu }: Call, type: number, flags: number, address: bigin
 
 /** (event, failsafe, syscall); addresses that are not canonical are dropped, the call succeeds. */
 export const setCallbacks: Hypercall = (call) => {
-  register(call, TYPE.event, 0, call.args[0]!);
-  register(call, TYPE.failsafe, 0, call.args[1]!);
-  register(call, TYPE.syscall, 0, call.args[2]!);
+  register(call, CALLBACKTYPE.event, 0, call.ptr(0));
+  register(call, CALLBACKTYPE.failsafe, 0, call.ptr(1));
+  register(call, CALLBACKTYPE.syscall, 0, call.ptr(2));
   return 0;
 };
 
-/** (cmd, arg): 0 register {u16 type, u16 flags, u64 address}, 1 unregister {u16 type}. */
+/** (cmd, argument). */
 export const callbackOp: Hypercall = (call) => {
-  const cmd = call.u32(0);
-  if (cmd === 0) {
-    const arg = call.pv.guest.view(call.cpu, call.ptr(1), 16);
-    if (arg === null) return -ERRNO.EFAULT;
-    return register(call, arg.getUint16(0, true), arg.getUint16(2, true), arg.getBigUint64(8, true));
+  switch (call.u32(0)) {
+    case CALLBACKOP.register:
+      return call.with(call.ptr(1), ARGUMENTS64.callbackRegister, (arg) =>
+        register(call, arg.u16('type'), arg.u16('flags'), arg.u64('address')),
+      );
+    case CALLBACKOP.unregister:
+      return call.with(call.ptr(1), ARGUMENTS64.callbackUnregister, (arg) => {
+        const type = arg.u16('type');
+        if (type !== CALLBACKTYPE.nmi) return PERMANENT.includes(type) ? -ERRNO.EINVAL : -ERRNO.ENOSYS;
+        call.vcpu.traps[VECTOR.nmi] = { ...NO_HANDLER };
+        return 0;
+      });
+    default:
+      return -ERRNO.ENOSYS;
   }
-  if (cmd === 1) {
-    const arg = call.pv.guest.view(call.cpu, call.ptr(1), 4);
-    if (arg === null) return -ERRNO.EFAULT;
-    const type = arg.getUint16(0, true);
-    if (type === TYPE.nmi) {
-      call.pv.vcpus[call.cpu.id]!.nmiCallback = 0n;
-      return 0;
-    }
-    return ([TYPE.event, TYPE.failsafe, TYPE.syscall, TYPE.sysenter, TYPE.syscall32] as number[]).includes(type)
-      ? -ERRNO.EINVAL
-      : -ERRNO.ENOSYS;
-  }
-  return -ERRNO.ENOSYS;
 };

@@ -1,13 +1,8 @@
-/** set_debugreg (8) and get_debugreg (9). */
-import { ERRNO } from '../abi/errno.ts';
+/** set_debugreg (8) and get_debugreg (9): (register, value). */
+import { debugRegister, setDebugRegister } from '../pv/registers.ts';
 import type { Hypercall } from './call.ts';
 
-export const setDebugRegister: Hypercall = (call) => call.pv.setDebugRegister(call.cpu, call.u32(0), call.args[1]!);
+export const setDebugreg: Hypercall = (call) => setDebugRegister(call.vcpu, call.u32(0), call.args[1]!);
 
-/** The value, or -EINVAL for a register that does not exist (DR4 and DR5 only without CR4.DE). */
-export const getDebugRegister: Hypercall = (call) => {
-  const register = call.u32(0);
-  const de = (call.pv.vcpus[call.cpu.id]!.cr4 & 8n) !== 0n;
-  if (register > 7 || (de && (register === 4 || register === 5))) return -ERRNO.ENODEV;
-  return call.pv.debugRegister(call.cpu, register);
-};
+/** The value, or -ENODEV for a register that does not exist. */
+export const getDebugreg: Hypercall = (call) => debugRegister(call.vcpu, call.u32(0));

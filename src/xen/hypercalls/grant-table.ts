@@ -1,75 +1,89 @@
-/** grant_table_op (20) as far as set-up and query: frontends grant, they never map (D-48). */
+/**
+ * grant_table_op (20): (cmd, argument, count), as far as set-up and query: frontends grant, they never map (D-48). Version 1
+ * only, as a domain with max_grant_version=1 has it. Source: xen/common/grant_table.c.
+ */
+import type { VirtAddr } from '../../core/units.ts';
+import { ARGUMENTS64 as ARG } from '../abi/arguments.ts';
 import { ERRNO } from '../abi/errno.ts';
+import { DOMID, GNTTABOP } from '../abi/numbers.ts';
+import type { GuestStruct } from '../pv/guest-access.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
 
-const OP = { setupTable: 2, dumpTable: 3, querySize: 6, setVersion: 8, getStatusFrames: 9, getVersion: 10 } as const;
 /** GNTST status codes (public/grant_table.h). */
 const STATUS = { okay: 0, generalError: -1, badDomain: -2, permissionDenied: -8 } as const;
-const DOMID_SELF = 0x7ff0;
+const VERSION = 1;
 
-const ours = (call: Call, dom: number): boolean => dom === DOMID_SELF || dom === call.pv.domainId;
+/** What asking about domain `dom` comes to: this domain may ask about itself only, and domain 0 is the other there is. */
+function domainStatus(call: Call, dom: number): number {
+  if (dom === DOMID.SELF || dom === call.pv.domainId) return STATUS.okay;
+  return dom === 0 ? STATUS.permissionDenied : STATUS.badDomain;
+}
 
-/** (cmd, array, count); every operation here is used with count 1. */
 export const grantTableOp: Hypercall = (call) => {
-  const { pv, cpu } = call;
   const address = call.ptr(1);
+  const one = call.u32(2) === 1;
   switch (call.u32(0)) {
-    case OP.setupTable:
-      return setupTable(call, address);
-    case OP.dumpTable: {
-      const arg = pv.guest.view(cpu, address, 4);
-      if (arg === null) return -ERRNO.EFAULT;
-      return finish(call, address, arg, 2, ours(call, arg.getUint16(0, true)) ? STATUS.okay : STATUS.badDomain);
-    }
-    case OP.querySize: {
-      const arg = pv.guest.view(cpu, address, 16);
-      if (arg === null) return -ERRNO.EFAULT;
-      const known = ours(call, arg.getUint16(0, true));
-      if (known) {
-        arg.setUint32(4, pv.domain.grantFrames, true);
-        arg.setUint32(8, pv.grantFrameList.length, true);
-      }
-      return finish(call, address, arg, 12, known ? STATUS.okay : STATUS.badDomain);
-    }
-    case OP.setVersion: {
-      const arg = pv.guest.view(cpu, address, 4);
-      if (arg === null) return -ERRNO.EFAULT;
-      const version = arg.getUint32(0, true);
-      if (version !== 1 && version !== 2) return -ERRNO.EINVAL;
-      // Version 2 is not offered; Linux and NetBSD of the version 1 age take the refusal.
-      if (version === 2) return -ERRNO.ENOSYS;
-      arg.setUint32(0, 1, true);
-      return pv.guest.write(cpu, address, new Uint8Array(arg.buffer)) ? 0 : -ERRNO.EFAULT;
-    }
-    case OP.getVersion: {
-      const arg = pv.guest.view(cpu, address, 8);
-      if (arg === null) return -ERRNO.EFAULT;
-      if (!ours(call, arg.getUint16(0, true))) return -ERRNO.ESRCH;
-      return pv.guest.writeU32(cpu, address + 4n, 1) ? 0 : -ERRNO.EFAULT;
-    }
-    case OP.getStatusFrames:
+    case GNTTABOP.setup_table:
+      return one ? setupTable(call, address) : -ERRNO.EINVAL;
+    case GNTTABOP.dump_table:
+      if (!one) return -ERRNO.EINVAL;
+      return call.with(address, ARG.grantDumpTable, (arg) => {
+        arg.setU16('status', domainStatus(call, arg.u16('dom')));
+        return call.put(address, arg.bytes);
+      });
+    case GNTTABOP.query_size:
+      return one ? querySize(call, address) : -ERRNO.EINVAL;
+    case GNTTABOP.set_version:
+      return call.with(address, ARG.grantSetVersion, (arg) => {
+        const asked = arg.u32('version');
+        arg.setU32('version', VERSION);
+        const rc = asked === VERSION ? 0 : asked === 2 ? -ERRNO.ENOSYS : -ERRNO.EINVAL;
+        return call.put(address, arg.bytes) || rc;
+      });
+    case GNTTABOP.get_version:
+      return call.with(address, ARG.grantGetVersion, (arg) => {
+        const status = domainStatus(call, arg.u16('dom'));
+        if (status !== STATUS.okay) return status === STATUS.badDomain ? -ERRNO.ESRCH : -ERRNO.EPERM;
+        arg.setU32('version', VERSION);
+        return call.put(address, arg.bytes);
+      });
+    case GNTTABOP.get_status_frames:
       return -ERRNO.EINVAL;
     default:
       return -ERRNO.ENOSYS;
   }
 };
 
-function finish(call: Call, address: bigint, arg: DataView, offset: number, status: number): CallResult {
-  arg.setInt16(offset, status, true);
-  return call.pv.guest.write(call.cpu, address, new Uint8Array(arg.buffer as ArrayBuffer)) ? 0 : -ERRNO.EFAULT;
+function querySize(call: Call, address: VirtAddr): CallResult {
+  const { pv } = call;
+  return call.with(address, ARG.grantQuerySize, (arg) => {
+    const status = domainStatus(call, arg.u16('dom'));
+    if (status === STATUS.okay) {
+      arg.setU32('nr_frames', pv.domain.grantFrames);
+      arg.setU32('max_nr_frames', pv.places.grantFrames.length);
+    }
+    arg.setU16('status', status);
+    return call.put(address, arg.bytes);
+  });
 }
 
-/** {u16 dom, u32 nr_frames, s16 status, ulong *frames}. */
-function setupTable(call: Call, address: bigint): CallResult {
+/** Grows the table to `nr_frames` and lists its machine frames. */
+function setupTable(call: Call, address: VirtAddr): CallResult {
   const { pv, cpu } = call;
-  const arg = pv.guest.view(cpu, address, 24);
-  if (arg === null) return -ERRNO.EFAULT;
-  const count = arg.getUint32(4, true);
-  if (!ours(call, arg.getUint16(0, true))) return finish(call, address, arg, 8, STATUS.badDomain);
-  if (count > pv.grantFrameList.length) return finish(call, address, arg, 8, STATUS.generalError);
-  pv.domain.grantFrames = Math.max(pv.domain.grantFrames, count);
-  const list = arg.getBigUint64(16, true);
-  for (let i = 0; i < count; i++)
-    if (!pv.guest.writeU64(cpu, list + BigInt(i * 8), BigInt(pv.grantFrameList[i]!))) return -ERRNO.EFAULT;
-  return finish(call, address, arg, 8, STATUS.okay);
+  const all = pv.places.grantFrames;
+  const finish = (arg: GuestStruct<'status'>, status: number): number => {
+    arg.setU16('status', status);
+    return call.put(address, arg.bytes);
+  };
+  return call.with(address, ARG.grantSetupTable, (arg) => {
+    const count = arg.u32('nr_frames');
+    const status = domainStatus(call, arg.u16('dom'));
+    if (status !== STATUS.okay) return finish(arg, status);
+    if (count > all.length) return finish(arg, STATUS.generalError);
+    pv.domain.grantFrames = Math.max(pv.domain.grantFrames, count);
+    const list = arg.u64('frame_list');
+    for (let i = 0; i < count; i++)
+      if (!pv.guest.writeU64(cpu, list + BigInt(i * 8), BigInt(all[i]!))) return -ERRNO.EFAULT;
+    return finish(arg, STATUS.okay);
+  });
 }

@@ -1,34 +1,49 @@
-/** multicall (13): (list, count) of {u64 op, u64 result, u64 args[6]}. Atomic; nesting is refused. */
+/**
+ * multicall (13): (list, count) of {op, result, args[6]}. Atomic; a multicall in it is refused, and an iret ends it
+ * (xen/common/multicall.c, pv_do_multicall_call).
+ */
 import { isStop } from '../../x86/seam.ts';
+import { GPR } from '../../x86/state.ts';
 import { ERRNO } from '../abi/errno.ts';
-import { type Hypercall, makeCall } from './call.ts';
+import { HYPERCALL } from '../abi/numbers.ts';
+import { AMD64 } from '../abi/structures.ts';
+import { gdprintk } from '../mm/messages.ts';
+import { Call, type Hypercall } from './call.ts';
 import { hypercallRow } from './table.ts';
 
-const ENTRY_BYTES = 64;
+const { multicallEntry } = AMD64;
+const ARGUMENTS = [0, 1, 2, 3, 4, 5];
 
 export const multicall: Hypercall = (call) => {
   const { pv, cpu } = call;
   const count = call.u32(1);
   for (let i = 0; i < count; i++) {
-    const at = BigInt.asUintN(64, call.ptr(0) + BigInt(i * ENTRY_BYTES));
-    const entry = pv.guest.view(cpu, at, ENTRY_BYTES);
+    const at = call.ptr(0) + BigInt(i * multicallEntry.bytes);
+    const entry = pv.guest.struct(cpu, at, multicallEntry);
     if (entry === null) return -ERRNO.EFAULT;
-    const number = Number(entry.getBigUint64(0, true) & 0xffffffffn);
-    const args = [2, 3, 4, 5, 6, 7].map((w) => entry.getBigUint64(w * 8, true));
-    const row = hypercallRow(number);
-    let result: number | bigint;
-    if (row === undefined) result = -ERRNO.ENOSYS;
-    else if (number === 13) {
-      pv.log(`d${pv.domainId}v${cpu.id} Multicall reentry is disallowed.`);
-      result = -ERRNO.EINVAL;
-    } else {
-      const answer = row.run(makeCall(pv, cpu, args));
-      if (isStop(answer)) return answer;
-      // iret in a multicall has loaded the registers; its RAX is the entry's result.
-      result = answer ?? 0;
-    }
-    pv.traceHypercall(cpu, 'M', number, args, result);
-    if (!pv.guest.writeU64(cpu, at + 8n, BigInt.asUintN(64, BigInt(result)))) return -ERRNO.EFAULT;
+    const number = entry.u32('op');
+    const inner = new Call(
+      pv,
+      cpu,
+      ARGUMENTS.map((k) => entry.u64('args', k)),
+    );
+    const { rip } = cpu;
+    const answer = runEntry(inner, number);
+    if (isStop(answer)) return answer;
+    pv.traceHypercall(cpu.id, rip, 'M', number, inner.args, answer);
+    const result = answer ?? cpu.gpr(GPR.rax);
+    const written = pv.guest.writeU64(cpu, at + BigInt(multicallEntry.at.result), BigInt.asUintN(64, BigInt(result)));
+    if (number === HYPERCALL.iret) return null;
+    if (!written) return -ERRNO.EFAULT;
   }
   return 0;
 };
+
+function runEntry(call: Call, number: number): ReturnType<Hypercall> {
+  if (number === HYPERCALL.multicall) {
+    gdprintk(call.pv.mm.domain, 'multicall.c:47', 'Multicall reentry is disallowed.');
+    return -ERRNO.EINVAL;
+  }
+  const row = hypercallRow(number);
+  return row === undefined ? -ERRNO.ENOSYS : row.run(call);
+}

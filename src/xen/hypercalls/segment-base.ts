@@ -1,41 +1,28 @@
-/** set_segment_base (25): A-22. Selector 3 of GS_USER_SEL never fails: a bad selector gives the null one. */
+/** set_segment_base (25): (which, base or selector), A-22. A bad selector for GS_USER_SEL gives the null one; it never fails. */
 import { isFault } from '../../x86/seam.ts';
 import { SEG } from '../../x86/state.ts';
 import { ERRNO } from '../abi/errno.ts';
-import { setSegment } from '../pv/bounce.ts';
-import { unpackDescriptor } from '../pv/selectors.ts';
-import type { Hypercall } from './call.ts';
+import { SEGBASE } from '../abi/numbers.ts';
+import { isData, setSegment, unpackDescriptor } from '../pv/descriptors.ts';
+import { setSegmentBaseOf } from '../pv/registers.ts';
+import type { Call, Hypercall } from './call.ts';
 import { canonicalAddress } from './checks.ts';
 
-const BASE = { fs: 0, gsUser: 1, gsKernel: 2, gsUserSelector: 3 } as const;
-
 export const setSegmentBase: Hypercall = (call) => {
-  const { pv, cpu } = call;
-  const base = call.args[1]!;
   const which = call.u32(0);
-  if (which === BASE.gsUserSelector) {
-    let selector = Number(base & 0xffffn);
-    if (selector > 3) selector |= 3;
-    const descriptor = selector > 3 ? pv.descriptor(cpu, selector) : null;
-    if (descriptor === null || isFault(descriptor) || !usable(descriptor)) {
-      cpu.set('selector', selector > 3 ? 0 : selector, SEG.gs);
-      cpu.set('kernelGsBase', 0n);
-      return 0;
-    }
-    setSegment(cpu, SEG.gs, selector, descriptor);
-    cpu.set('kernelGsBase', unpackDescriptor(descriptor).base);
-    return 0;
-  }
-  if (which > BASE.gsUserSelector || !canonicalAddress(base)) return -ERRNO.EINVAL;
-  if (which === BASE.fs) cpu.set('segmentBase', base, SEG.fs);
-  else if (which === BASE.gsKernel) cpu.set('segmentBase', base, SEG.gs);
-  else cpu.set('kernelGsBase', base);
+  if (which === SEGBASE.GS_USER_SEL) return loadUserGs(call, Number(call.args[1]! & 0xffffn));
+  if (which > SEGBASE.GS_USER_SEL || !canonicalAddress(call.args[1]!)) return -ERRNO.EINVAL;
+  const slot = which === SEGBASE.FS ? 'fs' : which === SEGBASE.GS_KERNEL ? 'gs' : 'userGs';
+  setSegmentBaseOf(call.cpu, slot, call.args[1]!);
   return 0;
 };
 
-/** A data or readable code segment of DPL 3 that is present. */
-function usable(descriptor: bigint): boolean {
-  const { attributes } = unpackDescriptor(descriptor);
-  const readable = (attributes & 8) === 0 || (attributes & 2) !== 0;
-  return (attributes & 0x90) === 0x90 && readable && ((attributes >> 5) & 3) === 3;
+function loadUserGs({ pv, cpu }: Call, asked: number): number {
+  const selector = asked > 3 ? asked | 3 : asked;
+  const descriptor = selector > 3 ? pv.descriptor(cpu, selector) : null;
+  const loaded = descriptor !== null && !isFault(descriptor) && isData(descriptor) ? descriptor : null;
+  if (loaded === null) cpu.set('selector', selector > 3 ? 0 : selector, SEG.gs);
+  else setSegment(cpu, SEG.gs, selector, loaded);
+  setSegmentBaseOf(cpu, 'userGs', loaded === null ? 0n : unpackDescriptor(loaded).base);
+  return 0;
 }

@@ -2,7 +2,7 @@
 import { timerDeadline } from '../pv/time.ts';
 import type { Hypercall } from './call.ts';
 
-export const setTimerOp: Hypercall = ({ pv, cpu, args }) => {
-  pv.vcpus[cpu.id]!.singleshot = timerDeadline(BigInt.asIntN(64, args[0]!), pv.now(cpu));
+export const setTimerOp: Hypercall = (call) => {
+  call.vcpu.singleshot = timerDeadline(BigInt.asIntN(64, call.args[0]!), call.pv.now(call.cpu));
   return 0;
 };

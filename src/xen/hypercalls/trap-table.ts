@@ -1,24 +1,22 @@
-/** set_trap_table (0): D-31, A-24. Entries are {u8 vector, u8 flags, u16 cs, u32 pad, u64 address}; address 0 ends the list. */
+/** set_trap_table (0): (list of trap_info), D-31, A-24. An entry with address 0 ends the list; no list clears the table. */
 import { ERRNO } from '../abi/errno.ts';
+import { AMD64 } from '../abi/structures.ts';
+import { newTrapTable } from '../pv/vcpu.ts';
 import type { Hypercall } from './call.ts';
 import { canonicalAddress } from './checks.ts';
 
-const ENTRY_BYTES = 16;
-
-export const setTrapTable: Hypercall = ({ pv, cpu, args }) => {
-  const { traps } = pv.vcpus[cpu.id]!;
-  let at = args[0]!;
-  if (at === 0n) {
-    for (let vector = 0; vector < 256; vector++) traps[vector] = { flags: 0, cs: 0, address: 0n };
+export const setTrapTable: Hypercall = (call) => {
+  const { pv, cpu, vcpu } = call;
+  if (call.ptr(0) === 0n) {
+    vcpu.traps = newTrapTable();
     return 0;
   }
-  for (;;) {
-    const entry = pv.guest.view(cpu, at, ENTRY_BYTES);
+  for (let at = call.ptr(0); ; at += BigInt(AMD64.trapInfo.bytes)) {
+    const entry = pv.guest.struct(cpu, at, AMD64.trapInfo);
     if (entry === null) return -ERRNO.EFAULT;
-    const address = entry.getBigUint64(8, true);
+    const address = entry.u64('address');
     if (address === 0n) return 0;
     if (!canonicalAddress(address)) return -ERRNO.EINVAL;
-    traps[entry.getUint8(0)] = { flags: entry.getUint8(1), cs: entry.getUint16(2, true) | 3, address };
-    at += BigInt(ENTRY_BYTES);
+    vcpu.traps[entry.u8('vector')] = { flags: entry.u8('flags'), cs: entry.u16('cs') | 3, address };
   }
 };

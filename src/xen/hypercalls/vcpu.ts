@@ -1,106 +1,86 @@
-/** vcpu_op (24): A-01, A-03, A-20, D-39, D-40; (cmd, vcpu, argument). */
-import { stop } from '../../x86/seam.ts';
+/** vcpu_op (24): (cmd, vCPU, argument); A-01, A-03, A-20, D-39, D-40 (xen/common/domain.c common_vcpu_op). */
+import { ARGUMENTS64 as ARG } from '../abi/arguments.ts';
 import { ERRNO } from '../abi/errno.ts';
+import { SHUTDOWN, VCPUOP } from '../abi/numbers.ts';
+import { VCPU_GUEST_CONTEXT_64 } from '../abi/structures.ts';
+import { registerVcpuInfo, runstateAt, writeRunstate } from '../pv/runstate.ts';
+import { shutdown } from '../pv/scheduler.ts';
+import { raiseTimer, refreshTime } from '../pv/time.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
 
-const OP = {
-  initialise: 0,
-  up: 1,
-  down: 2,
-  isUp: 3,
-  getRunstate: 4,
-  registerRunstate: 5,
-  setPeriodic: 6,
-  stopPeriodic: 7,
-  setSingleshot: 8,
-  stopSingleshot: 9,
-  registerInfo: 10,
-} as const;
-/** STIME_DELTA_MAX of Xen: the longest period. */
-const MAX_PERIOD = 2n ** 63n - 2n ** 31n;
-const MIN_PERIOD = 1_000_000n;
+/** Bounds of a periodic timer in ns: MILLISECS(1) and STIME_DELTA_MAX. */
+const MIN_PERIOD_NS = 1_000_000n;
+const MAX_PERIOD_NS = 2n ** 63n - 2n ** 31n;
+/** VCPU_SSHOTTMR_future: a deadline in the past is an error. */
+const FUTURE_ONLY = 1;
 
 export const vcpuOp: Hypercall = (call) => {
   const { pv, cpu } = call;
   const id = call.u32(1);
+  const address = call.ptr(2);
   const v = pv.vcpus[id];
   if (v === undefined) return -ERRNO.ENOENT;
   switch (call.u32(0)) {
-    case OP.initialise:
+    case VCPUOP.initialise:
       // Every vCPU of a domain of one is initialised by its builder.
-      return v.initialised ? -ERRNO.EEXIST : -ERRNO.ENOSYS;
-    case OP.up:
+      return call.with(address, VCPU_GUEST_CONTEXT_64, () => (v.initialised ? -ERRNO.EEXIST : -ERRNO.ENOSYS));
+    case VCPUOP.up:
       if (!v.initialised) return -ERRNO.EINVAL;
       v.down = false;
       return 0;
-    case OP.down:
-      if (pv.vcpus.every((other, i) => i === id || other.down))
-        return stop('poweroff', `the last vCPU went down (VCPUOP_down on vCPU ${id})`);
+    case VCPUOP.down:
+      if (pv.vcpus.every((other, i) => i === id || other.down)) return shutdown(pv, cpu.id, SHUTDOWN.poweroff);
       v.down = true;
       return 0;
-    case OP.isUp:
+    case VCPUOP.is_up:
       return v.down ? 0 : 1;
-    case OP.getRunstate:
-      return pv.guest.write(cpu, call.ptr(2), pv.runstateBytes(id)) ? 0 : -ERRNO.EFAULT;
-    case OP.registerRunstate: {
-      const arg = pv.guest.view(cpu, call.ptr(2), 8);
-      if (arg === null) return -ERRNO.EFAULT;
-      v.runstateArea = arg.getBigUint64(0, true);
-      pv.writeRunstate(cpu, id);
-      return 0;
-    }
-    case OP.setPeriodic: {
-      const arg = pv.guest.view(cpu, call.ptr(2), 8);
-      if (arg === null) return -ERRNO.EFAULT;
-      const period = arg.getBigUint64(0, true);
-      if (period < MIN_PERIOD || period > MAX_PERIOD) return -ERRNO.EINVAL;
-      v.periodicPeriod = Number(period);
-      v.periodicNext = pv.now(cpu) + v.periodicPeriod;
-      return 0;
-    }
-    case OP.stopPeriodic:
+    case VCPUOP.get_runstate_info:
+      return call.put(address, runstateAt(v, pv.now(cpu)));
+    case VCPUOP.register_runstate_memory_area:
+      return call.with(address, ARG.registerRunstate, (arg) => {
+        v.runstateArea = arg.u64('address');
+        writeRunstate(pv, id);
+        return 0;
+      });
+    case VCPUOP.set_periodic_timer:
+      return call.with(address, ARG.setPeriodicTimer, (arg) => {
+        const period = arg.u64('period_ns');
+        if (period < MIN_PERIOD_NS || period > MAX_PERIOD_NS) return -ERRNO.EINVAL;
+        v.periodicPeriod = Number(period);
+        v.periodicNext = pv.now(cpu) + v.periodicPeriod;
+        return 0;
+      });
+    case VCPUOP.stop_periodic_timer:
       v.periodicPeriod = 0;
       return 0;
-    case OP.setSingleshot:
-      return setSingleshot(call, id);
-    case OP.stopSingleshot:
+    case VCPUOP.set_singleshot_timer:
+      return id === cpu.id ? setSingleshot(call) : -ERRNO.EINVAL;
+    case VCPUOP.stop_singleshot_timer:
       if (id !== cpu.id) return -ERRNO.EINVAL;
       v.singleshot = null;
       return 0;
-    case OP.registerInfo:
-      return registerInfo(call, id);
+    case VCPUOP.register_vcpu_info:
+      return call.with(address, ARG.registerVcpuInfo, (arg) => {
+        const rc = registerVcpuInfo(pv, cpu.id, id, Number(arg.u64('mfn')), arg.u32('offset'));
+        refreshTime(pv, id);
+        return rc;
+      });
     default:
       return -ERRNO.ENOSYS;
   }
 };
 
-function setSingleshot(call: Call, id: number): CallResult {
-  const { pv, cpu } = call;
-  if (id !== cpu.id) return -ERRNO.EINVAL;
-  const arg = pv.guest.view(cpu, call.ptr(2), 12);
-  if (arg === null) return -ERRNO.EFAULT;
-  const deadline = arg.getBigUint64(0, true);
-  const v = pv.vcpus[id]!;
-  const FUTURE_ONLY = 1;
-  const now = pv.now(cpu);
-  if (deadline < BigInt(now)) {
-    if (arg.getUint32(8, true) & FUTURE_ONLY) return -ERRNO.ETIME;
-    v.singleshot = null;
-    pv.timerEvent(id);
+function setSingleshot(call: Call): CallResult {
+  const { pv, cpu, vcpu } = call;
+  return call.with(call.ptr(2), ARG.setSingleshotTimer, (arg) => {
+    const deadline = arg.u64('timeout_abs_ns');
+    if (deadline >= BigInt(pv.now(cpu))) {
+      vcpu.singleshot = Number(deadline);
+      return 0;
+    }
+    if (arg.u32('flags') & FUTURE_ONLY) return -ERRNO.ETIME;
+    vcpu.singleshot = null;
+    raiseTimer(pv, cpu.id);
     return 0;
-  }
-  v.singleshot = Number(deadline);
-  return 0;
-}
-
-/** {u64 mfn, u32 offset}: moves the vCPU's vcpu_info, once, and marks everything pending (map_vcpu_info). */
-function registerInfo(call: Call, id: number): CallResult {
-  const { pv, cpu } = call;
-  const arg = pv.guest.view(cpu, call.ptr(2), 16);
-  if (arg === null) return -ERRNO.EFAULT;
-  const frame = Number(arg.getBigUint64(0, true));
-  const offset = arg.getUint32(8, true);
-  const result = pv.registerVcpuInfo(id, frame, offset);
-  pv.refreshTime(id);
-  return result;
+  });
 }

@@ -12,7 +12,7 @@ import { OWNER, PGT } from './page-info.ts';
 import { PTE, pteFrame } from './pte.ts';
 import { isWritableTable, type PtwrResult, ptwrWrite } from './ptwr.ts';
 import { getPageFromGfn, putPage } from './refs.ts';
-import { getPageType } from './types.ts';
+import { getPageType, putPageAndType } from './types.ts';
 import { doMmuUpdate, doUpdateVaMapping } from './update.ts';
 import { guestL1e } from './walk.ts';
 
@@ -101,6 +101,11 @@ export class MemoryManager<C extends { readonly id: number }> {
     if (getPageType(d, frame, PGT.writable) === 0) return true;
     putPage(d, frame);
     return false;
+  }
+
+  /** Drops the references that {@link takeWritable} took. */
+  giveWritable(frame: MachineFrame): void {
+    putPageAndType(this.domain, frame);
   }
 
   /** Makes `cpu` the caller of what follows. */

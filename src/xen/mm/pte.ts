@@ -54,6 +54,7 @@ export function writePte(d: Domain, mfn: MachineFrame, index: number, lo: number
   if (oldLo === lo && memory.words[at + 1] === hi) return;
   const flags = memory.slotFlags[slot]!;
   if (flags & FRAME.code) memory.onCodeWrite(slot, index * 8, 8);
+  if (flags & FRAME.watched) memory.onWatchedWrite(mfn * PAGE_SIZE + index * 8, 8);
   memory.slotFlags[slot] = memory.slotFlags[slot]! | FRAME.dirty;
   memory.words[at] = lo;
   memory.words[at + 1] = hi;

@@ -2,44 +2,34 @@
  * Entering and leaving the guest kernel: the bounce frame (D-30), mode toggling (D-23) and the iret hypercall (D-33).
  * Sources: xen/arch/x86/x86_64/entry.S create_bounce_frame, pv/iret.c, pv/domain.c toggle_guest_mode.
  */
+import type { VirtAddr } from '../../core/units.ts';
 import type { Cpu } from '../../x86/cpu.ts';
-import { isFault, type Outcome } from '../../x86/seam.ts';
+import { isStop, type Outcome, type Stop } from '../../x86/seam.ts';
 import { FLAG, GPR, SEG } from '../../x86/state.ts';
-import { VCPU_INFO } from './events.ts';
+import { FLAT, HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START, VGCF, VMASST } from '../abi/numbers.ts';
+import { AMD64, IRET_CONTEXT_64 } from '../abi/structures.ts';
+import { loadFlat, loadReturnSegment } from './descriptors.ts';
+import { crashInEntry, domainCrash, logPageWalk } from './messages.ts';
 import type { XenPv } from './pv.ts';
-import { FLAT, FLAT_DESCRIPTORS, unpackDescriptor } from './selectors.ts';
+import { inject } from './traps.ts';
 
 /** How the guest kernel is entered (struct trap_bounce). */
 export interface Bounce {
-  readonly address: bigint;
+  readonly address: VirtAddr;
   readonly error: number | null;
   /** Sets the upcall mask on entry. */
   readonly maskEvents: boolean;
 }
 
-/** Flags an IRET frame may set (X86_EFLAGS_ALL). */
-const IRET_FLAGS = 0x003f7fd5;
-const IN_SYSCALL = 1 << 8;
-const XEN_START = 0xffff800000000000n;
-const XEN_END = 0xffff880000000000n;
-
-/** Loads a flat segment of Xen's into CS or SS. */
-export function loadFlat(cpu: Cpu, segment: 'cs' | 'ss', selector: number): void {
-  setSegment(cpu, SEG[segment], selector, FLAT_DESCRIPTORS.get(selector & ~7)!);
-}
-
-/** Puts a descriptor into a segment register without checks. */
-export function setSegment(cpu: Cpu, segment: number, selector: number, descriptor: bigint): void {
-  const { base, limit, attributes } = unpackDescriptor(descriptor);
-  cpu.set('selector', selector, segment);
-  cpu.set('segmentLimit', limit, segment);
-  cpu.set('segmentAttributes', attributes, segment);
-  if (segment !== SEG.fs && segment !== SEG.gs) cpu.set('segmentBase', base, segment);
-  if (segment === SEG.cs) cpu.set('codeMode', attributes & 0x2000 ? 2 : attributes & 0x4000 ? 1 : 0);
-}
+const UPCALL_MASK = AMD64.vcpuInfo.at.evtchn_upcall_mask;
+/** Flags that IRETQ loads (EFLAGS of SDM vol. 1 3.4.3 without VIF and VIP); SYSRET leaves RF and VM alone. */
+const IRET_FLAGS = FLAG.cf | FLAG.pf | FLAG.af | FLAG.zf | FLAG.sf | FLAG.tf | FLAG.df | FLAG.of | FLAG.nt | FLAG.rf | FLAG.ac | FLAG.id; // biome-ignore format: one row
+const SYSRET_FLAGS = IRET_FLAGS & ~FLAG.rf;
+/** Flags that an entry of the guest kernel clears (SDM vol. 3A 6.12.1.2), and AC. */
+const CLEARED_ON_ENTRY = FLAG.ac | FLAG.vm | FLAG.rf | FLAG.nt | FLAG.tf;
 
 /** Swaps kernel and user mode: page tables and GS base. */
-export function toggleGuestMode(pv: XenPv, cpu: Cpu): void {
+function toggleGuestMode(pv: XenPv, cpu: Cpu): void {
   const v = pv.vcpus[cpu.id]!;
   v.kernelMode = !v.kernelMode;
   const gs = cpu.get('segmentBase', SEG.gs);
@@ -48,135 +38,93 @@ export function toggleGuestMode(pv: XenPv, cpu: Cpu): void {
   pv.loadTables(cpu);
 }
 
-/** Pushes the frame and enters the guest kernel at `bounce.address`; one step. */
+/**
+ * Pushes the frame and enters the guest kernel at `bounce.address`; one step. RCX and R11 hold RIP and RFLAGS afterwards, since
+ * Xen returns to the guest by SYSRET.
+ */
 export function createBounceFrame(pv: XenPv, cpu: Cpu, bounce: Bounce): Outcome {
   const v = pv.vcpus[cpu.id]!;
+  const frame = [cpu.gpr(GPR.rcx), cpu.gpr(GPR.r11)];
+  const { rip, rflags } = cpu;
   const oldRsp = cpu.rsp;
+  const oldSs = cpu.selector('ss');
   let cs = cpu.selector('cs');
-  const ss = cpu.selector('ss');
-  let rsp: bigint;
-  if (v.kernelMode) {
-    rsp = oldRsp;
-    cs &= ~3;
-  } else {
+  let rsp = oldRsp;
+  if (v.kernelMode) cs &= ~3;
+  else {
     toggleGuestMode(pv, cpu);
     rsp = v.kernelSp;
   }
   rsp &= ~0xfn;
-  if (rsp > XEN_START && rsp < XEN_END + 64n) return pv.crash(cpu, 'create_bounce_frame_bad_sp');
+  if (rsp > HYPERVISOR_VIRT_START && rsp < HYPERVISOR_VIRT_END + 64n)
+    return crashInEntry(pv, cpu, 'create_bounce_frame_bad_sp');
 
-  const info = v.infoAddress;
-  const savedMask = pv.memory.read8(info + VCPU_INFO.mask);
-  const flags = cpu.rflags;
-  const saved = (flags & ~(FLAG.if | FLAG.iopl)) | (savedMask === 0 ? FLAG.if : 0) | (pv.hasAssist(4) ? v.iopl : 0);
-  const words: bigint[] = [cpu.gpr(GPR.rcx), cpu.gpr(GPR.r11)];
-  if (bounce.error !== null) words.push(BigInt(bounce.error >>> 0));
-  words.push(cpu.rip, BigInt(cs & 0xffff) | (BigInt(savedMask) << 32n), BigInt(saved >>> 0), oldRsp, BigInt(ss));
-  rsp -= BigInt(words.length * 8);
-  const frame = new Uint8Array(words.length * 8);
-  const view = new DataView(frame.buffer);
-  words.forEach((word, i) => {
-    view.setBigUint64(i * 8, word, true);
-  });
-  if (!pv.guest.write(cpu, BigInt.asUintN(64, rsp), frame)) return pv.crash(cpu, 'create_bounce_frame', rsp);
-  if (bounce.maskEvents) pv.memory.write8(info + VCPU_INFO.mask, savedMask | 1);
-  if (bounce.address === 0n) return pv.crash(cpu, 'create_bounce_frame_bad_bounce_ip');
+  const mask = pv.memory.read8(v.infoAddress + UPCALL_MASK);
+  const iopl = pv.hasAssist(VMASST.TYPE_architectural_iopl) ? v.iopl : 0;
+  const saved = (rflags & ~(FLAG.if | FLAG.iopl)) | (mask === 0 ? FLAG.if : 0) | iopl;
+  if (bounce.error !== null) frame.push(BigInt(bounce.error >>> 0));
+  frame.push(rip, BigInt(cs) | (BigInt(mask) << 32n), BigInt(saved >>> 0), oldRsp, BigInt(oldSs));
+  rsp = BigInt.asUintN(64, rsp - BigInt(frame.length * 8));
+  if (!pv.guest.write(cpu, rsp, new Uint8Array(BigUint64Array.from(frame).buffer))) {
+    logPageWalk(pv, cpu, rsp);
+    return crashInEntry(pv, cpu, 'create_bounce_frame');
+  }
+  if (bounce.maskEvents) pv.memory.write8(v.infoAddress + UPCALL_MASK, mask | 1);
 
-  cpu.rflags = flags & ~(FLAG.ac | FLAG.vm | FLAG.rf | FLAG.nt | FLAG.tf);
-  cpu.rsp = BigInt.asUintN(64, rsp);
-  loadFlat(cpu, 'ss', FLAT.stack);
-  loadFlat(cpu, 'cs', FLAT.code64);
+  cpu.rflags = rflags & ~CLEARED_ON_ENTRY;
+  cpu.rsp = rsp;
+  loadFlat(cpu, 'ss', FLAT.ring3Ss);
+  loadFlat(cpu, 'cs', FLAT.ring3Cs64);
+  if (bounce.address === 0n) return crashInEntry(pv, cpu, 'create_bounce_frame_bad_bounce_ip');
   cpu.rip = bounce.address;
+  cpu.setGpr(GPR.rcx, cpu.rip);
+  cpu.setGpr(GPR.r11, BigInt(cpu.rflags));
   cpu.set('interruptShadow', 0);
   return null;
 }
 
-/** HYPERVISOR_iret: leaves the guest kernel by the 72-byte frame at RSP. */
-export function iret(pv: XenPv, cpu: Cpu): Outcome {
+/**
+ * HYPERVISOR_iret: leaves the guest kernel by the frame at RSP. Null when the registers are set (a fault of the return itself
+ * has been bounced to the guest then), or the end of the domain.
+ */
+export function iret(pv: XenPv, cpu: Cpu): Stop | null {
   const v = pv.vcpus[cpu.id]!;
-  const frame = pv.guest.view(cpu, cpu.rsp, 72);
-  if (frame === null) {
-    pv.log(`d${pv.domainId}v${cpu.id} Fault while reading IRET context from guest stack`);
-    return pv.crash(cpu, 'do_iret');
-  }
-  const word = (i: number): bigint => frame.getBigUint64(i * 8, true);
-  const [rax, r11, rcx, iretFlags, rip, csWord, rflagsWord, rsp, ssWord] = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(word) as [
-    bigint,
-    bigint,
-    bigint,
-    bigint,
-    bigint,
-    bigint,
-    bigint,
-    bigint,
-    bigint,
-  ];
-  const cs = Number(csWord & 0xffffn);
-  const rflags = Number(rflagsWord & 0xffffffffn);
-  if ((cs & 3) === 3) {
-    if (v.userTable === 0) {
-      pv.log(`d${pv.domainId}v${cpu.id} Guest switching to user mode with no user page tables`);
-      return pv.crash(cpu, 'do_iret');
-    }
+  const frame = pv.guest.struct(cpu, cpu.rsp, IRET_CONTEXT_64);
+  if (frame === null)
+    return domainCrash(pv, cpu, 'arch/x86/pv/iret.c:104', 'Fault while reading IRET context from guest stack');
+  const flags = frame.u32('rflags');
+  if ((frame.u16('cs') & 3) === 3) {
+    if (v.userTable === 0)
+      return domainCrash(pv, cpu, 'arch/x86/pv/iret.c:104', 'Guest switching to user mode with no user page tables');
     toggleGuestMode(pv, cpu);
   }
-  if (pv.hasAssist(4)) v.iopl = rflags & FLAG.iopl;
-  cpu.rip = rip;
-  cpu.rflags = (rflags & IRET_FLAGS & ~(FLAG.iopl | FLAG.vm)) | FLAG.if | 2;
-  cpu.rsp = rsp;
-  if (!(Number(iretFlags & 0xffffffffn) & IN_SYSCALL)) {
-    cpu.setGpr(GPR.r11, r11);
-    cpu.setGpr(GPR.rcx, rcx);
+  if (pv.hasAssist(VMASST.TYPE_architectural_iopl)) v.iopl = flags & FLAG.iopl;
+  pv.memory.write8(v.infoAddress + UPCALL_MASK, flags & FLAG.if ? 0 : 1);
+  cpu.setGpr(GPR.rax, frame.u64('rax'));
+  cpu.rip = frame.u64('rip');
+  cpu.rsp = frame.u64('rsp');
+  cpu.set('interruptShadow', 0);
+  const cs = frame.u16('cs') | 3;
+  if (frame.u32('flags') & VGCF.in_syscall) {
+    cpu.rflags = (flags & SYSRET_FLAGS) | FLAG.if;
+    cpu.setGpr(GPR.rcx, cpu.rip);
+    cpu.setGpr(GPR.r11, BigInt(cpu.rflags));
+    loadFlat(cpu, 'cs', cs === FLAT.ring3Cs32 ? FLAT.ring3Cs32 : FLAT.ring3Cs64);
+    loadFlat(cpu, 'ss', FLAT.ring3Ss);
+    return null;
   }
-  cpu.setGpr(GPR.rax, rax);
-  pv.memory.write8(v.infoAddress + VCPU_INFO.mask, rflags & FLAG.if ? 0 : 1);
-  for (const [segment, selector] of [
-    ['cs', cs | 3],
-    ['ss', Number(ssWord & 0xffffn) | 3],
-  ] as const) {
-    const bad = loadReturnSegment(pv, cpu, segment, selector);
-    if (bad) return failsafe(pv, cpu, selector);
-  }
-  return null;
+  cpu.rflags = (flags & IRET_FLAGS) | FLAG.if;
+  cpu.setGpr(GPR.rcx, frame.u64('rcx'));
+  cpu.setGpr(GPR.r11, frame.u64('r11'));
+  return returnBy(pv, cpu, cs, frame.u16('ss') | 3);
 }
 
-/** Loads CS or SS as IRETQ would; true when the selector cannot be used. */
-function loadReturnSegment(pv: XenPv, cpu: Cpu, segment: 'cs' | 'ss', selector: number): boolean {
-  const descriptor = pv.descriptor(cpu, selector);
-  if (isFault(descriptor)) return true;
-  const { attributes } = unpackDescriptor(descriptor);
-  const present = (attributes & 0x80) !== 0;
-  const codeOrData = (attributes & 0x10) !== 0;
-  const isCode = (attributes & 8) !== 0;
-  const dpl = (attributes >> 5) & 3;
-  if (!present || !codeOrData || isCode !== (segment === 'cs') || dpl !== 3) return true;
-  setSegment(cpu, SEG[segment], selector, descriptor);
-  return false;
-}
-
-/** D-47: the return to the guest failed; the failsafe callback gets DS, ES, FS, GS and the usual frame. */
-function failsafe(pv: XenPv, cpu: Cpu, selector: number): Outcome {
-  const v = pv.vcpus[cpu.id]!;
-  if (v.failsafeCallback.address === 0n) {
-    pv.log(`d${pv.domainId}v${cpu.id} Bad return selector ${selector.toString(16)} without a failsafe callback`);
-    return pv.crash(cpu, 'failsafe_callback');
-  }
-  loadFlat(cpu, 'ss', FLAT.stack);
-  loadFlat(cpu, 'cs', FLAT.code64);
-  const outcome = createBounceFrame(pv, cpu, {
-    address: v.failsafeCallback.address,
-    error: null,
-    maskEvents: v.failsafeCallback.maskEvents,
-  });
-  if (outcome !== null) return outcome;
-  const selectors = (['ds', 'es', 'fs', 'gs'] as const).map((s) => BigInt(cpu.selector(s)));
-  const bytes = new Uint8Array(32);
-  const view = new DataView(bytes.buffer);
-  selectors.forEach((s, i) => {
-    view.setBigUint64(i * 8, s, true);
-  });
-  const rsp = BigInt.asUintN(64, cpu.rsp - 32n);
-  if (!pv.guest.write(cpu, rsp, bytes)) return pv.crash(cpu, 'failsafe_callback', rsp);
-  cpu.rsp = rsp;
-  return null;
+/** Loads CS and SS as IRETQ does. A selector that cannot be loaded faults at the place returned to, with it in the frame. */
+function returnBy(pv: XenPv, cpu: Cpu, cs: number, ss: number): Stop | null {
+  const refused = loadReturnSegment(pv, cpu, 'cs', cs) ?? loadReturnSegment(pv, cpu, 'ss', ss);
+  if (refused === null) return null;
+  cpu.set('selector', cs, SEG.cs);
+  cpu.set('selector', ss, SEG.ss);
+  const outcome = inject(pv, cpu, refused);
+  return isStop(outcome) ? outcome : null;
 }

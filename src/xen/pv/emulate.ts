@@ -4,22 +4,18 @@
  */
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Insn } from '../../x86/form.ts';
-import type { Fault, Outcome } from '../../x86/seam.ts';
-import { GPR, STATE, VECTOR } from '../../x86/state.ts';
-import { pvCpuid } from './cpuid.ts';
+import { type Fault, fault, type Outcome } from '../../x86/seam.ts';
+import { FLAG, GPR, STATE, VECTOR } from '../../x86/state.ts';
+import { ERRNO } from '../abi/errno.ts';
+import { VMASST } from '../abi/numbers.ts';
+import { AMD64 } from '../abi/structures.ts';
+import { gdprintk } from '../mm/messages.ts';
 import { readMsr, writeMsr } from './msr.ts';
 import type { XenPv } from './pv.ts';
+import { CR0_TS, debugRegister, fixCr4, GUEST_CR0, setDebugRegister, setTaskSwitched } from './registers.ts';
+import type { VcpuState } from './vcpu.ts';
 
-/** CR0 as every PV guest reads it: PE MP ET NE WP AM PG; TS is the guest's. */
-export const GUEST_CR0 = 0x80050033n;
-const CR0_TS = 8n;
-/** CR4 bits a guest may own at all (v1: no OSXSAVE, no FSGSBASE); the others keep what they were. */
-const CR4 = { tsd: 4n, de: 8n, pae: 0x20n, mce: 0x40n, pge: 0x80n, osfxsr: 0x200n, osxmmexcpt: 0x400n } as const;
-
-/** pv_fixup_guest_cr4: what is kept of a guest's CR4. */
-export function fixCr4(value: bigint): bigint {
-  return (value & (CR4.tsd | CR4.de)) | CR4.pae | CR4.osfxsr | CR4.osxmmexcpt | CR4.mce | CR4.pge;
-}
+const IOPL_SHIFT = 12;
 
 const done = (cpu: Cpu, insn: Insn): null => {
   cpu.rip = BigInt.asUintN(64, cpu.rip + BigInt(insn.length));
@@ -31,27 +27,45 @@ const setPair = (cpu: Cpu, value: bigint): void => {
   cpu.setGpr(GPR.rdx, (value >> 32n) & 0xffffffffn);
 };
 
+const low32 = (cpu: Cpu, register: number): number => Number(cpu.gpr(register) & 0xffffffffn);
+
 /** Runs CPUID by policy into the registers. */
-export function runCpuid(pv: XenPv, cpu: Cpu): void {
-  const leaf = Number(cpu.gpr(GPR.rax) & 0xffffffffn);
-  const subleaf = Number(cpu.gpr(GPR.rcx) & 0xffffffffn);
-  const answer = pvCpuid({ vcpu: cpu.id, vcpus: pv.vcpus.length, tscKhz: pv.clock.tscKhz }, leaf, subleaf);
-  [GPR.rax, GPR.rbx, GPR.rcx, GPR.rdx].forEach((r, i) => {
-    cpu.setGpr(r, BigInt(answer[i]! >>> 0));
+function runCpuid(pv: XenPv, cpu: Cpu): void {
+  const answer = pv.cpuid(cpu, low32(cpu, GPR.rax), low32(cpu, GPR.rcx));
+  [GPR.rax, GPR.rbx, GPR.rcx, GPR.rdx].forEach((register, i) => {
+    cpu.setGpr(register, BigInt(answer[i]! >>> 0));
   });
+}
+
+/** iopl_ok: the guest kernel counts as ring 1, or as ring 0 where IOPL is architectural. */
+function hasIopl(pv: XenPv, v: VcpuState): boolean {
+  const cpl = !v.kernelMode ? 3 : pv.hasAssist(VMASST.TYPE_architectural_iopl) ? 0 : 1;
+  return cpl <= v.iopl >> IOPL_SHIFT;
 }
 
 /** Emulates `insn`, raising faults as values; 'no' when Xen leaves it to the guest's #GP handler. */
 export function emulatePrivileged(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
   const v = pv.vcpus[cpu.id]!;
-  const { name } = insn.form;
-  switch (name) {
+  switch (insn.form.name) {
     case 'cli':
     case 'sti':
-      // iopl_ok: the guest kernel runs at virtual ring 1.
-      return v.iopl >> 12 >= 1 ? done(cpu, insn) : 'no';
+      // allowed or not, the upcall mask stays: POPF could not be caught either
+      return hasIopl(pv, v) ? done(cpu, insn) : 'no';
+    case 'in':
+    case 'out':
+    case 'ins':
+    case 'outs':
+      return emulatePort(pv, cpu, insn);
+    default:
+      return v.kernelMode ? emulateKernelOnly(pv, cpu, insn) : 'no';
+  }
+}
+
+function emulateKernelOnly(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
+  const v = pv.vcpus[cpu.id]!;
+  switch (insn.form.name) {
     case 'clts':
-      pv.setTaskSwitched(cpu, false);
+      setTaskSwitched(v, cpu, false);
       return done(cpu, insn);
     case 'wbinvd':
       return done(cpu, insn);
@@ -62,32 +76,30 @@ export function emulatePrivileged(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'n
       runCpuid(pv, cpu);
       return done(cpu, insn);
     case 'rdmsr': {
-      const index = Number(cpu.gpr(GPR.rcx) & 0xffffffffn);
-      const value = readMsr(cpu, index, pv.tsc(cpu), cpu.id, v.traps[VECTOR.gp]!.address !== 0n);
+      const value = readMsr(cpu, low32(cpu, GPR.rcx), pv.tsc(cpu), v.traps[VECTOR.gp]!.address !== 0n);
       if (value === null) return 'no';
       setPair(cpu, value);
       return done(cpu, insn);
     }
     case 'wrmsr': {
-      const index = Number(cpu.gpr(GPR.rcx) & 0xffffffffn);
-      const value = (cpu.gpr(GPR.rax) & 0xffffffffn) | ((cpu.gpr(GPR.rdx) & 0xffffffffn) << 32n);
-      return writeMsr(cpu, index, value) ? done(cpu, insn) : 'no';
+      const value = BigInt(low32(cpu, GPR.rax)) | (BigInt(low32(cpu, GPR.rdx)) << 32n);
+      return writeMsr(cpu, low32(cpu, GPR.rcx), value) ? done(cpu, insn) : 'no';
     }
     case 'mov_from_cr':
       return readControl(pv, cpu, insn);
     case 'mov_to_cr':
       return writeControl(pv, cpu, insn);
     case 'mov_from_dr': {
-      cpu.setGpr(gpOf(insn.m), pv.debugRegister(cpu, insn.r));
+      const value = debugRegister(v, insn.r);
+      if (typeof value === 'number') return fault(VECTOR.ud);
+      cpu.setGpr(gpOf(insn.m), value);
       return done(cpu, insn);
     }
-    case 'mov_to_dr':
-      return pv.setDebugRegister(cpu, insn.r, cpu.gpr(gpOf(insn.m))) < 0 ? 'no' : done(cpu, insn);
-    case 'in':
-    case 'out':
-    case 'ins':
-    case 'outs':
-      return emulatePort(pv, cpu, insn);
+    case 'mov_to_dr': {
+      const rc = setDebugRegister(v, insn.r, cpu.gpr(gpOf(insn.m)));
+      if (rc === 0) return done(cpu, insn);
+      return rc === -ERRNO.ENODEV ? fault(VECTOR.ud) : 'no';
+    }
     default:
       return 'no';
   }
@@ -110,15 +122,15 @@ function writeControl(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
   const value = cpu.gpr(gpOf(insn.m));
   if (insn.r === 0) {
     if ((value ^ GUEST_CR0) & ~CR0_TS) {
-      pv.log(`d${pv.domainId}v${cpu.id} Attempt to change unmodifiable CR0 flags`);
+      gdprintk(pv.mm.domain, 'emul-priv-op.c:812', 'Attempt to change unmodifiable CR0 flags');
       return 'no';
     }
-    pv.setTaskSwitched(cpu, (value & CR0_TS) !== 0n);
+    setTaskSwitched(v, cpu, (value & CR0_TS) !== 0n);
   } else if (insn.r === 2) {
     v.cr2 = value;
-    pv.memory.write64(v.infoAddress + 0x10, value);
+    pv.memory.write64(v.infoAddress + AMD64.vcpuInfo.at.cr2, value);
   } else if (insn.r === 3) {
-    if (pv.newBasePointer(cpu, Number(value >> 12n)) !== 0) return 'no';
+    if (pv.mm.newBasePointer(cpu, Number(value >> 12n)) !== 0) return 'no';
   } else if (insn.r === 4) {
     v.cr4 = fixCr4(value);
     cpu.set('cr4', v.cr4);
@@ -126,19 +138,32 @@ function writeControl(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
   return done(cpu, insn);
 }
 
-/** Port access: a domU owns no port; with sufficient virtual IOPL reads give all ones and writes vanish. */
-function emulatePort(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
+/** guest_io_okay: by IOPL, or by the bitmap the kernel registered, which only its own mode can read. */
+function mayUsePort(pv: XenPv, cpu: Cpu, port: number, width: number): boolean {
   const v = pv.vcpus[cpu.id]!;
-  if (v.iopl >> 12 < 1) return 'no';
-  const { name } = insn.form;
-  const width = insn.form.operands[name === 'in' ? 0 : 1]?.width ?? insn.form.size;
+  if (hasIopl(pv, v)) return true;
+  if (port + width > v.ioBitmapPorts) return false;
+  return pv.inKernelMode(cpu, () => {
+    const at = v.ioBitmap + BigInt(port >> 3);
+    const [low, high] = [pv.guest.read(cpu, at, 1), pv.guest.read(cpu, at + 1n, 1)];
+    const mask = (low?.[0] ?? 0xff) | ((low && high ? high[0]! : 0xff) << 8);
+    return (mask & (((1 << width) - 1) << (port & 7))) === 0;
+  });
+}
+
+/** Port access where the guest may: a domU owns no port, so reads give all ones and writes vanish. */
+function emulatePort(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
+  const { name, operands, size } = insn.form;
+  const portAt = name === 'in' ? 1 : 0;
+  const width = operands[1 - portAt]?.width ?? size;
+  const port = operands[portAt]?.place === 'imm' ? Number(insn.imm & 0xffn) : low32(cpu, GPR.rdx) & 0xffff;
+  if (!mayUsePort(pv, cpu, port, width)) return 'no';
+  if (name === 'ins' || name === 'outs') return stringPort(cpu, insn);
   if (name === 'in') {
     const ones = (1n << BigInt(width * 8)) - 1n;
-    cpu.setGpr(GPR.rax, width === 4 ? ones : (cpu.gpr(GPR.rax) & ~ones) | ones);
-    return done(cpu, insn);
+    cpu.setGpr(GPR.rax, width === 4 ? ones : cpu.gpr(GPR.rax) | ones);
   }
-  if (name === 'out') return done(cpu, insn);
-  return stringPort(cpu, insn);
+  return done(cpu, insn);
 }
 
 /** One iteration of INS or OUTS (64-bit addressing of the guest kernel). */
@@ -154,7 +179,7 @@ function stringPort(cpu: Cpu, insn: Insn): Outcome {
       ? cpu.memory.store(cpu, address, width, (1n << BigInt(width * 8)) - 1n)
       : cpu.memory.load(cpu, address, width);
   if (result !== null && typeof result === 'object') return result;
-  cpu.setGpr(register, address + BigInt(cpu.rflags & 0x400 ? -width : width));
+  cpu.setGpr(register, address + BigInt(cpu.rflags & FLAG.df ? -width : width));
   if (form.rep === 0) return done(cpu, insn);
   cpu.setGpr(GPR.rcx, count - 1n);
   return count === 1n ? done(cpu, insn) : null;

@@ -3,13 +3,17 @@
  * nanoseconds of system time. Everything derived from it lies here: TSC, vcpu_time_info, the wall clock, the timers.
  */
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import { VCPU_INFO } from './events.ts';
+import { SHUTDOWN, VIRQ } from '../abi/numbers.ts';
+import { AMD64 } from '../abi/structures.ts';
+import type { XenPv } from './pv.ts';
+import { isRunnable, shutdown, wake } from './scheduler.ts';
 import type { VcpuState } from './vcpu.ts';
 
 /** Nanoseconds between refreshes of a running vCPU's time record (Xen's calibration EPOCH). */
 export const EPOCH_NS = 1_000_000_000;
 /** A relative timeout beyond this is taken for a mistake: Xen fires it after 100 ms (do_set_timer_op). */
 const FAR_FUTURE_NS = 2 ** 50;
+const MISTAKE_NS = 100_000_000;
 
 /** Multiplier and shift of vcpu_time_info for a TSC of `khz`: ns = ((tsc << shift) * mul) >> 32. */
 export function tscScale(khz: number): { mul: number; shift: number } {
@@ -29,45 +33,101 @@ export function tscScale(khz: number): { mul: number; shift: number } {
 /** The TSC at `ns` of system time. */
 export const tscAt = (ns: number, khz: number): bigint => (BigInt(ns) * BigInt(khz)) / 1_000_000n;
 
-/** Refreshes the record: version is odd while the fields change, and moves by two. */
+/**
+ * Refreshes the record: version is odd while the fields change, and moves by two. XEN_PVCLOCK_TSC_STABLE_BIT stays clear, as
+ * on a Xen whose own clock source is not the TSC.
+ */
 export function writeTimeRecord(memory: GuestMemory, infoAddress: number, ns: number, khz: number): void {
-  const at = infoAddress + VCPU_INFO.time;
+  const base = infoAddress + AMD64.vcpuInfo.at.time;
+  const { at } = AMD64.vcpuTimeInfo;
   const { mul, shift } = tscScale(khz);
-  const version = memory.read32(at);
-  memory.write32(at, (version + 1) >>> 0);
-  memory.write64(at + 8, tscAt(ns, khz));
-  memory.write64(at + 16, BigInt(ns));
-  memory.write32(at + 24, mul >>> 0);
-  memory.write8(at + 28, shift & 0xff);
-  memory.write8(at + 29, 1); // XEN_PVCLOCK_TSC_STABLE_BIT
-  memory.write32(at, (version + 2) >>> 0);
+  const version = memory.read32(base + at.version);
+  memory.write32(base + at.version, (version + 1) >>> 0);
+  memory.write64(base + at.tsc_timestamp, tscAt(ns, khz));
+  memory.write64(base + at.system_time, BigInt(ns));
+  memory.write32(base + at.tsc_to_system_mul, mul >>> 0);
+  memory.write8(base + at.tsc_shift, shift & 0xff);
+  memory.write8(base + at.flags, 0);
+  memory.write32(base + at.version, (version + 2) >>> 0);
 }
 
 /** Writes the wall clock of shared_info: seconds and nanoseconds since 1970 at system time 0. */
 export function writeWallClock(memory: GuestMemory, sharedInfo: number, epochSeconds: number): void {
-  const at = sharedInfo + 0xc00;
-  const version = memory.read32(at);
-  memory.write32(at, (version + 1) >>> 0);
-  memory.write32(at + 4, epochSeconds >>> 0);
-  memory.write32(at + 8, 0);
-  memory.write32(at + 12, Math.floor(epochSeconds / 2 ** 32));
-  memory.write32(at, (version + 2) >>> 0);
+  const { at } = AMD64.sharedInfo;
+  const version = memory.read32(sharedInfo + at.wc_version);
+  memory.write32(sharedInfo + at.wc_version, (version + 1) >>> 0);
+  memory.write32(sharedInfo + at.wc_sec, epochSeconds >>> 0);
+  memory.write32(sharedInfo + at.wc_nsec, 0);
+  memory.write32(sharedInfo + at.wc_sec_hi, Math.floor(epochSeconds / 2 ** 32));
+  memory.write32(sharedInfo + at.wc_version, (version + 2) >>> 0);
+}
+
+/** Refreshes a vCPU's record now and plans the next refresh. */
+export function refreshTime(pv: XenPv, vcpu: number): void {
+  const v = pv.vcpus[vcpu]!;
+  const now = pv.now(null);
+  writeTimeRecord(pv.memory, v.infoAddress, now, pv.clock.tscKhz);
+  v.timeRefresh = now + EPOCH_NS;
+}
+
+/** Raises VIRQ_TIMER of a vCPU. */
+export function raiseTimer(pv: XenPv, vcpu: number): void {
+  pv.events.raiseVirq(VIRQ.TIMER, vcpu);
 }
 
 /** The deadline set_timer_op stores for `timeout` (signed ns; 0 stops) at time `now`. */
 export function timerDeadline(timeout: bigint, now: number): number | null {
   if (timeout === 0n) return null;
   const value = Number(timeout);
-  if (timeout < 0n || value - now > FAR_FUTURE_NS) return now + 100_000_000;
+  if (timeout < 0n || value - now >= FAR_FUTURE_NS) return now + MISTAKE_NS;
   return value;
 }
 
 /** The next moment (ns) at which time does something to this vCPU, or Infinity. */
-export function nextDeadline(v: VcpuState): number {
+function nextOf(v: VcpuState): number {
   let at = Number.POSITIVE_INFINITY;
   if (v.singleshot !== null) at = Math.min(at, v.singleshot);
   if (v.periodicPeriod > 0) at = Math.min(at, v.periodicNext);
   if (v.pollTimeout !== null) at = Math.min(at, v.pollTimeout);
-  if (!v.down && !v.blocked && v.polling === null) at = Math.min(at, v.timeRefresh);
+  if (isRunnable(v)) at = Math.min(at, v.timeRefresh);
   return at;
+}
+
+/** The next moment (ns) at which time does something to the domain, or Infinity. */
+export function nextDeadline(pv: XenPv): number {
+  let at = Number.POSITIVE_INFINITY;
+  for (const v of pv.vcpus) at = Math.min(at, nextOf(v));
+  for (const watchdog of pv.domain.watchdogs) if (watchdog !== null) at = Math.min(at, watchdog);
+  return at;
+}
+
+/** Applies every expiry due at `now` (ns), in the order of vCPUs and of the list below. Returns the kinds, for the journal. */
+export function expire(pv: XenPv, now: number): string[] {
+  const fired: string[] = [];
+  for (const [id, v] of pv.vcpus.entries()) {
+    if (v.singleshot !== null && v.singleshot <= now) {
+      v.singleshot = null;
+      raiseTimer(pv, id);
+      fired.push(`singleshot:${id}`);
+    }
+    if (v.periodicPeriod > 0 && v.periodicNext <= now) {
+      v.periodicNext += v.periodicPeriod * (1 + Math.floor((now - v.periodicNext) / v.periodicPeriod));
+      raiseTimer(pv, id);
+      fired.push(`periodic:${id}`);
+    }
+    if (v.pollTimeout !== null && v.pollTimeout <= now) {
+      wake(pv, id);
+      fired.push(`poll:${id}`);
+    }
+    if (isRunnable(v) && v.timeRefresh <= now) {
+      refreshTime(pv, id);
+      fired.push(`time:${id}`);
+    }
+  }
+  if (pv.domain.watchdogs.some((at) => at !== null && at <= now)) {
+    pv.log(`Watchdog timer fired for domain ${pv.domainId}`);
+    pv.ended = shutdown(pv, 0, SHUTDOWN.watchdog);
+    fired.push('watchdog');
+  }
+  return fired;
 }

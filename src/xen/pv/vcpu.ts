@@ -3,10 +3,18 @@
  * pv_vcpu, and the scheduler's part). All of it is in the snapshot and in the hash.
  */
 import { bool, type Infer, integer, list, optional, struct, u8, u16, u32, u64 } from '../../core/schema.ts';
+import { RUNSTATE } from '../abi/numbers.ts';
 
 /** One entry of the guest's trap table (public/arch-x86/xen.h, struct trap_info). `address` 0 = no handler. */
 const trapInfo = struct({ flags: u8, cs: u16, address: u64 });
+export type TrapInfo = Infer<typeof trapInfo>;
+/** Bits of `flags`: the privilege that INT n needs, and whether entry masks events. */
+export const TI = { dplMask: 3, maskEvents: 4 } as const;
+export const NO_HANDLER: TrapInfo = { flags: 0, cs: 0, address: 0n };
+/** A trap table without a handler. */
+export const newTrapTable = (): TrapInfo[] => Array.from({ length: 256 }, () => ({ ...NO_HANDLER }));
 const callback = struct({ address: u64, maskEvents: bool });
+export type Callback = Infer<typeof callback>;
 
 export const vcpuState = struct({
   initialised: bool,
@@ -22,7 +30,6 @@ export const vcpuState = struct({
   syscallCallback: callback,
   syscall32Callback: callback,
   sysenterCallback: callback,
-  nmiCallback: u64,
   /** Machine frame of the kernel's top-level table, and of the user's (0 = none). */
   kernelTable: integer,
   userTable: integer,
@@ -32,6 +39,9 @@ export const vcpuState = struct({
   cr4: u64,
   /** IOPL bits in their RFLAGS position. */
   iopl: u32,
+  /** Guest address of the I/O permission bitmap and the number of ports it covers. */
+  ioBitmap: u64,
+  ioBitmapPorts: u32,
   /** GDT frames set by set_gdt and the number of entries they hold. */
   gdtFrames: list(integer),
   gdtEntries: u32,
@@ -44,9 +54,9 @@ export const vcpuState = struct({
   /** Virtual address of the runstate area, or 0. */
   runstateArea: u64,
   runstate: struct({ state: u8, entryTime: integer, time: list(integer) }),
-  /** Blocked until an event is deliverable. */
+  /** Asleep in SCHEDOP_block. */
   blocked: bool,
-  /** Ports SCHEDOP_poll waits for, or null; empty = any. */
+  /** Ports SCHEDOP_poll named, while it waits; null otherwise. */
   polling: optional(list(u32)),
   /** End of a poll in ns of system time, or null. */
   pollTimeout: optional(integer),
@@ -57,35 +67,35 @@ export const vcpuState = struct({
   periodicNext: integer,
   /** Next refresh of vcpu_time_info (ns). */
   timeRefresh: integer,
-  nmiPending: bool,
 });
 export type VcpuState = Infer<typeof vcpuState>;
 
-/** Runstates (public/vcpu.h). */
-export const RUNSTATE = { running: 0, runnable: 1, blocked: 2, offline: 3 } as const;
+/** Xen starts every vCPU with its periodic timer on (D-39). */
+const DEFAULT_PERIOD_NS = 10_000_000;
 
 /** The state of a vCPU that has been created but not initialised. */
 export function newVcpuState(infoAddress: number): VcpuState {
-  const none = (): { address: bigint; maskEvents: boolean } => ({ address: 0n, maskEvents: false });
+  const none = (): Callback => ({ address: 0n, maskEvents: false });
   return {
     initialised: false,
     down: true,
     kernelMode: true,
     kernelSs: 0,
     kernelSp: 0n,
-    traps: Array.from({ length: 256 }, () => ({ flags: 0, cs: 0, address: 0n })),
+    traps: newTrapTable(),
     eventCallback: none(),
     failsafeCallback: none(),
     syscallCallback: none(),
     syscall32Callback: none(),
     sysenterCallback: none(),
-    nmiCallback: 0n,
     kernelTable: 0,
     userTable: 0,
     taskSwitched: false,
     cr2: 0n,
     cr4: 0n,
     iopl: 0,
+    ioBitmap: 0n,
+    ioBitmapPorts: 0,
     gdtFrames: [],
     gdtEntries: 0,
     ldtBase: 0n,
@@ -99,10 +109,8 @@ export function newVcpuState(infoAddress: number): VcpuState {
     polling: null,
     pollTimeout: null,
     singleshot: null,
-    // Xen starts every vCPU with the periodic timer on, 10 ms (D-39).
-    periodicPeriod: 10_000_000,
-    periodicNext: 10_000_000,
+    periodicPeriod: DEFAULT_PERIOD_NS,
+    periodicNext: DEFAULT_PERIOD_NS,
     timeRefresh: 0,
-    nmiPending: false,
   };
 }

@@ -11,7 +11,7 @@ import {
 
 // Expected values: gcc -m64 and -m32 on Xen's public headers (requirements inventory, section F).
 
-test('[D-16] shared_info and vcpu_info have the offsets of both ABIs', () => {
+test('[F-amd64] [D-16] shared_info and vcpu_info have the offsets of both ABIs', () => {
   const { sharedInfo, vcpuInfo, vcpuTimeInfo } = AMD64;
   expect(sharedInfo.bytes).toBe(3136);
   expect(vcpuInfo.bytes).toBe(64);
@@ -36,7 +36,7 @@ test('[D-16] shared_info and vcpu_info have the offsets of both ABIs', () => {
   expect(I386.vcpuInfo.at).toMatchObject({ evtchn_pending_sel: 4, cr2: 8, time: 0x20 });
 });
 
-test('[D-16] start_info has the offsets of both ABIs', () => {
+test('[F-amd64] [D-16] start_info has the offsets of both ABIs', () => {
   expect(AMD64.startInfo.bytes).toBe(1168);
   expect(AMD64.startInfo.at).toMatchObject({
     nr_pages: 0x20,
@@ -75,7 +75,7 @@ test('[D-16] start_info has the offsets of both ABIs', () => {
   });
 });
 
-test('[A-15] vcpu_guest_context has the offsets of the amd64 ABI', () => {
+test('[F-amd64] [A-15] vcpu_guest_context has the offsets of the amd64 ABI', () => {
   expect(VCPU_GUEST_CONTEXT_64.bytes).toBe(5168);
   expect(VCPU_GUEST_CONTEXT_64.at).toMatchObject({
     flags: 0x200,
@@ -100,7 +100,7 @@ test('[A-15] vcpu_guest_context has the offsets of the amd64 ABI', () => {
   expect(USER_REGS_64.bytes).toBe(200);
 });
 
-test('[D-02] sizes of the small structures', () => {
+test('[F-amd64] [D-02] sizes of the small structures', () => {
   const sizes = (s: typeof AMD64) =>
     [s.mmuUpdate, s.mmuextOp, s.multicallEntry, s.trapInfo, s.runstateInfo].map((x) => x.bytes);
   expect(sizes(AMD64)).toEqual([16, 24, 64, 16, 48]);

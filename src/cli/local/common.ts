@@ -1,0 +1,53 @@
+/** What recording and opening a recording have in common. */
+import { basename, dirname, resolve } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { LevelStore } from '../../../store/level-store.ts';
+import type { Tick } from '../../core/units.ts';
+import { symbolText } from '../../inspect/disassembly.ts';
+import type { Sighting } from '../../inspect/panic.ts';
+import type { VerdictReport } from '../../inspect/report.ts';
+import type { SearchHooks } from '../../inspect/search.ts';
+import { SymbolTable, symbolsOfImage } from '../../inspect/symbols.ts';
+import type { Machine } from '../../machine/machine.ts';
+import type { Verdict } from '../../x86/seam.ts';
+import type { WorkHooks } from '../backend.ts';
+
+/** How often work looks up from the machine. */
+export const BREATH_MS = 20;
+
+/** Lets the host's events happen about every {@link BREATH_MS}; throws when the user has interrupted. */
+export function breather(stop: AbortSignal): () => Promise<void> {
+  let last = performance.now();
+  return async () => {
+    const now = performance.now();
+    if (now - last < BREATH_MS) return;
+    await nextTurn();
+    last = performance.now();
+    stop.throwIfAborted();
+  };
+}
+/** Hooks of a search from those of the work it is part of. */
+export const searchHooks = (hooks: WorkHooks): SearchHooks => ({
+  breathe: breather(hooks.stop),
+  progress: (done, of) => hooks.progress(done, of),
+});
+
+/** The store and the name in it that a recording's path means. */
+export const storeOf = (path: string): { store: LevelStore; name: string } => ({
+  store: new LevelStore(dirname(resolve(path))),
+  name: basename(path),
+});
+
+/** Symbols of an unpacked kernel; none is no error. */
+export const symbolsOf = (elf: Uint8Array): SymbolTable => symbolsOfImage(elf) ?? SymbolTable.empty;
+
+/** A verdict with the place where it stands. */
+export function verdictReport(
+  { kind, message }: Verdict,
+  { tick, vcpu, rip }: Sighting,
+  symbols: SymbolTable,
+): VerdictReport {
+  return { kind, tick, vcpu, rip, symbol: symbolText(symbols, rip), message };
+}
+/** Where a machine stands; `tick` may be the state that an instruction in progress leads to. */
+export const sighting = ({ cpu }: Machine, tick: Tick): Sighting => ({ tick, vcpu: cpu.id, rip: cpu.rip });

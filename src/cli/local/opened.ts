@@ -1,0 +1,272 @@
+/** A recording on disk, opened: every question the verbs ask of it. */
+import { EmulatorError } from '../../core/errors.ts';
+import type { Tick } from '../../core/units.ts';
+import { backtrace } from '../../inspect/backtrace.ts';
+import { callerOf } from '../../inspect/caller.ts';
+import { Disassembler, MAX_INSTRUCTION_BYTES } from '../../inspect/disassembly.ts';
+import { parsePredicate } from '../../inspect/expression.ts';
+import { instructionAt, type RunEvent, why } from '../../inspect/investigate.ts';
+import type { Moment } from '../../inspect/moment.ts';
+import type { BisectReport, VerdictReport, WhyReport } from '../../inspect/report.ts';
+import { SessionInvestigator } from '../../inspect/session-investigator.ts';
+import { registerOf } from '../../inspect/session-moment.ts';
+import { Divergence } from '../../machine/inputs.ts';
+import type { PvConfig } from '../../machine/pv-machine.ts';
+import { editedFrom } from '../../timeline/edit.ts';
+import { Replayer } from '../../timeline/replayer.ts';
+import { Run } from '../../timeline/run.ts';
+import { Session } from '../../timeline/session.ts';
+import type { Recording } from '../../timeline/trace-store.ts';
+import type { Verdict } from '../../x86/seam.ts';
+import type {
+  BisectOptions,
+  DebugSession,
+  EventFilter,
+  GotoResult,
+  OpenRecording,
+  RecordingInfo,
+  ReplayHooks,
+  ReplayResult,
+  WorkHooks,
+} from '../backend.ts';
+import { breather, searchHooks, sighting, symbolsOf, verdictReport } from './common.ts';
+
+/** The machine a recording was made on. */
+function configOf(recording: Recording): PvConfig {
+  const { header } = recording;
+  const kernel = recording.blob('kernel');
+  if (kernel === null) throw new EmulatorError('E_RECORDING', 'the recording has no kernel image');
+  return {
+    kernel,
+    ramdisk: recording.blob('initrd'),
+    commandLine: header.commandLine,
+    memoryBytes: header.memoryBytes,
+    vcpus: header.vcpus,
+    tscKhz: header.tscKhz,
+    epochSeconds: header.epochSeconds,
+  };
+}
+
+/** What a recording says of itself. */
+export function infoOf(path: string, recording: Recording, symbols: number): RecordingInfo {
+  const { header, end, sizes } = recording;
+  const last = recording.blocks.at(-1)?.lastTick ?? 0;
+  return {
+    recording: path,
+    created: new Date(header.createdMs).toISOString(),
+    image: header.settings.image ?? 'kernel',
+    imageBytes: recording.blobBytes('kernel') ?? 0,
+    initrd: header.settings.initrd ?? null,
+    initrdBytes: recording.blobBytes('initrd'),
+    commandLine: header.commandLine,
+    memoryBytes: header.memoryBytes,
+    vcpus: header.vcpus,
+    platform: header.settings.platform ?? 'xen-pv',
+    semantics: String(header.semanticsVersion),
+    ticksPerSecond: 1e9 / header.nsPerTick,
+    ticks: end?.tick ?? last,
+    verdict:
+      end === null
+        ? null
+        : {
+            kind: end.verdict as VerdictReport['kind'],
+            ...end.place,
+            symbol: null,
+            message: end.message,
+          },
+    stateHash: end?.stateHash ?? null,
+    journalBytes: sizes.journalBytes,
+    snapshotBytes: sizes.snapshotBytes,
+    snapshots: recording.snapshots.length,
+    symbols,
+  };
+}
+
+/** An open recording. */
+export class Opened implements OpenRecording {
+  readonly info: RecordingInfo;
+  readonly #path: string;
+  readonly #recording: Recording;
+  #investigator: SessionInvestigator | null = null;
+
+  constructor(path: string, recording: Recording) {
+    this.#path = path;
+    this.#recording = recording;
+    this.info = infoOf(path, recording, 0);
+  }
+
+  #investigate(hooks: WorkHooks): SessionInvestigator {
+    if (this.#investigator === null) {
+      const run = new Run(configOf(this.#recording));
+      const session = new Session(run, this.#recording);
+      const symbols = symbolsOf(run.elf);
+      const { end } = this.#recording;
+      const edited = editedFrom(this.#recording) !== Number.POSITIVE_INFINITY;
+      const verdict: Verdict =
+        end === null
+          ? { kind: 'stopped', message: edited ? 'the journal was edited' : 'the recorder was killed' }
+          : { kind: end.verdict as Verdict['kind'], message: end.message };
+      if (end === null) session.goto(session.endTick);
+      const report = verdictReport(verdict, end?.place ?? sighting(run.machine, run.tick), symbols);
+      this.#investigator = new SessionInvestigator(session, symbols, report, searchHooks(hooks));
+    }
+    return this.#investigator;
+  }
+
+  async replay(hooks: ReplayHooks): Promise<ReplayResult> {
+    const run = new Run(configOf(this.#recording));
+    run.onOutput = hooks.console;
+    const replayer = new Replayer(run, this.#recording);
+    const breathe = breather(hooks.stop);
+    try {
+      const outcome = await replayer.replay({ breathe, progress: (tick, of) => hooks.progress(tick, of) });
+      return {
+        recording: this.#path,
+        ticks: outcome.tick,
+        verified: outcome.verified,
+        counterfactual: outcome.counterfactual,
+        divergence: null,
+        stateHash: outcome.stateHash,
+      };
+    } catch (error) {
+      if (!(error instanceof Divergence)) throw error;
+      return {
+        recording: this.#path,
+        ticks: run.tick,
+        verified: false,
+        counterfactual: false,
+        divergence: { from: error.from, tick: error.tick, message: error.message },
+        stateHash: run.stateHash(),
+      };
+    }
+  }
+
+  async goto(tick: Tick, hooks: WorkHooks): Promise<GotoResult> {
+    const investigator = this.#investigate(hooks);
+    const { session, symbols, moment } = investigator;
+    session.goto(tick);
+    const { cpu } = session.run.machine;
+    const names = [
+      'rax',
+      'rbx',
+      'rcx',
+      'rdx',
+      'rsi',
+      'rdi',
+      'rbp',
+      'rsp',
+      'r8',
+      'r9',
+      'r10',
+      'r11',
+      'r12',
+      'r13',
+      'r14',
+      'r15',
+      'rip',
+      'rflags',
+      'cs',
+      'ss',
+      'ds',
+      'es',
+      'fs',
+      'gs',
+      'fs_base',
+      'gs_base',
+      'cr0',
+      'cr2',
+      'cr3',
+      'cr4',
+    ];
+    return {
+      tick,
+      vcpu: cpu.id,
+      rip: cpu.rip,
+      symbol: investigator.nameOf(cpu.rip),
+      instruction: instructionAt(new Disassembler(symbols), moment, cpu.rip),
+      registers: Object.fromEntries(names.map((name) => [name, registerOf(cpu, name) ?? 0n])),
+      stateHash: session.run.stateHash(),
+    };
+  }
+
+  async bisect(options: BisectOptions, hooks: WorkHooks): Promise<BisectReport> {
+    const predicate = parsePredicate(options.when);
+    const investigator = this.#investigate(hooks);
+    const { session, symbols, moment, search } = investigator;
+    const from = options.from ?? 0;
+    const to = options.to ?? session.endTick;
+    const found = options.monotone
+      ? await search.monotone(predicate, from, to, searchHooks(hooks))
+      : await search.first(predicate, from, to, searchHooks(hooks));
+    const { tick, probes } = found;
+    if (tick === null)
+      return {
+        tick: null,
+        vcpu: null,
+        rip: null,
+        symbol: null,
+        instruction: null,
+        bytes: null,
+        caller: null,
+        backtrace: [],
+        probes,
+      };
+    // The instruction that made it true stands before the state in which it is.
+    session.goto(Math.max(0, tick - 1));
+    const { rip } = session.run.machine.cpu;
+    const disassembler = new Disassembler(symbols);
+    const seen = session.run.machine.engine.instructionAt(session.run.machine.cpu, rip);
+    const length = seen === null || typeof seen.insn === 'string' ? MAX_INSTRUCTION_BYTES : seen.insn.length;
+    const frames = backtrace(moment, symbols);
+    return {
+      tick,
+      vcpu: moment.vcpu,
+      rip,
+      symbol: investigator.nameOf(rip),
+      instruction: instructionAt(disassembler, moment, rip),
+      bytes: Array.from(moment.bytes(rip, length), (b) => b.toString(16).padStart(2, '0')).join(' '),
+      caller: callerOf(frames),
+      backtrace: frames,
+      probes,
+    };
+  }
+
+  why(hooks: WorkHooks): Promise<WhyReport> {
+    return why(this.#investigate(hooks));
+  }
+
+  async events(filter: EventFilter, hooks: WorkHooks): Promise<readonly RunEvent[]> {
+    const investigator = this.#investigate(hooks);
+    const all = await investigator.events(filter.from ?? 0, filter.to ?? investigator.lastTick);
+    if (filter.names.length === 0) return all;
+    return all.filter((e) => filter.names.includes(e.kind) || filter.names.includes(e.name));
+  }
+
+  async debug(hooks: WorkHooks): Promise<DebugSession> {
+    const investigator = this.#investigate(hooks);
+    const { session, symbols, moment, search } = investigator;
+    return {
+      firstTick: 0,
+      lastTick: session.endTick,
+      symbols,
+      now: (): Moment => moment,
+      stateHash: () => session.run.stateHash(),
+      goto: async (tick) => session.goto(tick),
+      async forward(source, work) {
+        if (session.tick >= session.endTick) return null;
+        const found = await search.first(parsePredicate(source), session.tick + 1, session.endTick, searchHooks(work));
+        if (found.tick === null) session.goto(session.endTick);
+        return found.tick;
+      },
+      async back(source, work) {
+        const tick = await search.last(() => parsePredicate(source), session.tick, searchHooks(work));
+        if (tick === null) session.goto(0);
+        return tick;
+      },
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#recording.close();
+  }
+}

@@ -1,0 +1,192 @@
+/** Recording a guest: files in, a recording out, the terminal in between. */
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { EmulatorError } from '../../core/errors.ts';
+import type { Tick } from '../../core/units.ts';
+import { PanicWatch, panicEntries, panicFormat } from '../../inspect/panic.ts';
+import { registerOf } from '../../inspect/session-moment.ts';
+import { NS_PER_TICK } from '../../machine/clock.ts';
+import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../machine/pv-machine.ts';
+import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
+import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../../timeline/run.ts';
+import type { Recording, RecordingHeader } from '../../timeline/trace-store.ts';
+import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
+import { TOOL_VERSION } from '../version.ts';
+import { BREATH_MS, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
+
+/** Longest real time that one idle jump of a live guest is stretched to. */
+const LIVE_IDLE_MS = 50;
+/** How often what was recorded is sent to the disk at least. */
+const FLUSH_MS = 600;
+const STRIDE_TICKS_MIN = 2 ** 10;
+
+function readInput(path: string, what: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    throw new EmulatorError(
+      'E_NOT_FOUND',
+      code === 'ENOENT' ? `no ${what} at ${path}` : `cannot read the ${what} ${path}: ${code}`,
+    );
+  }
+}
+
+/** The format string given to a panic function at whose entry the machine stands; read without a trace. */
+function formatAt({ machine, xen }: Run): string | null {
+  const bytes = (address: bigint, length: number): Uint8Array => {
+    const found: number[] = [];
+    for (let i = 0; i < length; i++) {
+      const at = xen.mmu.translate(machine.cpu, BigInt.asUintN(64, address + BigInt(i)));
+      if (at === null) break;
+      found.push(xen.memory.read8(at));
+    }
+    return Uint8Array.from(found);
+  };
+  return panicFormat({ register: (name) => registerOf(machine.cpu, name), bytes });
+}
+
+/** What the CLI's input and signals are to a recorder. */
+class Host implements RecorderHost {
+  readonly #hooks: RecordHooks;
+  #recorder: Recorder | null = null;
+  #last = performance.now();
+  #lastFlush = performance.now();
+  #lastSlice = performance.now();
+  #strideTicks = DIGEST_TICKS;
+  readonly paused: () => void;
+  constructor(hooks: RecordHooks, paused: () => void) {
+    this.#hooks = hooks;
+    this.paused = paused;
+  }
+  get strideTicks(): number {
+    return this.#strideTicks;
+  }
+  get flushDue(): boolean {
+    return performance.now() - this.#lastFlush >= FLUSH_MS;
+  }
+  flushed(): void {
+    this.#lastFlush = performance.now();
+  }
+  attach(recorder: Recorder): void {
+    this.#recorder = recorder;
+  }
+  get stopped(): boolean {
+    return this.#hooks.stop.aborted;
+  }
+  get live(): boolean {
+    return this.#hooks.input.live;
+  }
+  #feed(waiting: boolean): boolean {
+    const bytes = this.#hooks.input.take(waiting);
+    this.#recorder?.door.push(bytes);
+    return bytes.length > 0;
+  }
+  async breathe(waiting: boolean): Promise<void> {
+    this.#feed(waiting);
+    const now = performance.now();
+    // A slice is to last about a breath however slow the guest is.
+    if (now - this.#lastSlice > 2 * BREATH_MS) this.#strideTicks = Math.max(this.#strideTicks / 2, STRIDE_TICKS_MIN);
+    else if (now - this.#lastSlice < BREATH_MS / 2) this.#strideTicks = Math.min(this.#strideTicks * 2, DIGEST_TICKS);
+    if (now - this.#last >= BREATH_MS) {
+      await nextTurn();
+      this.#last = performance.now();
+    }
+    this.#lastSlice = performance.now();
+  }
+  async idle(ns: number | null): Promise<boolean> {
+    if (this.#feed(true)) return true;
+    if (!this.live) return false;
+    const arrival = this.#hooks.input.arrival(this.#hooks.stop);
+    if (ns === null) await arrival;
+    else await Promise.race([arrival, sleep(Math.min(ns / 1e6, LIVE_IDLE_MS))]);
+    this.#feed(true);
+    return true;
+  }
+  progress(tick: Tick): void {
+    this.#hooks.progress(tick, null);
+  }
+}
+
+/** Boots a guest and records it until it ends. */
+export async function record(config: RecordConfig, hooks: RecordHooks): Promise<RecordResult> {
+  const kernel = readInput(config.image, 'kernel image');
+  const ramdisk = config.initrd === null ? null : readInput(config.initrd, 'initrd');
+  const pv: PvConfig = {
+    kernel,
+    ramdisk,
+    commandLine: config.commandLine,
+    memoryBytes: config.memoryBytes,
+    vcpus: config.vcpus,
+    tscKhz: DEFAULT_TSC_KHZ,
+    epochSeconds: DEFAULT_EPOCH_SECONDS,
+  };
+  const run = new Run(pv);
+  run.xen.observer = { log: hooks.xen };
+  let recording: Recording | null = null;
+  if (config.directory !== null) {
+    const { store, name } = storeOf(config.directory);
+    const blobs = new Map([['kernel', kernel]]);
+    if (ramdisk !== null) blobs.set('initrd', ramdisk);
+    recording = await store.create(name, headerOf(config), blobs);
+  }
+  const symbols = symbolsOf(run.elf);
+  const watch = new PanicWatch();
+  const { machine } = run;
+  run.onOutput = (data) => {
+    watch.written(data, () => sighting(machine, machine.visibleAt));
+    hooks.console(data);
+  };
+  machine.engine.pauseAt(new Set(panicEntries(symbols)));
+  const host = new Host(hooks, () => watch.entered(sighting(machine, run.tick), formatAt(run)));
+  const recorder = new Recorder(run, recording, host, {
+    ticks: config.limitTicks,
+    timeNs: config.limitSeconds === null ? null : config.limitSeconds * 1e9,
+    idleNs: config.idleLimitSeconds * 1e9,
+  });
+  host.attach(recorder);
+  const outcome = await recorder.record();
+  const { verdict: ending, at } = watch.verdict(outcome.verdict, sighting(machine, run.tick));
+  const verdict = verdictReport(ending, at, symbols);
+  if (recording !== null) {
+    await recording.finish({
+      tick: outcome.tick,
+      stateHash: outcome.stateHash ?? 0n,
+      verdict: verdict.kind,
+      message: verdict.message,
+      place: at,
+    });
+  }
+  const result: RecordResult = {
+    recording: config.directory,
+    ticks: outcome.tick,
+    vcpus: config.vcpus,
+    verdict,
+    journalBytes: recording?.sizes.journalBytes ?? 0,
+    snapshotBytes: recording?.sizes.snapshotBytes ?? 0,
+    snapshots: outcome.snapshots,
+    stateHash: outcome.stateHash,
+  };
+  await recording?.close();
+  return result;
+}
+
+const headerOf = (config: RecordConfig): RecordingHeader => ({
+  semanticsVersion: SEMANTICS_VERSION,
+  toolVersion: TOOL_VERSION,
+  createdMs: Date.now(),
+  memoryBytes: config.memoryBytes,
+  vcpus: config.vcpus,
+  cpuPolicy: 'x86-64-v1',
+  nsPerTick: NS_PER_TICK,
+  tscKhz: DEFAULT_TSC_KHZ,
+  commandLine: config.commandLine,
+  seed: 0n,
+  epochSeconds: DEFAULT_EPOCH_SECONDS,
+  settings: {
+    platform: 'xen-pv',
+    image: basename(config.image),
+    ...(config.initrd === null ? {} : { initrd: basename(config.initrd) }),
+  },
+});

@@ -1,0 +1,118 @@
+/**
+ * Bare-metal kernels of our own on the IDT machine: what they print is what they print on QEMU, except where QEMU is known not to do
+ * what the manual says (tools/guest-kernels/deviations.ts).
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { buildIdtMachine } from '../../src/machine/idt-machine.ts';
+import type { Machine, RunEnd } from '../../src/machine/machine.ts';
+import { encodeCpu } from '../../src/x86/cpu-state.ts';
+import { DEVIATIONS } from '../../tools/guest-kernels/deviations.ts';
+import {
+  hasQemu,
+  kernelPath,
+  kernels,
+  NOT_ON_QEMU,
+  runOnQemu,
+  transcriptPath,
+} from '../../tools/guest-kernels/transcripts.ts';
+import { errorOf } from '../support/error.ts';
+
+const BUILD = resolve(import.meta.dirname, '../../tools/guest-kernels/build.sh');
+const MEMORY = 16 << 20;
+/** Far more than any kernel takes. */
+const LIMIT = 2_000_000;
+
+interface Run {
+  readonly text: string;
+  readonly end: RunEnd;
+  readonly machine: Machine;
+}
+function run(name: string, tier: 'cold' | 'oracle', slice = LIMIT): Run {
+  let text = '';
+  const machine = buildIdtMachine(
+    { kernel: new Uint8Array(readFileSync(kernelPath(name))), memoryBytes: MEMORY },
+    { engine: { tier }, write: (byte) => (text += String.fromCharCode(byte)) },
+  );
+  let end = machine.runTo(slice);
+  while (end.kind === 'limit' && machine.tick < LIMIT) end = machine.runTo(machine.tick + slice);
+  return { text, end, machine };
+}
+
+/** The committed transcript with the manual's lines in place of those where QEMU deviates. */
+function expected(name: string): string[] {
+  const deviations = DEVIATIONS[name] ?? {};
+  return readFileSync(transcriptPath(name), 'latin1')
+    .split('\n')
+    .map((line) => {
+      const test = line.slice(0, Math.max(0, line.indexOf(':')));
+      return Object.hasOwn(deviations, test) ? `${test}: ${deviations[test]!.manual}` : line;
+    });
+}
+
+test('the kernels are there', () => {
+  expect(kernels()).toEqual(
+    [
+      ...['debug', 'doublefault', 'exceptions', 'fpu', 'modes', 'paging', 'privilege', 'protected', 'smc', 'strict'],
+      'triple',
+    ].sort(),
+  );
+});
+
+describe.each(kernels())('%s', (name) => {
+  test.each(['cold', 'oracle'] as const)('the %s tier prints the transcript', (tier) => {
+    const { text, end } = run(name, tier);
+    expect(text.split('\n')).toEqual(expected(name));
+    const verdict = { kind: name === 'triple' ? 'triple-fault' : 'poweroff' };
+    expect(end).toMatchObject({ kind: 'stop', stop: { verdict } });
+  });
+
+  test('cutting the run into slices changes nothing', () => {
+    const whole = run(name, 'cold');
+    const cut = run(name, 'cold', 7);
+    expect(cut.text).toBe(whole.text);
+    expect(cut.machine.tick).toBe(whole.machine.tick);
+    expect(encodeCpu(cut.machine.cpu)).toEqual(encodeCpu(whole.machine.cpu));
+  });
+
+  test('every deviation is a line of the transcript that QEMU prints otherwise', () => {
+    const lines = readFileSync(transcriptPath(name), 'latin1').split('\n');
+    for (const [test, { manual }] of Object.entries(DEVIATIONS[name] ?? {})) {
+      const line = lines.find((x) => x.startsWith(`${test}:`));
+      expect(line, test).toBeDefined();
+      expect(line).not.toBe(`${test}: ${manual}`);
+    }
+  });
+
+  test.skipIf(NOT_ON_QEMU.includes(name) || !hasQemu())('QEMU prints the transcript', () => {
+    expect(runOnQemu(name)).toBe(readFileSync(transcriptPath(name), 'latin1'));
+  });
+});
+
+const hasCompiler = spawnSync('gcc', ['--version']).status === 0 && spawnSync('ld', ['--version']).status === 0;
+test.skipIf(!hasCompiler)('the committed kernels are what their sources build', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'kernels-'));
+  try {
+    const { status, stderr } = spawnSync('sh', [BUILD, folder], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    for (const name of kernels())
+      expect(readFileSync(join(folder, `${name}.elf`)).equals(readFileSync(kernelPath(name))), name).toBe(true);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('an image without a PVH entry, and one that memory cannot hold', () => {
+  const kernel = new Uint8Array(readFileSync(kernelPath('triple')));
+  expect(errorOf(() => buildIdtMachine({ kernel, memoryBytes: 1 << 20 }))).toMatch(/^E_MEMORY: the image ends at 0x/);
+  const note = Buffer.from(kernel).indexOf('Xen\0');
+  const without = kernel.slice();
+  without[note] = 0x59;
+  expect(errorOf(() => buildIdtMachine({ kernel: without, memoryBytes: MEMORY }))).toMatch(
+    /^E_PLATFORM: .*no PVH entry/,
+  );
+});

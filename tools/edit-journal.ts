@@ -1,0 +1,45 @@
+/**
+ * Makes an edited copy of a recording: one input moved by some ticks. `hindsight replay` proves the part before the edit, follows
+ * the rest and calls the run counterfactual (src/timeline/edit.ts).
+ *
+ *   node tools/edit-journal.ts RECORDING                      lists the inputs
+ *   node tools/edit-journal.ts RECORDING INPUT TICKS COPY     moves input number INPUT by TICKS
+ */
+import { basename, dirname, resolve } from 'node:path';
+import { EmulatorError } from '../src/core/errors.ts';
+import { journalOf, moveInput, writeEditedCopy } from '../src/timeline/edit.ts';
+import { isPayload } from '../src/timeline/journal.ts';
+import { SEMANTICS_VERSION } from '../src/timeline/run.ts';
+import { LevelStore } from '../store/level-store.ts';
+
+const place = (path: string): [LevelStore, string] => [new LevelStore(dirname(resolve(path))), basename(path)];
+
+async function main([from, index, ticks, to]: string[]): Promise<void> {
+  if (from === undefined) throw new EmulatorError('E_USAGE', 'which recording?');
+  const [store, name] = place(from);
+  const original = await store.open(name, SEMANTICS_VERSION);
+  const entries = journalOf(original);
+  if (to === undefined) {
+    for (const [i, { tick, data }] of entries.filter(isPayload).entries())
+      console.log(`${i}  tick ${tick}  ${JSON.stringify(new TextDecoder().decode(data))}`);
+  } else {
+    const [target, copyName] = place(to);
+    const copy = await writeEditedCopy(original, moveInput(entries, Number(index), Number(ticks)), (header) => {
+      const blobs = ['kernel', 'initrd'].flatMap((blob) => {
+        const bytes = original.blob(blob);
+        return bytes === null ? [] : [[blob, bytes] as const];
+      });
+      return target.create(copyName, { ...header, createdMs: Date.now() }, new Map(blobs));
+    });
+    await copy.close();
+  }
+  await original.close();
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof EmulatorError)) throw error;
+  console.error(`${error.code}: ${error.message}`);
+  process.exitCode = 2;
+}
