@@ -10,8 +10,8 @@ const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1 };
 const SEEDS = Number(process.env.SEEDS ?? 8);
 const FIRST = Number(process.env.FIRST ?? 1);
 
-const hotMachine = (hex: string, setUp: (m: TestMachine) => void = () => {}): TestMachine[] =>
-  [{ tier: 'hot' as const, promotion: EAGER }, { tier: 'cold' as const }].map((options) => {
+const hotMachine = (hex: string, setUp: (m: TestMachine) => void = () => {}, promotion = EAGER): TestMachine[] =>
+  [{ tier: 'hot' as const, promotion }, { tier: 'cold' as const }].map((options) => {
     const m = new TestMachine(options);
     m.code(hex);
     m.mapNew(DATA, 3);
@@ -115,6 +115,28 @@ describe('the hot tier', () => {
     together(machines, 20);
     for (const m of machines) m.memory.write8(m.pa(CODE) + 1, 0x55);
     together(machines, 20);
+  });
+
+  it('leaves a region whose page is given up as code, and sees it change then', () => {
+    // at +0x200: 1: add bl, 1; mov [rdi], cl; inc rdi; jmp 1: a byte of the page each time round, at last its own
+    const machines = hotMachine(
+      '90',
+      (m) => {
+        m.write(CODE + 0x200n, new Uint8Array([0x80, 0xc3, 1, 0x88, 0x0f, 0x48, 0xff, 0xc7, 0xeb, 0xf6]));
+        m.cpu.rip = CODE + 0x200n;
+        m.set('rdi', CODE + 0x100n);
+        m.set('rcx', 0x80n);
+        m.platform.resume = (cpu) => {
+          cpu.rip = CODE;
+          return null;
+        };
+      },
+      { ...EAGER, sampleSteps: 700 },
+    );
+    for (const m of machines) advance(m, 1500);
+    expect(machines[0]!.digest()).toBe(machines[1]!.digest());
+    expect(machines[0]!.platform.deliveries.length).toBeGreaterThan(0);
+    expect(compiled(machines[0]!)).toBeGreaterThan(0);
   });
 
   it('follows indirect jumps and returns inside and between regions', () => {
