@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Promotion } from '../../src/engine/hot/hot.ts';
-import { VECTOR } from '../../src/x86/state.ts';
+import { SEG, VECTOR } from '../../src/x86/state.ts';
 import { loopMachine } from './loops.ts';
 import { CODE, DATA, P, TestMachine, U } from './machine.ts';
 import { advance, randomOf } from './random.ts';
@@ -77,6 +77,23 @@ describe('the hot tier', () => {
     together(machines, 60, randomOf(5), 1700);
     expect(machines[0]!.platform.deliveries.length).toBeGreaterThan(2);
     expect(machines[0]!.platform.deliveries).toEqual(machines[1]!.platform.deliveries);
+  });
+
+  it('keeps flags of which one half is computed from the other (ARPL)', () => {
+    // 32-bit: 1: arpl ax, bx; cmp eax, [edi]; add edi, 8; jmp 1
+    const machines = hotMachine('63 d8  3b 07  83 c7 08  eb f7', (m) => {
+      m.cpu.set('codeMode', 1);
+      m.cpu.set('segmentAttributes', 0xc09b, SEG.cs);
+      m.set('rax', 0x1233n);
+      m.set('rbx', 0x1231n);
+      m.platform.resume = (cpu) => {
+        m.set('rdi', DATA + 0x2f00n);
+        m.set('rsi', BigInt(cpu.rflags));
+        return null;
+      };
+    });
+    together(machines, 60, randomOf(5), 1000);
+    expect(machines[0]!.platform.deliveries.length).toBeGreaterThan(2);
   });
 
   it('faults with the address, the code and the registers of the instruction itself', () => {
