@@ -1,4 +1,4 @@
-/** Micro benchmark of the cold tier: MIPS on small loops. `node tools/bench/cold.ts [million steps]`. */
+/** Micro benchmark of a tier: MIPS on small loops. `node tools/bench/engine.ts [million steps] [cold|hot]`. */
 import { CODE, DATA, TestMachine } from '../../test/engine/machine.ts';
 
 const LOOPS: Record<string, string> = {
@@ -17,8 +17,9 @@ const LOOPS: Record<string, string> = {
 };
 
 const steps = Number(process.argv[2] ?? 100) * 1e6;
+const tier = process.argv[3] === 'cold' ? 'cold' : 'hot';
 for (const [name, hex] of Object.entries(LOOPS)) {
-  const m = new TestMachine();
+  const m = new TestMachine({ tier });
   m.code(hex);
   m.mapNew(DATA, 512);
   for (let i = 0; i < 512 * 512; i++) {
