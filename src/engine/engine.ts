@@ -18,6 +18,7 @@ import { FLAG, STATE, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
 import { X87 } from '../x86/system/x87/table.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
+import { PROMOTION, type Promotion } from './hot/hot.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
 
 /** How a run ended; `steps` have been taken. */
@@ -35,7 +36,9 @@ export type RunExit =
 export interface EngineOptions {
   /** Which instructions exist; x86-64-v1 by default. */
   readonly policy?: CpuPolicy;
-  readonly tier?: 'cold' | 'oracle';
+  /** How instructions are executed: by handlers, by handlers and regions (the default), by the evaluator. Unobservable. */
+  readonly tier?: 'cold' | 'hot' | 'oracle';
+  readonly promotion?: Promotion;
   readonly mmu?: MmuOptions;
   /** The semantics of forms; those of src/x86/semantics by default. */
   readonly programOf?: (form: Form) => Program | null;
@@ -88,7 +91,16 @@ export class Engine {
     this.#policy = options.policy ?? 'x86-64-v1';
     this.mmu = new Mmu(memory, options.mmu);
     const programs = options.programOf ?? programOf;
-    this.cold = options.tier === 'oracle' ? null : new ColdTier(memory, this.mmu, this.#policy, programs);
+    this.cold =
+      options.tier === 'oracle'
+        ? null
+        : new ColdTier(
+            memory,
+            this.mmu,
+            this.#policy,
+            programs,
+            options.tier === 'cold' ? null : (options.promotion ?? PROMOTION),
+          );
     this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
     const { vcpus } = memory.map.shape;
     this.cpus = Array.from({ length: vcpus }, (_, id) => {

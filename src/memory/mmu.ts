@@ -19,6 +19,21 @@ import { ACCESS, type Access, Walker } from './walk.ts';
 
 /** Not a vector of the CPU: the fault by which a store to watched bytes comes out of generated code, nothing committed. */
 export const WATCH_VECTOR = 256;
+/**
+ * Not a vector of the CPU: sends an instruction of a region back, nothing committed, to be executed by the cold tier, since it
+ * changes translated code.
+ */
+export const RETRY_VECTOR = 257;
+/** Bit of an access's `spec`: it comes from a region. */
+const REGION_SPEC = 256;
+
+/** Code that has been translated into regions. */
+export interface TranslatedCode {
+  /** Regions dropped so far. */
+  readonly evictions: number;
+  /** True when a region was made from some of these bytes of a page. */
+  covers(slot: number, offset: number, bytes: number): boolean;
+}
 
 /** Machine addresses that a debugger watches. */
 export interface WatchRange {
@@ -86,6 +101,8 @@ export class Mmu implements LinearMemory {
 
   /** Set when a page-table entry changed: generated code must leave and look its next instruction up again. */
   entriesChanged = false;
+  /** Set by the hot tier. */
+  translated: TranslatedCode | null = null;
   /** Watched bytes have changed by other means than an instruction's store. */
   watchHit = false;
   /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
@@ -348,6 +365,20 @@ export class Mmu implements LinearMemory {
     this.#scratch = SCRATCH_BASE;
     return 0;
   }
+  #sendBack(base: number, lo: number, hi: number): 0 {
+    this.#refuse(RETRY_VECTOR, 0, lo, hi);
+    return this.#enterFault(base);
+  }
+  /** True when the resolved bytes hold translated code. */
+  #changesTranslated(bytes: number): boolean {
+    const covers = (host: number, count: number): boolean => {
+      const slot = (host - this.#ram) >>> 12;
+      if ((this.memory.slotFlags[slot]! & FRAME.code) === 0) return false;
+      return this.translated!.covers(slot, (host - this.#ram) & 4095, count);
+    };
+    if (covers(this.#first, this.#firstBytes)) return true;
+    return bytes > this.#firstBytes && covers(this.#second, bytes - this.#firstBytes);
+  }
   /** Copies the resolved bytes to the scratch area. */
   #gather(bytes: number): number {
     if (this.#pending.length === 0) this.#scratch = SCRATCH_BASE;
@@ -367,7 +398,9 @@ export class Mmu implements LinearMemory {
    */
   readonly slowLoad = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & 127;
+    const evictions = this.translated?.evictions;
     if (!this.#resolve(base, lo, hi, bytes, false, (spec & 128) !== 0, false)) return this.#enterFault(base);
+    if (spec & REGION_SPEC && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
     return this.#firstBytes === bytes ? this.#first : this.#gather(bytes);
   };
 
@@ -377,7 +410,10 @@ export class Mmu implements LinearMemory {
    */
   readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & 127;
+    const evictions = this.translated?.evictions;
     if (!this.#resolve(base, lo, hi, bytes, true, (spec & 128) !== 0, false)) return this.#enterFault(base);
+    if (spec & REGION_SPEC && (this.translated?.evictions !== evictions || this.#changesTranslated(bytes)))
+      return this.#sendBack(base, lo, hi);
     if (this.#watches.length > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
       this.#refuse(WATCH_VECTOR, 0, lo, hi);
       return this.#enterFault(base);

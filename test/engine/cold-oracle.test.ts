@@ -9,7 +9,7 @@ describe('the cold tier against the evaluator', () => {
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
     const mode = seed % 3 === 0 ? 1 : 2;
     it(`agrees on random ${mode === 1 ? 32 : 64}-bit code that faults, modifies itself and crosses pages (seed ${seed})`, () => {
-      const cold = randomMachine(seed, {}, mode);
+      const cold = randomMachine(seed, { tier: 'cold' }, mode);
       const oracle = randomMachine(seed, { tier: 'oracle' }, mode);
       const random = randomOf(seed + 77);
       for (let round = 0; round < 60; round++) {

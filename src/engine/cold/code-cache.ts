@@ -57,6 +57,8 @@ export class CodeCache {
   readonly #buffer = new Uint8Array(2 * MAX_LENGTH);
   /** Page offsets in front of whose instructions a PAUSE record stands. */
   pauses: ReadonlySet<number> = new Set();
+  /** Told before the records of changed bytes go, and when all go (slot -1). The hot tier sets it. */
+  onInvalidate: (slot: number, offset: number, length: number) => void = () => {};
   /** Changes whenever all records are dropped. */
   generation = 0;
   /** Instructions decoded so far. */
@@ -94,6 +96,7 @@ export class CodeCache {
   }
   /** Drops every record. */
   flush(): void {
+    this.onInvalidate(-1, 0, 0);
     for (const { slot, mode } of this.#tabled) {
       this.#tables[mode]![slot] = 0;
       this.#memory.slotFlags[slot]! &= ~FRAME.code;
@@ -281,6 +284,22 @@ export class CodeCache {
     return decode(this.#bytes, this.#memory.slotAddress(slot) + offset, 4096 - offset, offset, mode, this.#policy);
   }
 
+  /** Makes `record` enter a region by `tag`; returns what {@link CodeCache.restore} needs. */
+  enterRegion(record: number, tag: number): number {
+    const words = this.#words;
+    const handler = words[record >>> 2]!;
+    words[record >>> 2] = HANDLER.hot;
+    words[(record + RECORD.imm2) >>> 2] = tag;
+    return handler;
+  }
+  /** Undoes {@link CodeCache.enterRegion} unless the record has become something else since. */
+  restore(record: number, tag: number, handler: number): void {
+    const words = this.#words;
+    if (words[record >>> 2] !== HANDLER.hot || words[(record + RECORD.imm2) >>> 2] !== tag) return;
+    words[record >>> 2] = handler;
+    words[(record + RECORD.imm2) >>> 2] = 0;
+  }
+
   // ---- changes of code ----------------------------------------------------------------------------------------------
 
   /** Bytes of a page with code are about to change. */
@@ -296,6 +315,7 @@ export class CodeCache {
     this.#invalidate(slot, offset, length);
   }
   #invalidate(slot: number, offset: number, length: number): void {
+    this.onInvalidate(slot, offset, length);
     const words = this.#words;
     for (const tables of this.#tables) {
       const table = tables[slot]! >>> 2;

@@ -7,7 +7,7 @@
 import { hex } from '../../core/units.ts';
 import type { Program } from '../../ir/program.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import type { Mmu } from '../../memory/mmu.ts';
+import { type Mmu, RETRY_VECTOR } from '../../memory/mmu.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { CodeMode, CpuPolicy, DecodeFailure, Form, Insn } from '../../x86/form.ts';
@@ -15,6 +15,7 @@ import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
+import { HotTier, type Promotion } from '../hot/hot.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
@@ -22,6 +23,8 @@ import { Handlers } from './handlers.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
+/** A slice that ended in a region is followed by one this many times as long: regions need no samples. */
+const HOT_SLICES = 8;
 
 /** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
 export type TierExit =
@@ -39,6 +42,8 @@ export class ColdTier {
   readonly #core: Core;
   readonly handlers: Handlers;
   readonly cache: CodeCache;
+  /** Null when everything is executed by handlers. */
+  readonly hot: HotTier | null;
   /** Code mode that the code translations of each TLB are for, by TLB address. */
   readonly #modes = new Map<number, CodeMode>();
 
@@ -52,14 +57,24 @@ export class ColdTier {
   #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
+  /** Steps until the hot tier wants to know where the cold tier is. */
+  #untilSample = 0;
 
-  constructor(memory: GuestMemory, mmu: Mmu, policy: CpuPolicy, programOf: (form: Form) => Program | null) {
+  constructor(
+    memory: GuestMemory,
+    mmu: Mmu,
+    policy: CpuPolicy,
+    programOf: (form: Form) => Program | null,
+    promotion: Promotion | null = null,
+  ) {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
     this.#core = makeCore(memory.memory);
     this.handlers = new Handlers(memory.memory, this.#core.table, mmu, programOf, HELPERS);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
+    this.hot =
+      promotion === null ? null : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion);
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------
@@ -208,16 +223,34 @@ export class ColdTier {
     const { base } = cpu;
     const recordAt = (base + STATE.record.offset) >>> 2;
     const budgetAt = (base + STATE.budget.offset) >>> 2;
+    const sampleSteps = this.hot?.promotion.sampleSteps ?? SLICE;
     let left = steps;
+    /** Handler to use for the first record, -1: its own. */
+    let handler = -1;
     let record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     for (;;) {
       if (record === 0) return this.#failed(steps - left);
-      const slice = Math.min(left, SLICE);
-      const code = this.#core.run(base, record, slice);
-      const free = code !== EXIT.lookup && code !== EXIT.budget ? 1 : 0;
-      left -= slice - words[budgetAt]! - free;
+      if (this.#untilSample <= 0) this.#untilSample = sampleSteps;
+      const slice = Math.min(left, this.#untilSample);
+      const code = this.#core.run(base, record, slice, handler < 0 ? words[record >>> 2]! : handler);
+      handler = -1;
+      const free = code !== EXIT.lookup && code !== EXIT.budget && code < EXIT.hotFault ? 1 : 0;
+      const taken = slice - words[budgetAt]! - free;
+      left -= taken;
+      this.#untilSample -= taken;
       record = words[recordAt]!;
-      if (code !== EXIT.lookup && code !== EXIT.lookupFree) this.#setRip(cpu, record);
+      if (code !== EXIT.lookup && code !== EXIT.lookupFree && code < EXIT.hotFault) this.#setRip(cpu, record);
+      if (code === EXIT.hotFault || code === EXIT.hotBudget) {
+        const retry = code === EXIT.hotFault && cpu.num('faultVector') === RETRY_VECTOR;
+        if (code === EXIT.hotFault && !retry) return this.#raised(cpu, steps - left);
+        if (left === 0) return { kind: 'steps', steps };
+        // the tail of the budget, and an instruction that was sent back, are for the handlers
+        if (code === EXIT.hotBudget) this.#untilSample = sampleSteps * HOT_SLICES;
+        const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
+        record = this.#fetch(cpu) ? this.#record(cpu) : 0;
+        if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
+        continue;
+      }
       if (code === EXIT.system) return { kind: 'system', steps: steps - left, insn: this.cache.systemInsn(record) };
       if (code === EXIT.fault) return this.#raised(cpu, steps - left);
       if (left === 0) return { kind: 'steps', steps };
@@ -227,7 +260,22 @@ export class ColdTier {
         continue;
       }
       if (code !== EXIT.budget) record = this.#continue(cpu, code, record);
+      else if (this.#untilSample === 0 && this.hot !== null) this.#sample(cpu, record);
     }
+  }
+  /** Tells the hot tier where the cold tier is. */
+  #sample(cpu: Cpu, record: number): void {
+    const words = this.#words;
+    const at = cpu.base >>> 2;
+    const mode = words[at + (STATE.codeMode.offset >>> 2)]! as CodeMode;
+    const rip = at + (STATE.rip.offset >>> 2);
+    const legacy = mode !== 2;
+    const lo = legacy ? (words[rip]! + words[at + ((STATE.segmentBase.offset + SEG.cs * 8) >>> 2)]!) | 0 : words[rip]!;
+    const entry = this.#mmu.tlb(cpu).findCode(lo, legacy ? 0 : words[rip + 1]!);
+    if (entry === 0 || words[record >>> 2]! < HANDLER.firstForm) return;
+    const page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
+    const slot = (page - this.#memory.map.ram) >>> 12;
+    this.hot!.sample(slot, mode, words[entry + (EXEC_ENTRY.code >>> 2)]!, lo & 4095);
   }
   #raised(cpu: Cpu, steps: number): TierExit {
     this.#mmu.abandonScratch();

@@ -4,32 +4,49 @@ import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
 import { STATE, VECTOR } from '../../x86/state.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
-import { EXIT, FIRST_RECORD, HANDLER, TABLE_SIZE } from './exits.ts';
-import { addJump, HANDLER_SIGNATURE } from './runtime.ts';
+import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
+import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runtime.ts';
 
 const CPU = 0;
 const REC = 1;
 
 /**
- * (vCPU state, record, steps) -> exit. Runs records until the steps are used up or one leaves; the record that left is in
- * `record`, the steps left are in `budget`.
+ * (vCPU state, record, steps, handler of the record) -> exit. Runs records until the steps are used up or one leaves; the
+ * record that left is in `record`, the steps left are in `budget`.
  */
 function addRun(module: ModuleBuilder): void {
-  const f = new FunctionBody({ params: ['i32', 'i32', 'i32'], results: ['i32'] });
+  const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const STEPS = 2;
+  const INDEX = 3;
   const next = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
+  const region = module.type(REGION_SIGNATURE);
   f.loop();
   f.get(STEPS).op('i32.eqz').if();
   f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
   f.get(CPU).i32(0).memory('i32.store', STATE.budget.offset);
   f.i32(EXIT.budget).return().end();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
-  f.get(CPU).get(REC).get(REC).memory('i32.load', RECORD.handler).callIndirect(handler).tee(next);
-  f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next).set(REC).br(1).end();
+  const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
+  f.get(CPU).get(REC).get(INDEX).callIndirect(handler).tee(next);
+  f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
+  follow().br(1).end();
   f.get(next).i32(EXIT.linked).op('i32.eq').if();
-  f.get(CPU).memory('i32.load', STATE.record.offset).set(REC);
+  f.get(CPU).memory('i32.load', STATE.record.offset);
+  follow();
   f.get(STEPS).i32(1).op('i32.add').set(STEPS).br(1).end();
+  f.get(next).i32(EXIT.hot).op('i32.eq').if();
+  f.get(STEPS).i32(1).op('i32.add').set(STEPS);
+  // from region to region as long as records lead there
+  f.loop();
+  f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
+  f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
+  f.get(STEPS).get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, 1).tee(next);
+  f.get(CPU).memory('i32.load', STATE.budget.offset).set(STEPS);
+  f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
+  follow();
+  f.get(INDEX).i32(HANDLER.hot).op('i32.eq').brIf(1).br(3).end();
+  f.end().end();
   f.end();
   f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
   f.get(CPU).get(STEPS).memory('i32.store', STATE.budget.offset);
@@ -94,7 +111,9 @@ function crossHandler(): FunctionBody {
 
 export interface Core {
   readonly table: WebAssembly.Table;
-  run(cpu: number, record: number, steps: number): number;
+  /** Functions of regions, by index. */
+  readonly regions: WebAssembly.Table;
+  run(cpu: number, record: number, steps: number, handler: number): number;
 }
 
 /** Compiles the core over a machine's memory. */
@@ -102,6 +121,7 @@ export function makeCore(memory: WebAssembly.Memory): Core {
   const module = new ModuleBuilder();
   module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
   module.importTable('e', 't', TABLE_SIZE);
+  module.importTable('e', 'r', REGION_TABLE_SIZE);
   addRun(module);
   const jump = addJump(module, false);
   module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
@@ -111,13 +131,17 @@ export function makeCore(memory: WebAssembly.Memory): Core {
   module.add(crossHandler(), `h${HANDLER.cross}`);
   module.add(exitHandler(EXIT.system), `h${HANDLER.system}`);
   module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
+  module.add(exitHandler(EXIT.hot), `h${HANDLER.hot}`);
   module.add(protectionHandler(), `h${HANDLER.protection}`);
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SIZE });
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), { e: { m: memory, t: table } });
+  const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE });
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
+    e: { m: memory, t: table, r: regions },
+  });
   const exports = instance.exports as Record<string, unknown>;
   for (let i = 0; i < HANDLER.firstForm; i++) {
     const handler = exports[`h${i}`];
     if (handler !== undefined) table.set(i, handler);
   }
-  return { table, run: exports.run as Core['run'] };
+  return { table, regions, run: exports.run as Core['run'] };
 }

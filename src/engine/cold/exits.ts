@@ -22,6 +22,12 @@ export const EXIT = {
   lookupFree: 8,
   /** A page offset at which a debugger may want to stop; the instruction is the next record. Free. */
   pause: 9,
+  /** The record is an entry of a region; never leaves the loop. Free. */
+  hot: 10,
+  /** A fault of a region's instruction waits in the vCPU state; `rip` is at it. The steps left are exact. */
+  hotFault: 11,
+  /** The steps left are fewer than the instructions of the region's block at `rip`. They are exact. */
+  hotBudget: 12,
 } as const;
 
 /** Records lie above: the first page of linear memory holds none. */
@@ -37,8 +43,11 @@ export const HANDLER = {
   system: 5,
   pause: 6,
   protection: 7,
-  firstForm: 8,
+  hot: 8,
+  firstForm: 9,
 } as const;
 
 /** Handlers the dispatch table has room for. */
 export const TABLE_SIZE = 16384;
+/** Regions the table of regions has room for. */
+export const REGION_TABLE_SIZE = 8192;

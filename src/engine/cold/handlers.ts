@@ -94,12 +94,17 @@ export class Handlers {
     return info;
   }
 
+  /** True when `insn` does nothing but raise #GP(0): it stores through CS outside 64-bit mode. */
+  isRefused(insn: Insn): boolean {
+    return this.info(insn.form).stores && operandInCode(insn);
+  }
+
   /** Dispatch-table index of the handler for `insn`, or -1 when its form has no semantics. */
   indexOf(insn: Insn): number {
     if (insn.form.system) return HANDLER.system;
     const info = this.info(insn.form);
     if (info.program === null) return -1;
-    if (info.stores && operandInCode(insn)) return HANDLER.protection;
+    if (this.isRefused(insn)) return HANDLER.protection;
     const addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
     let known = this.#indices.get(insn.form);
     if (known === undefined) {

@@ -11,6 +11,10 @@ export const HANDLER_SIGNATURE: Signature = { params: ['i32', 'i32'], results: [
 export const SLOW_SIGNATURE: Signature = { params: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] };
 /** (vCPU state) -> 1 when a page-table entry has changed. */
 export const COMMIT_SIGNATURE: Signature = { params: ['i32'], results: ['i32'] };
+/** (vCPU state, first block, steps left) -> next record, or an exit; the steps left then are in `budget`. */
+export const REGION_SIGNATURE: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
+/** The `imm2` of a record that enters a region: index of its function, block number in the low bits. */
+export const BLOCK_BITS = 12;
 const JUMP_SIGNATURE: Signature = { params: ['i32', 'i64'], results: ['i32'] };
 
 /**

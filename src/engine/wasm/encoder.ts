@@ -48,6 +48,7 @@ export interface Signature {
 export class FunctionBody {
   readonly code: number[] = [];
   readonly signature: Signature;
+  #rest: number[] = [];
   readonly #locals: TypeName[] = [];
   readonly #free: Record<TypeName, number[]> = { i32: [], i64: [], v128: [] };
 
@@ -67,6 +68,10 @@ export class FunctionBody {
     this.#free[type].push(local);
   }
 
+  /** Ends the body with code that has been taken out of `code`. */
+  append(rest: number[]): void {
+    this.#rest = rest;
+  }
   i32(value: number): this {
     this.code.push(0x41);
     signed(this.code, value);
@@ -187,6 +192,14 @@ export class FunctionBody {
     unsigned(this.code, depth);
     return this;
   }
+  /** Branches to `depths[i]` for the i32 on the stack, to `otherwise` beyond them. */
+  brTable(depths: readonly number[], otherwise: number): this {
+    this.code.push(0x0e);
+    unsigned(this.code, depths.length);
+    for (const depth of depths) unsigned(this.code, depth);
+    unsigned(this.code, otherwise);
+    return this;
+  }
   return(): this {
     this.code.push(0x0f);
     return this;
@@ -207,23 +220,23 @@ export class FunctionBody {
     return this;
   }
 
-  /** The body as the code section holds it. */
-  encode(): number[] {
-    const body: number[] = [];
+  /** The body as the code section holds it, in pieces. */
+  encode(): number[][] {
+    const head: number[] = [];
     const runs: Array<[TypeName, number]> = [];
     for (const type of this.#locals) {
       const last = runs.at(-1);
       if (last && last[0] === type) last[1]++;
       else runs.push([type, 1]);
     }
-    unsigned(body, runs.length);
+    unsigned(head, runs.length);
     for (const [type, count] of runs) {
-      unsigned(body, count);
-      body.push(TYPE[type]);
+      unsigned(head, count);
+      head.push(TYPE[type]);
     }
-    for (const byte of this.code) body.push(byte);
-    body.push(0x0b);
-    return body;
+    const size: number[] = [];
+    unsigned(size, head.length + this.code.length + this.#rest.length + 1);
+    return [size, head, this.code, this.#rest, [0x0b]];
   }
 }
 
@@ -288,29 +301,33 @@ export class ModuleBuilder {
   }
 
   encode(): Uint8Array {
-    const out: number[] = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-    const section = (id: number, items: readonly (readonly number[])[]): void => {
+    const out: number[][] = [[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]];
+    const sized = (id: number, pieces: readonly number[][]): void => {
+      const head = [id];
+      unsigned(
+        head,
+        pieces.reduce((sum, piece) => sum + piece.length, 0),
+      );
+      out.push(head, ...pieces);
+    };
+    const section = (id: number, items: readonly number[][], pieces: readonly number[][] = items): void => {
       if (items.length === 0) return;
-      const head: number[] = [];
-      unsigned(head, items.length);
-      let size = head.length;
-      for (const item of items) size += item.length;
-      out.push(id);
-      unsigned(out, size);
-      for (const byte of head) out.push(byte);
-      for (const item of items) for (const byte of item) out.push(byte);
+      const count: number[] = [];
+      unsigned(count, items.length);
+      sized(id, [count, ...pieces]);
     };
     const text = (value: string): number[] => {
       const bytes = [...new TextEncoder().encode(value)];
-      const sized: number[] = [];
-      unsigned(sized, bytes.length);
-      return [...sized, ...bytes];
+      const head: number[] = [];
+      unsigned(head, bytes.length);
+      return [...head, ...bytes];
     };
-    const typeIndices = this.#functions.map((f) => {
-      const bytes: number[] = [];
-      unsigned(bytes, this.type(f.signature));
+    const indexed = (before: readonly number[], index: number): number[] => {
+      const bytes = [...before];
+      unsigned(bytes, index);
       return bytes;
-    });
+    };
+    const typeIndices = this.#functions.map((f) => indexed([], this.type(f.signature)));
     section(1, this.#typeBytes);
     section(
       2,
@@ -320,22 +337,30 @@ export class ModuleBuilder {
     section(6, this.#globals);
     section(
       7,
-      this.#exports.map((x) => {
-        const bytes = [...text(x.name), x.kind];
-        unsigned(bytes, x.index);
-        return bytes;
-      }),
+      this.#exports.map((x) => indexed([...text(x.name), x.kind], x.index)),
     );
     section(
       10,
-      this.#functions.map((f) => {
-        const body = f.encode();
-        const sized: number[] = [];
-        unsigned(sized, body.length);
-        for (const byte of body) sized.push(byte);
-        return sized;
-      }),
+      typeIndices,
+      this.#functions.flatMap((f) => f.encode()),
     );
-    return new Uint8Array(out);
+    // the names of exported functions once more, for profilers (core specification, appendix 7.4.1)
+    const functions = this.#exports.filter((x) => x.kind === 0);
+    const names = functions.map((x) => [...indexed([], x.index), ...text(x.name)]);
+    const head: number[] = [];
+    unsigned(head, names.length);
+    const list = [head, ...names].flat();
+    sized(0, [text('name'), indexed([1], list.length), list]);
+    return join(out);
   }
+}
+
+function join(pieces: readonly number[][]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
 }

@@ -1,0 +1,383 @@
+/**
+ * One block of guest code as a graph of values and the events that have their place in its order: accesses, faults, stores,
+ * register updates. Operands of the instructions are constant; registers and flags are values.
+ */
+import { assert } from '../../core/assert.ts';
+import type { Program, StateRef, Type, Width } from '../../ir/program.ts';
+import type { CodeMode, Insn } from '../../x86/form.ts';
+import { ATTR } from '../../x86/record.ts';
+import { STATE } from '../../x86/state.ts';
+import type { TypeName } from '../wasm/encoder.ts';
+import { Graph } from './graph.ts';
+
+/** Numbers of the values that live in locals through a region: 0 to 15 are the general registers. */
+export const HOME = { flagsResult: 16, flagsAux: 17, pageBase: 18, count: 19 } as const;
+export const homeType = (home: number): TypeName => (home === HOME.flagsAux ? 'i32' : 'i64');
+
+/** Values of the flags when an instruction is left. */
+export interface FlagState {
+  readonly result: number;
+  readonly aux: number;
+}
+
+interface Leaving {
+  /** Number of the instruction in its block. */
+  readonly insn: number;
+  readonly flags: FlagState;
+}
+export interface AccessEvent extends Leaving {
+  readonly kind: 'load' | 'probe';
+  readonly id: number;
+  readonly address: number;
+  readonly bytes: number;
+  readonly align: boolean;
+  readonly stack: boolean;
+}
+export type Event =
+  | AccessEvent
+  | {
+      readonly kind: 'peek';
+      readonly id: number;
+      readonly token: number;
+      readonly offset: number;
+      readonly width: Width;
+    }
+  | { readonly kind: 'read'; readonly id: number; readonly offset: number; readonly width: Width }
+  | ({ readonly kind: 'raise'; readonly cond: number; readonly vector: number; readonly error: number } & Leaving)
+  /** Like `raise`, after commits; `stored` when there may be something in the scratch area. */
+  | ({
+      readonly kind: 'raiseAfter';
+      readonly cond: number;
+      readonly vector: number;
+      readonly error: number;
+      readonly stored: boolean;
+    } & Leaving)
+  | { readonly kind: 'call'; readonly id: number; readonly helper: string; readonly args: readonly number[] }
+  | {
+      readonly kind: 'store';
+      readonly token: number;
+      readonly offset: number;
+      readonly width: Width;
+      readonly value: number;
+    }
+  | { readonly kind: 'write'; readonly offset: number; readonly width: Width; readonly value: number }
+  | { readonly kind: 'home'; readonly home: number; readonly value: number }
+  /** Writes the scratch area back and leaves for `rip` (a value) when a page-table entry has changed. */
+  | ({ readonly kind: 'commit'; readonly tokens: readonly number[]; readonly rip: number } & Leaving)
+  /** Goes to the next block at once when `cond` holds. */
+  | { readonly kind: 'complete'; readonly cond: number };
+
+/** How a block ends. Offsets are those of blocks, or of places outside the region, relative to the page. */
+export type Ending =
+  | { readonly kind: 'next'; readonly next: number }
+  | { readonly kind: 'branch'; readonly cond: number; readonly target: bigint; readonly next: number }
+  | { readonly kind: 'goto'; readonly target: bigint }
+  | { readonly kind: 'jump'; readonly rip: number }
+  | { readonly kind: 'repeat'; readonly cond: number; readonly self: number; readonly next: number };
+
+/** An instruction with what it does. */
+export interface Step {
+  readonly insn: Insn;
+  readonly program: Program;
+}
+
+const GPR_END = STATE.gpr.offset + 128;
+const SEGMENTS_END = STATE.segmentBase.offset + 64;
+const U32 = 0xffff_ffffn;
+
+export class Block {
+  readonly graph = new Graph();
+  readonly events: Event[] = [];
+  readonly steps: readonly Step[];
+  readonly #mode: CodeMode;
+  readonly #homes: number[] = new Array<number>(HOME.count).fill(-1);
+  #number = 0;
+  #flags: FlagState | null = null;
+  ending: Ending;
+
+  constructor(steps: readonly Step[], mode: CodeMode) {
+    this.steps = steps;
+    this.#mode = mode;
+    const last = steps.at(-1)!.insn;
+    this.ending = { kind: 'next', next: last.pageOffset + last.length };
+    for (const [number, step] of steps.entries()) {
+      this.#number = number;
+      this.#flags = null;
+      this.#translate(step);
+    }
+    this.#number = steps.length;
+    this.#flags = null;
+  }
+
+  /** The values of the flags after the block. */
+  get flags(): FlagState {
+    return this.#flagState();
+  }
+  /** True when the block writes the home. */
+  changed(home: number): boolean {
+    const id = this.#homes[home]!;
+    return id >= 0 && this.graph.items[id]!.kind !== 'home';
+  }
+
+  // ---- state --------------------------------------------------------------------------------------------------------
+
+  #home(home: number): number {
+    const id = this.#homes[home]!;
+    if (id >= 0) return id;
+    this.#homes[home] = this.graph.home(home, homeType(home));
+    return this.#homes[home]!;
+  }
+  #flagState(): FlagState {
+    this.#flags ??= { result: this.#home(HOME.flagsResult), aux: this.#home(HOME.flagsAux) };
+    return this.#flags;
+  }
+  #offset(ref: StateRef, insn: Insn): number {
+    return ref.kind === 'slot' ? ref.offset : insn[ref.field] + ref.delta;
+  }
+  /** Bits of a general register from `shift` on. */
+  #part(home: number, shift: number, width: number): number {
+    const g = this.graph;
+    const whole = this.#home(home);
+    const moved = shift === 0 ? whole : g.binary('i64.shr_u', whole, g.i64(BigInt(shift)));
+    return width === 8 ? moved : g.binary('i64.and', moved, g.i64((1n << BigInt(width * 8)) - 1n));
+  }
+  #get(offset: number, width: Width, type: Type): number {
+    const g = this.graph;
+    if (offset < GPR_END && offset >= STATE.gpr.offset) {
+      const at = offset - STATE.gpr.offset;
+      const value = this.#part(at >> 3, (at & 7) * 8, width);
+      return type === 'i32' ? g.unary('i32.wrap_i64', value) : value;
+    }
+    if (offset === STATE.flagsResult.offset) return this.#home(HOME.flagsResult);
+    if (offset === STATE.flagsAux.offset) {
+      const aux = this.#home(HOME.flagsAux);
+      return type === 'i32' ? aux : g.unary('i64.extend_i32_u', aux);
+    }
+    if (offset === STATE.zero.offset) return g.i64(0n);
+    if (offset === STATE.pageBase.offset) return this.#home(HOME.pageBase);
+    if (width === 8 && offset >= STATE.segmentBase.offset && offset < SEGMENTS_END) return g.segment(offset);
+    const id = g.event(type, type === 'i64' ? Math.min(64, width * 8) : undefined);
+    this.events.push({ kind: 'read', id, offset, width });
+    return id;
+  }
+  #set(offset: number, width: Width, value: number): void {
+    const g = this.graph;
+    if (offset < GPR_END && offset >= STATE.gpr.offset) {
+      const at = offset - STATE.gpr.offset;
+      const home = at >> 3;
+      const wide = g.items[value]!.type === 'i32' ? g.unary('i64.extend_i32_u', value) : value;
+      this.#update(home, width === 8 ? wide : this.#insert(home, (at & 7) * 8, width, wide));
+      return;
+    }
+    if (offset === STATE.flagsResult.offset) {
+      assert(width === 8, 'the flags are written as a whole');
+      this.#homes[HOME.flagsResult] = value;
+      return;
+    }
+    if (offset === STATE.flagsAux.offset) {
+      this.#homes[HOME.flagsAux] = g.items[value]!.type === 'i64' ? g.unary('i32.wrap_i64', value) : value;
+      return;
+    }
+    assert(
+      offset !== STATE.zero.offset && offset !== STATE.pageBase.offset && offset !== STATE.rip.offset,
+      'the engine writes this slot',
+    );
+    assert(offset < STATE.segmentBase.offset || offset >= SEGMENTS_END, 'segment bases are written by system code');
+    this.events.push({ kind: 'write', offset, width, value });
+  }
+  #insert(home: number, shift: number, width: number, value: number): number {
+    const g = this.graph;
+    const ones = (1n << BigInt(width * 8)) - 1n;
+    const kept = g.binary('i64.and', this.#home(home), g.i64(~(ones << BigInt(shift))));
+    const part = g.binary('i64.and', value, g.i64(ones));
+    return g.binary('i64.or', kept, shift === 0 ? part : g.binary('i64.shl', part, g.i64(BigInt(shift))));
+  }
+  #update(home: number, value: number): void {
+    this.#homes[home] = value;
+    this.events.push({ kind: 'home', home, value });
+  }
+
+  // ---- addresses ----------------------------------------------------------------------------------------------------
+
+  #rip(offset: bigint): number {
+    const g = this.graph;
+    const rip = g.binary('i64.add', this.#home(HOME.pageBase), g.i64(offset));
+    return this.#mode === 2 ? rip : g.binary('i64.and', rip, g.i64(U32));
+  }
+  #effective(insn: Insn, delta: number | null): number {
+    const g = this.graph;
+    const index = g.binary('i64.shl', this.#get(insn.index, 8, 'i64'), g.i64(BigInt(insn.scale)));
+    let address = g.binary('i64.add', this.#get(insn.base, 8, 'i64'), index);
+    address = g.binary('i64.add', address, g.i64(insn.disp));
+    if (delta !== null) address = g.binary('i64.add', address, delta);
+    const size = insn.attr & ATTR.addressMask;
+    if (size === 0) return address;
+    return g.binary('i64.and', address, g.i64(size & 1 ? U32 : 0xffffn));
+  }
+  #linear(insn: Insn, delta: number | null): number {
+    const g = this.graph;
+    const address = g.binary('i64.add', this.#effective(insn, delta), this.#get(insn.seg, 8, 'i64'));
+    return this.#mode === 2 ? address : g.binary('i64.and', address, g.i64(U32));
+  }
+
+  // ---- instructions -------------------------------------------------------------------------------------------------
+
+  #field(insn: Insn, name: string, type: TypeName): number {
+    const g = this.graph;
+    if (name === 'next') return g.i32(insn.pageOffset + insn.length);
+    const value = BigInt(insn[name as 'disp']);
+    return type === 'i64' ? g.i64(value) : g.i32(Number(BigInt.asIntN(32, value)));
+  }
+
+  #translate({ insn, program }: Step): void {
+    const g = this.graph;
+    const ids: number[] = [];
+    const tokens: number[] = [];
+    const leaving: Leaving = { insn: this.#number, flags: this.#flagState() };
+    for (const node of program.body) {
+      let id = -1;
+      switch (node.op) {
+        case 'const':
+          id = g.const(node.type, node.value);
+          break;
+        case 'unary':
+          id = g.unary(node.name, ids[node.a]!);
+          break;
+        case 'binary':
+          id = g.binary(node.name, ids[node.a]!, ids[node.b]!);
+          break;
+        case 'select':
+          id = g.select(ids[node.cond]!, ids[node.a]!, ids[node.b]!);
+          break;
+        case 'extract':
+          id = g.extract(node.shape, node.lane, ids[node.a]!);
+          break;
+        case 'replace':
+          id = g.replace(node.shape, node.lane, ids[node.a]!, ids[node.b]!);
+          break;
+        case 'shuffle':
+          id = g.shuffle(node.lanes, ids[node.a]!, ids[node.b]!);
+          break;
+        case 'field':
+          id = this.#field(insn, node.name, node.type);
+          break;
+        case 'get':
+          id = this.#get(this.#offset(node.ref, insn), node.width, node.type);
+          break;
+        case 'offset':
+          id = this.#effective(insn, null);
+          break;
+        case 'linear':
+          id = this.#linear(insn, node.delta === null ? null : ids[node.delta]!);
+          break;
+        case 'nextRip':
+          id = this.#rip(BigInt(insn.pageOffset + insn.length));
+          break;
+        case 'targetRip':
+          id = this.#rip(insn.imm);
+          break;
+        case 'load':
+        case 'probe': {
+          const bytes = node.op === 'load' ? node.width : node.bytes;
+          const inStack = program.body[node.addr]!.op === 'linear' && (insn.attr & ATTR.stack) !== 0;
+          id = g.event(node.type, node.type === 'i64' ? Math.min(64, bytes * 8) : undefined);
+          const address = ids[node.addr]!;
+          this.events.push({
+            kind: node.op,
+            id,
+            address,
+            bytes,
+            align: node.align,
+            stack: node.stack || inStack,
+            ...leaving,
+          });
+          if (node.op === 'probe') tokens.push(id);
+          break;
+        }
+        case 'peek':
+          id = g.event(node.type, node.type === 'i64' ? Math.min(64, node.width * 8) : undefined);
+          this.events.push({ kind: 'peek', id, token: ids[node.token]!, offset: node.offset, width: node.width });
+          break;
+        case 'raise': {
+          const cond = ids[node.cond]!;
+          if (g.constantOf(cond) !== 0n)
+            this.events.push({ kind: 'raise', cond, vector: node.vector, error: node.error, ...leaving });
+          break;
+        }
+        case 'complete':
+          assert(tokens.length === 0 && this.steps.length === 1, 'an instruction that may complete early stands alone');
+          this.events.push({ kind: 'complete', cond: ids[node.cond]! });
+          break;
+        case 'call':
+          id = g.event(node.type);
+          this.events.push({ kind: 'call', id, helper: node.helper, args: node.args.map((arg) => ids[arg]!) });
+          break;
+      }
+      ids.push(id);
+    }
+    this.#commits(insn, program, ids, tokens);
+  }
+
+  #commits(insn: Insn, program: Program, ids: readonly number[], tokens: readonly number[]): void {
+    const g = this.graph;
+    const next = insn.pageOffset + insn.length;
+    const here = (): Leaving => {
+      this.#flags = null;
+      return { insn: this.#number, flags: this.#flagState() };
+    };
+    const checked = (rip: () => number): void => {
+      if (tokens.length > 0) this.events.push({ kind: 'commit', tokens, rip: rip(), ...here() });
+    };
+    let stored = false;
+    let ended = false;
+    for (const commit of program.commits) {
+      switch (commit.op) {
+        case 'set':
+          this.#set(this.#offset(commit.ref, insn), commit.width, ids[commit.value]!);
+          break;
+        case 'store':
+          this.events.push({
+            kind: 'store',
+            token: ids[commit.token]!,
+            offset: commit.offset,
+            width: commit.width,
+            value: ids[commit.value]!,
+          });
+          stored = true;
+          break;
+        case 'raiseAfter': {
+          const { vector, error } = commit;
+          const cond = ids[commit.cond]!;
+          if (g.constantOf(cond) !== 0n)
+            this.events.push({ kind: 'raiseAfter', cond, vector, error, stored, ...here() });
+          break;
+        }
+        case 'jump': {
+          const rip = ids[commit.rip]!;
+          checked(() => rip);
+          this.ending = { kind: 'jump', rip };
+          ended = true;
+          break;
+        }
+        case 'branch': {
+          const cond = commit.cond === null ? g.i32(1) : ids[commit.cond]!;
+          checked(() => g.select(cond, this.#rip(insn.imm), this.#rip(BigInt(next))));
+          const known = g.constantOf(cond);
+          if (known === null) this.ending = { kind: 'branch', cond, target: insn.imm, next };
+          else this.ending = known !== 0n ? { kind: 'goto', target: insn.imm } : { kind: 'next', next };
+          ended = true;
+          break;
+        }
+        case 'repeat': {
+          const cond = ids[commit.cond]!;
+          const self = insn.pageOffset;
+          checked(() => g.select(cond, this.#rip(BigInt(self)), this.#rip(BigInt(next))));
+          this.ending = { kind: 'repeat', cond, self, next };
+          ended = true;
+          break;
+        }
+      }
+    }
+    if (!ended) checked(() => this.#rip(BigInt(next)));
+  }
+}

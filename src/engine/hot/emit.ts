@@ -1,0 +1,503 @@
+/**
+ * Writes one block's events as Wasm. Pure values are computed where they are first needed on the main path; what only
+ * an exit needs is computed on that exit.
+ *
+ * Invariants: `remaining` counts the uses of a value that are still to come, those on exits included; a home local whose value
+ * still has uses is copied before it is overwritten.
+ */
+import { assert } from '../../core/assert.ts';
+import { PAGE_SIZE } from '../../core/units.ts';
+import type { Width } from '../../ir/program.ts';
+import { TLB_ENTRIES } from '../../memory/layout.ts';
+import { TLB_ENTRY } from '../../memory/tlb.ts';
+import { STATE, VECTOR } from '../../x86/state.ts';
+import { EXIT } from '../cold/exits.ts';
+import type { TypeName } from '../wasm/encoder.ts';
+import type { MemoryOp } from '../wasm/opcodes.ts';
+import { type AccessEvent, type Block, type Event, type FlagState, HOME } from './block.ts';
+import { type Frame, PARAM } from './frame.ts';
+import type { Item } from './graph.ts';
+
+const STACK_SPEC = 128;
+/** The access comes from a region: it may be sent back (src/memory/mmu.ts). */
+const REGION_SPEC = 256;
+
+const LOADS: Record<1 | 2 | 4 | 8, MemoryOp> = {
+  1: 'i64.load8_u',
+  2: 'i64.load16_u',
+  4: 'i64.load32_u',
+  8: 'i64.load',
+};
+const STORES: Record<1 | 2 | 4 | 8, MemoryOp> = {
+  1: 'i64.store8',
+  2: 'i64.store16',
+  4: 'i64.store32',
+  8: 'i64.store',
+};
+const STORES_32: Record<1 | 2 | 4, MemoryOp> = { 1: 'i32.store8', 2: 'i32.store16', 4: 'i32.store' };
+
+/** Where a block's control flow goes; implemented by the region. */
+export interface Successors {
+  /** Goes on at a place in (or, where it lies outside 0 to 4095, relative to) the page. */
+  goto(place: bigint): void;
+  /** Goes on at the rip in `Frame.rip`. */
+  dispatch(): void;
+}
+
+export class BlockEmitter {
+  readonly #f: Frame;
+  readonly #block: Block;
+  readonly #items: readonly Item[];
+  readonly #remaining: Int32Array;
+  readonly #locations: Int32Array;
+  readonly #temporary: Uint8Array;
+  /** Value in each home local, -1: not known to the graph. */
+  readonly #resident: number[] = new Array<number>(HOME.count).fill(-1);
+  /** Values computed on the exit that is being written. */
+  #cold: Map<number, number> | null = null;
+
+  constructor(frame: Frame, block: Block) {
+    this.#f = frame;
+    this.#block = block;
+    this.#items = block.graph.items;
+    this.#remaining = new Int32Array(this.#items.length);
+    this.#locations = new Int32Array(this.#items.length).fill(-1);
+    this.#temporary = new Uint8Array(this.#items.length);
+    this.#count();
+    for (const [id, item] of this.#items.entries()) {
+      if (item.kind !== 'home') continue;
+      const home = Number(item.value);
+      this.#resident[home] = id;
+      if (this.#remaining[id]! > 0) this.#locations[id] = frame.home(home);
+    }
+  }
+
+  // ---- uses ---------------------------------------------------------------------------------------------------------
+
+  #need(id: number): void {
+    if (this.#remaining[id]!++ > 0) return;
+    const { a, b, c } = this.#items[id]!;
+    if (a >= 0) this.#need(a);
+    if (b >= 0) this.#need(b);
+    if (c >= 0) this.#need(c);
+  }
+  #needFlags(flags: FlagState): void {
+    this.#need(flags.result);
+    this.#need(flags.aux);
+  }
+  #isDead(event: Event): boolean {
+    return (event.kind === 'peek' || event.kind === 'read' || event.kind === 'call') && this.#remaining[event.id] === 0;
+  }
+  #count(): void {
+    const { ending, events } = this.#block;
+    if (ending.kind === 'jump') this.#need(ending.rip);
+    if (ending.kind === 'branch' || ending.kind === 'repeat') this.#need(ending.cond);
+    this.#needFlags(this.#block.flags);
+    for (let i = events.length - 1; i >= 0; i--) {
+      const event = events[i]!;
+      if (this.#isDead(event)) continue;
+      switch (event.kind) {
+        case 'load':
+        case 'probe':
+          this.#need(event.address);
+          this.#needFlags(event.flags);
+          break;
+        case 'peek':
+          this.#need(event.token);
+          break;
+        case 'raise':
+        case 'raiseAfter':
+          this.#need(event.cond);
+          this.#needFlags(event.flags);
+          break;
+        case 'call':
+          for (const arg of event.args) this.#need(arg);
+          break;
+        case 'store':
+          this.#need(event.token);
+          this.#need(event.value);
+          break;
+        case 'write':
+        case 'home':
+          this.#need(event.value);
+          break;
+        case 'commit':
+          for (const token of event.tokens) this.#need(token);
+          this.#need(event.rip);
+          this.#needFlags(event.flags);
+          break;
+        case 'complete':
+          this.#need(event.cond);
+          break;
+        case 'read':
+          break;
+      }
+    }
+  }
+  /** One use of a value is over. */
+  #consume(id: number): void {
+    if (this.#cold) return;
+    if (--this.#remaining[id]! > 0) return;
+    if (this.#locations[id]! >= 0) {
+      if (this.#temporary[id]) this.#f.release(this.#locations[id]!);
+      this.#temporary[id] = 0;
+      return;
+    }
+    // never computed: what it would have used is free
+    const { a, b, c } = this.#items[id]!;
+    if (a >= 0) this.#consume(a);
+    if (b >= 0) this.#consume(b);
+    if (c >= 0) this.#consume(c);
+  }
+
+  // ---- values -------------------------------------------------------------------------------------------------------
+
+  /** Pushes a value; one use of it. */
+  #value(id: number): void {
+    const f = this.#f;
+    const item = this.#items[id]!;
+    const known = this.#locations[id]! >= 0 ? this.#locations[id]! : this.#cold?.get(id);
+    if (item.kind === 'const') this.#constant(item);
+    else if (known !== undefined) {
+      f.get(known);
+      this.#consume(id);
+    } else {
+      this.#compute(item);
+      if (this.#cold) {
+        const local = f.local(item.type);
+        f.tee(local);
+        this.#cold.set(id, local);
+      } else if (--this.#remaining[id]! > 0) {
+        this.#place(id, f.local(item.type));
+        f.tee(this.#locations[id]!);
+      }
+    }
+  }
+  #place(id: number, local: number): void {
+    this.#locations[id] = local;
+    this.#temporary[id] = 1;
+  }
+  /** Makes sure that a value is in a local; its use is still to be consumed. */
+  #hold(id: number): number {
+    if (this.#locations[id]! >= 0) return this.#locations[id]!;
+    const item = this.#items[id]!;
+    if (item.kind === 'const') this.#constant(item);
+    else this.#compute(item);
+    const local = this.#f.local(item.type);
+    this.#f.set(local);
+    this.#place(id, local);
+    return local;
+  }
+  #constant(item: Item): void {
+    if (item.type === 'i32') this.#f.i32(Number(BigInt.asIntN(32, item.value)));
+    else if (item.type === 'i64') this.#f.i64(item.value);
+    else this.#f.v128(item.value);
+  }
+  #compute(item: Item): void {
+    const f = this.#f;
+    if (item.a >= 0) this.#value(item.a);
+    if (item.b >= 0) this.#value(item.b);
+    if (item.c >= 0) this.#value(item.c);
+    switch (item.kind) {
+      case 'op':
+        f.op(item.name);
+        return;
+      case 'select':
+        f.select(item.type);
+        return;
+      case 'extract':
+        f.extract(item.name as 'i64x2', Number(item.value));
+        return;
+      case 'replace':
+        f.replace(item.name as 'i64x2', Number(item.value));
+        return;
+      case 'shuffle':
+        f.shuffle(item.lanes!);
+        return;
+      case 'segment':
+        f.get(PARAM.cpu).memory('i64.load', Number(item.value));
+        return;
+      default:
+        assert(false, `a ${item.kind} has a place before it is used`);
+    }
+  }
+  /** Takes the value on the stack as the result of an event. */
+  #result(id: number, type: TypeName): void {
+    const local = this.#f.local(type);
+    this.#f.set(local);
+    this.#place(id, local);
+  }
+
+  #setHome(home: number, id: number): void {
+    const f = this.#f;
+    const local = f.home(home);
+    f.dirty[home] = true;
+    if (this.#resident[home] === id) {
+      this.#consume(id);
+      return;
+    }
+    const item = this.#items[id]!;
+    if (item.kind === 'const' || this.#locations[id]! >= 0) this.#value(id);
+    else {
+      this.#compute(item);
+      this.#remaining[id]!--;
+    }
+    const old = this.#resident[home]!;
+    if (old >= 0 && old !== id && this.#remaining[old]! > 0 && this.#locations[old] === local) {
+      const other = this.#resident.findIndex((x, i) => x === old && i !== home);
+      if (other >= 0) this.#locations[old] = f.home(other);
+      else {
+        const copy = f.local(this.#items[old]!.type);
+        f.get(local).set(copy);
+        this.#place(old, copy);
+      }
+    }
+    f.set(local);
+    this.#resident[home] = id;
+    if (item.kind !== 'const' && this.#remaining[id]! > 0 && this.#locations[id]! < 0) this.#locations[id] = local;
+  }
+
+  // ---- leaving ------------------------------------------------------------------------------------------------------
+
+  /** Writes code that only an exit runs: nothing it computes is there for the main path. */
+  #aside(flags: FlagState, write: () => void): void {
+    const f = this.#f;
+    this.#cold = new Map();
+    for (const [home, id] of [
+      [HOME.flagsResult, flags.result],
+      [HOME.flagsAux, flags.aux],
+    ] as const) {
+      if (this.#resident[home] === id) continue;
+      this.#value(id);
+      f.set(f.home(home));
+      f.dirty[home] = true;
+    }
+    write();
+    for (const local of this.#cold.values()) f.release(local);
+    this.#cold = null;
+    this.#consume(flags.result);
+    this.#consume(flags.aux);
+  }
+  /** Leaves with the fault that waits in the state. */
+  #leaveFaulting(event: { insn: number; flags: FlagState }, last: boolean): void {
+    const { steps } = this.#block;
+    const write = (): void =>
+      this.#f.stop(steps[event.insn]!.insn.pageOffset, steps.length - event.insn, EXIT.hotFault);
+    if (last) this.#aside(event.flags, write);
+    else {
+      // a second exit of one event: its flags are used once
+      this.#remaining[event.flags.result]!++;
+      this.#remaining[event.flags.aux]!++;
+      this.#aside(event.flags, write);
+    }
+  }
+  #raise(vector: number, error: number): void {
+    const f = this.#f;
+    f.get(PARAM.cpu).i32(vector).memory('i32.store', STATE.faultVector.offset);
+    f.get(PARAM.cpu).i32(error).memory('i32.store', STATE.faultError.offset);
+    f.get(PARAM.cpu).i64(0n).memory('i64.store', STATE.faultAddress.offset);
+  }
+
+  // ---- events -------------------------------------------------------------------------------------------------------
+
+  /** Leaves the host address of an access in a local and returns that. */
+  #access(event: AccessEvent): number {
+    const f = this.#f;
+    const { bytes } = event;
+    const address = this.#hold(event.address);
+    if (event.align) {
+      f.get(address)
+        .op('i32.wrap_i64')
+        .i32(bytes - 1)
+        .op('i32.and')
+        .if();
+      this.#raise(VECTOR.gp, 0);
+      this.#leaveFaulting(event, false);
+      f.end();
+    }
+    const host = f.local('i32');
+    const entry = f.local('i32');
+    f.get(address)
+      .i64(7n)
+      .op('i64.shr_u')
+      .op('i32.wrap_i64')
+      .i32((TLB_ENTRIES - 1) * 32)
+      .op('i32.and')
+      .get(f.tlb)
+      .op('i32.add')
+      .tee(entry)
+      .memory('i64.load', event.kind === 'load' ? TLB_ENTRY.read : TLB_ENTRY.write);
+    f.get(address);
+    if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
+    f.i64(-4096n).op('i64.and').op('i64.eq').if('i32');
+    f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
+    f.else();
+    f.get(PARAM.cpu)
+      .get(address)
+      .i32(bytes | REGION_SPEC | (event.stack ? STACK_SPEC : 0));
+    f.call(event.kind === 'load' ? f.callees.slowLoad : f.callees.slowProbe)
+      .tee(host)
+      .op('i32.eqz')
+      .if();
+    this.#leaveFaulting(event, true);
+    f.end();
+    f.get(host).end().set(host);
+    f.release(entry);
+    this.#consume(event.address);
+    return host;
+  }
+  #read(id: number, offset: number, width: Width, type: TypeName): void {
+    const f = this.#f;
+    if (width === 16) f.loadV128(offset);
+    else if (type === 'i32') f.memory('i32.load', offset);
+    else f.memory(LOADS[width], offset);
+    this.#result(id, type);
+  }
+  #store(value: number, width: Width, offset: number): void {
+    const f = this.#f;
+    if (width === 16) f.storeV128(offset);
+    else if (this.#items[value]!.type !== 'i32') f.memory(STORES[width], offset);
+    else if (width === 8) f.op('i64.extend_i32_u').memory('i64.store', offset);
+    else f.memory(STORES_32[width], offset);
+  }
+  /** Vectors pass as two i64, low half first. */
+  #call(event: Event & { kind: 'call' }): void {
+    const f = this.#f;
+    for (const arg of event.args) {
+      if (this.#items[arg]!.type !== 'v128') this.#value(arg);
+      else {
+        const local = this.#hold(arg);
+        for (const lane of [0, 1]) f.get(local).extract('i64x2', lane);
+        this.#consume(arg);
+      }
+    }
+    f.call(f.callees.helper(event.helper));
+    const { type } = this.#items[event.id]!;
+    if (type === 'v128') {
+      const high = f.local('i64');
+      f.set(high).op('i64x2.splat').get(high).replace('i64x2', 1);
+      f.release(high);
+    }
+    this.#result(event.id, type);
+  }
+
+  #event(event: Event, successors: Successors): void {
+    const f = this.#f;
+    if (this.#isDead(event)) return;
+    switch (event.kind) {
+      case 'load': {
+        const host = this.#access(event);
+        if (this.#remaining[event.id]! > 0) {
+          f.get(host);
+          this.#read(event.id, 0, event.bytes as Width, this.#items[event.id]!.type);
+        }
+        f.release(host);
+        return;
+      }
+      case 'probe':
+        this.#place(event.id, this.#access(event));
+        return;
+      case 'peek': {
+        this.#value(event.token);
+        this.#read(event.id, event.offset, event.width, this.#items[event.id]!.type);
+        return;
+      }
+      case 'read':
+        f.get(PARAM.cpu);
+        this.#read(event.id, event.offset, event.width, this.#items[event.id]!.type);
+        return;
+      case 'raise':
+      case 'raiseAfter':
+        this.#value(event.cond);
+        f.if();
+        if (event.kind === 'raiseAfter' && event.stored) f.get(PARAM.cpu).call(f.callees.commitScratch).drop();
+        this.#raise(event.vector, event.error);
+        this.#leaveFaulting(event, true);
+        f.end();
+        return;
+      case 'call':
+        this.#call(event);
+        return;
+      case 'store':
+        this.#value(event.token);
+        this.#value(event.value);
+        this.#store(event.value, event.width, event.offset);
+        return;
+      case 'write':
+        f.get(PARAM.cpu);
+        this.#value(event.value);
+        this.#store(event.value, event.width, event.offset);
+        return;
+      case 'home':
+        this.#setHome(event.home, event.value);
+        return;
+      case 'commit':
+        this.#commit(event);
+        return;
+      case 'complete': {
+        this.#value(event.cond);
+        f.if();
+        const { insn } = this.#block.steps[0]!;
+        successors.goto(BigInt(insn.pageOffset + insn.length));
+        f.end();
+      }
+    }
+  }
+  #commit(event: Event & { kind: 'commit' }): void {
+    const f = this.#f;
+    for (const [i, token] of event.tokens.entries()) {
+      this.#value(token);
+      f.i32(PAGE_SIZE).op('i32.lt_u');
+      if (i > 0) f.op('i32.or');
+    }
+    f.if().get(PARAM.cpu).call(f.callees.commitScratch).if();
+    this.#aside(event.flags, () => {
+      this.#value(event.rip);
+      f.set(f.rip).i32(EXIT.lookup).set(f.exit);
+      const refund = this.#block.steps.length - event.insn - 1;
+      if (refund > 0) f.get(PARAM.budget).i32(refund).op('i32.add').set(PARAM.budget);
+      f.to(f.outDepth);
+    });
+    f.end().end();
+    this.#consume(event.rip);
+  }
+
+  #ending(successors: Successors): void {
+    const f = this.#f;
+    const { ending } = this.#block;
+    switch (ending.kind) {
+      case 'next':
+        successors.goto(BigInt(ending.next));
+        return;
+      case 'goto':
+        successors.goto(ending.target);
+        return;
+      case 'jump':
+        this.#value(ending.rip);
+        f.set(f.rip);
+        successors.dispatch();
+        return;
+      case 'branch':
+      case 'repeat':
+        this.#value(ending.cond);
+        f.if();
+        successors.goto(ending.kind === 'branch' ? ending.target : BigInt(ending.self));
+        f.end();
+        successors.goto(BigInt(ending.next));
+    }
+  }
+
+  /** Writes the block: the steps are taken from the budget first, the flags are in their homes at the end. */
+  run(successors: Successors): void {
+    const f = this.#f;
+    const { steps, events, flags } = this.#block;
+    f.get(PARAM.budget).i32(steps.length).op('i32.sub').tee(PARAM.budget).i32(0).op('i32.lt_s').if();
+    f.stop(steps[0]!.insn.pageOffset, steps.length, EXIT.hotBudget);
+    f.end();
+    for (const event of events) this.#event(event, successors);
+    this.#setHome(HOME.flagsResult, flags.result);
+    this.#setHome(HOME.flagsAux, flags.aux);
+    this.#ending(successors);
+    for (const [id, held] of this.#temporary.entries()) if (held) f.release(this.#locations[id]!);
+  }
+}

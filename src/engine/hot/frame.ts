@@ -1,0 +1,112 @@
+/** The Wasm function of a region while it is written: locals that last through the region, depths of its labels. */
+
+import type { CodeMode } from '../../x86/form.ts';
+import { STATE } from '../../x86/state.ts';
+import { REGION_SIGNATURE } from '../cold/runtime.ts';
+import { FunctionBody, type Signature, type TypeName } from '../wasm/encoder.ts';
+import { HOME, homeType } from './block.ts';
+
+/** (vCPU state, linear address, bytes and flags) -> address in linear memory, or 0. */
+export const ACCESS_SIGNATURE: Signature = { params: ['i32', 'i64', 'i32'], results: ['i32'] };
+
+/** Parameters of a region's function. */
+export const PARAM = { cpu: 0, block: 1, budget: 2 } as const;
+
+/** Function indices of what a region calls. */
+export interface RegionCallees {
+  readonly slowLoad: number;
+  readonly slowProbe: number;
+  readonly commitScratch: number;
+  /** (vCPU state, rip) -> record, or an exit: {@link addJump}, by code mode. */
+  readonly jump: readonly [number, number];
+  helper(name: string): number;
+}
+
+export class Frame extends FunctionBody {
+  readonly mode: CodeMode;
+  readonly callees: RegionCallees;
+  depth = 0;
+  /** Locals of the homes; never pooled. */
+  readonly homes: readonly number[];
+  readonly used: boolean[] = new Array<boolean>(HOME.count).fill(false);
+  readonly dirty: boolean[] = new Array<boolean>(HOME.count).fill(false);
+  readonly tlb: number;
+  /** Where to go on after leaving: offset in the page, for `stop`; or `rip` itself. */
+  readonly place: number;
+  readonly refund: number;
+  readonly exit: number;
+  readonly rip: number;
+  /** Depth of the labels: `stop` computes rip from `place`, gives `refund` back; `out` spills and returns. */
+  stopDepth = 0;
+  outDepth = 0;
+
+  constructor(mode: CodeMode, callees: RegionCallees) {
+    super(REGION_SIGNATURE);
+    this.mode = mode;
+    this.callees = callees;
+    this.homes = Array.from({ length: HOME.count }, (_, home) => this.local(homeType(home)));
+    this.tlb = this.local('i32');
+    this.place = this.local('i32');
+    this.refund = this.local('i32');
+    this.exit = this.local('i32');
+    this.rip = this.local('i64');
+  }
+
+  /** The local of a home. */
+  home(home: number): number {
+    this.used[home] = true;
+    return this.homes[home]!;
+  }
+
+  override block(result: TypeName | null = null): this {
+    this.depth++;
+    return super.block(result);
+  }
+  override loop(): this {
+    this.depth++;
+    return super.loop();
+  }
+  override if(result: TypeName | null = null): this {
+    this.depth++;
+    return super.if(result);
+  }
+  override end(): this {
+    this.depth--;
+    return super.end();
+  }
+  /** Branches to the label that was opened as number `depth`. */
+  to(depth: number): this {
+    return this.br(this.depth - depth);
+  }
+
+  /** Leaves at `place` in the page with `exit`, giving `refund` steps back. */
+  stop(place: number, refund: number, exit: number): void {
+    this.i32(place).set(this.place).i32(refund).set(this.refund).i32(exit).set(this.exit);
+    this.to(this.stopDepth);
+  }
+  /** Pushes the rip of a place in the page. */
+  ripOf(place: bigint): this {
+    this.get(this.home(HOME.pageBase)).i64(place).op('i64.add');
+    if (this.mode !== 2) this.i64(0xffff_ffffn).op('i64.and');
+    return this;
+  }
+
+  /** Pushes the state's value of a home, or stores the local there. */
+  loadHome(home: number): void {
+    this.get(PARAM.cpu);
+    if (home === HOME.flagsAux) this.memory('i32.load', STATE.flagsAux.offset);
+    else this.memory('i64.load', homeOffset(home));
+    this.set(this.homes[home]!);
+  }
+  storeHome(home: number): void {
+    this.get(PARAM.cpu).get(this.homes[home]!);
+    if (home === HOME.flagsAux) this.memory('i32.store', STATE.flagsAux.offset);
+    else this.memory('i64.store', homeOffset(home));
+  }
+}
+
+function homeOffset(home: number): number {
+  if (home === HOME.flagsResult) return STATE.flagsResult.offset;
+  if (home === HOME.pageBase) return STATE.pageBase.offset;
+  return STATE.gpr.offset + home * 8;
+}

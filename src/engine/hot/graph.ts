@@ -1,0 +1,325 @@
+/**
+ * The values of one block of guest code as a graph without duplicates: what programs compute, over operands that are
+ * constant here. Pure values fold and are shared; values with a place in the order of events are made by those events.
+ *
+ * Invariant: a value's operands have smaller ids than the value.
+ */
+
+import { resultType } from '../../ir/builder.ts';
+import type { BinaryOp, Lane, UnaryOp } from '../../ir/program.ts';
+import { evaluateBinary, evaluateUnary, isScalar } from '../../ir/scalar.ts';
+import type { TypeName } from '../wasm/encoder.ts';
+
+/** One value. Operands are ids, -1 where there is none. */
+export interface Item {
+  readonly kind: 'const' | 'home' | 'event' | 'op' | 'select' | 'extract' | 'replace' | 'shuffle' | 'segment';
+  readonly type: TypeName;
+  /** Mnemonic of an `op`, lane shape of `extract` and `replace`. */
+  readonly name: string;
+  readonly a: number;
+  readonly b: number;
+  readonly c: number;
+  /** Value of a `const`; number of a `home`; lane; state offset of a `segment`. */
+  readonly value: bigint;
+  readonly lanes: readonly number[] | null;
+  /** The value is known to be below 2^bits. */
+  readonly bits: number;
+}
+
+const ALL_ONES = 0xffff_ffff_ffff_ffffn;
+const U32 = 0xffff_ffffn;
+const lengthOf = (x: bigint): number => (x === 0n ? 0 : x.toString(2).length);
+/** Bits of a mask of ones from bit 0, else -1. */
+const onesOf = (x: bigint): number => ((x & (x + 1n)) === 0n ? lengthOf(x) : -1);
+
+const COMPARISON = /\.(eqz|eq|ne|[lg][te]_[us])$/;
+const COMMUTES = new Set(['add', 'mul', 'and', 'or', 'xor', 'eq', 'ne']);
+const OPPOSITE: Readonly<Record<string, string>> = {
+  eq: 'ne',
+  ne: 'eq',
+  lt_u: 'ge_u',
+  ge_u: 'lt_u',
+  lt_s: 'ge_s',
+  ge_s: 'lt_s',
+  gt_u: 'le_u',
+  le_u: 'gt_u',
+  gt_s: 'le_s',
+  le_s: 'gt_s',
+};
+const FULL: Record<TypeName, number> = { i32: 32, i64: 64, v128: 128 };
+const NO_LANES = null;
+
+/** Dense numbers of mnemonics, for keys. */
+const numbers = new Map<string, number>();
+const numberOf = (name: string): number => {
+  let n = numbers.get(name);
+  if (n === undefined) {
+    n = numbers.size + 1;
+    numbers.set(name, n);
+  }
+  return n;
+};
+
+export class Graph {
+  readonly items: Item[] = [];
+  readonly #constants: Record<TypeName, Map<bigint, number>> = { i32: new Map(), i64: new Map(), v128: new Map() };
+  readonly #known = new Map<number, number>();
+  readonly #homes = new Map<number, number>();
+  readonly #segments = new Map<number, number>();
+
+  #push(item: Item): number {
+    return this.items.push(item) - 1;
+  }
+  #item(
+    kind: Item['kind'],
+    type: TypeName,
+    name: string,
+    a: number,
+    b: number,
+    c: number,
+    value: bigint,
+    bits: number,
+    lanes: readonly number[] | null = NO_LANES,
+  ): number {
+    return this.#push({ kind, type, name, a, b, c, value, lanes, bits });
+  }
+
+  const(type: TypeName, value: bigint): number {
+    const known = this.#constants[type].get(value);
+    if (known !== undefined) return known;
+    const id = this.#item('const', type, '', -1, -1, -1, value, lengthOf(value));
+    this.#constants[type].set(value, id);
+    return id;
+  }
+  i64(value: bigint): number {
+    return this.const('i64', BigInt.asUintN(64, value));
+  }
+  i32(value: number): number {
+    return this.const('i32', BigInt(value >>> 0));
+  }
+  /** The value that a home local has when the block begins. */
+  home(number: number, type: TypeName): number {
+    let id = this.#homes.get(number);
+    if (id === undefined) {
+      id = this.#item('home', type, '', -1, -1, -1, BigInt(number), FULL[type]);
+      this.#homes.set(number, id);
+    }
+    return id;
+  }
+  /** A 64-bit state slot that no instruction of a region changes. */
+  segment(offset: number): number {
+    let id = this.#segments.get(offset);
+    if (id === undefined) {
+      id = this.#item('segment', 'i64', '', -1, -1, -1, BigInt(offset), 64);
+      this.#segments.set(offset, id);
+    }
+    return id;
+  }
+  /** The result of an event. */
+  event(type: TypeName, bits = FULL[type]): number {
+    return this.#item('event', type, '', -1, -1, -1, 0n, bits);
+  }
+  constantOf(id: number): bigint | null {
+    const item = this.items[id]!;
+    return item.kind === 'const' ? item.value : null;
+  }
+
+  #shared(name: string, a: number, b: number, make: () => number): number {
+    const key = (numberOf(name) * 0x100000 + a) * 0x100000 + b + 1;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const id = make();
+    this.#known.set(key, id);
+    return id;
+  }
+  #isOp(id: number, name: string): Item | null {
+    const item = this.items[id]!;
+    return item.kind === 'op' && item.name === name ? item : null;
+  }
+
+  // ---- unary --------------------------------------------------------------------------------------------------------
+
+  unary(name: UnaryOp, a: number): number {
+    const item = this.items[a]!;
+    if (item.kind === 'const' && isScalar(name)) return this.const(resultType(name), evaluateUnary(name, item.value));
+    return this.#simpleUnary(name, item) ?? this.#plainUnary(name, a, item);
+  }
+  #plainUnary(name: UnaryOp, a: number, item: Item): number {
+    return this.#shared(name, a, -1, () => {
+      const type = resultType(name);
+      const bits = COMPARISON.test(name)
+        ? 1
+        : name === 'i64.extend_i32_u' || name === 'i32.wrap_i64'
+          ? Math.min(32, item.bits)
+          : FULL[type];
+      return this.#item('op', type, name, a, -1, -1, 0n, bits);
+    });
+  }
+  #simpleUnary(name: UnaryOp, item: Item): number | null {
+    if (item.kind !== 'op') return null;
+    switch (name) {
+      case 'i32.wrap_i64': {
+        if (item.name === 'i64.extend_i32_u' || item.name === 'i64.extend_i32_s') return item.a;
+        if (item.name === 'i64.extend32_s') return this.unary(name, item.a);
+        if (item.name !== 'i64.and') return null;
+        const mask = this.constantOf(item.b);
+        return mask !== null && (mask & U32) === U32 ? this.unary(name, item.a) : null;
+      }
+      case 'i64.extend32_s': {
+        if (item.name !== 'i64.and') return null;
+        const mask = this.constantOf(item.b);
+        return mask !== null && (mask & U32) === U32 ? this.unary(name, item.a) : null;
+      }
+      case 'i64.extend16_s':
+      case 'i64.extend8_s': {
+        if (item.name !== 'i64.and') return null;
+        const low = name === 'i64.extend8_s' ? 0xffn : 0xffffn;
+        const mask = this.constantOf(item.b);
+        return mask !== null && (mask & low) === low ? this.unary(name, item.a) : null;
+      }
+      case 'i64.eqz':
+        if (item.name === 'i64.extend32_s') return this.unary('i32.eqz', this.unary('i32.wrap_i64', item.a));
+        if (item.name === 'i64.extend_i32_u') return this.unary('i32.eqz', item.a);
+        if (item.name === 'i64.extend8_s')
+          return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffn)));
+        if (item.name === 'i64.extend16_s')
+          return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffffn)));
+        if (item.name === 'i64.sub') return this.binary('i64.eq', item.a, item.b);
+        return null;
+      case 'i32.eqz': {
+        if (item.name === 'i32.eqz') return this.items[item.a]!.bits <= 1 ? item.a : null;
+        if (item.name === 'i64.eqz') return this.binary('i64.ne', item.a, this.i64(0n));
+        const opposite = OPPOSITE[item.name.slice(4)];
+        if (opposite !== undefined)
+          return this.binary(`${item.name.slice(0, 4)}${opposite}` as BinaryOp, item.a, item.b);
+        return null;
+      }
+      default:
+        return null;
+    }
+  }
+
+  // ---- binary -------------------------------------------------------------------------------------------------------
+
+  binary(name: BinaryOp, a: number, b: number): number {
+    if (!isScalar(name)) return this.#plainBinary(name, a, b);
+    const suffix = name.slice(4);
+    let left = a;
+    let right = b;
+    if (this.items[left]!.kind === 'const' && this.items[right]!.kind !== 'const' && COMMUTES.has(suffix))
+      [left, right] = [right, left];
+    const known = this.constantOf(right);
+    if (known !== null) {
+      const first = this.constantOf(left);
+      const divides = suffix.startsWith('div') || suffix.startsWith('rem');
+      if (first !== null && !divides) return this.const(resultType(name), evaluateBinary(name, first, known));
+      const simple = this.#withConstant(name, suffix, left, known);
+      if (simple !== null) return simple;
+    } else if (left === right) {
+      if (suffix === 'xor' || suffix === 'sub') return this.const(resultType(name), 0n);
+      if (suffix === 'and' || suffix === 'or') return left;
+    }
+    return this.#plainBinary(name, left, right);
+  }
+  #plainBinary(name: BinaryOp, a: number, b: number): number {
+    return this.#shared(name, a, b, () =>
+      this.#item('op', resultType(name), name, a, b, -1, 0n, this.#bits(name, a, b)),
+    );
+  }
+  #bits(name: BinaryOp, a: number, b: number): number {
+    if (COMPARISON.test(name)) return 1;
+    const type = resultType(name);
+    const x = this.items[a]!;
+    const y = this.items[b]!;
+    switch (name) {
+      case 'i32.and':
+      case 'i64.and':
+        return Math.min(x.bits, y.bits);
+      case 'i32.or':
+      case 'i64.or':
+      case 'i32.xor':
+      case 'i64.xor':
+        return Math.max(x.bits, y.bits);
+      case 'i32.shr_u':
+      case 'i64.shr_u':
+        return y.kind === 'const' ? Math.max(0, x.bits - Number(y.value & BigInt(FULL[type] - 1))) : x.bits;
+      case 'i32.shl':
+      case 'i64.shl':
+        return y.kind === 'const'
+          ? Math.min(FULL[type], x.bits + Number(y.value & BigInt(FULL[type] - 1)))
+          : FULL[type];
+      case 'i64.add':
+        return Math.min(64, Math.max(x.bits, y.bits) + 1);
+      default:
+        return FULL[type];
+    }
+  }
+
+  /** `left` with a constant at its right. */
+  #withConstant(name: BinaryOp, suffix: string, left: number, known: bigint): number | null {
+    const item = this.items[left]!;
+    const type = item.type;
+    switch (suffix) {
+      case 'add':
+      case 'or':
+      case 'xor':
+      case 'shl':
+      case 'shr_u':
+      case 'shr_s':
+        if (known === 0n) return left;
+        break;
+      case 'sub':
+        return this.binary(`${type}.add` as BinaryOp, left, this.const(type, BigInt.asUintN(FULL[type], -known)));
+      case 'and':
+        return this.#masked(name, left, item, known);
+      case 'eq':
+        return known === 0n ? this.unary(`${type}.eqz` as UnaryOp, left) : null;
+      default:
+        return null;
+    }
+    if (suffix !== 'add' && suffix !== 'xor' && suffix !== 'or') return null;
+    if (item.kind !== 'op' || item.name !== name) return null;
+    const inner = this.constantOf(item.b);
+    if (inner === null) return null;
+    return this.binary(name, item.a, this.const(type, evaluateBinary(name, inner, known)));
+  }
+  #masked(name: BinaryOp, left: number, item: Item, mask: bigint): number | null {
+    if (mask === 0n) return this.const(item.type, 0n);
+    if (mask === (item.type === 'i64' ? ALL_ONES : U32)) return left;
+    const ones = onesOf(mask);
+    if (ones >= item.bits) return left;
+    if (item.kind !== 'op') return null;
+    if (item.name === name) {
+      const inner = this.constantOf(item.b);
+      if (inner !== null) return this.binary(name, item.a, this.const(item.type, inner & mask));
+    }
+    if (item.name === 'i64.or') {
+      // a part of a register that was put together
+      const low = this.#isOp(item.a, 'i64.and');
+      const kept = low === null ? null : this.constantOf(low.b);
+      if (kept !== null && (kept & mask) === 0n) return this.binary(name, item.b, this.i64(mask));
+    }
+    if (ones === 32 && item.name === 'i64.extend32_s') return this.binary(name, item.a, this.i64(mask));
+    return null;
+  }
+
+  // ---- the rest -----------------------------------------------------------------------------------------------------
+
+  select(cond: number, a: number, b: number): number {
+    const known = this.constantOf(cond);
+    if (known !== null) return known !== 0n ? a : b;
+    if (a === b) return a;
+    const { type } = this.items[a]!;
+    const bits = Math.max(this.items[a]!.bits, this.items[b]!.bits);
+    return this.#item('select', type, '', a, b, cond, 0n, bits);
+  }
+  extract(shape: Lane, lane: number, a: number): number {
+    return this.#item('extract', shape === 'i64x2' ? 'i64' : 'i32', shape, a, -1, -1, BigInt(lane), 64);
+  }
+  replace(shape: Lane, lane: number, a: number, b: number): number {
+    return this.#item('replace', 'v128', shape, a, b, -1, BigInt(lane), 128);
+  }
+  shuffle(lanes: readonly number[], a: number, b: number): number {
+    return this.#item('shuffle', 'v128', '', a, b, -1, 0n, 128, lanes);
+  }
+}

@@ -1,0 +1,177 @@
+import { describe, expect, it } from 'vitest';
+import type { Promotion } from '../../src/engine/hot/hot.ts';
+import { VECTOR } from '../../src/x86/state.ts';
+import { loopMachine } from './loops.ts';
+import { CODE, DATA, P, TestMachine, U } from './machine.ts';
+import { advance, randomOf } from './random.ts';
+
+/** Translates nearly everything at once. */
+const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1 };
+const SEEDS = Number(process.env.SEEDS ?? 8);
+const FIRST = Number(process.env.FIRST ?? 1);
+
+const hotMachine = (hex: string, setUp: (m: TestMachine) => void = () => {}): TestMachine[] =>
+  [{ tier: 'hot' as const, promotion: EAGER }, { tier: 'cold' as const }].map((options) => {
+    const m = new TestMachine(options);
+    m.code(hex);
+    m.mapNew(DATA, 3);
+    m.set('rdi', DATA);
+    setUp(m);
+    return m;
+  });
+/** Runs both machines in equal pieces and compares them after each. */
+function together(machines: TestMachine[], pieces: number, random = randomOf(99), most = 60): void {
+  for (let i = 0; i < pieces; i++) {
+    const budget = 1 + (random() % most);
+    for (const m of machines) advance(m, budget);
+    expect(machines[0]!.digest()).toBe(machines[1]!.digest());
+  }
+}
+const compiled = (m: TestMachine): number => m.engine.cold!.hot!.compiled;
+
+describe('the hot tier', () => {
+  for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
+    const mode = seed % 3 === 0 ? 1 : 2;
+    it(`agrees with the cold tier and the evaluator on random ${mode === 1 ? 32 : 64}-bit loops at random stops (seed ${seed})`, () => {
+      const hot = loopMachine(seed, { tier: 'hot', promotion: { ...EAGER, sampleSteps: 7 + (seed % 20) * 3 } }, mode);
+      const cold = loopMachine(seed, { tier: 'cold' }, mode);
+      const oracle = loopMachine(seed, { tier: 'oracle' }, mode);
+      const random = randomOf(seed);
+      for (let round = 0; round < 120; round++) {
+        const budget = 1 + (random() % (round % 10 === 0 ? 3000 : 90));
+        for (const m of round < 40 ? [hot, cold, oracle] : [hot, cold]) advance(m, budget);
+        expect(hot.digest()).toBe(cold.digest());
+        if (round < 40) expect(hot.digest()).toBe(oracle.digest());
+      }
+      expect(hot.faults).toEqual(cold.faults);
+      expect(hot.faults.length).toBeGreaterThan(5);
+      expect(compiled(hot)).toBeGreaterThan(3);
+    });
+  }
+
+  it('counts every step of a loop, however a run is divided', () => {
+    // 1: mov ecx, 5; 2: add eax, ecx; dec ecx; jnz 2; mov [rdi], eax; push rax; call 3; jmp 1; 3: pop rbx; ret
+    const machines = hotMachine(
+      'b9 05 00 00 00  01 c8  ff c9  75 fa  89 07  50  e8 03 00 00 00  58  eb ea  5b  53  c3',
+    );
+    for (const m of machines) m.run(500);
+    expect(compiled(machines[0]!)).toBeGreaterThan(0);
+    for (let n = 1; n < 80; n++) {
+      for (const m of machines) expect(m.run(n)).toEqual({ kind: 'budget', steps: n });
+      expect(machines[0]!.digest()).toBe(machines[1]!.digest());
+    }
+  });
+
+  it('keeps the flags that an instruction left when a later one faults', () => {
+    // 1: add rax, rbx; mov rcx, [rdi]; sub rdx, rax; add rdi, 8; jmp 1
+    const machines = hotMachine('48 01 d8  48 8b 0f  48 29 c2  48 83 c7 08  eb f1', (m) => {
+      m.set('rbx', 0x9234_5678_9abc_def0n);
+      m.platform.resume = (cpu) => {
+        m.set('rdi', DATA);
+        m.set('rsi', BigInt(cpu.rflags));
+        return null;
+      };
+    });
+    together(machines, 60, randomOf(5), 700);
+    for (const m of machines) m.set('rdi', DATA + 0x2f00n);
+    together(machines, 60, randomOf(5), 1700);
+    expect(machines[0]!.platform.deliveries.length).toBeGreaterThan(2);
+    expect(machines[0]!.platform.deliveries).toEqual(machines[1]!.platform.deliveries);
+  });
+
+  it('faults with the address, the code and the registers of the instruction itself', () => {
+    // 1: inc rax; push rax; mov [rdi], rax; pop rcx; add rdi, 0x200; jmp 1
+    const machines = hotMachine('48 ff c0  50  48 89 07  59  48 81 c7 00 02 00 00  eb ef', (m) => {
+      m.map(DATA + 0x2000n, m.pa(DATA + 0x2000n) / 4096, P | U);
+      m.platform.resume = () => {
+        m.set('rdi', DATA);
+        return null;
+      };
+    });
+    together(machines, 40, randomOf(6), 200);
+    const { deliveries } = machines[0]!.platform;
+    expect(deliveries[0]!.event).toEqual({ fault: true, vector: VECTOR.pf, error: 3, address: DATA + 0x2000n });
+    expect(deliveries[0]!.rip).toBe(CODE + 4n);
+    expect(deliveries).toEqual(machines[1]!.platform.deliveries);
+  });
+
+  it('sees a running region change its own next instruction', () => {
+    // 1: add rbx, 1; inc byte [rip + 1 -> imm]; add al, 0; jmp 1: the immediate grows every time round
+    const machines = hotMachine('48 83 c3 01  fe 05 01 00 00 00  04 00  eb f2');
+    together(machines, 80);
+    expect(machines[0]!.engine.cold!.hot!.evictions).toBeGreaterThan(0);
+  });
+
+  it('sees its code changed by a store in another page, through an alias and by the hypervisor', () => {
+    // 1: add al, 1; mov [rsi], cl; inc ecx; and ecx, 0x1f; jmp 1, with rsi at an alias of the immediate
+    const machines = hotMachine('04 01  88 0e  ff c1  83 e1 1f  eb f5', (m) => {
+      m.map(DATA + 0x8000n, Math.floor(m.pa(CODE) / 4096));
+      m.set('rsi', DATA);
+    });
+    together(machines, 20);
+    for (const m of machines) m.set('rsi', DATA + 0x8001n);
+    together(machines, 20);
+    for (const m of machines) m.set('rsi', DATA);
+    together(machines, 20);
+    for (const m of machines) m.memory.write8(m.pa(CODE) + 1, 0x55);
+    together(machines, 20);
+  });
+
+  it('follows indirect jumps and returns inside and between regions', () => {
+    // 1: inc eax; mov ecx, eax; and ecx, 3; lea rdx, [rip + table]; mov rdx, [rdx + rcx*8]; call rdx; jmp 1
+    // four functions of 16 bytes from +0x40; the table at +0x100; the last function lies in the next page
+    const machines = hotMachine('ff c0  89 c1  83 e1 03  48 8d 15 f2 00 00 00  48 8b 14 ca  ff d2  eb ea', (m) => {
+      for (let i = 0; i < 4; i++) {
+        const at = CODE + (i === 3 ? 0x1040n : 0x40n + BigInt(i) * 16n);
+        m.write(at, new Uint8Array([0x48, 0x83, 0xc3, i + 1, 0xc3]));
+        m.memory.write64(m.pa(CODE) + 0x100 + i * 8, at);
+      }
+    });
+    together(machines, 60, randomOf(8), 300);
+    expect(machines[0]!.get('rbx')).toBeGreaterThan(100n);
+  });
+
+  it('repeats string instructions one step at a time', () => {
+    // 1: mov rdi, r9; mov ecx, 37; rep stosb; mov rdi, r9; mov ecx, 40; repne scasb; jmp 1
+    const machines = hotMachine('4c 89 cf  b9 25 00 00 00  f3 aa  4c 89 cf  b9 28 00 00 00  f2 ae  eb ea', (m) => {
+      m.set('r9', DATA + 0xff0n);
+    });
+    together(machines, 100);
+  });
+
+  it('leaves when the guest changes a page-table entry, and follows it', () => {
+    // 1: mov [rdi], rax; mov rbx, [rsi]; add rcx, rbx; xor rax, rdx; jmp 1: the page at rsi changes every time round
+    const machines = hotMachine('48 89 07  48 8b 1e  48 01 d9  48 31 d0  eb f2', (m) => {
+      const [one, two] = [m.pa(DATA) / 4096, m.pa(DATA + 0x1000n) / 4096];
+      const entry = m.entry(0x4000_0000n);
+      m.map(DATA + 0x8000n, Math.floor(entry / 4096));
+      for (const frame of [one, two]) m.memory.write64(frame * 4096, BigInt(frame));
+      m.set('rdi', DATA + 0x8000n + BigInt(entry % 4096));
+      m.set('rsi', 0x4000_0000n);
+      m.set('rax', (BigInt(one) << 12n) | 7n);
+      m.set('rdx', BigInt(one ^ two) << 12n);
+    });
+    together(machines, 60);
+  });
+
+  it('gives the first store to each page after clearDirty, and watched bytes, away', () => {
+    const [hot, cold] = hotMachine('48 89 07  48 ff c0  eb f8') as [TestMachine, TestMachine];
+    together([hot, cold], 10);
+    for (const m of [hot, cold]) m.engine.mmu.clearDirty();
+    together([hot, cold], 10);
+    expect(hot.memory.dirtySlots().map((slot) => hot.memory.slotFrames[slot])).toEqual([hot.pa(DATA) / 4096]);
+    for (const m of [hot, cold]) m.engine.watch([{ address: m.pa(DATA), bytes: 1 }]);
+    for (let i = 0; i < 10; i++) expect(hot.run(1000)).toEqual(cold.run(1000));
+    expect(hot.run(1000)).toMatchObject({ kind: 'watch' });
+  });
+
+  it('pauses where it was told to, after the region there has been dropped', () => {
+    const machines = hotMachine('ff c0  ff c3  ff c1  eb f8');
+    together(machines, 30);
+    for (const m of machines) {
+      m.engine.pauseAt(new Set([CODE + 2n]));
+      expect(m.run(100)).toMatchObject({ kind: 'pause' });
+      expect(m.cpu.rip).toBe(CODE + 2n);
+    }
+  });
+});
