@@ -420,6 +420,8 @@ export class Mmu implements LinearMemory {
     }
     if (this.#firstBytes === bytes && !this.#isTable(this.#first)) {
       this.#willChange(this.#first, bytes);
+      // the page may have been given up as code
+      if (spec & REGION_SPEC && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
       return this.#first;
     }
     const scratch = this.#gather(bytes);
@@ -434,9 +436,10 @@ export class Mmu implements LinearMemory {
     return scratch;
   };
 
-  /** Writes the scratch stores back. Returns 1 when a page-table entry has changed. */
+  /** Writes the scratch stores back. Returns 1 when a page-table entry or translated code has changed. */
   readonly commitScratch = (_base: number): number => {
     this.entriesChanged = false;
+    const evictions = this.translated?.evictions;
     const pending = this.#pending;
     this.#pending = [];
     for (const { scratch, original, first, firstBytes, second, secondBytes } of pending) {
@@ -444,7 +447,7 @@ export class Mmu implements LinearMemory {
       if (secondBytes > 0) this.#writeBack(second, scratch + firstBytes, original, firstBytes, secondBytes);
     }
     this.#scratch = SCRATCH_BASE;
-    return this.entriesChanged ? 1 : 0;
+    return this.entriesChanged || this.translated?.evictions !== evictions ? 1 : 0;
   };
   #writeBack(host: number, scratch: number, original: Uint8Array, from: number, bytes: number): void {
     this.#willChange(host, bytes);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Promotion } from '../../src/engine/hot/hot.ts';
-import { VECTOR } from '../../src/x86/state.ts';
+import { SEG, VECTOR } from '../../src/x86/state.ts';
 import { loopMachine } from './loops.ts';
 import { CODE, DATA, P, TestMachine, U } from './machine.ts';
 import { advance, randomOf } from './random.ts';
@@ -10,8 +10,8 @@ const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1 };
 const SEEDS = Number(process.env.SEEDS ?? 8);
 const FIRST = Number(process.env.FIRST ?? 1);
 
-const hotMachine = (hex: string, setUp: (m: TestMachine) => void = () => {}): TestMachine[] =>
-  [{ tier: 'hot' as const, promotion: EAGER }, { tier: 'cold' as const }].map((options) => {
+const hotMachine = (hex: string, setUp: (m: TestMachine) => void = () => {}, promotion = EAGER): TestMachine[] =>
+  [{ tier: 'hot' as const, promotion }, { tier: 'cold' as const }].map((options) => {
     const m = new TestMachine(options);
     m.code(hex);
     m.mapNew(DATA, 3);
@@ -79,6 +79,23 @@ describe('the hot tier', () => {
     expect(machines[0]!.platform.deliveries).toEqual(machines[1]!.platform.deliveries);
   });
 
+  it('keeps flags of which one half is computed from the other (ARPL)', () => {
+    // 32-bit: 1: arpl ax, bx; cmp eax, [edi]; add edi, 8; jmp 1
+    const machines = hotMachine('63 d8  3b 07  83 c7 08  eb f7', (m) => {
+      m.cpu.set('codeMode', 1);
+      m.cpu.set('segmentAttributes', 0xc09b, SEG.cs);
+      m.set('rax', 0x1233n);
+      m.set('rbx', 0x1231n);
+      m.platform.resume = (cpu) => {
+        m.set('rdi', DATA + 0x2f00n);
+        m.set('rsi', BigInt(cpu.rflags));
+        return null;
+      };
+    });
+    together(machines, 60, randomOf(5), 1000);
+    expect(machines[0]!.platform.deliveries.length).toBeGreaterThan(2);
+  });
+
   it('faults with the address, the code and the registers of the instruction itself', () => {
     // 1: inc rax; push rax; mov [rdi], rax; pop rcx; add rdi, 0x200; jmp 1
     const machines = hotMachine('48 ff c0  50  48 89 07  59  48 81 c7 00 02 00 00  eb ef', (m) => {
@@ -115,6 +132,28 @@ describe('the hot tier', () => {
     together(machines, 20);
     for (const m of machines) m.memory.write8(m.pa(CODE) + 1, 0x55);
     together(machines, 20);
+  });
+
+  it('leaves a region whose page is given up as code, and sees it change then', () => {
+    // at +0x200: 1: add bl, 1; mov [rdi], cl; inc rdi; jmp 1: a byte of the page each time round, at last its own
+    const machines = hotMachine(
+      '90',
+      (m) => {
+        m.write(CODE + 0x200n, new Uint8Array([0x80, 0xc3, 1, 0x88, 0x0f, 0x48, 0xff, 0xc7, 0xeb, 0xf6]));
+        m.cpu.rip = CODE + 0x200n;
+        m.set('rdi', CODE + 0x100n);
+        m.set('rcx', 0x80n);
+        m.platform.resume = (cpu) => {
+          cpu.rip = CODE;
+          return null;
+        };
+      },
+      { ...EAGER, sampleSteps: 700 },
+    );
+    for (const m of machines) advance(m, 1500);
+    expect(machines[0]!.digest()).toBe(machines[1]!.digest());
+    expect(machines[0]!.platform.deliveries.length).toBeGreaterThan(0);
+    expect(compiled(machines[0]!)).toBeGreaterThan(0);
   });
 
   it('follows indirect jumps and returns inside and between regions', () => {

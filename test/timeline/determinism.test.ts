@@ -100,14 +100,17 @@ describe('cutting a run', () => {
 describe('tiers', () => {
   it('agree on the hash of the whole run', () => {
     const ticks = [1_000, 20_000, 33_333, 64_000];
-    const hashes = (tier: 'cold' | 'oracle'): bigint[] => {
-      const run = new Run(GUEST, { tier });
+    const promotion = { sampleSteps: 50, samples: 1, batch: 2, patience: 20 };
+    const hashes = (tier: 'cold' | 'hot' | 'oracle'): bigint[] => {
+      const run = new Run(GUEST, { tier, promotion });
       return ticks.map((tick) => {
         run.runTo(tick);
         return run.stateHash();
       });
     };
-    expect(hashes('oracle')).toEqual(hashes('cold'));
+    const cold = hashes('cold');
+    expect(hashes('oracle')).toEqual(cold);
+    expect(hashes('hot')).toEqual(cold);
   });
 });
 

@@ -260,15 +260,18 @@ export class BlockEmitter {
   // ---- leaving ------------------------------------------------------------------------------------------------------
 
   /** Writes code that only an exit runs: nothing it computes is there for the main path. */
-  #aside(flags: FlagState, write: () => void): void {
+  #aside(flags: FlagState, write: () => void, before: () => void = () => {}): void {
     const f = this.#f;
     this.#cold = new Map();
-    for (const [home, id] of [
+    before();
+    const wanted = [
       [HOME.flagsResult, flags.result],
       [HOME.flagsAux, flags.aux],
-    ] as const) {
-      if (this.#resident[home] === id) continue;
-      this.#value(id);
+    ] as const;
+    const changed = wanted.filter(([home, id]) => this.#resident[home] !== id);
+    // one may be computed from the home of the other
+    for (const [, id] of changed) this.#value(id);
+    for (const [home] of changed.toReversed()) {
       f.set(f.home(home));
       f.dirty[home] = true;
     }
@@ -451,12 +454,16 @@ export class BlockEmitter {
       if (i > 0) f.op('i32.or');
     }
     f.if().get(PARAM.cpu).call(f.callees.commitScratch).if();
-    this.#aside(event.flags, () => {
-      this.#value(event.rip);
-      f.set(f.rip).i32(EXIT.lookup).set(f.exit);
+    const write = (): void => {
+      f.i32(EXIT.lookup).set(f.exit);
       const refund = this.#block.steps.length - event.insn - 1;
       if (refund > 0) f.get(PARAM.budget).i32(refund).op('i32.add').set(PARAM.budget);
       f.to(f.outDepth);
+    };
+    // the rip may depend on flags as they were
+    this.#aside(event.flags, write, () => {
+      this.#value(event.rip);
+      f.set(f.rip);
     });
     f.end().end();
     this.#consume(event.rip);
