@@ -19,11 +19,11 @@ const CHUNK_BYTES_MAX = 1 << 20;
 export function nativeZstd(): Zstd | null {
   if (typeof zlib.zstdCompressSync !== 'function') return null;
   // The frame is to say how long its contents are: zstd-codec reads no other. Each chunk of output costs a turn of the event
-  // loop: one is enough.
+  // loop, and its length in memory to collect: one or two are enough.
   const options = (data: Uint8Array): zlib.ZstdOptions & { pledgedSrcSize: number } => ({
     params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL },
     pledgedSrcSize: data.length,
-    chunkSize: Math.max(data.length, CHUNK_BYTES_MIN),
+    chunkSize: Math.max(data.length >> 2, CHUNK_BYTES_MIN),
   });
   return {
     compress: (data) =>

@@ -36,7 +36,7 @@ export type RunExit =
 export interface EngineOptions {
   /** Which instructions exist; x86-64-v1 by default. */
   readonly policy?: CpuPolicy;
-  /** How instructions are executed: by handlers, by handlers and regions (the default), by the evaluator. Unobservable. */
+  /** How instructions are executed: by handlers (the default), by handlers and regions, by the evaluator. Unobservable. */
   readonly tier?: 'cold' | 'hot' | 'oracle';
   readonly promotion?: Promotion;
   readonly mmu?: MmuOptions;
@@ -99,7 +99,7 @@ export class Engine {
             this.mmu,
             this.#policy,
             programs,
-            options.tier === 'cold' ? null : (options.promotion ?? PROMOTION),
+            options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null,
           );
     this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
     const { vcpus } = memory.map.shape;

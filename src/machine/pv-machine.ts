@@ -139,7 +139,11 @@ function frameTableSection(frames: FrameTable): StateSection {
   let total = 0n;
   return {
     name: 'frames',
-    encode: () => frames.bytes.slice(),
+    encode(reuse) {
+      if (reuse === undefined) return frames.bytes.slice();
+      reuse.set(frames.bytes);
+      return reuse;
+    },
     decode: (bytes) => frames.load(bytes),
     hash(seed) {
       const { dirtyChunks } = frames;

@@ -12,7 +12,8 @@ export type Sections = ReadonlyMap<string, Uint8Array>;
 /** One component's state. */
 export interface StateSection {
   readonly name: string;
-  encode(): Uint8Array;
+  /** The state's bytes; a large section may write them over `reuse`, what it gave before and nobody needs any more. */
+  encode(reuse?: Uint8Array): Uint8Array;
   decode(bytes: Uint8Array): void;
   /** The section's hash where it can be had without encoding everything; `seed` is the section's number. */
   hash?(seed: number): bigint;

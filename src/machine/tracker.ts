@@ -60,8 +60,9 @@ export class StateTracker {
     for (const [i, section] of this.sections.entries()) out.set(section.name, sectionHash(section, i));
     return out;
   }
-  capture(): Sections {
-    return new Map(this.sections.map((section) => [section.name, section.encode()]));
+  /** All sections' bytes; `reuse` as in {@link StateSection.encode}. */
+  capture(reuse?: Sections): Sections {
+    return new Map(this.sections.map((section) => [section.name, section.encode(reuse?.get(section.name))]));
   }
   /** Puts sections in place after the pages have been written, which marked them dirty. */
   restore(sections: Sections): void {

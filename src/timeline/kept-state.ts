@@ -15,7 +15,7 @@ export class KeptState {
   readonly #run: Run;
   #tick: Tick | null = null;
   #stateHash = 0n;
-  #sections: Sections = new Map();
+  #sections: Sections | undefined;
   #pages = new Map<number, SnapshotPage>();
   /** Copies of pages that a stored snapshot has taken over, to be written over. */
   #spare: SnapshotPage[] = [];
@@ -31,7 +31,7 @@ export class KeptState {
   keep(stateHash: bigint): void {
     this.#tick = this.#run.tick;
     this.#stateHash = stateHash;
-    this.#sections = this.#run.sections();
+    this.#sections = this.#run.sections(this.#sections);
     for (const page of this.#run.changedPages()) {
       let copy = this.#pages.get(page.slot);
       if (copy === undefined) {
@@ -45,10 +45,12 @@ export class KeptState {
   }
   /** Hands the state over to `store`, as the difference to the snapshot at tick `base`. */
   store(base: Tick | null, store: (snapshot: NewSnapshot) => void): void {
-    if (this.#tick === null) return;
+    if (this.#tick === null || this.#sections === undefined) return;
     const pages = [...this.#pages.values()].sort((a, b) => a.slot - b.slot);
     store({ tick: this.#tick, stateHash: this.#stateHash, sections: this.#sections, base, pages });
     this.#tick = null;
+    // A store may hold on to them until they are on disk.
+    this.#sections = undefined;
     this.#pages = new Map();
     this.#spare.push(...pages);
   }

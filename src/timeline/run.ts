@@ -7,6 +7,7 @@ import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { EngineOptions } from '../engine/engine.ts';
 import type { Machine, RunEnd } from '../machine/machine.ts';
 import { buildPvMachine, type PvConfig } from '../machine/pv-machine.ts';
+import type { Sections } from '../machine/state.ts';
 import { StateTracker } from '../machine/tracker.ts';
 import type { XenPv } from '../xen/pv/pv.ts';
 import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
@@ -86,9 +87,9 @@ export class Run {
       };
     });
   }
-  /** State sections and the console log. */
-  sections(): Map<string, Uint8Array> {
-    return new Map([...this.tracker.capture(), [CONSOLE_SECTION, this.console.encode()]]);
+  /** State sections and the console log; `reuse` as in StateSection.encode. */
+  sections(reuse?: Sections): Map<string, Uint8Array> {
+    return new Map([...this.tracker.capture(reuse), [CONSOLE_SECTION, this.console.encode()]]);
   }
   /** Takes over what a snapshot knows of the console. */
   recall(snapshot: StoredSnapshot): void {
