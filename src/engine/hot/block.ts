@@ -194,6 +194,7 @@ export class Block {
   }
   #update(home: number, value: number): void {
     this.#homes[home] = value;
+    this.graph.keep(value);
     this.events.push({ kind: 'home', home, value });
   }
 

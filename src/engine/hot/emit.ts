@@ -313,6 +313,7 @@ export class BlockEmitter {
         .op('i32.wrap_i64')
         .i32(bytes - 1)
         .op('i32.and')
+        .seldom()
         .if();
       this.#raise(VECTOR.gp, 0);
       this.#leaveFaulting(event, false);
@@ -332,9 +333,7 @@ export class BlockEmitter {
       .memory('i64.load', event.kind === 'load' ? TLB_ENTRY.read : TLB_ENTRY.write);
     f.get(address);
     if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
-    f.i64(-4096n).op('i64.and').op('i64.eq').if('i32');
-    f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
-    f.else();
+    f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
     f.get(PARAM.cpu)
       .get(address)
       .i32(bytes | REGION_SPEC | (event.stack ? STACK_SPEC : 0));
@@ -344,7 +343,10 @@ export class BlockEmitter {
       .if();
     this.#leaveFaulting(event, true);
     f.end();
-    f.get(host).end().set(host);
+    f.get(host);
+    f.else();
+    f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
+    f.end().set(host);
     f.release(entry);
     this.#consume(event.address);
     return host;
@@ -412,7 +414,7 @@ export class BlockEmitter {
       case 'raise':
       case 'raiseAfter':
         this.#value(event.cond);
-        f.if();
+        f.seldom().if();
         if (event.kind === 'raiseAfter' && event.stored) f.get(PARAM.cpu).call(f.callees.commitScratch).drop();
         this.#raise(event.vector, event.error);
         this.#leaveFaulting(event, true);
@@ -453,7 +455,7 @@ export class BlockEmitter {
       f.i32(PAGE_SIZE).op('i32.lt_u');
       if (i > 0) f.op('i32.or');
     }
-    f.if().get(PARAM.cpu).call(f.callees.commitScratch).if();
+    f.seldom().if().get(PARAM.cpu).call(f.callees.commitScratch).if();
     const write = (): void => {
       f.i32(EXIT.lookup).set(f.exit);
       const refund = this.#block.steps.length - event.insn - 1;
@@ -498,7 +500,7 @@ export class BlockEmitter {
   run(successors: Successors): void {
     const f = this.#f;
     const { steps, events, flags } = this.#block;
-    f.get(PARAM.budget).i32(steps.length).op('i32.sub').tee(PARAM.budget).i32(0).op('i32.lt_s').if();
+    f.get(PARAM.budget).i32(steps.length).op('i32.sub').tee(PARAM.budget).i32(0).op('i32.lt_s').seldom().if();
     f.stop(steps[0]!.insn.pageOffset, steps.length, EXIT.hotBudget);
     f.end();
     for (const event of events) this.#event(event, successors);

@@ -297,9 +297,8 @@ class RegionWriter implements Successors {
     if (f.mode !== 2) f.i64(0xffff_ffffn).op('i64.and');
     f.set(f.rip).end();
     this.#epilogue();
-    const body = f.code.splice(0);
+    f.setAside();
     this.#prologue();
-    f.append(body);
     return f;
   }
   #prologue(): void {
