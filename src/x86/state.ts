@@ -104,6 +104,8 @@ export const STATE = {
   record: engine('u32'),
   /** Steps left when the engine stopped. */
   budget: engine('u32'),
+  /** Steps of the cold tier left before it is sampled. */
+  untilSample: engine('u32'),
   /** Pending fault: vector, error code, address. */
   faultVector: engine('u32'),
   faultError: engine('u32'),

@@ -23,8 +23,6 @@ import { Handlers } from './handlers.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
-/** A slice that ended in a region is followed by one this many times as long: regions need no samples. */
-const HOT_SLICES = 8;
 
 /** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
 export type TierExit =
@@ -57,7 +55,7 @@ export class ColdTier {
   #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
-  /** Steps until the hot tier wants to know where the cold tier is. */
+  /** Steps of the cold tier until the hot tier wants to know where it is. */
   #untilSample = 0;
 
   constructor(
@@ -223,6 +221,7 @@ export class ColdTier {
     const { base } = cpu;
     const recordAt = (base + STATE.record.offset) >>> 2;
     const budgetAt = (base + STATE.budget.offset) >>> 2;
+    const untilAt = (base + STATE.untilSample.offset) >>> 2;
     const sampleSteps = this.hot?.promotion.sampleSteps ?? SLICE;
     let left = steps;
     /** Handler to use for the first record, -1: its own. */
@@ -231,13 +230,13 @@ export class ColdTier {
     for (;;) {
       if (record === 0) return this.#failed(steps - left);
       if (this.#untilSample <= 0) this.#untilSample = sampleSteps;
-      const slice = Math.min(left, this.#untilSample);
-      const code = this.#core.run(base, record, slice, handler < 0 ? words[record >>> 2]! : handler);
+      const slice = Math.min(left, SLICE);
+      const cold = Math.min(slice, this.#untilSample);
+      const code = this.#core.run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
       handler = -1;
       const free = code !== EXIT.lookup && code !== EXIT.budget && code < EXIT.hotFault ? 1 : 0;
-      const taken = slice - words[budgetAt]! - free;
-      left -= taken;
-      this.#untilSample -= taken;
+      left -= slice - words[budgetAt]! - free;
+      this.#untilSample -= cold - words[untilAt]! - free;
       record = words[recordAt]!;
       if (code !== EXIT.lookup && code !== EXIT.lookupFree && code < EXIT.hotFault) this.#setRip(cpu, record);
       if (code === EXIT.hotFault || code === EXIT.hotBudget) {
@@ -245,7 +244,6 @@ export class ColdTier {
         if (code === EXIT.hotFault && !retry) return this.#raised(cpu, steps - left);
         if (left === 0) return { kind: 'steps', steps };
         // the tail of the budget, and an instruction that was sent back, are for the handlers
-        if (code === EXIT.hotBudget) this.#untilSample = sampleSteps * HOT_SLICES;
         const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
         record = this.#fetch(cpu) ? this.#record(cpu) : 0;
         if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);

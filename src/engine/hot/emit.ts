@@ -53,6 +53,8 @@ export class BlockEmitter {
   readonly #temporary: Uint8Array;
   /** Value in each home local, -1: not known to the graph. */
   readonly #resident: number[] = new Array<number>(HOME.count).fill(-1);
+  /** The flags must be in their homes at the end: what follows reads them. */
+  flagsWanted = false;
   /** Values computed on the exit that is being written. */
   #cold: Map<number, number> | null = null;
 
@@ -67,7 +69,8 @@ export class BlockEmitter {
     for (const [id, item] of this.#items.entries()) {
       if (item.kind !== 'home') continue;
       const home = Number(item.value);
-      this.#resident[home] = id;
+      const isFlags = home === HOME.flagsResult || home === HOME.flagsAux;
+      if (!isFlags || this.#remaining[id]! > 0) this.#resident[home] = id;
       if (this.#remaining[id]! > 0) this.#locations[id] = frame.home(home);
     }
   }
@@ -81,7 +84,21 @@ export class BlockEmitter {
     if (b >= 0) this.#need(b);
     if (c >= 0) this.#need(c);
   }
+  /** The flags are as the block found them: nothing is to be done for them. */
+  #isInherited({ result, aux }: FlagState): boolean {
+    const { graph } = this.#block;
+    return graph.isHome(result, HOME.flagsResult) && graph.isHome(aux, HOME.flagsAux);
+  }
+  /** The block reads flags that it has not made. */
+  get readsFlags(): boolean {
+    return this.#resident[HOME.flagsResult]! >= 0 || this.#resident[HOME.flagsAux]! >= 0;
+  }
+  /** The flags that the block found may be those it leaves. */
+  get passesFlags(): boolean {
+    return this.#isInherited(this.#block.flags) || this.#block.events[0]?.kind === 'complete';
+  }
   #needFlags(flags: FlagState): void {
+    if (this.#isInherited(flags)) return;
     this.#need(flags.result);
     this.#need(flags.aux);
   }
@@ -264,6 +281,34 @@ export class BlockEmitter {
     const f = this.#f;
     this.#cold = new Map();
     before();
+    const waits = this.#isInherited(flags) || this.#wait(flags, true);
+    if (!waits) this.#settle(flags);
+    write();
+    for (const local of this.#cold.values()) f.release(local);
+    this.#cold = null;
+    if (this.#isInherited(flags)) return;
+    this.#consume(flags.result);
+    this.#consume(flags.aux);
+  }
+  /** Leaves the flags to a recipe; false when none will do. */
+  #wait(flags: FlagState, aside: boolean): boolean {
+    const f = this.#f;
+    const isOperand = (id: number): boolean => this.#locations[id]! >= 0 || this.#cold?.has(id) === true;
+    const cooking = f.callees.recipes.find(this.#items, flags.result, flags.aux, isOperand);
+    if (cooking === null) return false;
+    f.wait(cooking, (id) => {
+      f.get(this.#locations[id]! >= 0 ? this.#locations[id]! : this.#cold!.get(id)!);
+      if (this.#items[id]!.type === 'i32') f.op('i64.extend_i32_u');
+    });
+    if (!aside) {
+      this.#consume(flags.result);
+      this.#consume(flags.aux);
+    }
+    return true;
+  }
+  /** Puts the flags into their homes on an exit. */
+  #settle(flags: FlagState): void {
+    const f = this.#f;
     const wanted = [
       [HOME.flagsResult, flags.result],
       [HOME.flagsAux, flags.aux],
@@ -275,11 +320,7 @@ export class BlockEmitter {
       f.set(f.home(home));
       f.dirty[home] = true;
     }
-    write();
-    for (const local of this.#cold.values()) f.release(local);
-    this.#cold = null;
-    this.#consume(flags.result);
-    this.#consume(flags.aux);
+    f.i32(0).set(f.recipe);
   }
   /** Leaves with the fault that waits in the state. */
   #leaveFaulting(event: { insn: number; flags: FlagState }, last: boolean): void {
@@ -289,8 +330,10 @@ export class BlockEmitter {
     if (last) this.#aside(event.flags, write);
     else {
       // a second exit of one event: its flags are used once
-      this.#remaining[event.flags.result]!++;
-      this.#remaining[event.flags.aux]!++;
+      if (!this.#isInherited(event.flags)) {
+        this.#remaining[event.flags.result]!++;
+        this.#remaining[event.flags.aux]!++;
+      }
       this.#aside(event.flags, write);
     }
   }
@@ -496,7 +539,7 @@ export class BlockEmitter {
     }
   }
 
-  /** Writes the block: the steps are taken from the budget first, the flags are in their homes at the end. */
+  /** Writes the block: the steps are taken from the budget first, the flags are in their homes at the end, or wait. */
   run(successors: Successors): void {
     const f = this.#f;
     const { steps, events, flags } = this.#block;
@@ -504,8 +547,11 @@ export class BlockEmitter {
     f.stop(steps[0]!.insn.pageOffset, steps.length, EXIT.hotBudget);
     f.end();
     for (const event of events) this.#event(event, successors);
-    this.#setHome(HOME.flagsResult, flags.result);
-    this.#setHome(HOME.flagsAux, flags.aux);
+    if (!this.#isInherited(flags) && (this.flagsWanted || !this.#wait(flags, false))) {
+      this.#setHome(HOME.flagsResult, flags.result);
+      this.#setHome(HOME.flagsAux, flags.aux);
+      f.i32(0).set(f.recipe);
+    }
     this.#ending(successors);
     for (const [id, held] of this.#temporary.entries()) if (held) f.release(this.#locations[id]!);
   }

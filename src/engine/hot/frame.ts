@@ -5,6 +5,7 @@ import { STATE } from '../../x86/state.ts';
 import { REGION_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, type Signature, type TypeName } from '../wasm/encoder.ts';
 import { HOME, homeType } from './block.ts';
+import { type Cooking, OPERANDS, type Recipes } from './recipes.ts';
 
 /** (vCPU state, linear address, bytes and flags) -> address in linear memory, or 0. */
 export const ACCESS_SIGNATURE: Signature = { params: ['i32', 'i64', 'i32'], results: ['i32'] };
@@ -20,6 +21,9 @@ export interface RegionCallees {
   /** (vCPU state, rip) -> record, or an exit: {@link addJump}, by code mode. */
   readonly jump: readonly [number, number];
   helper(name: string): number;
+  readonly recipes: Recipes;
+  /** Type of a recipe's function. */
+  readonly recipeType: number;
 }
 
 export class Frame extends FunctionBody {
@@ -36,6 +40,11 @@ export class Frame extends FunctionBody {
   readonly refund: number;
   readonly exit: number;
   readonly rip: number;
+  /** Number of the recipe whose flags wait, 0: they are in their homes; its operands. */
+  readonly recipe: number;
+  readonly operands: readonly number[];
+  /** A recipe is used somewhere. */
+  cooks = false;
   /** Depth of the labels: `stop` computes rip from `place`, gives `refund` back; `out` spills and returns. */
   stopDepth = 0;
   outDepth = 0;
@@ -50,6 +59,8 @@ export class Frame extends FunctionBody {
     this.refund = this.local('i32');
     this.exit = this.local('i32');
     this.rip = this.local('i64');
+    this.recipe = this.local('i32');
+    this.operands = Array.from({ length: OPERANDS }, () => this.local('i64'));
   }
 
   /** The local of a home. */
@@ -84,6 +95,23 @@ export class Frame extends FunctionBody {
     this.i32(place).set(this.place).i32(refund).set(this.refund).i32(exit).set(this.exit);
     this.to(this.stopDepth);
   }
+  /** Notes that the flags wait to be computed; `push` pushes an operand as i64. */
+  wait({ number, operands }: Cooking, push: (id: number) => void): void {
+    for (const [i, id] of operands.entries()) {
+      push(id);
+      this.set(this.operands[i]!);
+    }
+    this.i32(number).set(this.recipe);
+    this.cooks = true;
+  }
+  /** Stores the flags that wait; the homes have been stored. */
+  cook(): void {
+    if (!this.cooks) return;
+    this.get(this.recipe).if().get(PARAM.cpu);
+    for (const operand of this.operands) this.get(operand);
+    this.get(this.recipe).callIndirect(this.callees.recipeType).end();
+  }
+
   /** Pushes the rip of a place in the page. */
   ripOf(place: bigint): this {
     this.get(this.home(HOME.pageBase)).i64(place).op('i64.add');

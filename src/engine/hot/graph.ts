@@ -108,6 +108,10 @@ export class Graph {
     }
     return id;
   }
+  /** Whether a value is what a home has when the block begins. */
+  isHome(id: number, number: number): boolean {
+    return this.#homes.get(number) === id;
+  }
   /** A 64-bit state slot that no instruction of a region changes. */
   segment(offset: number): number {
     let id = this.#segments.get(offset);

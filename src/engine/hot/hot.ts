@@ -21,6 +21,7 @@ import { helperImport, helperSignature } from '../cold/helper-import.ts';
 import { addJump, BLOCK_BITS, COMMIT_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
+import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, Recipes, nameOf as recipeName } from './recipes.ts';
 import { type CodeSource, discover, type RegionPlan, writeRegion } from './region.ts';
 
 /** When code is translated. Unobservable. */
@@ -86,6 +87,8 @@ export class HotTier implements TranslatedCode {
   readonly #originals = new Map<number, Entry>();
   readonly #heat = new Map<number, number>();
   readonly #evicted = new Map<number, number>();
+  readonly #recipes = new Recipes();
+  readonly #recipeTable = new WebAssembly.Table({ element: 'anyfunc', initial: RECIPE_TABLE_SIZE });
   #pending: Candidate[] = [];
   #waited = 0;
   #free: number[] = [];
@@ -226,6 +229,7 @@ export class HotTier implements TranslatedCode {
     }
     const module = new ModuleBuilder();
     module.importMemory('e', 'm', this.#memory.memory.buffer.byteLength / 65536);
+    module.importTable('e', 'f', RECIPE_TABLE_SIZE);
     const slow = ['slowLoad', 'slowProbe'].map((name) => module.importFunction('e', name, SLOW_SIGNATURE));
     const commitScratch = module.importFunction('e', 'commitScratch', COMMIT_SIGNATURE);
     const made: Array<{ region: Region; candidate: Candidate; plan: RegionPlan }> = [];
@@ -252,17 +256,21 @@ export class HotTier implements TranslatedCode {
       commitScratch,
       jump: [addJump(module, false), addJump(module, true)],
       helper: (name) => helpers.get(name)!,
+      recipes: this.#recipes,
+      recipeType: module.type(RECIPE_SIGNATURE),
     };
     for (const { region, candidate, plan } of made)
       module.add(writeRegion(plan, { index: region.index, table: candidate.table }, callees), nameOf(region));
+    const recipes = this.#recipes.addTo(module);
     const { slowLoad, slowProbe } = this.#mmu;
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      e: { m: this.#memory.memory, slowLoad, slowProbe, commitScratch: this.#mmu.commitScratch },
+      e: { m: this.#memory.memory, f: this.#recipeTable, slowLoad, slowProbe, commitScratch: this.#mmu.commitScratch },
       h: imports,
     });
     this.modules++;
+    for (const number of recipes) this.#recipeTable.set(number, instance.exports[recipeName(number)]);
     for (const { region, candidate, plan } of made) {
       this.#table.set(region.index, instance.exports[nameOf(region)]);
       this.#attach(region, candidate, plan);

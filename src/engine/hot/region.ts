@@ -168,6 +168,7 @@ class RegionWriter implements Successors {
   readonly #plan: RegionPlan;
   readonly #place: RegionPlace;
   readonly #blocks: readonly Block[];
+  readonly #emitters: readonly BlockEmitter[];
   readonly #byOffset = new Map<number, number>();
   readonly #levels: Level[] = [];
 
@@ -177,6 +178,24 @@ class RegionWriter implements Successors {
     this.#frame = new Frame(plan.mode, callees);
     this.#blocks = plan.blocks.map((x) => new Block(x.steps, plan.mode));
     for (const [id, { offset }] of plan.blocks.entries()) this.#byOffset.set(offset, id);
+    this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block));
+    this.#wantFlags();
+  }
+  /** Finds the blocks behind which flags are read that they made. */
+  #wantFlags(): void {
+    const entries = this.#plan.blocks.flatMap((block, id) => (block.entry ? [id] : []));
+    const successors = this.#blocks.map((block, id) => (block.ending.kind === 'jump' ? entries : this.#successors(id)));
+    const reads = this.#emitters.map((x) => x.readsFlags);
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let id = reads.length - 1; id >= 0; id--) {
+        const emitter = this.#emitters[id]!;
+        if (emitter.flagsWanted || !successors[id]!.some((to) => reads[to])) continue;
+        emitter.flagsWanted = true;
+        changed = true;
+        if (emitter.passesFlags) reads[id] = true;
+      }
+    }
   }
 
   #successors(id: number): number[] {
@@ -272,7 +291,7 @@ class RegionWriter implements Successors {
     for (const [i, part] of parts.entries()) {
       f.end();
       level.current = i;
-      if (!part.loop) new BlockEmitter(f, this.#blocks[part.first]!).run(this);
+      if (!part.loop) this.#emitters[part.first]!.run(this);
       else {
         f.loop();
         this.#level(part.parts, part.first, part.last, part.dispatches);
@@ -309,6 +328,7 @@ class RegionWriter implements Successors {
   #epilogue(): void {
     const f = this.#frame;
     for (const [home, dirty] of f.dirty.entries()) if (dirty) f.storeHome(home);
+    f.cook();
     f.get(PARAM.cpu).get(PARAM.budget).memory('i32.store', STATE.budget.offset);
     f.get(f.exit).op('i32.eqz').if();
     f.get(PARAM.cpu)
