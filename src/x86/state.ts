@@ -106,6 +106,9 @@ export const STATE = {
   budget: engine('u32'),
   /** Steps of the cold tier left before it is sampled. */
   untilSample: engine('u32'),
+  /** Ways from region to region until one is sampled, and the region that was left last. */
+  untilHop: engine('u32'),
+  hopFrom: engine('u32'),
   /** Pending fault: vector, error code, address. */
   faultVector: engine('u32'),
   faultError: engine('u32'),

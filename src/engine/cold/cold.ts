@@ -222,6 +222,8 @@ export class ColdTier {
     const recordAt = (base + STATE.record.offset) >>> 2;
     const budgetAt = (base + STATE.budget.offset) >>> 2;
     const untilAt = (base + STATE.untilSample.offset) >>> 2;
+    const untilHop = (base + STATE.untilHop.offset) >>> 2;
+    if (words[untilHop] === 0) words[untilHop] = this.hot?.promotion.sampleHops ?? 0;
     const sampleSteps = this.hot?.promotion.sampleSteps ?? SLICE;
     let left = steps;
     /** Handler to use for the first record, -1: its own. */
@@ -238,7 +240,8 @@ export class ColdTier {
       left -= slice - words[budgetAt]! - free;
       this.#untilSample -= cold - words[untilAt]! - free;
       record = words[recordAt]!;
-      if (code !== EXIT.lookup && code !== EXIT.lookupFree && code < EXIT.hotFault) this.#setRip(cpu, record);
+      if ((code !== EXIT.lookup && code !== EXIT.lookupFree && code < EXIT.hotFault) || code === EXIT.hop)
+        this.#setRip(cpu, record);
       if (code === EXIT.hotFault || code === EXIT.hotBudget) {
         const retry = code === EXIT.hotFault && cpu.num('faultVector') === RETRY_VECTOR;
         if (code === EXIT.hotFault && !retry) return this.#raised(cpu, steps - left);
@@ -252,6 +255,11 @@ export class ColdTier {
       if (code === EXIT.system) return { kind: 'system', steps: steps - left, insn: this.cache.systemInsn(record) };
       if (code === EXIT.fault) return this.#raised(cpu, steps - left);
       if (left === 0) return { kind: 'steps', steps };
+      if (code === EXIT.hop) {
+        words[untilHop] = this.hot!.promotion.sampleHops;
+        this.hot!.hop(cpu, words[(base + STATE.hopFrom.offset) >>> 2]!, record);
+        continue;
+      }
       if (code === EXIT.pause) {
         if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) return { kind: 'pause', steps: steps - left };
         record += RECORD_BYTES;
@@ -269,11 +277,14 @@ export class ColdTier {
     const rip = at + (STATE.rip.offset >>> 2);
     const legacy = mode !== 2;
     const lo = legacy ? (words[rip]! + words[at + ((STATE.segmentBase.offset + SEG.cs * 8) >>> 2)]!) | 0 : words[rip]!;
-    const entry = this.#mmu.tlb(cpu).findCode(lo, legacy ? 0 : words[rip + 1]!);
+    const hi = legacy ? 0 : words[rip + 1]!;
+    const entry = this.#mmu.tlb(cpu).findCode(lo, hi);
     if (entry === 0 || words[record >>> 2]! < HANDLER.firstForm) return;
     const page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
     const slot = (page - this.#memory.map.ram) >>> 12;
-    this.hot!.sample(slot, mode, words[entry + (EXEC_ENTRY.code >>> 2)]!, lo & 4095);
+    const number = (hi >>> 0) * 0x100000 + (lo >>> 12);
+    const table = words[entry + (EXEC_ENTRY.code >>> 2)]!;
+    this.hot!.sample(cpu, mode, { number, slot, table }, lo & 4095);
   }
   #raised(cpu: Cpu, steps: number): TierExit {
     this.#mmu.abandonScratch();

@@ -21,6 +21,7 @@ function addRun(module: ModuleBuilder): void {
   const INDEX = 3;
   const RESERVE = 4;
   const next = f.local('i32');
+  const from = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
   const region = module.type(REGION_SIGNATURE);
   const leave = (): void => {
@@ -48,14 +49,19 @@ function addRun(module: ModuleBuilder): void {
   f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
   f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
   f.get(STEPS).get(RESERVE).op('i32.add');
-  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, 1).tee(next);
+  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').tee(from).callIndirect(region, 1).tee(next);
   f.get(CPU).memory('i32.load', STATE.budget.offset).tee(RESERVE);
   f.get(STEPS).op('i32.lt_u').if();
   f.get(RESERVE).set(STEPS).end();
   f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
   follow();
-  f.get(INDEX).i32(HANDLER.hot).op('i32.eq').brIf(1).br(3).end();
+  f.get(INDEX).i32(HANDLER.hot).op('i32.ne').brIf(3);
+  f.get(CPU).get(CPU).memory('i32.load', STATE.untilHop.offset).i32(1).op('i32.sub').tee(next);
+  f.memory('i32.store', STATE.untilHop.offset).get(next).brIf(1);
+  f.get(CPU).get(from).memory('i32.store', STATE.hopFrom.offset);
+  leave();
+  f.i32(EXIT.hop).return().end();
   f.end().end();
   f.end();
   leave();
