@@ -21,7 +21,7 @@ import { ACCESS, type Access, Walker } from './walk.ts';
 export const WATCH_VECTOR = 256;
 /**
  * Not a vector of the CPU: sends an instruction of a region back, nothing committed, to be executed by the cold tier, since it
- * changes translated code.
+ * changes translated code, or stores across pages or to a page of tables.
  */
 export const RETRY_VECTOR = 257;
 /** Bit of an access's `spec`: it comes from a region. */
@@ -406,7 +406,8 @@ export class Mmu implements LinearMemory {
 
   /**
    * Makes bytes writable, otherwise like {@link Mmu.slowLoad}. Bytes that cross a page or lie in a page of tables are
-   * written in the scratch area: the instruction calls {@link Mmu.commitScratch} after its last store.
+   * written in the scratch area: the instruction calls {@link Mmu.commitScratch} after its last store. A region's
+   * instruction is sent back instead.
    */
   readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & 127;
@@ -424,6 +425,7 @@ export class Mmu implements LinearMemory {
       if (spec & REGION_SPEC && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
       return this.#first;
     }
+    if (spec & REGION_SPEC) return this.#sendBack(base, lo, hi);
     const scratch = this.#gather(bytes);
     this.#pending.push({
       scratch,

@@ -6,7 +6,6 @@
  * still has uses is copied before it is overwritten.
  */
 import { assert } from '../../core/assert.ts';
-import { PAGE_SIZE } from '../../core/units.ts';
 import type { Width } from '../../ir/program.ts';
 import { TLB_ENTRIES } from '../../memory/layout.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
@@ -123,7 +122,6 @@ export class BlockEmitter {
           this.#need(event.token);
           break;
         case 'raise':
-        case 'raiseAfter':
           this.#need(event.cond);
           this.#needFlags(event.flags);
           break;
@@ -137,11 +135,6 @@ export class BlockEmitter {
         case 'write':
         case 'home':
           this.#need(event.value);
-          break;
-        case 'commit':
-          for (const token of event.tokens) this.#need(token);
-          this.#need(event.rip);
-          this.#needFlags(event.flags);
           break;
         case 'complete':
           this.#need(event.cond);
@@ -277,10 +270,9 @@ export class BlockEmitter {
   // ---- leaving ------------------------------------------------------------------------------------------------------
 
   /** Writes code that only an exit runs: nothing it computes is there for the main path. */
-  #aside(flags: FlagState, write: () => void, before: () => void = () => {}): void {
+  #aside(flags: FlagState, write: () => void): void {
     const f = this.#f;
     this.#cold = new Map();
-    before();
     const waits = this.#isInherited(flags) || this.#wait(flags, true);
     if (!waits) this.#settle(flags);
     write();
@@ -455,10 +447,8 @@ export class BlockEmitter {
         this.#read(event.id, event.offset, event.width, this.#items[event.id]!.type);
         return;
       case 'raise':
-      case 'raiseAfter':
         this.#value(event.cond);
         f.seldom().if();
-        if (event.kind === 'raiseAfter' && event.stored) f.get(PARAM.cpu).call(f.callees.commitScratch).drop();
         this.#raise(event.vector, event.error);
         this.#leaveFaulting(event, true);
         f.end();
@@ -479,9 +469,6 @@ export class BlockEmitter {
       case 'home':
         this.#setHome(event.home, event.value);
         return;
-      case 'commit':
-        this.#commit(event);
-        return;
       case 'complete': {
         this.#value(event.cond);
         f.if();
@@ -491,29 +478,6 @@ export class BlockEmitter {
       }
     }
   }
-  #commit(event: Event & { kind: 'commit' }): void {
-    const f = this.#f;
-    for (const [i, token] of event.tokens.entries()) {
-      this.#value(token);
-      f.i32(PAGE_SIZE).op('i32.lt_u');
-      if (i > 0) f.op('i32.or');
-    }
-    f.seldom().if().get(PARAM.cpu).call(f.callees.commitScratch).if();
-    const write = (): void => {
-      f.i32(EXIT.lookup).set(f.exit);
-      const refund = this.#block.steps.length - event.insn - 1;
-      if (refund > 0) f.get(PARAM.budget).i32(refund).op('i32.add').set(PARAM.budget);
-      f.to(f.outDepth);
-    };
-    // the rip may depend on flags as they were
-    this.#aside(event.flags, write, () => {
-      this.#value(event.rip);
-      f.set(f.rip);
-    });
-    f.end().end();
-    this.#consume(event.rip);
-  }
-
   #ending(successors: Successors): void {
     const f = this.#f;
     const { ending } = this.#block;
@@ -539,13 +503,19 @@ export class BlockEmitter {
     }
   }
 
-  /** Writes the block: the steps are taken from the budget first, the flags are in their homes at the end, or wait. */
-  run(successors: Successors): void {
+  /**
+   * Writes the block. Its steps are taken from the budget first, which has them or is asked for `reach` steps (null: it has
+   * been). The flags are in their homes at the end, or wait.
+   */
+  run(successors: Successors, reach: number | null): void {
     const f = this.#f;
     const { steps, events, flags } = this.#block;
-    f.get(PARAM.budget).i32(steps.length).op('i32.sub').tee(PARAM.budget).i32(0).op('i32.lt_s').seldom().if();
-    f.stop(steps[0]!.insn.pageOffset, steps.length, EXIT.hotBudget);
-    f.end();
+    if (reach !== null) {
+      f.get(PARAM.budget).i32(reach).op('i32.lt_s').seldom().if();
+      f.stop(steps[0]!.insn.pageOffset, 0, EXIT.hotBudget);
+      f.end();
+    }
+    f.get(PARAM.budget).i32(steps.length).op('i32.sub').set(PARAM.budget);
     for (const event of events) this.#event(event, successors);
     if (!this.#isInherited(flags) && (this.flagsWanted || !this.#wait(flags, false))) {
       this.#setHome(HOME.flagsResult, flags.result);

@@ -20,7 +20,7 @@ import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER, REGION_TABLE_SIZE } from '../cold/exits.ts';
 import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
-import { addJump, BLOCK_BITS, COMMIT_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
+import { addJump, BLOCK_BITS, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
 import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, Recipes, nameOf as recipeName } from './recipes.ts';
@@ -301,7 +301,6 @@ export class HotTier implements TranslatedCode {
     module.importMemory('e', 'm', this.#memory.memory.buffer.byteLength / 65536);
     module.importTable('e', 'f', RECIPE_TABLE_SIZE);
     const slow = ['slowLoad', 'slowProbe'].map((name) => module.importFunction('e', name, SLOW_SIGNATURE));
-    const commitScratch = module.importFunction('e', 'commitScratch', COMMIT_SIGNATURE);
     const made: Region[] = [];
     for (const candidate of candidates) {
       const plan = this.#plan(cpu, candidate);
@@ -323,7 +322,6 @@ export class HotTier implements TranslatedCode {
     const callees: RegionCallees = {
       slowLoad: addAccess(module, slow[0]!),
       slowProbe: addAccess(module, slow[1]!),
-      commitScratch,
       jump: [addJump(module, false), addJump(module, true)],
       helper: (name) => helpers.get(name)!,
       recipes: this.#recipes,
@@ -335,7 +333,7 @@ export class HotTier implements TranslatedCode {
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      e: { m: this.#memory.memory, f: this.#recipeTable, slowLoad, slowProbe, commitScratch: this.#mmu.commitScratch },
+      e: { m: this.#memory.memory, f: this.#recipeTable, slowLoad, slowProbe },
       h: imports,
     });
     this.modules++;

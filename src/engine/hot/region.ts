@@ -22,6 +22,8 @@ const MAX_BLOCKS = 96;
 export const MAX_STEPS = 512;
 /** Instructions of a block at most. */
 const MAX_BLOCK_STEPS = 48;
+/** Steps between two questions whether the budget has them. */
+const MAX_REACH = 64;
 /** Pages of a region at most. */
 export const MAX_PAGES = 8;
 
@@ -250,6 +252,8 @@ class RegionWriter implements Successors {
   readonly #blocks: readonly Block[];
   readonly #emitters: readonly BlockEmitter[];
   readonly #byPlace = new Map<number, number>();
+  /** Steps that the budget must have at each block, null: it has been asked before. */
+  readonly #reaches: ReadonlyArray<number | null>;
   /** Page of the block that is being written. */
   #page = 0;
   readonly #levels: Level[] = [];
@@ -262,6 +266,28 @@ class RegionWriter implements Successors {
     for (const [id, { page, offset }] of plan.blocks.entries()) this.#byPlace.set(page * 4096 + offset, id);
     this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block));
     this.#wantFlags();
+    this.#reaches = this.#checkpoints();
+  }
+  /**
+   * The budget is asked at entries, at the heads of loops, and where more than {@link MAX_REACH} steps could be taken
+   * since; there for all steps up to the next such block.
+   */
+  #checkpoints(): Array<number | null> {
+    const { blocks } = this.#plan;
+    const successors = blocks.map((_, id) => this.#successors(id));
+    const checks = blocks.map((x) => x.entry);
+    for (const [from, list] of successors.entries()) for (const to of list) if (to <= from) checks[to] = true;
+    const since = blocks.map(() => 0);
+    for (const [id, { steps }] of blocks.entries()) {
+      if (since[id]! + steps.length > MAX_REACH) checks[id] = true;
+      const here = (checks[id] ? 0 : since[id]!) + steps.length;
+      for (const to of successors[id]!) since[to] = Math.max(since[to]!, here);
+    }
+    const reach = blocks.map((x) => x.steps.length);
+    for (let id = blocks.length - 1; id >= 0; id--)
+      for (const to of successors[id]!)
+        if (!checks[to]) reach[id] = Math.max(reach[id]!, blocks[id]!.steps.length + reach[to]!);
+    return reach.map((x, id) => (checks[id] ? x : null));
   }
   /** Finds the blocks behind which flags are read that they made. */
   #wantFlags(): void {
@@ -312,7 +338,8 @@ class RegionWriter implements Successors {
     const id = this.#blockAt(this.#page, place);
     const f = this.#frame;
     if (id === undefined) {
-      f.ripOf(place).set(f.rip).i32(0).set(f.exit).to(f.outDepth);
+      if (place >= 0n && place < 8192n) f.stop(Number(place), 0, 0);
+      else f.ripOf(place).set(f.rip).i32(0).set(f.exit).to(f.outDepth);
       return;
     }
     const to = this.#plan.blocks[id]!.page;
@@ -452,7 +479,7 @@ class RegionWriter implements Successors {
       f.end();
       f.release(base);
     }
-    this.#emitters[id]!.run(this);
+    this.#emitters[id]!.run(this, this.#reaches[id]!);
   }
 
   run(): Frame {
@@ -465,10 +492,8 @@ class RegionWriter implements Successors {
     f.loop();
     this.#level(shapeOf(vertices), 0, vertices.length - 1, true);
     f.end().end();
-    f.get(PARAM.budget).get(f.refund).op('i32.add').set(PARAM.budget);
-    f.get(f.home(HOME.pageBase)).get(f.place).op('i64.extend_i32_u').op('i64.add');
-    if (f.mode !== 2) f.i64(0xffff_ffffn).op('i64.and');
-    f.set(f.rip).end();
+    f.takeApart();
+    f.end();
     this.#epilogue();
     f.setAside();
     this.#prologue();
