@@ -52,11 +52,11 @@ export interface Promotion {
 }
 export const PROMOTION: Promotion = {
   sampleSteps: 2039,
-  samples: 16,
+  samples: 32,
   batch: 16,
   patience: 400,
   sampleHops: 1021,
-  hops: 16,
+  hops: 64,
 };
 /** Evictions by changed code after which a page needs twice the heat, as a shift. */
 const PATIENT_SHIFT = 2;
