@@ -1,7 +1,10 @@
 /** The program: runs the command line it was started with. The only place that knows the real streams and backend. */
+import { setFlagsFromString } from 'node:v8';
 import { run } from './program.ts';
 import { TOOL_VERSION } from './version.ts';
 
+// Branch hints in generated code keep its slow paths away from the register allocator. Without the flag they are ignored.
+setFlagsFromString('--experimental-wasm-branch-hinting');
 // `hindsight events | head`: nobody reads any more, so there is nothing more to say.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
