@@ -4,6 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { findBochs, prepareBochs } from './bochs.ts';
 import type { Invocation } from './measure.ts';
+import { v86 } from './v86.ts';
 import { ROOT, type Workload } from './workloads.ts';
 
 /** Where fetched peers are unpacked. */
@@ -17,9 +18,15 @@ export interface Peer {
   readonly missing: string | null;
   /** The peer whose run must come right before, because this one replays it. */
   readonly replays: string | null;
+  /** The workloads it can run; null for all. */
+  readonly workloads: readonly string[] | null;
+  /** It runs the same image as the others: CPU seconds compare. Else only ticks per CPU second do. */
+  readonly sameGuest: boolean;
   /** Makes ready what a run needs; `folder` is kept from the recording peer to the replaying one. */
   start(workload: Workload, rounds: number, folder: string): Invocation;
 }
+
+const EVERYTHING = { workloads: null, sameGuest: true } as const;
 
 function hindsightRecord(name: string, tier: string): Peer {
   return {
@@ -27,6 +34,7 @@ function hindsightRecord(name: string, tier: string): Peer {
     note: `record, ${tier} tier`,
     missing: null,
     replays: null,
+    ...EVERYTHING,
     start(workload, rounds, folder) {
       const recording = join(folder, `${name}.hs`);
       rmSync(recording, { recursive: true, force: true });
@@ -47,6 +55,7 @@ const HINDSIGHT_REPLAY: Peer = {
   note: 'replay with all checks, hot tier',
   missing: null,
   replays: 'hindsight',
+  ...EVERYTHING,
   start: (_workload, _rounds, folder) => ({
     command: [process.execPath, join(ROOT, 'src/cli/main.ts'), 'replay', join(folder, 'hindsight.hs'), '--console'],
     environment: { HINDSIGHT_TIER: 'hot' },
@@ -61,6 +70,7 @@ function qemu(name: string, mode: 'record' | 'replay' | null): Peer {
     note: `QEMU ${version}, TCG${mode === null ? '' : `, icount shift=auto, rr=${mode}`}`,
     missing: status === 0 ? null : 'qemu-system-x86_64 is not installed (Debian: apt-get install qemu-system-x86)',
     replays: mode === 'replay' ? 'qemu-record' : null,
+    ...EVERYTHING,
     start(workload, rounds, folder) {
       const serial = join(folder, `${name}.txt`);
       const rr = mode === null ? [] : ['-icount', `shift=auto,rr=${mode},rrfile=${join(folder, 'rr.bin')}`];
@@ -84,6 +94,7 @@ function bochs(): Peer {
     note: "Bochs 2.7, Debian's build, with its debugger",
     missing: typeof parts === 'string' ? parts : null,
     replays: null,
+    ...EVERYTHING,
     start(workload, rounds, folder) {
       if (typeof parts === 'string') throw new Error(parts);
       const own = join(folder, 'bochs');
@@ -105,4 +116,5 @@ export const allPeers = (): readonly Peer[] => [
   qemu('qemu-record', 'record'),
   qemu('qemu-replay', 'replay'),
   bochs(),
+  v86(PEER_FOLDER),
 ];
