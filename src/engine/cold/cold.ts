@@ -70,7 +70,7 @@ export class ColdTier {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
-    this.#core = makeCore(memory.memory);
+    this.#core = makeCore(memory.memory, promotion?.measured);
     this.handlers = new Handlers(memory.memory, this.#core.table, mmu, programOf, HELPERS);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot =
@@ -292,6 +292,7 @@ export class ColdTier {
   reset(): void {
     this.cache.flush();
     this.#modes.clear();
+    this.#untilSample = 0;
   }
 }
 
