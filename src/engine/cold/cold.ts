@@ -277,6 +277,11 @@ export class ColdTier {
     const slot = (page - this.#memory.map.ram) >>> 12;
     this.hot!.sample(slot, mode, words[entry + (EXEC_ENTRY.code >>> 2)]!, lo & 4095);
   }
+  /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
+  promote(cpu: Cpu): void {
+    const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
+    if (record !== 0 && this.hot !== null) this.#sample(cpu, record);
+  }
   #raised(cpu: Cpu, steps: number): TierExit {
     this.#mmu.abandonScratch();
     const vector = cpu.num('faultVector');
