@@ -13,7 +13,7 @@ import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu, TranslatedCode } from '../../memory/mmu.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import type { Cpu } from '../../x86/cpu.ts';
-import type { CodeMode } from '../../x86/form.ts';
+import type { CodeMode, Form } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
@@ -49,6 +49,8 @@ export interface Promotion {
   readonly sampleHops: number;
   /** Looks that find the same two before they are made one. */
   readonly hops: number;
+  /** Counts the steps that regions take (`regionSteps` of the vCPU). */
+  readonly measured?: boolean;
 }
 export const PROMOTION: Promotion = {
   sampleSteps: 2039,
@@ -129,6 +131,8 @@ export class HotTier implements TranslatedCode {
   covered = 0;
   translatedSteps = 0;
   wasmBytes = 0;
+  /** Forms that have been translated. */
+  readonly forms = new Set<Form>();
 
   constructor(
     memory: GuestMemory,
@@ -364,6 +368,7 @@ export class HotTier implements TranslatedCode {
       hops: new Map(),
     };
     this.#regions.set(region.index, region);
+    for (const block of blocks) for (const { insn } of block.steps) this.forms.add(insn.form);
     this.#steps += steps;
     this.compiled++;
     this.translatedSteps += steps;
@@ -440,7 +445,9 @@ export class HotTier implements TranslatedCode {
     for (const region of [...this.#regions.values()]) this.#drop(region);
     this.#owners.clear();
     this.#heat.clear();
+    this.#evicted.clear();
     this.#pending = [];
+    this.#waited = 0;
   }
 }
 
