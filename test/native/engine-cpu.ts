@@ -22,7 +22,7 @@ export class EngineCpu implements CpuUnderTest {
   constructor(tier: 'cold' | 'oracle') {
     this.name = tier === 'cold' ? 'cold tier' : 'oracle tier';
     const memory = new GuestMemory({ vcpus: 1, slots: FRAMES, frameLimit: FRAMES, recordBytes: RECORD_BYTES });
-    this.#engine = new Engine(memory, { tier });
+    this.#engine = new Engine(memory, { tier, policy: 'x86-64-v2' });
     this.#cpu = this.#engine.cpus[0]!;
     this.#pages = new GuestPages(memory);
   }

@@ -16,10 +16,13 @@ import { LOGIC } from './logic.ts';
 import { MOVE } from './move.ts';
 import { MULTIPLY } from './multiply.ts';
 import { SHIFT } from './shift.ts';
+import { SSE_ELEMENT } from './sse/element.ts';
 import { SSE_FLOAT } from './sse/float.ts';
+import { SSE_HORIZONTAL } from './sse/horizontal.ts';
 import { SSE_INTEGER } from './sse/integer.ts';
 import { SSE_MOVE } from './sse/move.ts';
 import { SSE_SHUFFLE } from './sse/shuffle.ts';
+import { SSE_TEXT } from './sse/text.ts';
 import { STACK } from './stack.ts';
 import { STRING } from './string.ts';
 
@@ -40,6 +43,9 @@ export const SEMANTICS: SemanticsTable = {
   ...SSE_MOVE,
   ...SSE_INTEGER,
   ...SSE_SHUFFLE,
+  ...SSE_ELEMENT,
+  ...SSE_HORIZONTAL,
+  ...SSE_TEXT,
   ...SSE_FLOAT,
 };
 
