@@ -75,7 +75,7 @@ export const ONE_BYTE: readonly Row[] = [
   row('98', 'cbw', '', 'v'),
   row('99', 'cwd', '', 'v'),
   row('9A', 'call_far', 'Ap', 'i64 stk sys'),
-  row('9B', 'fwait', '', 'sys fpu'),
+  row('9B', 'fwait', '', 'sys'),
   row('9C', 'pushf', '', 'd64 v stk'),
   row('9D', 'popf', '', 'd64 v stk sys'),
   // the operand size sets the forms of 64-bit mode apart, which are a feature of their own

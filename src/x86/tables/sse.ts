@@ -22,7 +22,7 @@ const INTEGER: ReadonlyArray<readonly [string, string, Feature?]> = [
   ['D1', 'psrlw'],
   ['D2', 'psrld'],
   ['D3', 'psrlq'],
-  ['D4', 'paddq', 'sse2'],
+  ['D4', 'paddq'],
   ['D5', 'pmullw'],
   ['D8', 'psubusb'],
   ['D9', 'psubusw'],
