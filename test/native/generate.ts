@@ -15,6 +15,7 @@ import {
   CODE_BASE,
   DATA_BASE,
   FX,
+  MODE_64,
   MODE_COMPAT,
   PAGE,
   RO_BASE,
@@ -135,7 +136,8 @@ function floatingState(template: Template, record: CaseRecord, random: SplitMix6
   let fsw = random.below(8) << 11;
   if (random.chance(70)) fcw = (fcw & ~0xf00) | (random.below(4) << 10) | (random.pick([0, 2, 3, 3]) << 8);
   if (random.chance(40)) fsw |= random.below(128) | (random.below(2) << 14) | (random.below(8) << 8);
-  if (x87 && random.chance(22)) fcw = (fcw & ~0x3f) | random.below(64);
+  const mmx = /_mm|^Emms/.test(template.form.name);
+  if ((x87 || mmx) && random.chance(22)) fcw = (fcw & ~0x3f) | random.below(64);
   const pending = fsw & ~fcw & 0x3f;
   if (pending !== 0 && random.chance(15)) fsw |= 0x8080;
   else fsw &= ~pending;
@@ -282,8 +284,8 @@ function implicitRegisters(template: Template, record: CaseRecord, random: Split
     for (const register of [RAX, RDX])
       if (!addresses(register) && random.chance(70)) {
         const length = BigInt(random.below(36) - 18);
-        setLow(record, register, record.mode === MODE_COMPAT ? 32 : 64, length);
-        if (record.mode !== MODE_COMPAT && random.chance(20)) setLow(record, register, 64, (length << 32n) | 5n);
+        setLow(record, register, record.mode === MODE_64 ? 64 : 32, length);
+        if (record.mode === MODE_64 && random.chance(20)) setLow(record, register, 64, (length << 32n) | 5n);
       }
   if (mnemonic === 'enter' || mnemonic === 'leave') record.setGpr(RBP, BASE + 8n * BigInt(64 + random.below(380)));
   if (mnemonic === 'xlatb' && random.chance(50)) setLow(record, RBX, 1, 0n);
