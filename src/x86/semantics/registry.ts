@@ -18,6 +18,7 @@ import { MULTIPLY } from './multiply.ts';
 import { SHIFT } from './shift.ts';
 import { SSE_ELEMENT } from './sse/element.ts';
 import { SSE_FLOAT } from './sse/float.ts';
+import { SSE_FLOAT_LANES } from './sse/float-lanes.ts';
 import { SSE_HORIZONTAL } from './sse/horizontal.ts';
 import { SSE_INTEGER } from './sse/integer.ts';
 import { SSE_MOVE } from './sse/move.ts';
@@ -47,6 +48,7 @@ export const SEMANTICS: SemanticsTable = {
   ...SSE_HORIZONTAL,
   ...SSE_TEXT,
   ...SSE_FLOAT,
+  ...SSE_FLOAT_LANES,
 };
 
 /** Programs of forms already met; like the forms themselves, constants of the instruction set. */

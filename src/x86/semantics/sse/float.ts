@@ -1,14 +1,15 @@
-/** SSE floating point: arithmetic, comparisons, conversions and rounding through the helpers of ../../softfloat/helpers.ts. */
+/** SSE and SSE2 floating point: arithmetic, comparisons and conversions through the helpers of ../../softfloat/helpers.ts. */
 import type { Value } from '../../../ir/program.ts';
 import { sseOp } from '../../softfloat/sse.ts';
 import { VECTOR } from '../../state.ts';
 import { type Context, type Semantics, type SemanticsTable, slotOf } from '../context.ts';
 import { setComparison } from '../flags.ts';
 import { guardBoth, guardSse, writeMmx } from './gate.ts';
-import { blend, everyOther, lanesOfBits, lowHalf, readVector, zeroExtended } from './vectors.ts';
+import { lowHalf, readVector, zeroExtended } from './vectors.ts';
 
-const MXCSR = slotOf('mxcsr');
-const MASKS_SHIFT = 7;
+export const MXCSR = slotOf('mxcsr');
+/** The masks of the exceptions start at this bit of MXCSR. */
+export const MASKS_SHIFT = 7;
 const EXCEPTIONS = 0x3f;
 const CR4_OSXMMEXCPT = 1 << 10;
 
@@ -16,7 +17,7 @@ const CR4_OSXMMEXCPT = 1 << 10;
  * Accumulates `flags` (i32) in MXCSR and raises #XM, or #UD without CR4.OSXMMEXCPT, when one of them is unmasked; what is
  * written before stays, what is written later does not happen then.
  */
-function raise(c: Context, flags: Value): void {
+export function raise(c: Context, flags: Value): void {
   const mxcsr = c.b.get32(MXCSR);
   c.b.set(MXCSR, 4, c.op('or', mxcsr, flags));
   const masked = c.op('and', c.op('shr_u', mxcsr, MASKS_SHIFT), EXCEPTIONS);
@@ -34,23 +35,24 @@ function scalar(c: Context, op: Value, a: Value, b: Value = c.b.i64(0)): Value {
   return value;
 }
 /** A result (v128) and the exceptions (i32) to be raised for it. */
-interface Computed {
+export interface Computed {
   readonly value: Value;
   readonly flags: Value;
 }
 /** `op` on every lane. */
-function compute(c: Context, op: Value, a: Value, b: Value, mxcsr: Value = c.b.get32(MXCSR)): Computed {
+export function compute(c: Context, op: Value, a: Value, b: Value, mxcsr: Value = c.b.get32(MXCSR)): Computed {
   const args = [op, a, b, mxcsr];
   const value = c.b.call('ssePackedValue', 'v128', ...args);
   return { value, flags: c.b.call('ssePackedFlags', 'i32', ...args) };
 }
 /** The result of `op` on every lane; its exceptions are raised. */
-function packed(c: Context, op: Value, a: Value, b: Value = c.b.const('v128', 0)): Value {
+export function packed(c: Context, op: Value, a: Value, b: Value = c.b.const('v128', 0)): Value {
   const { value, flags } = compute(c, op, a, b);
   raise(c, flags);
   return value;
 }
-const number = (c: Context, name: string): Value => c.b.i32(sseOp(name));
+/** The number (i32) of the operation `name` of ../../softfloat/sse.ts. */
+export const number = (c: Context, name: string): Value => c.b.i32(sseOp(name));
 
 /** Two-operand arithmetic in its four shapes. */
 function arithmetic(name: string): SemanticsTable {
@@ -151,96 +153,6 @@ const CONVERT_MMX: SemanticsTable = {
   cvttpd2pi: toMmx('CVTTSD2SI32'),
 };
 
-/** HADD and HSUB: each even element and the odd one above it, those of the destination first. */
-const horizontal =
-  (name: string, bytes: 4 | 8): Semantics =>
-  (c) => {
-    const [a, b] = [readVector(c, 0), readVector(c, 1)];
-    const every = (odd: boolean): Value => c.b.shuffle(everyOther(bytes, 16, odd), a, b);
-    c.write(0, packed(c, number(c, name), every(false), every(true)));
-  };
-
-/** Exceptions found before the computation, the lowest three bits: an unmasked one hides the others of all lanes. */
-const EARLY = 7;
-function prioritized(c: Context, flags: Value): Value {
-  const masks = c.op('shr_u', c.b.get32(MXCSR), MASKS_SHIFT);
-  const early = c.op('and', flags, EARLY);
-  return c.b.select(c.op('and', early, c.not(masks)), early, flags);
-}
-/** Subtracts the even elements and adds the odd ones; lanes of zeros raise nothing. */
-const addSubtract =
-  (type: 'SS' | 'SD'): Semantics =>
-  (c) => {
-    const [a, b] = [readVector(c, 0), readVector(c, 1)];
-    const even = c.b.const('v128', type === 'SS' ? EVEN_DOUBLEWORDS : LOW_QUADWORD);
-    const evenOf = (x: Value): Value => c.b.binary('v128.and', x, even);
-    const oddOf = (x: Value): Value => c.b.binary('v128.andnot', x, even);
-    const difference = compute(c, number(c, `SUB${type}`), evenOf(a), evenOf(b));
-    const sum = compute(c, number(c, `ADD${type}`), oddOf(a), oddOf(b));
-    raise(c, prioritized(c, c.op('or', difference.flags, sum.flags)));
-    c.write(0, blend(c, even, difference.value, sum.value));
-  };
-const LOW_QUADWORD = (1n << 64n) - 1n;
-const EVEN_DOUBLEWORDS = 0xffff_ffffn | (0xffff_ffffn << 64n);
-
-/** Imm8 of the ROUND family: bits 1:0 rounding control, bit 2: that of MXCSR instead, bit 3: no precision exception. */
-const roundingControl = (c: Context, imm: Value): Value => {
-  const mxcsr = c.b.get32(MXCSR);
-  const own = c.op('or', c.op('and', mxcsr, ~RC), c.op('shl', c.op('and', imm, 3), RC_SHIFT));
-  return c.b.select(c.bit(imm, 2), mxcsr, own);
-};
-const RC_SHIFT = 13;
-const RC = 3 << RC_SHIFT;
-const PE_SHIFT = 5;
-const roundingFlags = (c: Context, imm: Value, flags: Value): Value =>
-  c.op('and', flags, c.not(c.op('shl', c.bit(imm, 3), PE_SHIFT)));
-function roundScalar(c: Context, type: string): void {
-  const imm = c.low(c.read(2));
-  const args = [number(c, `ROUNDS${type}`), c.read(1), c.b.i64(0), roundingControl(c, imm)];
-  const value = c.b.call('sseValue', 'i64', ...args);
-  raise(c, roundingFlags(c, imm, c.b.call('sseFlags', 'i32', ...args)));
-  c.write(0, value);
-}
-function roundPacked(c: Context, type: string): void {
-  const imm = c.low(c.read(2));
-  const none = c.b.const('v128', 0);
-  const { value, flags } = compute(c, number(c, `ROUNDS${type}`), readVector(c, 1), none, roundingControl(c, imm));
-  raise(c, roundingFlags(c, imm, flags));
-  c.write(0, value);
-}
-
-/**
- * DPPS and DPPD: products of the elements in imm8 7:4, summed in pairs, then the pairs; the sum in the elements of imm8 3:0, zero
- * in the others. Each step raises what it finds before the next one is done.
- */
-function dotProduct(c: Context, type: 'SS' | 'SD'): void {
-  const [a, b] = [readVector(c, 0), readVector(c, 1)];
-  const imm = c.read(2);
-  const none = c.b.const('v128', 0);
-  const lanesAt = (shift: number): Value =>
-    lanesOfBits(
-      c,
-      4,
-      imm,
-      (type === 'SS' ? [1, 2, 4, 8] : [1, 1, 2, 2]).map((bit) => bit << shift),
-    );
-  const used = lanesAt(4);
-  const product = compute(c, number(c, `MUL${type}`), c.b.binary('v128.and', a, used), c.b.binary('v128.and', b, used));
-  let { value, flags } = product;
-  raise(c, flags);
-  const bytes = type === 'SS' ? 4 : 8;
-  for (let terms = 16 / bytes; terms > 1; terms /= 2) {
-    const terms2 = value;
-    const every = (odd: boolean): Value => c.b.shuffle(everyOther(bytes, 16, odd), terms2, none);
-    const sum = compute(c, number(c, `ADD${type}`), every(false), every(true));
-    flags = c.op('or', flags, sum.flags);
-    raise(c, flags);
-    value = sum.value;
-  }
-  const first = Array.from({ length: 16 }, (_, i) => i % bytes);
-  c.write(0, c.b.binary('v128.and', c.b.shuffle(first, value, value), lanesAt(0)));
-}
-
 /** Bits of MXCSR that are reserved: all above 15. */
 const RESERVED = 0xffff_0000;
 function ldmxcsr(c: Context): void {
@@ -267,18 +179,6 @@ export const SSE_FLOAT: SemanticsTable = {
     ucomiss: ordering('UCOMISS'),
     ucomisd: ordering('UCOMISD'),
     ...CONVERT,
-    haddps: horizontal('ADDSS', 4),
-    haddpd: horizontal('ADDSD', 8),
-    hsubps: horizontal('SUBSS', 4),
-    hsubpd: horizontal('SUBSD', 8),
-    addsubps: addSubtract('SS'),
-    addsubpd: addSubtract('SD'),
-    roundss: (c) => roundScalar(c, 'S'),
-    roundsd: (c) => roundScalar(c, 'D'),
-    roundps: (c) => roundPacked(c, 'S'),
-    roundpd: (c) => roundPacked(c, 'D'),
-    dpps: (c) => dotProduct(c, 'SS'),
-    dppd: (c) => dotProduct(c, 'SD'),
     ldmxcsr,
     stmxcsr: (c) => c.write(0, c.b.get(MXCSR, 4)),
   }),
