@@ -159,8 +159,17 @@ interface Place {
   readonly map: number;
   readonly opcodes: readonly number[];
   readonly perOpcode: 'r' | 'cc' | null;
-  /** ModRM bytes that the opcode column allows; null when it says nothing. */
-  readonly modrm: readonly number[] | null;
+  /** What the opcode column says of ModRM: `/digit`, a byte, the first of eight as `C0+i`; null for nothing. */
+  readonly modrm: string | null;
+}
+
+/** The ModRM bytes that {@link Place.modrm} allows. */
+function modrmBytes(modrm: string | null): number[] {
+  if (modrm !== null && !/^\/|\+i$/.test(modrm)) return [Number.parseInt(modrm, 16)];
+  const all = Array.from({ length: 256 }, (_, i) => i);
+  if (modrm === null) return all;
+  if (modrm.startsWith('/')) return all.filter((x) => ((x >> 3) & 7) === Number(modrm[1]));
+  return all.filter((x) => x >> 3 === Number.parseInt(modrm.slice(0, 2), 16) >> 3);
 }
 
 function parsePlace(text: string): Place {
@@ -178,14 +187,7 @@ function parsePlace(text: string): Place {
   const perOpcode = (parts[2] ?? null) as 'r' | 'cc' | null;
   const count = perOpcode === 'r' ? 8 : perOpcode === 'cc' ? 16 : 1;
   const opcodes = Array.from({ length: count }, (_, i) => first + i);
-  const extension = tokens.shift();
-  let modrm: number[] | null = null;
-  const all = Array.from({ length: 256 }, (_, i) => i);
-  if (extension?.startsWith('/')) modrm = all.filter((x) => ((x >> 3) & 7) === Number(extension[1]));
-  else if (extension?.endsWith('+i'))
-    modrm = all.filter((x) => x >> 3 === Number.parseInt(extension.slice(0, 2), 16) >> 3);
-  else if (extension) modrm = [Number.parseInt(extension, 16)];
-  return { prefix, map, opcodes, perOpcode, modrm };
+  return { prefix, map, opcodes, perOpcode, modrm: tokens.shift() ?? null };
 }
 
 function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
@@ -211,7 +213,6 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
   }
   const letters = operands.map((x) => x.kind);
   const registerOnly = !has('anymod') && letters.some((x) => ['R', 'N', 'U'].includes(x));
-  const candidates = place.modrm ?? Array.from({ length: 256 }, (_, i) => i);
   const inOpcode = letters.includes('Z');
   return {
     name: row.name,
@@ -219,7 +220,9 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
     variant: place.perOpcode === 'cc' ? opcode & 15 : 0,
     hasCondition: place.perOpcode === 'cc',
     modrm: place.modrm !== null || letters.some((x) => /^[EGMRSCDPQNVWU]$/.test(x)),
-    accepts: candidates.filter((x) => (letters.includes('M') ? x < 0xc0 : registerOnly ? x >= 0xc0 : true)),
+    accepts: modrmBytes(place.modrm).filter((x) =>
+      letters.includes('M') ? x < 0xc0 : registerOnly ? x >= 0xc0 : true,
+    ),
     r,
     fixedSegment,
     m,
