@@ -27,7 +27,7 @@ export class EngineCpu implements CpuUnderTest {
   constructor(tier: 'hot' | 'cold' | 'oracle') {
     this.name = `${tier} tier`;
     const memory = new GuestMemory({ vcpus: 1, slots: FRAMES, frameLimit: FRAMES, recordBytes: RECORD_BYTES });
-    this.#engine = new Engine(memory, { tier, promotion: AT_ONCE });
+    this.#engine = new Engine(memory, { tier, policy: 'x86-64-v2', promotion: AT_ONCE });
     this.#cpu = this.#engine.cpus[0]!;
     this.#pages = new GuestPages(memory);
   }
