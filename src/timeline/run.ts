@@ -35,8 +35,8 @@ export class Run {
   /** Receives the guest's output as it comes. */
   onOutput: (data: Uint8Array) => void = () => {};
 
-  constructor(config: PvConfig, engine?: EngineOptions) {
-    const { machine, xen, elf } = buildPvMachine(config, engine === undefined ? {} : { engine });
+  constructor(config: PvConfig, engine: EngineOptions = {}) {
+    const { machine, xen, elf } = buildPvMachine(config, { engine: { tier: 'hot', ...engine } });
     this.config = config;
     this.machine = machine;
     this.xen = xen;

@@ -45,8 +45,6 @@ export interface Clock {
 export interface PvMmu extends Translator {
   /** Uses the TLB and root of the kernel (0) or user (1) address space. */
   selectSpace(cpu: Cpu, space: 0 | 1): void;
-  flushAll(cpu: Cpu): void;
-  flushPage(cpu: Cpu, address: bigint): void;
   /** A page-table entry has changed. */
   entryChanged(address: number): void;
 }
