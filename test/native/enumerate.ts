@@ -14,6 +14,8 @@ export interface Form {
   code: Code;
   mnemonic: string;
   kind: 'reg' | 'mem' | '';
+  /** CPUID features it needs, by iced's names. */
+  features: string[];
   /** Bytes from the first prefix to ModRM; what follows (SIB, displacement, immediate) is free. */
   seeds: Uint8Array[];
 }
@@ -172,6 +174,7 @@ export function enumerateForms(mode: number): { forms: Form[]; excluded: Exclude
           code,
           mnemonic: mnemonicNames.get(instruction.mnemonic)!.toLowerCase(),
           kind,
+          features: [...instruction.cpuidFeatures()].map((feature) => featureNames.get(feature)!),
           seeds: [],
         };
         forms.set(key, form);
