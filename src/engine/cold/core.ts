@@ -13,8 +13,7 @@ const REC = 1;
 /**
  * (vCPU state, record, steps, handler of the record, reserve) -> exit. Runs records until `steps` are used up or one leaves.
  * Steps of regions are taken from the reserve first. The record that left is in `record`, the steps left in all are in
- * `budget`, those left before the reserve in `untilSample`. `measured`: counts the steps that
- * regions take.
+ * `budget`, those left before the reserve in `untilSample`. `measured`: counts the steps that regions take.
  */
 function addRun(module: ModuleBuilder, measured: boolean): void {
   const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
