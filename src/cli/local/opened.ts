@@ -29,7 +29,7 @@ import type {
   ReplayResult,
   WorkHooks,
 } from '../backend.ts';
-import { breather, searchHooks, sighting, symbolsOf, verdictReport } from './common.ts';
+import { breather, engineOptions, searchHooks, sighting, symbolsOf, verdictReport } from './common.ts';
 
 /** The machine a recording was made on. */
 function configOf(recording: Recording): PvConfig {
@@ -97,7 +97,7 @@ export class Opened implements OpenRecording {
 
   #investigate(hooks: WorkHooks): SessionInvestigator {
     if (this.#investigator === null) {
-      const run = new Run(configOf(this.#recording));
+      const run = new Run(configOf(this.#recording), engineOptions());
       const session = new Session(run, this.#recording);
       const symbols = symbolsOf(run.elf);
       const { end } = this.#recording;
@@ -114,7 +114,7 @@ export class Opened implements OpenRecording {
   }
 
   async replay(hooks: ReplayHooks): Promise<ReplayResult> {
-    const run = new Run(configOf(this.#recording));
+    const run = new Run(configOf(this.#recording), engineOptions());
     run.onOutput = hooks.console;
     const replayer = new Replayer(run, this.#recording);
     const breathe = breather(hooks.stop);
