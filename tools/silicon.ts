@@ -1,10 +1,11 @@
 /**
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
  * `node tools/silicon.ts [--cases N] [--mode 64|compat|both] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
- * `--group`: so many cases in a row have the same code.
+ * `--group`: so many cases in a row have the same code. `--report FILE` (docs/silicon.json) notes the cases of each form.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
  * in scope and the excluded ones with their reasons and runs nothing.
  */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { CaseStream, compareBatch } from '../test/native/campaign.ts';
 import { Comparison } from '../test/native/compare.ts';
@@ -12,6 +13,7 @@ import { openCpus } from '../test/native/cpus.ts';
 import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
 import { MODE_64, MODE_COMPAT } from '../test/native/records.ts';
+import type { Campaign } from './forms/page.ts';
 
 const { values } = parseArgs({
   options: {
@@ -23,11 +25,19 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '600' },
     encodings: { type: 'string', default: '32' },
     group: { type: 'string', default: '16' },
+    report: { type: 'string' },
     examples: { type: 'string', default: '1' },
     list: { type: 'boolean', default: false },
     all: { type: 'boolean', default: false },
   },
 });
+
+/** The report to write; modes that do not run now stay as they are. */
+function reportSoFar(file: string | undefined): Campaign {
+  const old = file !== undefined && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Campaign) : null;
+  return { silicon: hostCpu(), seed: values.seed, modes: old?.modes ?? {} };
+}
+
 const BATCH = 8192;
 const modes = [
   { name: '64', mode: MODE_64 },
@@ -58,6 +68,7 @@ console.log(`silicon: ${hostCpu()}; comparing: ${cpus.map((cpu) => cpu.name).joi
 const start = performance.now();
 const timeUp = (): boolean => performance.now() - start > Number(values.seconds) * 1000;
 let wrong = 0;
+const report: Campaign = reportSoFar(values.report);
 for (const { name, mode } of modes) {
   const stream = new CaseStream({
     mode,
@@ -78,6 +89,13 @@ for (const { name, mode } of modes) {
     });
     done += batch.count;
   }
+  const least = (form: string): number => Math.min(...comparisons.map(({ rows }) => rows.get(form)?.cases ?? 0));
+  report.modes[name] = {
+    cpus: cpus.map((cpu) => cpu.name),
+    cases: done,
+    differing: comparisons.reduce((sum, x) => sum + x.total().mismatches, 0),
+    forms: Object.fromEntries(stream.forms.map((form) => [form.name, least(form.name)])),
+  };
   const perSecond = Math.round(done / (oracle.seconds - before));
   console.log(`mode ${name}: ${stream.forms.length} forms, ${done} cases, silicon ran ${perSecond} cases/s`);
   cpus.forEach((cpu, i) => {
@@ -91,5 +109,6 @@ for (const { name, mode } of modes) {
   });
 }
 oracle.close();
+if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(report, null, 1)}\n`);
 console.log(`${((performance.now() - start) / 1000).toFixed(1)} s`);
 process.exit(wrong > 0 ? 1 : 0);

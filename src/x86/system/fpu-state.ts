@@ -95,6 +95,9 @@ const fxrstor: SystemHandler = (cpu, insn) => {
     if (isFault(chunk)) return chunk;
     chunks.push(chunk);
   }
+  // the end of the area holds nothing, and is touched all the same
+  const last = loadOperand(cpu, insn, 16, 496);
+  if (isFault(last)) return last;
   const field = (chunk: number, at: number, bytes: number): bigint =>
     BigInt.asUintN(bytes * 8, chunks[chunk]! >> BigInt(at * 8));
   const mxcsr = Number(field(1, 8, 4));

@@ -99,17 +99,16 @@ export const MUTATIONS: readonly Mutation[] = [
   of(EMIT, 'hot: 16-bit loads of 8 bits', "2: 'i64.load16_u'", "2: 'i64.load8_u'"),
   of(
     EMIT,
-    'hot: stores of an instruction that traps are lost',
-    "event.kind === 'raiseAfter' && event.stored",
-    "event.kind === 'raiseAfter' && !event.stored",
+    'hot: carries are not updated on the way out by a fault',
+    'wanted.filter(([home, id]) => this.#resident[home] !== id)',
+    'wanted.filter(([home, id]) => this.#resident[home] !== id && home !== HOME.flagsAux)',
   ),
   of(
     HOT,
-    'hot: an eviction misses stores that begin before',
+    'hot: an eviction misses the first byte of a block',
     'offset < end && first < offset + bytes',
-    'offset < end && first <= offset',
+    'offset < end && first < offset',
   ),
-  of(MMU, 'a running region does not see its code change', '|| this.#changesTranslated(bytes))', ')'),
   of(
     MMU,
     'a page-table entry that changes goes unseen',
