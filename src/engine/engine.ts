@@ -144,7 +144,8 @@ export class Engine {
     this.mmu.sync(cpu);
     while (steps < budget) {
       if (this.#isSingle(cpu)) {
-        const stopped = this.#single(cpu, platform);
+        const stopped = this.#single(cpu, platform, resume && steps === 0);
+        if (stopped === 'pause') return { kind: 'pause', steps };
         if (stopped) return { kind: 'stop', steps, stop: stopped };
         return { kind: 'event', steps: steps + 1 };
       }
@@ -227,7 +228,7 @@ export class Engine {
   }
 
   /** One step under TF, RF, an interrupt shadow or with a trap due (SDM vol. 3B 18.3.1.4, vol. 3A 6.8.3). */
-  #single(cpu: Cpu, platform: Platform): Stop | null {
+  #single(cpu: Cpu, platform: Platform, resume: boolean): Stop | 'pause' | null {
     if (cpu.num('pendingTrap') !== 0) {
       cpu.set('pendingTrap', 0);
       cpu.set('dr', cpu.get('dr', 6) | DR6_BS, 6);
@@ -238,7 +239,17 @@ export class Engine {
     const flags = cpu.num('rflags');
     const shadow = cpu.num('interruptShadow');
     cpu.set('rflags', flags & ~FLAG.rf);
-    const exit = this.#tier.run(cpu, 1);
+    let exit = this.#tier.run(cpu, 1, resume);
+    if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) {
+      this.mmu.watchesPassed = true;
+      exit = this.#tier.run(cpu, 1, true);
+      this.mmu.watchesPassed = false;
+      this.mmu.watchHit = true;
+    }
+    if (exit.kind === 'pause') {
+      cpu.set('rflags', flags);
+      return 'pause';
+    }
     let retired = exit.kind === 'steps';
     let traps = (flags & FLAG.tf) !== 0;
     if (exit.kind === 'system') {

@@ -113,6 +113,8 @@ export const STATE = {
   /** 0 = 16-bit, 1 = 32-bit, 2 = 64-bit code: which records apply. */
   codeMode: engine('u32'),
   scratch: engine('u64', 8),
+  /** Steps that regions have taken, where they are measured. */
+  regionSteps: engine('u64'),
 } as const satisfies Record<string, SlotInfo>;
 
 /** Bytes of one vCPU's state, rounded to a cache line. */

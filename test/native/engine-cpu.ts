@@ -10,6 +10,8 @@ import { CASE_STEP, type CaseRecord, type OutcomeRecord } from './records.ts';
 /** No case takes more steps: REP counts stay below it. */
 const STEPS_MAX = 1000;
 const RECORD_BYTES = 1 << 20;
+/** A region is made of every case's code before it runs. */
+const AT_ONCE = { sampleSteps: 1_000_000, samples: 1, batch: 1, patience: 1, measured: true };
 
 /** Runs cases by {@link Engine.run}. */
 export class EngineCpu implements CpuUnderTest {
@@ -19,10 +21,13 @@ export class EngineCpu implements CpuUnderTest {
   readonly #pages: GuestPages;
   readonly #platform = new CatchingPlatform();
 
-  constructor(tier: 'cold' | 'oracle') {
-    this.name = tier === 'cold' ? 'cold tier' : 'oracle tier';
+  /** Cases that a region executed, of all so far. */
+  inRegions = 0;
+
+  constructor(tier: 'hot' | 'cold' | 'oracle') {
+    this.name = `${tier} tier`;
     const memory = new GuestMemory({ vcpus: 1, slots: FRAMES, frameLimit: FRAMES, recordBytes: RECORD_BYTES });
-    this.#engine = new Engine(memory, { tier });
+    this.#engine = new Engine(memory, { tier, promotion: AT_ONCE });
     this.#cpu = this.#engine.cpus[0]!;
     this.#pages = new GuestPages(memory);
   }
@@ -30,8 +35,9 @@ export class EngineCpu implements CpuUnderTest {
   run(record: CaseRecord, outcome: OutcomeRecord): 'done' | 'unimplemented' {
     const cpu = this.#cpu;
     const platform = this.#platform;
-    this.#pages.load(record);
+    const fresh = this.#pages.load(record);
     loadState(cpu, record);
+    if (fresh) this.#promote();
     const step = (record.flags & CASE_STEP) !== 0;
     let delivered: Delivered | null = null;
     for (let steps = 0; steps < STEPS_MAX; ) {
@@ -41,8 +47,17 @@ export class EngineCpu implements CpuUnderTest {
       steps += exit.steps;
       if (exit.kind === 'stop' || step) break;
     }
+    if (cpu.num('regionSteps') > 0) this.inRegions++;
     if (delivered !== null) cpu.rip = delivered.rip;
     saveOutcome(cpu, this.#pages.dataPage, record, delivered?.event ?? null, outcome);
     return 'done';
+  }
+  /** In the hot tier: makes a region of the code at `rip`; those of other cases go. */
+  #promote(): void {
+    const { cold, mmu } = this.#engine;
+    if (cold === null || cold.hot === null) return;
+    cold.hot.reset();
+    mmu.sync(this.#cpu);
+    cold.promote(this.#cpu);
   }
 }

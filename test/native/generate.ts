@@ -287,8 +287,14 @@ function absoluteAddress(template: Template, record: CaseRecord, wanted: bigint,
   else if (absolute.size === 2) record.view.setUint16(at, Number(mask(16, value)), true);
 }
 
-/** Writes a random case of `template` into `record`, tagged `tag`. */
-export function generateCase(template: Template, record: CaseRecord, random: SplitMix64, tag: number): void {
+/** Writes a random case of `template` into `record`, tagged `tag`; `leader`: a case whose code it has at the same place. */
+export function generateCase(
+  template: Template,
+  record: CaseRecord,
+  random: SplitMix64,
+  tag: number,
+  leader: CaseRecord | null = null,
+): void {
   const { bytes, view, base } = record;
   const { mode } = template.form;
   bytes.fill(0, base, base + CASE_SIZE);
@@ -308,10 +314,10 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
   // One fetch in a hundred runs over the end of the code page.
   const over = random.chance(1) ? random.below(template.code.length) : 0;
   const edge = over > 0 ? PAGE - over : 16 * random.below(PAGE / 16 - 2);
-  view.setUint16(base + C.code_offset, edge, true);
+  view.setUint16(base + C.code_offset, leader === null ? edge : leader.codeOffset, true);
   view.setUint32(base + C.tag, tag, true);
-  bytes.set(template.code, base + C.code);
-  immediates(template, record, random);
+  bytes.set(leader === null ? template.code : leader.code, base + C.code);
+  if (leader === null) immediates(template, record, random);
   if (template.fp) floatingState(template, record, random);
 
   const stackEdge = random.chance(6);
@@ -322,8 +328,9 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
     const segment = use.segment === 'fs' ? record.fsBase : use.segment === 'gs' ? record.gsBase : 0n;
     // Offsets stay above 0, so that no access wraps at the 4 GiB limit of a segment.
     if (mode === MODE_COMPAT && wanted < segment + 64n) wanted = segment + 64n + (wanted & 63n);
-    if (use.base < 0 && use.index < 0) absoluteAddress(template, record, wanted, segment);
-    else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);
+    if (use.base < 0 && use.index < 0) {
+      if (leader === null) absoluteAddress(template, record, wanted, segment);
+    } else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);
   }
   implicitRegisters(template, record, random);
   const addresses = operandAddresses(template, record);

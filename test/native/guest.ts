@@ -56,6 +56,9 @@ export type CaseEnd = Fault | null;
 /** The pages of a case; fills them once and then only what differs from case to case. */
 export class GuestPages {
   readonly #memory: GuestMemory;
+  /** Where the code of the last case lies, and what it is. */
+  #codeOffset = -1;
+  #code = new Uint8Array();
   readonly #before = new Uint32Array(PAGE / 4);
   readonly #beforeBytes = new Uint8Array(this.#before.buffer);
 
@@ -80,15 +83,22 @@ export class GuestPages {
     memory.fillPage(FRAME.code, 0xcc);
   }
 
-  /** Lays out code and data of a case. */
-  load(record: CaseRecord): void {
+  /** Lays out code and data of a case; true when the code is another than that of the case before. */
+  load(record: CaseRecord): boolean {
     const { codeOffset, code } = record;
-    const room = Math.min(code.length, PAGE - codeOffset);
-    this.#memory.writeBytes(FRAME.code * PAGE + codeOffset, code.subarray(0, room));
-    if (codeOffset + room < PAGE) this.#memory.write8(FRAME.code * PAGE + codeOffset + room, 0xcc);
+    const same = codeOffset === this.#codeOffset && Buffer.compare(code, this.#code) === 0;
+    if (!same) this.#loadCode(codeOffset, code);
     fillPage(this.#before, record.memorySeed);
     this.#beforeBytes.set(record.poke, record.pokeOffset);
     this.#memory.writeBytes(FRAME.data * PAGE, this.#beforeBytes);
+    return !same;
+  }
+  #loadCode(codeOffset: number, code: Uint8Array): void {
+    this.#codeOffset = codeOffset;
+    this.#code = code.slice();
+    const room = Math.min(code.length, PAGE - codeOffset);
+    this.#memory.writeBytes(FRAME.code * PAGE + codeOffset, code.subarray(0, room));
+    if (codeOffset + room < PAGE) this.#memory.write8(FRAME.code * PAGE + codeOffset + room, 0xcc);
   }
 
   /** The data page as {@link load} left it and as it is. */

@@ -70,7 +70,7 @@ export class ColdTier {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
-    this.#core = makeCore(memory.memory);
+    this.#core = makeCore(memory.memory, promotion?.measured);
     this.handlers = new Handlers(memory.memory, this.#core.table, mmu, programOf, HELPERS);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot =
@@ -277,6 +277,11 @@ export class ColdTier {
     const slot = (page - this.#memory.map.ram) >>> 12;
     this.hot!.sample(slot, mode, words[entry + (EXEC_ENTRY.code >>> 2)]!, lo & 4095);
   }
+  /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
+  promote(cpu: Cpu): void {
+    const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
+    if (record !== 0 && this.hot !== null) this.#sample(cpu, record);
+  }
   #raised(cpu: Cpu, steps: number): TierExit {
     this.#mmu.abandonScratch();
     const vector = cpu.num('faultVector');
@@ -292,6 +297,7 @@ export class ColdTier {
   reset(): void {
     this.cache.flush();
     this.#modes.clear();
+    this.#untilSample = 0;
   }
 }
 

@@ -2,7 +2,7 @@
 import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
-import { STATE, VECTOR } from '../../x86/state.ts';
+import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runtime.ts';
@@ -12,9 +12,9 @@ const REC = 1;
 
 /**
  * (vCPU state, record, steps, handler of the record) -> exit. Runs records until the steps are used up or one leaves; the
- * record that left is in `record`, the steps left are in `budget`.
+ * record that left is in `record`, the steps left are in `budget`. `measured`: counts the steps that regions take.
  */
-function addRun(module: ModuleBuilder): void {
+function addRun(module: ModuleBuilder, measured: boolean): void {
   const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const STEPS = 2;
   const INDEX = 3;
@@ -42,6 +42,11 @@ function addRun(module: ModuleBuilder): void {
   f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
   f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
   f.get(STEPS).get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, 1).tee(next);
+  if (measured) {
+    f.get(CPU).get(CPU).memory('i64.load', STATE.regionSteps.offset);
+    f.get(STEPS).get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub').op('i64.extend_i32_s').op('i64.add');
+    f.memory('i64.store', STATE.regionSteps.offset);
+  }
   f.get(CPU).memory('i32.load', STATE.budget.offset).set(STEPS);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
   follow();
@@ -73,12 +78,15 @@ function linkHandler(): FunctionBody {
   return f.i32(EXIT.linked);
 }
 
-/** Continues without a step at `pageBase` + `next`, which lies in the following page. */
-function pageEndHandler(jump: number): FunctionBody {
+/** Continues without a step at `pageBase` + `next`, which lies in the following page. `jump`: of 64-bit mode, of others. */
+function pageEndHandler(jump: readonly [number, number]): FunctionBody {
   const f = handlerBody();
   const record = f.local('i32');
-  f.get(CPU).get(CPU).memory('i64.load', STATE.pageBase.offset);
-  f.get(REC).memory('i64.load32_u', RECORD.next).op('i64.add').call(jump).tee(record);
+  const rip = f.local('i64');
+  f.get(CPU).memory('i64.load', STATE.pageBase.offset);
+  f.get(REC).memory('i64.load32_u', RECORD.next).op('i64.add').set(rip);
+  f.get(CPU).memory('i32.load', STATE.codeMode.offset).i32(2).op('i32.eq').if('i32');
+  f.get(CPU).get(rip).call(jump[0]).else().get(CPU).get(rip).call(jump[1]).end().tee(record);
   f.i32(FIRST_RECORD).op('i32.lt_u').if().i32(EXIT.lookupFree).return().end();
   f.get(CPU).get(record).memory('i32.store', STATE.record.offset);
   return f.i32(EXIT.linked);
@@ -92,8 +100,15 @@ function crossHandler(): FunctionBody {
   const f = handlerBody();
   const entry = f.local('i32');
   const page = f.local('i64');
-  f.get(CPU).memory('i64.load', STATE.pageBase.offset).i64(4096n).op('i64.add').tee(page);
-  f.i64(8n)
+  f.get(CPU).memory('i64.load', STATE.pageBase.offset).i64(4096n).op('i64.add').set(page);
+  f.get(CPU).memory('i32.load', STATE.codeMode.offset).i32(2).op('i32.ne').if();
+  f.get(page)
+    .get(CPU)
+    .memory('i64.load', STATE.segmentBase.offset + SEG.cs * 8)
+    .op('i64.add');
+  f.i64(0xffff_ffffn).op('i64.and').set(page).end();
+  f.get(page)
+    .i64(8n)
     .op('i64.shr_u')
     .op('i32.wrap_i64')
     .i32((EXEC_ENTRIES - 1) * 16)
@@ -116,14 +131,14 @@ export interface Core {
   run(cpu: number, record: number, steps: number, handler: number): number;
 }
 
-/** Compiles the core over a machine's memory. */
-export function makeCore(memory: WebAssembly.Memory): Core {
+/** Compiles the core over a machine's memory; `measured` as in the loop. */
+export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   const module = new ModuleBuilder();
   module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
   module.importTable('e', 't', TABLE_SIZE);
   module.importTable('e', 'r', REGION_TABLE_SIZE);
-  addRun(module);
-  const jump = addJump(module, false);
+  addRun(module, measured);
+  const jump = [addJump(module, false), addJump(module, true)] as const;
   module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
   module.add(exitHandler(EXIT.stale), `h${HANDLER.stale}`);
   module.add(linkHandler(), `h${HANDLER.link}`);

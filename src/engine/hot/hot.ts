@@ -11,7 +11,7 @@
 import { assert } from '../../core/assert.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu, TranslatedCode } from '../../memory/mmu.ts';
-import type { CodeMode } from '../../x86/form.ts';
+import type { CodeMode, Form } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
@@ -33,6 +33,8 @@ export interface Promotion {
   readonly batch: number;
   /** Looks after which fewer are. */
   readonly patience: number;
+  /** Counts the steps that regions take (`regionSteps` of the vCPU). */
+  readonly measured?: boolean;
 }
 export const PROMOTION: Promotion = { sampleSteps: 2039, samples: 16, batch: 16, patience: 400 };
 /** Evictions by changed code after which a page needs twice the heat, as a shift. */
@@ -101,6 +103,8 @@ export class HotTier implements TranslatedCode {
   covered = 0;
   translatedSteps = 0;
   wasmBytes = 0;
+  /** Forms that have been translated. */
+  readonly forms = new Set<Form>();
 
   constructor(
     memory: GuestMemory,
@@ -289,6 +293,7 @@ export class HotTier implements TranslatedCode {
       missed: new Map(),
     };
     this.#regions.set(region.index, region);
+    for (const { form } of insns) this.forms.add(form);
     this.#steps += steps;
     this.compiled++;
     this.translatedSteps += steps;
@@ -353,7 +358,9 @@ export class HotTier implements TranslatedCode {
     for (const region of [...this.#regions.values()]) this.#drop(region);
     this.#owners.clear();
     this.#heat.clear();
+    this.#evicted.clear();
     this.#pending = [];
+    this.#waited = 0;
   }
 }
 
