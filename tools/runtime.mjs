@@ -13,12 +13,6 @@ export const ROOT = resolve(fileURLToPath(import.meta.url), '../..');
 const MODULES = join(ROOT, 'node_modules');
 const NODE = join(MODULES, '.bin', process.platform === 'win32' ? 'node.exe' : 'node');
 
-/** First Node version that runs the sources as they are (type stripping, zlib with zstd). */
-export const NODE_MAJOR = 24;
-
-/** True when the running Node can import the TypeScript sources itself. */
-export const isRecentNode = () => Number(process.versions.node.split('.')[0]) >= NODE_MAJOR;
-
 const readLock = (path) => JSON.parse(readFileSync(path, 'utf8')).packages ?? {};
 
 /** Says why node_modules does not match package-lock.json; null when it does. */
