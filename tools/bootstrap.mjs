@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { ensureInstalled, ROOT, runNode } from './runtime.mjs';
 
 const VERBS = {
-  start: [join(ROOT, 'tools/start.mjs'), 'demo'],
+  start: [join(ROOT, 'src/cli/main.ts'), 'demo'],
   test: [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--root', ROOT],
 };
 

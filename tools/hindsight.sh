@@ -6,6 +6,7 @@ tools=${self%/*}
 modules=${tools%/*}/node_modules
 if [ -x "$modules/node/bin/node" ] && [ "$modules/.package-lock.json" -nt "${tools%/*}/package-lock.json" ]; then
     # a young generation of 16 MiB: building a machine then needs no garbage collection
-    exec "$modules/node/bin/node" --min-semi-space-size=16 "$tools/start.mjs" "$@"
+    export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$modules/.cache/hindsight-compile}"
+    exec "$modules/node/bin/node" --min-semi-space-size=16 "${tools%/*}/src/cli/main.ts" "$@"
 fi
 exec node "$tools/hindsight.mjs" "$@"

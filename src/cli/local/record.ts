@@ -119,6 +119,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     commandLine: config.commandLine,
     memoryBytes: config.memoryBytes,
     vcpus: config.vcpus,
+    cpuPolicy: config.cpuPolicy,
     tscKhz: DEFAULT_TSC_KHZ,
     epochSeconds: DEFAULT_EPOCH_SECONDS,
   };
@@ -178,7 +179,7 @@ const headerOf = (config: RecordConfig): RecordingHeader => ({
   createdMs: Date.now(),
   memoryBytes: config.memoryBytes,
   vcpus: config.vcpus,
-  cpuPolicy: 'x86-64-v1',
+  cpuPolicy: config.cpuPolicy,
   nsPerTick: NS_PER_TICK,
   tscKhz: DEFAULT_TSC_KHZ,
   commandLine: config.commandLine,
