@@ -13,12 +13,6 @@ export const ROOT = resolve(fileURLToPath(import.meta.url), '../..');
 const MODULES = join(ROOT, 'node_modules');
 const NODE = join(MODULES, '.bin', process.platform === 'win32' ? 'node.exe' : 'node');
 
-/** First Node version that runs the sources as they are (type stripping, zlib with zstd). */
-export const NODE_MAJOR = 24;
-
-/** True when the running Node can import the TypeScript sources itself. */
-export const isRecentNode = () => Number(process.versions.node.split('.')[0]) >= NODE_MAJOR;
-
 const readLock = (path) => JSON.parse(readFileSync(path, 'utf8')).packages ?? {};
 
 /** Says why node_modules does not match package-lock.json; null when it does. */
@@ -60,9 +54,13 @@ export function ensureInstalled() {
   }
 }
 
+/** Where Node keeps what it made of the sources (types stripped, bytecode); a folder that cannot be written is no error. hindsight.sh names it too. */
+const COMPILED = join(MODULES, '.cache', 'hindsight-compile');
+
 /** Runs the project's Node with these arguments and ends this process as that one ended: same status or same signal. */
 export function runNode(args) {
-  const child = spawn(NODE, args, { stdio: 'inherit' });
+  const env = { NODE_COMPILE_CACHE: COMPILED, ...process.env };
+  const child = spawn(NODE, args, { stdio: 'inherit', env });
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   // A terminal sends Ctrl-C to both of us; without a terminal only we got it.
   process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'));

@@ -14,7 +14,7 @@ import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
 import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
-export const SEMANTICS_VERSION = 1;
+export const SEMANTICS_VERSION = 2;
 /** Ticks between register digests. */
 export const DIGEST_TICKS = 2 ** 22;
 /** Ticks between blocks of the journal at most, each with the hash of the whole state. */
@@ -35,8 +35,8 @@ export class Run {
   /** Receives the guest's output as it comes. */
   onOutput: (data: Uint8Array) => void = () => {};
 
-  constructor(config: PvConfig, engine?: EngineOptions) {
-    const { machine, xen, elf } = buildPvMachine(config, engine === undefined ? {} : { engine });
+  constructor(config: PvConfig, engine: EngineOptions = {}) {
+    const { machine, xen, elf } = buildPvMachine(config, { engine: { tier: 'hot', ...engine } });
     this.config = config;
     this.machine = machine;
     this.xen = xen;

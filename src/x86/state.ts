@@ -104,6 +104,11 @@ export const STATE = {
   record: engine('u32'),
   /** Steps left when the engine stopped. */
   budget: engine('u32'),
+  /** Steps of the cold tier left before it is sampled. */
+  untilSample: engine('u32'),
+  /** Ways from region to region until one is sampled, and the region that was left last. */
+  untilHop: engine('u32'),
+  hopFrom: engine('u32'),
   /** Pending fault: vector, error code, address. */
   faultVector: engine('u32'),
   faultError: engine('u32'),

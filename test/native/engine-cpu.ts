@@ -11,7 +11,7 @@ import { CASE_STEP, type CaseRecord, type OutcomeRecord } from './records.ts';
 const STEPS_MAX = 1000;
 const RECORD_BYTES = 1 << 20;
 /** A region is made of every case's code before it runs. */
-const AT_ONCE = { sampleSteps: 1_000_000, samples: 1, batch: 1, patience: 1, measured: true };
+const AT_ONCE = { sampleSteps: 1_000_000, samples: 1, batch: 1, patience: 1, measured: true, sampleHops: 3, hops: 2 };
 
 /** Runs cases by {@link Engine.run}. */
 export class EngineCpu implements CpuUnderTest {
@@ -27,7 +27,7 @@ export class EngineCpu implements CpuUnderTest {
   constructor(tier: 'hot' | 'cold' | 'oracle') {
     this.name = `${tier} tier`;
     const memory = new GuestMemory({ vcpus: 1, slots: FRAMES, frameLimit: FRAMES, recordBytes: RECORD_BYTES });
-    this.#engine = new Engine(memory, { tier, promotion: AT_ONCE });
+    this.#engine = new Engine(memory, { tier, policy: 'x86-64-v2', promotion: AT_ONCE });
     this.#cpu = this.#engine.cpus[0]!;
     this.#pages = new GuestPages(memory);
   }

@@ -15,6 +15,7 @@ import {
   CODE_BASE,
   DATA_BASE,
   FX,
+  MODE_64,
   MODE_COMPAT,
   PAGE,
   RO_BASE,
@@ -113,6 +114,19 @@ function vectorKinds(template: Template): ElementKind[] {
   return kinds.length > 0 ? kinds : ['f32', 'f64', 'i32', 'i64'];
 }
 
+const STRING_COMPARISON = /^pcmp[ei]str[im]$/;
+/** Sixteen bytes of a small alphabet, so that strings match in part, end early or not at all. */
+function textOver(random: SplitMix64, view: DataView, at: number): void {
+  const alphabet = random.pick([
+    [0x61, 0x62],
+    [0x61, 0x62, 0x63, 0x64, 0],
+    [0, 1, 0x7f, 0x80, 0xff],
+  ]);
+  const words = random.chance(30);
+  for (let i = 0; i < 16; i++) view.setUint8(at + i, words && i & 1 ? 0 : random.pick(alphabet));
+  if (random.chance(40)) view.setUint16(at + random.below(15), 0, true);
+}
+
 /** x87 control, status and tag, MXCSR, and the registers the instruction uses. */
 function floatingState(template: Template, record: CaseRecord, random: SplitMix64): void {
   const { view, base } = record;
@@ -122,7 +136,8 @@ function floatingState(template: Template, record: CaseRecord, random: SplitMix6
   let fsw = random.below(8) << 11;
   if (random.chance(70)) fcw = (fcw & ~0xf00) | (random.below(4) << 10) | (random.pick([0, 2, 3, 3]) << 8);
   if (random.chance(40)) fsw |= random.below(128) | (random.below(2) << 14) | (random.below(8) << 8);
-  if (x87 && random.chance(22)) fcw = (fcw & ~0x3f) | random.below(64);
+  const mmx = /_mm|^Emms/.test(template.form.name);
+  if ((x87 || mmx) && random.chance(22)) fcw = (fcw & ~0x3f) | random.below(64);
   const pending = fsw & ~fcw & 0x3f;
   if (pending !== 0 && random.chance(15)) fsw |= 0x8080;
   else fsw &= ~pending;
@@ -160,6 +175,8 @@ function floatingState(template: Template, record: CaseRecord, random: SplitMix6
     const kind = random.pick(kinds);
     for (let b = 0; b < 16; b += ELEMENT_SIZE[kind]) element(random, kind, view, at + FX.xmm + 16 * register + b);
   }
+  if (STRING_COMPARISON.test(template.form.mnemonic))
+    for (const register of template.xmm) textOver(random, view, at + FX.xmm + 16 * register);
   // PSxx mm, mm/m64 and the like: counts near the width.
   if (/^ps(ll|rl|ra)/.test(template.form.mnemonic) && random.chance(70))
     for (const start of [FX.st, FX.xmm])
@@ -182,6 +199,12 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
       /^f/.test(mnemonic) || use.size < 8 ? use.element : random.pick([use.element, ...vectorKinds(template)]);
     const step = ELEMENT_SIZE[kind];
     for (let b = 0; b + step <= POKE_MAX; b += step) element(random, kind, view, b);
+    if (STRING_COMPARISON.test(mnemonic) && random.chance(80)) textOver(random, view, 0);
+    if (mnemonic === 'ptest' && random.chance(40)) {
+      const xmm = record.base + C.fxsave + FX.xmm + 16 * template.xmm[0]!;
+      const turned = random.chance(50) ? 0xff : 0;
+      for (let b = 0; b < 16; b++) bytes[b] = (record.bytes[xmm + b]! ^ turned) & random.below(256);
+    }
   } else {
     const size = [1, 2, 4, 8].includes(use.size) ? use.size : 8;
     const kind = ({ 1: 'i8', 2: 'i16', 4: 'i32', 8: 'i64' } as const)[size as 1 | 2 | 4 | 8];
@@ -195,6 +218,10 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
     if (mnemonic === 'cmpxchg8b' && random.chance(50)) {
       view.setUint32(0, Number(record.gpr(RAX) & 0xffffffffn), true);
       view.setUint32(4, Number(record.gpr(RDX) & 0xffffffffn), true);
+    }
+    if (mnemonic === 'cmpxchg16b' && random.chance(50)) {
+      view.setBigUint64(0, record.gpr(RAX), true);
+      view.setBigUint64(8, record.gpr(RDX), true);
     }
     if (/^(fldenv|frstor|fxrstor)/.test(mnemonic)) {
       view.setUint16(0, 0x340 | random.below(64) | (random.below(4) << 10), true);
@@ -253,6 +280,13 @@ function implicitRegisters(template: Template, record: CaseRecord, random: Split
   }
   if (mnemonic === 'cmpxchg' && operand >= 0 && random.chance(50)) record.setGpr(operand, record.gpr(RAX));
   if (/^(call|jmp)$/.test(mnemonic) && operand >= 0) record.setGpr(operand, branchTarget(random, record.mode));
+  if (/^pcmpestr/.test(mnemonic))
+    for (const register of [RAX, RDX])
+      if (!addresses(register) && random.chance(70)) {
+        const length = BigInt(random.below(36) - 18);
+        setLow(record, register, record.mode === MODE_64 ? 64 : 32, length);
+        if (record.mode === MODE_64 && random.chance(20)) setLow(record, register, 64, (length << 32n) | 5n);
+      }
   if (mnemonic === 'enter' || mnemonic === 'leave') record.setGpr(RBP, BASE + 8n * BigInt(64 + random.below(380)));
   if (mnemonic === 'xlatb' && random.chance(50)) setLow(record, RBX, 1, 0n);
 }

@@ -63,7 +63,7 @@ export class OracleCpu implements CpuUnderTest {
     const start = cpu.rip;
     const available = Math.min(LONGEST, PAGE - record.codeOffset);
     const mode = record.mode === MODE_64 ? 2 : 1;
-    const insn = decode(this.#memory.code, record.codeOffset, available, record.codeOffset, mode, 'x86-64-v1');
+    const insn = decode(this.#memory.code, record.codeOffset, available, record.codeOffset, mode, 'x86-64-v2');
     if (insn === 'short') return this.#memory.fetchFault(BigInt(CODE_BASE + PAGE));
     if (insn === 'invalid') return fault(VECTOR.ud);
     if (insn === 'long') return fault(VECTOR.gp);

@@ -18,7 +18,7 @@ import { BREATH_MS, engineOptions, sighting, storeOf, symbolsOf, verdictReport }
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
 /** How often what was recorded is sent to the disk at least. */
-const FLUSH_MS = 600;
+const FLUSH_MS = 400;
 const STRIDE_TICKS_MIN = 2 ** 10;
 
 function readInput(path: string, what: string): Uint8Array {
@@ -119,6 +119,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     commandLine: config.commandLine,
     memoryBytes: config.memoryBytes,
     vcpus: config.vcpus,
+    cpuPolicy: config.cpuPolicy,
     tscKhz: DEFAULT_TSC_KHZ,
     epochSeconds: DEFAULT_EPOCH_SECONDS,
   };
@@ -178,7 +179,7 @@ const headerOf = (config: RecordConfig): RecordingHeader => ({
   createdMs: Date.now(),
   memoryBytes: config.memoryBytes,
   vcpus: config.vcpus,
-  cpuPolicy: 'x86-64-v1',
+  cpuPolicy: config.cpuPolicy,
   nsPerTick: NS_PER_TICK,
   tscKhz: DEFAULT_TSC_KHZ,
   commandLine: config.commandLine,

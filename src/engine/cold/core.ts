@@ -11,20 +11,27 @@ const CPU = 0;
 const REC = 1;
 
 /**
- * (vCPU state, record, steps, handler of the record) -> exit. Runs records until the steps are used up or one leaves; the
- * record that left is in `record`, the steps left are in `budget`. `measured`: counts the steps that regions take.
+ * (vCPU state, record, steps, handler of the record, reserve) -> exit. Runs records until `steps` are used up or one leaves.
+ * Steps of regions are taken from the reserve first. The record that left is in `record`, the steps left in all are in
+ * `budget`, those left before the reserve in `untilSample`. `measured`: counts the steps that regions take.
  */
 function addRun(module: ModuleBuilder, measured: boolean): void {
-  const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
+  const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const STEPS = 2;
   const INDEX = 3;
+  const RESERVE = 4;
   const next = f.local('i32');
+  const from = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
   const region = module.type(REGION_SIGNATURE);
+  const leave = (): void => {
+    f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
+    f.get(CPU).get(STEPS).memory('i32.store', STATE.untilSample.offset);
+    f.get(CPU).get(STEPS).get(RESERVE).op('i32.add').memory('i32.store', STATE.budget.offset);
+  };
   f.loop();
   f.get(STEPS).op('i32.eqz').if();
-  f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
-  f.get(CPU).i32(0).memory('i32.store', STATE.budget.offset);
+  leave();
   f.i32(EXIT.budget).return().end();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
   const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
@@ -41,20 +48,28 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   f.loop();
   f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
   f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
-  f.get(STEPS).get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, 1).tee(next);
+  f.get(STEPS).get(RESERVE).op('i32.add');
+  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').tee(from).callIndirect(region, 1).tee(next);
   if (measured) {
     f.get(CPU).get(CPU).memory('i64.load', STATE.regionSteps.offset);
-    f.get(STEPS).get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub').op('i64.extend_i32_s').op('i64.add');
-    f.memory('i64.store', STATE.regionSteps.offset);
+    f.get(STEPS).get(RESERVE).op('i32.add').get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub');
+    f.op('i64.extend_i32_s').op('i64.add').memory('i64.store', STATE.regionSteps.offset);
   }
-  f.get(CPU).memory('i32.load', STATE.budget.offset).set(STEPS);
+  f.get(CPU).memory('i32.load', STATE.budget.offset).tee(RESERVE);
+  f.get(STEPS).op('i32.lt_u').if();
+  f.get(RESERVE).set(STEPS).end();
+  f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
   follow();
-  f.get(INDEX).i32(HANDLER.hot).op('i32.eq').brIf(1).br(3).end();
+  f.get(INDEX).i32(HANDLER.hot).op('i32.ne').brIf(3);
+  f.get(CPU).get(CPU).memory('i32.load', STATE.untilHop.offset).i32(1).op('i32.sub').tee(next);
+  f.memory('i32.store', STATE.untilHop.offset).get(next).brIf(1);
+  f.get(CPU).get(from).memory('i32.store', STATE.hopFrom.offset);
+  leave();
+  f.i32(EXIT.hop).return().end();
   f.end().end();
   f.end();
-  f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
-  f.get(CPU).get(STEPS).memory('i32.store', STATE.budget.offset);
+  leave();
   f.get(next);
   module.add(f, 'run');
 }
@@ -128,7 +143,7 @@ export interface Core {
   readonly table: WebAssembly.Table;
   /** Functions of regions, by index. */
   readonly regions: WebAssembly.Table;
-  run(cpu: number, record: number, steps: number, handler: number): number;
+  run(cpu: number, record: number, steps: number, handler: number, reserve: number): number;
 }
 
 /** Compiles the core over a machine's memory; `measured` as in the loop. */
