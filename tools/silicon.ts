@@ -109,6 +109,6 @@ for (const { name, mode } of modes) {
   });
 }
 oracle.close();
-if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(report, null, 1)}\n`);
+if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(report, null, 2)}\n`);
 console.log(`${((performance.now() - start) / 1000).toFixed(1)} s`);
 process.exit(wrong > 0 ? 1 : 0);
