@@ -23,4 +23,5 @@ test('a form without a case stands out', () => {
 test('docs/forms.md is up to date (node tools/forms-page.ts), and every form was compared', () => {
   const page = readFileSync(PAGE, 'utf8');
   expect(page).toBe(currentPage());
+  expect(page).not.toContain('**none**');
 });
