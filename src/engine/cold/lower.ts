@@ -427,7 +427,14 @@ class Lowering {
     f.if().get(CPU).call(this.#callees.commitScratch).if();
     f.get(CPU);
     rip();
-    f.memory('i64.store', STATE.rip.offset).i32(EXIT.lookup).return();
+    f.memory('i64.store', STATE.rip.offset);
+    // the page of code may begin below the base of CS
+    f.get(CPU).memory('i32.load', STATE.codeMode.offset).i32(2).op('i32.ne').if();
+    f.get(CPU)
+      .i32(0)
+      .memory('i32.store', STATE.rip.offset + 4)
+      .end();
+    f.i32(EXIT.lookup).return();
     f.end().end();
   }
   #ripOf(field: 'next' | 'place'): void {
