@@ -11,7 +11,7 @@
 import { assert } from '../../core/assert.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu, TranslatedCode } from '../../memory/mmu.ts';
-import type { CodeMode } from '../../x86/form.ts';
+import { type CodeKey, KEYS, modeOf } from '../../x86/code-key.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
@@ -67,7 +67,7 @@ interface Region {
 }
 interface Candidate {
   readonly slot: number;
-  readonly mode: CodeMode;
+  readonly code: CodeKey;
   readonly table: number;
   /** Where the region begins, and further entries. */
   readonly seeds: readonly number[];
@@ -81,7 +81,7 @@ export class HotTier implements TranslatedCode {
   readonly #handlers: Handlers;
   readonly #regions = new Map<number, Region>();
   readonly #bySlot = new Map<number, Region[]>();
-  /** Region of each translated instruction by slot and mode, then page offset. */
+  /** Region of each translated instruction by slot and code key, then page offset. */
   readonly #owners = new Map<number, Map<number, Region>>();
   readonly #originals = new Map<number, Entry>();
   readonly #heat = new Map<number, number>();
@@ -136,10 +136,10 @@ export class HotTier implements TranslatedCode {
   // ---- heat ---------------------------------------------------------------------------------------------------------
 
   /** The cold tier was found at an offset of a page. */
-  sample(slot: number, mode: CodeMode, table: number, offset: number): void {
+  sample(slot: number, code: CodeKey, table: number, offset: number): void {
     this.samples++;
     if (this.#pending.length > 0 && ++this.#waited > this.promotion.patience) this.#compile();
-    const key = slot * 4 + mode;
+    const key = slot * KEYS + code;
     const owner = this.#owners.get(key)?.get(offset);
     if (owner !== undefined) {
       this.covered++;
@@ -152,7 +152,7 @@ export class HotTier implements TranslatedCode {
     // code that keeps changing is not worth translating
     if (heat < this.promotion.samples << Math.min((this.#evicted.get(slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
     this.#heat.set(bucket, 0);
-    this.#want({ slot, mode, table, seeds: [offset] });
+    this.#want({ slot, code, table, seeds: [offset] });
   }
   #want(candidate: Candidate): void {
     this.#pending.push(candidate);
@@ -179,9 +179,9 @@ export class HotTier implements TranslatedCode {
     return record !== 0 && this.#memory.words[record >>> 2]! >= HANDLER.firstForm;
   }
   /** The start of the run of decoded instructions that leads to an offset. */
-  #startOf({ slot, mode, table }: Candidate, offset: number): number {
+  #startOf({ slot, code, table }: Candidate, offset: number): number {
     const { view } = this.#memory;
-    const owners = this.#owners.get(slot * 4 + mode);
+    const owners = this.#owners.get(slot * KEYS + code);
     let at = offset;
     for (let count = 0; count < MAX_BACK; count++) {
       let before = -1;
@@ -198,16 +198,16 @@ export class HotTier implements TranslatedCode {
     return at;
   }
   #plan(candidate: Candidate): RegionPlan | null {
-    const { slot, mode, table, seeds } = candidate;
-    const owners = this.#owners.get(slot * 4 + mode);
+    const { slot, code, table, seeds } = candidate;
+    const owners = this.#owners.get(slot * KEYS + code);
     if (owners?.has(seeds[0]!)) return null;
     const cache = this.#cache;
     const source: CodeSource = {
-      mode,
+      mode: modeOf(code),
       decode: (at) => {
         if (cache.pauses.has(at)) return 'outside';
-        const insn = cache.decodeAt(slot, at, mode);
-        return typeof insn !== 'string' && this.#handlers.isRefused(insn) ? 'outside' : insn;
+        const insn = cache.decodeAt(slot, at, code);
+        return typeof insn !== 'string' && this.#handlers.isHandlersOwn(insn, code) ? 'outside' : insn;
       },
       programOf: (form) => this.#handlers.info(form).program,
       isWanted: (at) => this.#isPlain(cache.recordAt(table, at)) && !owners?.has(at),
@@ -270,8 +270,8 @@ export class HotTier implements TranslatedCode {
   }
   /** Takes the region's instructions. */
   #enter(candidate: Candidate, { blocks, steps }: RegionPlan): Region {
-    const { slot, mode } = candidate;
-    const key = slot * 4 + mode;
+    const { slot, code } = candidate;
+    const key = slot * KEYS + code;
     const insns = blocks.flatMap((block) => block.steps.map((step) => step.insn));
     const region: Region = {
       index: this.#free.pop() ?? this.#next++,
