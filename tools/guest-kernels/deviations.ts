@@ -4,6 +4,7 @@
  */
 
 const WHY = {
+  limit: 'QEMU (TCG) checks neither limits nor null segments (SDM vol. 3A 5.3 and 5.4.1)',
   gate: 'QEMU takes 16 bytes an entry for the index in the error code of a 64-bit gate; it is vector * 8 + 2 (SDM vol. 3A 6.13)',
   ext: 'QEMU never sets the EXT bit of the error code (SDM vol. 3A 6.13)',
   icebp: 'QEMU does not know INT1 (SDM vol. 2A "INT n")',
@@ -107,7 +108,7 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
     'iret to code both 64-bit and 32-bit': line('#=d err=58 ip=0 cs=8 fl=2 ss=10 sp-=28', 'ld'),
     'sysretq sets what R11 says': line('#=80 err=0 ip=2 cs=33 fl=2c3ed7 ss=2b sp-=0', 'sysretflags'),
     'sysretq out of canonical addresses': line('#=d err=0 ip=a cs=8 fl=2 ss=10 sp-=0', 'sysret'),
-    'iret to syscall from compatibility mode': line('#=6 err=0 ip=a cs=23 fl=3202 ss=2b sp-=0', 'cstar'),
+    'iret to syscall from compatibility mode': line('#=6 err=0 ip=11 cs=23 fl=3202 ss=2b sp-=0', 'cstar'),
   },
   debug: {
     'step over two loads of ss': line('#=1 err=0 ip=c cs=8 fl=102 ss=10 sp-=0 dr6=ffff4ff0', 'twoss'),
@@ -126,6 +127,7 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
     'INT, gate absent': line('#=b err=18a ip=8 cs=8 fl=2 ss=10 sp-=0', 'gate'),
   },
   modes: {
+    'load through a null segment in compatibility mode': line('#=d err=0 ip=0 cs=18 fl=46 ss=10 sp-=0', 'limit'),
     'a data segment with a base': line('value=88 flat=88 ok', 'es'),
   },
   fpu: {

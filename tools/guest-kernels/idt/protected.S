@@ -171,7 +171,7 @@ narrow:
     SHOW "value", %eax
     DONE
     TRY "an expand-down segment"
-    DESCRIPTOR SLOT0, 0x00000000, 0x00cf9600
+    DESCRIPTOR SLOT0, 0x00000000, 0x00c09600
     mov $SLOT0, %eax
     mov %eax, %es
     mov %es:scratch, %eax
