@@ -1,6 +1,6 @@
 /**
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
- * `node tools/silicon.ts [--cases N] [--mode 64|compat|both] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--list] [--all]`.
+ * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--list] [--all]`.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
  * in scope and the excluded ones with their reasons and runs nothing.
  */
@@ -10,12 +10,12 @@ import { Comparison } from '../test/native/compare.ts';
 import { openCpus } from '../test/native/cpus.ts';
 import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
-import { MODE_64, MODE_COMPAT } from '../test/native/records.ts';
+import { MODE_64, MODE_COMPAT, MODE_PROT32 } from '../test/native/records.ts';
 
 const { values } = parseArgs({
   options: {
     cases: { type: 'string', default: '100000' },
-    mode: { type: 'string', default: 'both' },
+    mode: { type: 'string', default: 'all' },
     seed: { type: 'string', default: '1' },
     form: { type: 'string', default: '.' },
     cpu: { type: 'string', default: '.' },
@@ -30,7 +30,8 @@ const BATCH = 8192;
 const modes = [
   { name: '64', mode: MODE_64 },
   { name: 'compat', mode: MODE_COMPAT },
-].filter(({ name }) => values.mode === 'both' || values.mode === name);
+  { name: 'prot32', mode: MODE_PROT32 },
+].filter(({ name }) => values.mode === 'all' || values.mode === name);
 const filter = new RegExp(values.form);
 
 if (values.list) {
@@ -64,20 +65,21 @@ for (const { name, mode } of modes) {
     encodings: Number(values.encodings),
   });
   if (stream.forms.length === 0) continue;
-  const comparisons = cpus.map(() => new Comparison(Number(values.examples)));
+  const chosen = cpus.filter((cpu) => mode === MODE_PROT32 || !cpu.name.includes('compatibility'));
+  const comparisons = chosen.map(() => new Comparison(Number(values.examples)));
   let done = 0;
   const before = oracle.seconds;
   while (done < Number(values.cases) && !timeUp()) {
     const batch = stream.next(Math.min(BATCH, Number(values.cases) - done));
-    if (cpus.length === 0) oracle.run(batch.cases.bytes);
-    cpus.forEach((cpu, i) => {
+    if (chosen.length === 0) oracle.run(batch.cases.bytes);
+    chosen.forEach((cpu, i) => {
       compareBatch(batch, oracle, cpu, comparisons[i]!);
     });
     done += batch.count;
   }
-  const perSecond = Math.round((done * Math.max(1, cpus.length)) / (oracle.seconds - before));
+  const perSecond = Math.round((done * Math.max(1, chosen.length)) / (oracle.seconds - before));
   console.log(`mode ${name}: ${stream.forms.length} forms, ${done} cases, silicon ran ${perSecond} cases/s`);
-  cpus.forEach((cpu, i) => {
+  chosen.forEach((cpu, i) => {
     const total = comparisons[i]!.total();
     wrong += total.mismatches + total.unimplemented;
     console.log(comparisons[i]!.table(values.all));

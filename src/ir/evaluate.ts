@@ -15,7 +15,7 @@ export interface AccessHints {
   readonly stack: boolean;
   /** The address is the instruction's memory operand. */
   readonly operand: boolean;
-  /** A misaligned address raises #GP. */
+  /** A misaligned address raises #GP; it does so first. */
   readonly align: boolean;
 }
 
@@ -35,7 +35,7 @@ export interface Environment<F> {
   linear(delta: bigint): bigint;
   /** True when the memory operand lies in the stack segment. */
   readonly operandInStack: boolean;
-  /** The fault that an access raises before alignment and paging; null when it may go on. */
+  /** The fault that an access raises before paging; null when it may go on. */
   access(address: bigint, bytes: number, write: boolean, hints: AccessHints): F | null;
   nextRip(): bigint;
   targetRip(): bigint;
@@ -103,9 +103,8 @@ class Run<F> {
   }
   /** The fault of an access that comes before paging. */
   #refused(address: bigint, bytes: number, write: boolean, hints: AccessHints): F | null {
-    const refused = this.#env.access(address, bytes, write, hints);
-    if (refused !== null || !hints.align || address % BigInt(bytes) === 0n) return refused;
-    return this.#env.fault(GENERAL_PROTECTION, 0);
+    if (hints.align && address % BigInt(bytes) !== 0n) return this.#env.fault(GENERAL_PROTECTION, 0);
+    return this.#env.access(address, bytes, write, hints);
   }
 
   /** The node's value, or how the instruction ends here. */
@@ -203,8 +202,13 @@ class Run<F> {
 
   /** Where the program's last commit transfers control to; null when it does not. */
   #target(): bigint | null {
-    const last = this.#program.commits.at(-1);
-    if (last?.op === 'jump') return this.#of(last.rip);
+    const { body, commits } = this.#program;
+    const last = commits.at(-1);
+    if (last?.op === 'jump') {
+      const rip = body[last.rip]!;
+      const stays = rip.op === 'select' && body[rip.b]!.op === 'nextRip' && this.#of(rip.cond) === 0n;
+      return stays ? null : this.#of(last.rip);
+    }
     if (last?.op !== 'branch' || (last.cond !== null && this.#of(last.cond) === 0n)) return null;
     return this.#env.targetRip();
   }

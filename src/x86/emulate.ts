@@ -45,8 +45,7 @@ export function environmentOf(cpu: Cpu, insn: Insn, memory: LinearMemory = cpu.m
     offset: () => effective(0n),
     linear: (delta) => BigInt.asUintN(narrow ? 32 : 64, effective(delta) + at(insn.seg)),
     operandInStack: (insn.attr & ATTR.stack) !== 0,
-    access: (address, bytes, write, hints) =>
-      accessFault(cpu, segmentOf(hints), address, bytes, { write, aligned: hints.align }, memory),
+    access: (address, bytes, write, hints) => accessFault(cpu, segmentOf(hints), address, bytes, write),
     nextRip,
     targetRip: () => ripOf(pageBase + insn.imm),
     load(address, width, hints) {
@@ -66,7 +65,7 @@ export function environmentOf(cpu: Cpu, insn: Insn, memory: LinearMemory = cpu.m
       const stored = memory.store(cpu, address, width, value);
       return stored === null ? { value: null } : { fault: stored };
     },
-    transfer: (rip) => (rip === nextRip() ? null : transferFault(cpu, rip)),
+    transfer: (rip) => transferFault(cpu, rip),
     fault: (vector, error) => fault(vector, error),
     helper(name, args) {
       const helper = HELPERS[name];

@@ -5,5 +5,5 @@ import { OracleCpu } from './oracle-cpu.ts';
 
 /** Freshly made CPUs under test: the bare evaluator, and the engine with its cold tier. */
 export async function createCpus(): Promise<CpuUnderTest[]> {
-  return [new OracleCpu(), new EngineCpu('cold')];
+  return [new OracleCpu(), new EngineCpu('cold'), new EngineCpu('cold', true)];
 }

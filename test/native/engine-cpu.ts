@@ -19,8 +19,12 @@ export class EngineCpu implements CpuUnderTest {
   readonly #pages: GuestPages;
   readonly #platform = new CatchingPlatform();
 
-  constructor(tier: 'cold' | 'oracle') {
-    this.name = tier === 'cold' ? 'cold tier' : 'oracle tier';
+  readonly #compatible: boolean;
+
+  /** `compatible`: 32-bit cases run in compatibility mode, not in protected mode. */
+  constructor(tier: 'cold' | 'oracle', compatible = false) {
+    this.#compatible = compatible;
+    this.name = `${tier} tier${compatible ? ', compatibility' : ''}`;
     const memory = new GuestMemory({ vcpus: 1, slots: FRAMES, frameLimit: FRAMES, recordBytes: RECORD_BYTES });
     this.#engine = new Engine(memory, { tier });
     this.#cpu = this.#engine.cpus[0]!;
@@ -31,7 +35,7 @@ export class EngineCpu implements CpuUnderTest {
     const cpu = this.#cpu;
     const platform = this.#platform;
     this.#pages.load(record);
-    loadState(cpu, record);
+    loadState(cpu, record, this.#compatible);
     const step = (record.flags & CASE_STEP) !== 0;
     let delivered: Delivered | null = null;
     for (let steps = 0; steps < STEPS_MAX; ) {

@@ -15,6 +15,8 @@ export const VECTOR_NONE = 0xff;
 
 export const MODE_64 = 0;
 export const MODE_COMPAT = 1;
+/** 32-bit code under the segments of segments.ts. */
+export const MODE_PROT32 = 2;
 /** End the case by the trap flag after one instruction, not at the INT3 behind the code. */
 export const CASE_STEP = 1;
 /** Load and record the FXSAVE image. */
@@ -95,6 +97,13 @@ export class CaseRecord {
   }
   get gsBase(): bigint {
     return this.view.getBigUint64(this.base + C.gs_base, true);
+  }
+  /** Index of segment register `n` (the manual's number) in the table of a 32-bit case. */
+  segmentIndex(n: number): number {
+    return this.bytes[this.base + C.fs_base + n]!;
+  }
+  setSegmentIndex(n: number, index: number): void {
+    this.bytes[this.base + C.fs_base + n] = index;
   }
   get mode(): number {
     return this.bytes[this.base + C.mode]!;

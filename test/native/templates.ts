@@ -31,7 +31,8 @@ export interface MemoryUse {
   scale: number;
   displacement: bigint;
   addressBits: number;
-  segment: 'fs' | 'gs' | '';
+  /** Number of the segment register. */
+  segment: number;
   /** Bytes accessed; 0 when iced does not say. */
   size: number;
   element: ElementKind;
@@ -258,7 +259,7 @@ export class TemplateBuilder {
       scale: use.scale,
       displacement: use.displacement,
       addressBits: bytes !== 0 ? bytes * 8 : form.mode === MODE_64 ? 64 : 32,
-      segment: use.segment === Register.FS ? 'fs' : use.segment === Register.GS ? 'gs' : '',
+      segment: RegisterExt.number(use.segment),
       size: STRING_SIZE[STRING.exec(form.name)?.[2] ?? ''] ?? MemorySizeExt.size(use.memorySize),
       element: elementOf(use.memorySize),
       reads: use.access !== OpAccess.Write && use.access !== OpAccess.CondWrite,

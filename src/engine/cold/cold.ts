@@ -340,8 +340,8 @@ function accessCheck(memory: GuestMemory, mmu: Mmu): CheckAccess {
     }
     const address = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
     const segment = (spec >> CHECK.segmentShift) & 7;
-    const kind = { write: (spec & CHECK.write) !== 0, aligned: (spec & CHECK.aligned) !== 0 };
-    const failed = accessFault(cpu, segment, address, spec & CHECK.bytes, kind);
+    const write = (spec & CHECK.write) !== 0;
+    const failed = accessFault(cpu, segment, address, spec & CHECK.bytes, write);
     if (failed === null) return 1;
     cpu.set('faultVector', failed.vector);
     cpu.set('faultError', failed.error);

@@ -42,8 +42,8 @@ export interface Callees {
   helper(name: string): number;
 }
 
-/** What an access is checked for: bytes in the low bits, number of the segment in bits 10:8 (as ATTR has it), kind. */
-export const CHECK = { bytes: 127, segmentShift: 8, write: 1 << 11, aligned: 1 << 12 } as const;
+/** What an access is checked for: bytes in the low bits, number of the segment in bits 10:8 (as ATTR has it), write. */
+export const CHECK = { bytes: 127, segmentShift: 8, write: 1 << 11 } as const;
 
 const CPU = 0;
 const REC = 1;
@@ -327,12 +327,13 @@ class Lowering {
     const last = this.#program.commits.at(-1);
     if (last?.op === 'jump') {
       const rip = this.#local(last.rip);
-      f.get(rip);
-      this.#ripOf('next');
-      f.i64(0xffffffffn).op('i64.and').op('i64.ne').if();
+      const node = this.#program.body[last.rip]!;
+      // a conditional branch of 16 bits
+      const conditional = node.op === 'select' && this.#program.body[node.b]!.op === 'nextRip';
+      if (conditional) f.get(this.#local(node.cond)).if();
       f.get(rip);
       this.#beyondCode();
-      f.end();
+      if (conditional) f.end();
     } else if (last?.op === 'branch') {
       if (last.cond !== null) f.get(this.#local(last.cond)).if();
       this.#targetRip();
@@ -345,12 +346,6 @@ class Lowering {
   #access(addr: number, bytes: number, tag: number, slow: number, align: boolean, stack: boolean): number {
     const f = this.#f;
     const address = this.#local(addr);
-    this.#check(
-      addr,
-      address,
-      bytes | (tag === TLB_ENTRY.write ? CHECK.write : 0) | (align ? CHECK.aligned : 0),
-      stack,
-    );
     if (align) {
       f.get(address)
         .op('i32.wrap_i64')
@@ -360,6 +355,7 @@ class Lowering {
       this.#fault(VECTOR.gp, 0);
       f.end();
     }
+    this.#check(addr, address, bytes | (tag === TLB_ENTRY.write ? CHECK.write : 0), stack);
     const host = f.local('i32');
     const entry = f.local('i32');
     f.get(address)

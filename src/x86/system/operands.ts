@@ -41,26 +41,28 @@ export function linearAddress(cpu: Cpu, insn: Insn, delta = 0): bigint {
   const sum = effectiveOffset(cpu, insn) + BigInt(delta) + segment;
   return BigInt.asUintN(insn.attr & ATTR.linear32 ? 32 : 64, sum);
 }
-const WRITE = { write: true } as const;
+/** An operand of several pieces is aligned as its first one. */
+const alignmentAt = (delta: number): number | undefined => (delta === 0 ? undefined : 1);
 const accessOptions = (insn: Insn): { stack: boolean } => ({ stack: (insn.attr & ATTR.stack) !== 0 });
 
 /** Reads `width` bytes of the memory operand, `delta` bytes in. */
 export function loadOperand(cpu: Cpu, insn: Insn, width: number, delta = 0): bigint | Fault {
   const address = linearAddress(cpu, insn, delta);
   return (
-    accessFault(cpu, segmentNumberOf(insn), address, width) ?? cpu.memory.load(cpu, address, width, accessOptions(insn))
+    accessFault(cpu, segmentNumberOf(insn), address, width, false, alignmentAt(delta)) ??
+    cpu.memory.load(cpu, address, width, accessOptions(insn))
   );
 }
 /** Writes `width` bytes of the memory operand, `delta` bytes in. */
 export function storeOperand(cpu: Cpu, insn: Insn, width: number, value: bigint, delta = 0): null | Fault {
   const address = linearAddress(cpu, insn, delta);
-  const failed = accessFault(cpu, segmentNumberOf(insn), address, width, WRITE);
+  const failed = accessFault(cpu, segmentNumberOf(insn), address, width, true, alignmentAt(delta));
   return failed ?? cpu.memory.store(cpu, address, width, value, accessOptions(insn));
 }
 /** Checks that `bytes` bytes of the memory operand can be written. */
 export function probeOperand(cpu: Cpu, insn: Insn, bytes: number): null | Fault {
   const address = linearAddress(cpu, insn);
-  const failed = accessFault(cpu, segmentNumberOf(insn), address, bytes, WRITE);
+  const failed = accessFault(cpu, segmentNumberOf(insn), address, bytes, true);
   return failed ?? cpu.memory.probe(cpu, address, bytes, accessOptions(insn));
 }
 

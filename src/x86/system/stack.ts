@@ -52,7 +52,7 @@ function stackFault(cpu: Cpu, stack: Stack, address: bigint, width: number, writ
     const failed = limitFault(stack.segment, VECTOR.ss, lo, width, write, stack.error);
     if (failed) return failed;
   }
-  return stack.supervisor ? null : accessFault(cpu, SEG.ss, address, width, { write });
+  return stack.supervisor ? null : accessFault(cpu, SEG.ss, address, width, write);
 }
 /** Checks that `width` bytes at a linear address of the stack can be written. */
 export function probeStack(cpu: Cpu, stack: Stack, address: bigint, width: number): null | Fault {
