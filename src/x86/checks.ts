@@ -58,7 +58,7 @@ export function limitFault(
 
 /** Alignment in bytes that an access of `bytes` bytes needs (SDM vol. 3A table 6-7). */
 const alignmentOf = (bytes: number): number =>
-  bytes === 10 ? 8 : (bytes & (bytes - 1)) === 0 ? Math.min(bytes, 8) : 1;
+  bytes === 10 ? 8 : (bytes & (bytes - 1)) === 0 ? Math.min(bytes, 16) : 1;
 
 const LENGTHS = [1, 2, 8, 4];
 /** Breakpoints of DR7 that an access meets, as bits B0 to B3. */

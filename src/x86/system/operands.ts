@@ -59,10 +59,10 @@ export function storeOperand(cpu: Cpu, insn: Insn, width: number, value: bigint,
   const failed = accessFault(cpu, segmentNumberOf(insn), address, width, true, alignmentAt(delta));
   return failed ?? cpu.memory.store(cpu, address, width, value, accessOptions(insn));
 }
-/** Checks that `bytes` bytes of the memory operand can be written. */
-export function probeOperand(cpu: Cpu, insn: Insn, bytes: number): null | Fault {
+/** Checks that `bytes` bytes of the memory operand, aligned to `alignment` where that is checked, can be written. */
+export function probeOperand(cpu: Cpu, insn: Insn, bytes: number, alignment?: number): null | Fault {
   const address = linearAddress(cpu, insn);
-  const failed = accessFault(cpu, segmentNumberOf(insn), address, bytes, true);
+  const failed = accessFault(cpu, segmentNumberOf(insn), address, bytes, true, alignment);
   return failed ?? cpu.memory.probe(cpu, address, bytes, accessOptions(insn));
 }
 
