@@ -56,6 +56,9 @@ export function limitFault(
   return inside ? null : fault(vector, error);
 }
 
+/** The low 48 bits sign-extend to the whole address; 32-bit ones always do. */
+const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
+
 /** Alignment in bytes that an access of `bytes` bytes needs (SDM vol. 3A table 6-7). */
 const alignmentOf = (bytes: number): number =>
   bytes === 10 ? 8 : (bytes & (bytes - 1)) === 0 ? Math.min(bytes, 16) : 1;
@@ -91,7 +94,8 @@ export function accessFault(
   const lo = Number(address & 0xffffffffn);
   const failed = segmentFault(cpu, segment, lo, bytes, write);
   if (failed) return failed;
-  if (lo & (alignment - 1) && checksAlignment(cpu)) return fault(VECTOR.ac);
+  // an address that is not canonical has its own fault, from the MMU
+  if (lo & (alignment - 1) && checksAlignment(cpu) && isCanonical(address)) return fault(VECTOR.ac);
   if (hasBreakpoints(cpu)) cpu.set('breakpoints', cpu.num('breakpoints') | breakpointsMet(cpu, address, bytes, write));
   return null;
 }

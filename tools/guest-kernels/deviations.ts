@@ -4,6 +4,12 @@
  */
 
 const WHY = {
+  dr6both: 'QEMU reports the first of several breakpoints met; every one that is met sets its bit (SDM vol. 3B 18.2.3)',
+  dr6step:
+    'QEMU takes the breakpoint before the single step and steps into the handler; both are one trap (SDM vol. 3B 18.3.1)',
+  repeated: 'QEMU reports the breakpoint of a repeated store at the instruction, without RF (SDM vol. 3B 18.3.1.1)',
+  heldback: 'QEMU does not hold the breakpoint of MOV SS back (SDM vol. 3A 6.8.3)',
+  detect: 'QEMU does not know general detect (SDM vol. 3B 18.2.4)',
   limit: 'QEMU (TCG) checks neither limits nor null segments (SDM vol. 3A 5.3 and 5.4.1)',
   gate: 'QEMU takes 16 bytes an entry for the index in the error code of a 64-bit gate; it is vector * 8 + 2 (SDM vol. 3A 6.13)',
   ext: 'QEMU never sets the EXT bit of the error code (SDM vol. 3A 6.13)',
@@ -125,6 +131,14 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
     'UD, bad code segment': line('#=d err=11 ip=a cs=8 fl=2 ss=10 sp-=0', 'ext'),
     'UD, stack not canonical': line('#=c err=1 ip=8 cs=8 fl=2 ss=10 sp-=0', 'ext'),
     'INT, gate absent': line('#=b err=18a ip=8 cs=8 fl=2 ss=10 sp-=0', 'gate'),
+  },
+  breakpoints: {
+    'two at once': line('#=1 err=0 ip=c cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff3', 'dr6both'),
+    'with a single step': line('#=1 err=0 ip=b cs=8 fl=102 ss=10 sp-=0 dr6=ffff4ff1', 'dr6step'),
+    'in a repeated store': line('#=1 err=0 ip=0 cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff1 cx=2 rf=1', 'repeated'),
+    'in the last of a repeated store': line('#=1 err=0 ip=2 cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff1 cx=0 rf=0', 'repeated'),
+    'held back by mov ss': line('#=1 err=0 ip=8 cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff1', 'heldback'),
+    'general detect': line('#=1 err=0 ip=0 cs=8 fl=2 ss=10 sp-=0 dr6=ffff2ff0 dr7=400', 'detect'),
   },
   modes: {
     'load through a null segment in compatibility mode': line('#=d err=0 ip=0 cs=18 fl=46 ss=10 sp-=0', 'limit'),
