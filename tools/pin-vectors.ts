@@ -1,5 +1,5 @@
 /**
- * Records the pinned vectors of test/vectors/silicon from this host's CPU: `node tools/pin-vectors.ts [--seed N]`.
+ * Records the pinned vectors of test/vectors/silicon from this host's CPU: `node tools/pin-vectors.ts [--seed N] [--mode NAME]`.
  * Of many random cases per form it keeps a few that end differently.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,8 @@ import {
   CaseRecord,
   MODE_64,
   MODE_COMPAT,
+  MODE_PROT16,
+  MODE_PROT32,
   OUTCOME_SIZE,
   OutcomeRecord,
   VECTOR_NONE,
@@ -20,18 +22,22 @@ import {
 import { ignoredParts } from '../test/native/undefined.ts';
 import { encodeVectors, quieten } from '../test/native/vectors.ts';
 
-const { values } = parseArgs({ options: { seed: { type: 'string', default: '2026' } } });
+const { values } = parseArgs({
+  options: { seed: { type: 'string', default: '2026' }, mode: { type: 'string', default: '.' } },
+});
 const FOLDER = resolve(import.meta.dirname, '../test/vectors/silicon');
 /** Random cases tried of each form, and how many of them are kept. */
 const TRIES = 24;
 const FILES = [
   { mode: MODE_64, name: '64', keep: 3 },
   { mode: MODE_COMPAT, name: 'compat', keep: 2 },
+  { mode: MODE_PROT32, name: 'prot32', keep: 2 },
+  { mode: MODE_PROT16, name: 'prot16', keep: 2 },
 ];
 
 mkdirSync(FOLDER, { recursive: true });
 const oracle = new NativeOracle();
-for (const { mode, name, keep } of FILES) {
+for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode).test(file.name))) {
   const stream = new CaseStream({ mode, seed: BigInt(values.seed), forms: /./, encodings: TRIES });
   const { cases, count, templates } = stream.next(stream.forms.length * TRIES);
   for (let i = 0; i < count; i++) quieten(templates[cases.at(i).tag]!, cases);

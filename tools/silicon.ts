@@ -1,6 +1,6 @@
 /**
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
- * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--list] [--all]`.
+ * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--list] [--all]`.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
  * in scope and the excluded ones with their reasons and runs nothing.
  */
@@ -10,7 +10,7 @@ import { Comparison } from '../test/native/compare.ts';
 import { openCpus } from '../test/native/cpus.ts';
 import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
-import { MODE_64, MODE_COMPAT, MODE_PROT32 } from '../test/native/records.ts';
+import { isSegmented, MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../test/native/records.ts';
 
 const { values } = parseArgs({
   options: {
@@ -31,6 +31,7 @@ const modes = [
   { name: '64', mode: MODE_64 },
   { name: 'compat', mode: MODE_COMPAT },
   { name: 'prot32', mode: MODE_PROT32 },
+  { name: 'prot16', mode: MODE_PROT16 },
 ].filter(({ name }) => values.mode === 'all' || values.mode === name);
 const filter = new RegExp(values.form);
 
@@ -65,7 +66,7 @@ for (const { name, mode } of modes) {
     encodings: Number(values.encodings),
   });
   if (stream.forms.length === 0) continue;
-  const chosen = cpus.filter((cpu) => mode === MODE_PROT32 || !cpu.name.includes('compatibility'));
+  const chosen = cpus.filter((cpu) => isSegmented(mode) || !cpu.name.includes('compatibility'));
   const comparisons = chosen.map(() => new Comparison(Number(values.examples)));
   let done = 0;
   const before = oracle.seconds;

@@ -6,12 +6,13 @@
 import { Decoder, DecoderOptions, Formatter, FormatterSyntax, type Instruction } from 'iced-x86';
 import { GAPS } from './gaps.ts';
 import {
+  bitsOf,
   CASE_FP,
   type CaseRecord,
   CODE_BASE,
   FX,
+  isSegmented,
   MODE_64,
-  MODE_PROT32,
   type OutcomeRecord,
   VECTOR_NONE,
 } from './records.ts';
@@ -176,7 +177,7 @@ const segmentsText = (record: CaseRecord): string =>
 
 /** The state that goes into a case, readable. */
 export function describeCase(record: CaseRecord): string {
-  const decoder = new Decoder(record.mode === MODE_64 ? 64 : 32, record.code, DecoderOptions.None);
+  const decoder = new Decoder(bitsOf(record.mode), record.code, DecoderOptions.None);
   decoder.ip = BigInt(CODE_BASE + record.codeOffset - codeBase(record));
   const instruction: Instruction = decoder.decode();
   const formatter = new Formatter(FormatterSyntax.Nasm);
@@ -190,7 +191,7 @@ export function describeCase(record: CaseRecord): string {
   const lines = [
     `${text}  [${bytes}] at +${hex(record.codeOffset)}, flags ${flags(record.rflags)}`,
     registers.join(' '),
-    record.mode === MODE_PROT32 ? segmentsText(record) : `fs=${hex(record.fsBase)} gs=${hex(record.gsBase)}`,
+    isSegmented(record.mode) ? segmentsText(record) : `fs=${hex(record.fsBase)} gs=${hex(record.gsBase)}`,
     `seed=${hex(record.memorySeed)} poke +${hex(record.pokeOffset)}: ${hexBytes(record.poke)}`,
   ];
   if (record.flags & CASE_FP) {

@@ -2,7 +2,7 @@
  * Where our CPU is known to differ from silicon. Such cases are counted apart, so that anything new stands out; an entry goes
  * when its cause does.
  */
-import { type CaseRecord, MODE_PROT32, type OutcomeRecord, VECTOR_NONE } from './records.ts';
+import { type CaseRecord, isSegmented, type OutcomeRecord, VECTOR_NONE } from './records.ts';
 import type { Template } from './templates.ts';
 
 /** One known difference. */
@@ -16,6 +16,6 @@ export const GAPS: readonly Gap[] = [
   {
     what: 'CLFLUSH through CS is allowed where code is execute-only (SDM vol. 2A "CLFLUSH"); here it is checked as a load',
     is: (template, record, host) =>
-      template.form.mnemonic === 'clflush' && record.mode === MODE_PROT32 && host.vector === VECTOR_NONE,
+      template.form.mnemonic === 'clflush' && isSegmented(record.mode) && host.vector === VECTOR_NONE,
   },
 ];

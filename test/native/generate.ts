@@ -15,15 +15,18 @@ import {
   CODE_BASE,
   DATA_BASE,
   FX,
+  isSegmented,
   MODE_64,
-  MODE_PROT32,
+  MODE_PROT16,
   PAGE,
   RO_BASE,
 } from './records.ts';
 import {
   CODE_INDICES,
+  CODE16_INDICES,
   codeBase,
   DATA_INDICES,
+  DATA16_INDICES,
   FLAT_SEGMENT,
   loadedSegment,
   NULL_SEGMENT,
@@ -230,7 +233,7 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
 
 function branchTarget(random: SplitMix64, record: CaseRecord): bigint {
   const { mode } = record;
-  if (mode === MODE_PROT32 && random.chance(60))
+  if (isSegmented(mode) && random.chance(60))
     return mask(32, BigInt(CODE_BASE - codeBase(record) + random.below(PAGE)));
   if (mode !== MODE_64) return BigInt(random.next());
   const way = random.below(20);
@@ -312,21 +315,23 @@ const SEGMENTS_ES_SS_DS_FS_GS = [0, 2, 3, 4, 5];
 /** Chooses segments: flat ones, open ones, and ones that end where the operands are. */
 function segments(record: CaseRecord, random: SplitMix64): void {
   for (let i = 0; i < 8; i++) record.setSegmentIndex(i, 0);
-  const flat = random.chance(15);
+  const narrow = record.mode === MODE_PROT16;
+  const flat = !narrow && random.chance(15);
   for (const n of SEGMENTS_ES_SS_DS_FS_GS) {
     const way = flat ? 0 : random.below(20);
-    if (way < 3) record.setSegmentIndex(n, FLAT_SEGMENT);
+    if (way < (narrow ? 1 : 3)) record.setSegmentIndex(n, FLAT_SEGMENT);
     else if (way === 3 && n !== SS) record.setSegmentIndex(n, NULL_SEGMENT);
-    else record.setSegmentIndex(n, random.pick(n === SS ? STACK_INDICES : DATA_INDICES));
+    else record.setSegmentIndex(n, random.pick(n === SS ? STACK_INDICES : narrow ? DATA16_INDICES : DATA_INDICES));
   }
-  record.setSegmentIndex(CS, flat || random.chance(30) ? FLAT_SEGMENT : random.pick(CODE_INDICES));
+  if (narrow) record.setSegmentIndex(CS, random.pick(CODE16_INDICES));
+  else record.setSegmentIndex(CS, flat || random.chance(30) ? FLAT_SEGMENT : random.pick(CODE_INDICES));
 }
 /** Puts the code near the end of CS now and then; it begins inside. */
 function placeCode(record: CaseRecord, random: SplitMix64, length: number): void {
   const { base, limit } = loadedSegment(record.segmentIndex(CS), true);
   const last = base + limit - CODE_BASE;
   let offset = record.codeOffset;
-  if (last < PAGE && random.chance(50)) offset = last + 1 - random.below(length + 2);
+  if (last < PAGE && random.chance(20)) offset = last + 1 - random.below(length + 2);
   offset = Math.max(0, Math.min(offset, last, PAGE - 1));
   record.view.setUint16(record.base + C.code_offset, offset, true);
 }
@@ -354,14 +359,14 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
   view.setBigUint64(base + C.fs_base, userBase(), true);
   view.setBigUint64(base + C.gs_base, userBase(), true);
   bytes[base + C.mode] = mode;
-  if (mode === MODE_PROT32) segments(record, random);
+  if (isSegmented(mode)) segments(record, random);
   bytes[base + C.flags] = (template.step ? CASE_STEP : 0) | (template.fp ? CASE_FP : 0);
   bytes[base + C.code_length] = template.code.length;
   // One fetch in a hundred runs over the end of the code page.
   const over = random.chance(1) ? random.below(template.code.length) : 0;
   const edge = over > 0 ? PAGE - over : 16 * random.below(PAGE / 16 - 2);
   view.setUint16(base + C.code_offset, edge, true);
-  if (mode === MODE_PROT32) placeCode(record, random, template.code.length);
+  if (isSegmented(mode)) placeCode(record, random, template.code.length);
   view.setUint32(base + C.tag, tag, true);
   bytes.set(template.code, base + C.code);
   immediates(template, record, random);
@@ -370,7 +375,7 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
   const stackEdge = random.chance(6);
   record.setGpr(RSP, stackEdge ? target(random, 8, mode) : BASE + 8n * BigInt(64 + random.below(380)));
   if (stackEdge && random.chance(50)) record.setGpr(RSP, BASE + BigInt(random.below(24)));
-  if (mode === MODE_PROT32) placeStack(record, random);
+  if (isSegmented(mode)) placeStack(record, random);
   for (const use of template.memory) {
     let wanted = target(random, use.size, mode);
     const segment = segmentBase(record, use.segment);

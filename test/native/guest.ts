@@ -15,8 +15,9 @@ import {
   CODE_BASE,
   DATA_BASE,
   FX,
+  isSegmented,
   MODE_64,
-  MODE_PROT32,
+  MODE_PROT16,
   type OutcomeRecord,
   PAGE,
   RO_BASE,
@@ -156,8 +157,8 @@ export function loadState(cpu: Cpu, record: CaseRecord, compatible = false): voi
   }
   cpu.set('selector', wide ? SEL_CODE64 : SEL_CODE32, SEG.cs);
   cpu.set('segmentAttributes', wide ? CODE64_ATTRIBUTES : CODE32_ATTRIBUTES, SEG.cs);
-  cpu.set('codeMode', wide ? 2 : 1);
-  if (record.mode === MODE_PROT32) loadSegments(cpu, record, compatible);
+  cpu.set('codeMode', wide ? 2 : record.mode === MODE_PROT16 ? 0 : 1);
+  if (isSegmented(record.mode)) loadSegments(cpu, record, compatible);
   else {
     cpu.set('segmentBase', record.fsBase, SEG.fs);
     cpu.set('segmentBase', record.gsBase, SEG.gs);

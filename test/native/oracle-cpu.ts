@@ -5,7 +5,7 @@ import { codeKey, stackSizeOf } from '../../src/x86/code-key.ts';
 import { Cpu } from '../../src/x86/cpu.ts';
 import { decode } from '../../src/x86/decode/decode.ts';
 import { emulate } from '../../src/x86/emulate.ts';
-import type { Insn } from '../../src/x86/form.ts';
+import type { CodeMode, Insn } from '../../src/x86/form.ts';
 import { type Fault, fault, isStop } from '../../src/x86/seam.ts';
 import { SEMANTICS } from '../../src/x86/semantics/registry.ts';
 import { STATE_BYTES, VECTOR } from '../../src/x86/state.ts';
@@ -15,7 +15,7 @@ import { CatchingPlatform } from './catching-platform.ts';
 import type { CpuUnderTest } from './compare.ts';
 import { type DataPage, loadState, saveOutcome } from './guest.ts';
 import { fillPage } from './random.ts';
-import { CASE_STEP, type CaseRecord, CODE_BASE, MODE_64, type OutcomeRecord, PAGE, RO_SEED } from './records.ts';
+import { CASE_STEP, type CaseRecord, CODE_BASE, type OutcomeRecord, PAGE, RO_SEED } from './records.ts';
 
 const LONGEST = 15;
 
@@ -70,7 +70,7 @@ export class OracleCpu implements CpuUnderTest {
     const cpu = this.#cpu;
     const start = cpu.rip;
     const available = Math.min(LONGEST, PAGE - record.codeOffset);
-    const mode = record.mode === MODE_64 ? 2 : 1;
+    const mode = cpu.num('codeMode') as CodeMode;
     const room = fetchRoom(cpu);
     const stackSize = stackSizeOf(codeKey(cpu));
     const { codeOffset } = record;

@@ -65,7 +65,7 @@ static uint64_t *frame_xstate_bv(uint8_t *fp) {
   return magic == FRAME_MAGIC ? (uint64_t *)(fp + 512) : 0;
 }
 
-/* The index of a segment register in a case of MODE_PROT32. */
+/* The index of a segment register in a case of MODE_PROT32 and MODE_PROT16. */
 static unsigned segment_index(const struct case_record *c, int segment) { return c->fs_base >> (segment * 8) & 0xff; }
 static unsigned selector_of(const struct case_record *c, int segment) {
   unsigned index = segment_index(c, segment);
@@ -73,7 +73,7 @@ static unsigned selector_of(const struct case_record *c, int segment) {
 }
 /* What is taken from linear addresses to give RIP. */
 static uint64_t code_base(const struct case_record *c) {
-  unsigned index = c->mode == MODE_PROT32 ? segment_index(c, CS) : 255;
+  unsigned index = c->mode >= MODE_PROT32 ? segment_index(c, CS) : 255;
   return index == 255 ? 0 : segments[index - 1].base;
 }
 
@@ -93,7 +93,7 @@ __attribute__((optimize("no-stack-protector"))) static void load(ucontext_t *con
   regs[REG_EFL] = (c->rflags & CF_TO_OF) | ALWAYS_ON | (c->flags & CASE_STEP ? TF : 0);
   uint64_t cs = c->mode == MODE_COMPAT ? SEL_CODE32 : SEL_CODE64;
   uint64_t ss = SEL_DATA;
-  if (c->mode == MODE_PROT32) cs = selector_of(c, CS), ss = selector_of(c, SS);
+  if (c->mode >= MODE_PROT32) cs = selector_of(c, CS), ss = selector_of(c, SS);
   regs[REG_CSGSFS] = (regs[REG_CSGSFS] & 0x0000ffffffff0000ull) | cs | ss << 48;
   if (c->flags & CASE_FP) {
     uint8_t *fp = (uint8_t *)context->uc_mcontext.fpregs;
@@ -102,8 +102,8 @@ __attribute__((optimize("no-stack-protector"))) static void load(ucontext_t *con
     if (bv) *bv = XSTATE_X87_SSE;
   }
   static int loaded;
-  if (c->mode == MODE_PROT32 || loaded) {
-    loaded = c->mode == MODE_PROT32;
+  if (c->mode >= MODE_PROT32 || loaded) {
+    loaded = c->mode >= MODE_PROT32;
     unsigned es = loaded ? selector_of(c, ES) : SEL_DATA, ds = loaded ? selector_of(c, DS) : SEL_DATA;
     unsigned fs = loaded ? selector_of(c, FS) : SEL_DATA, gs = loaded ? selector_of(c, GS) : SEL_DATA;
     asm volatile("mov %0, %%es\n mov %1, %%ds\n mov %2, %%gs\n mov %3, %%fs" ::"r"(es), "r"(ds), "r"(gs), "r"(fs));
@@ -119,7 +119,7 @@ static void save(const ucontext_t *context, int signal) {
   const greg_t *regs = context->uc_mcontext.gregs;
   for (int i = 0; i < 16; i++) o->gpr[i] = regs[gpr_index[i]];
   /* the kernel returns to a 16-bit stack through one of its own: bits 63:32 of RSP are left over from it */
-  if (c->mode == MODE_PROT32) o->gpr[4] = (uint32_t)o->gpr[4];
+  if (c->mode >= MODE_PROT32) o->gpr[4] = (uint32_t)o->gpr[4];
   o->rip = regs[REG_RIP];
   o->rflags = regs[REG_EFL] & ~(uint64_t)(RF | (c->flags & CASE_STEP ? TF : 0));
   o->vector = regs[REG_TRAPNO];

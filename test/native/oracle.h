@@ -27,9 +27,9 @@
 #define CHANGES_MAX 68
 
 /* case_record.mode */
-enum { MODE_64 = 0, MODE_COMPAT = 1, MODE_PROT32 = 2 };
+enum { MODE_64 = 0, MODE_COMPAT = 1, MODE_PROT32 = 2, MODE_PROT16 = 3 };
 /*
- * MODE_PROT32: 32-bit code under segments of a table that the third argument names, installed in the LDT: an array of
+ * MODE_PROT32 and MODE_PROT16: 32-bit and 16-bit code under segments of a table that the third argument names, installed in the LDT: an array of
  * `struct segment_record`. fs_base then holds six bytes, for ES CS SS DS FS GS: 0 a null selector, 1..254 the entry of that
  * number less one, 255 the flat segments above. Code runs at the linear addresses below; RIP is relative to the base of CS.
  */

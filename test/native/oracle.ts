@@ -5,7 +5,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { CASE_OFFSETS, CASE_SIZE, MODE_PROT32, OUTCOME_SIZE, OutcomeRecord } from './records.ts';
+import { CASE_OFFSETS, CASE_SIZE, isSegmented, OUTCOME_SIZE, OutcomeRecord } from './records.ts';
 import { segmentFile } from './segments.ts';
 
 const CACHE = resolve(import.meta.dirname, '../../.cache/native');
@@ -65,7 +65,7 @@ export class NativeOracle {
     const output = join(this.#directory, 'outcomes');
     writeFileSync(input, cases);
     // a host may have no LDT: only 32-bit cases need one
-    const table = cases[CASE_OFFSETS.mode] === MODE_PROT32 ? [this.#segments] : [];
+    const table = isSegmented(cases[CASE_OFFSETS.mode]!) ? [this.#segments] : [];
     const run = spawnSync(this.#binary, [input, output, ...table], { encoding: 'utf8' });
     if (run.status === 77) throw new OracleUnavailable(run.stderr.trim());
     const outcomes = new OutcomeRecord(readFileSync(output));

@@ -3,7 +3,7 @@
  * granularity that a limit check tells apart. The oracle installs the same table with modify_ldt.
  */
 import { SplitMix64 } from './random.ts';
-import { type CaseRecord, CODE_BASE, DATA_BASE, MODE_PROT32, PAGE } from './records.ts';
+import { type CaseRecord, CODE_BASE, DATA_BASE, isSegmented, PAGE } from './records.ts';
 
 /** One descriptor of the table. */
 export interface SegmentEntry {
@@ -25,6 +25,7 @@ export const NULL_SEGMENT = 0;
 export const FLAT_SEGMENT = 255;
 const DATA_ENTRIES = 150;
 const CODE_ENTRIES = 60;
+const CODE16_ENTRIES = 40;
 const SEED = 0x5e9n;
 /** Numbers of segment registers. */
 const [CS, FS, GS] = [1, 4, 5];
@@ -55,9 +56,9 @@ function dataEntry(random: SplitMix64): SegmentEntry {
   return { ...common, base, rawLimit: pages ? limit >>> 12 : limit, pages };
 }
 
-function codeEntry(random: SplitMix64): SegmentEntry {
-  const common = { expandDown: false, code: true, access: random.chance(60), big: true };
-  if (random.chance(25))
+function codeEntry(random: SplitMix64, big: boolean): SegmentEntry {
+  const common = { expandDown: false, code: true, access: random.chance(60), big };
+  if (random.chance(25) && big)
     return {
       ...common,
       base: random.chance(50) ? 0 : CODE_BASE - random.below(0x8000),
@@ -65,7 +66,7 @@ function codeEntry(random: SplitMix64): SegmentEntry {
       pages: true,
     };
   const pages = random.chance(15);
-  const base = CODE_BASE - random.pick([0, 1, 16, random.below(0x10000), random.below(0x80000)]);
+  const base = CODE_BASE - random.pick([0, 1, 16, random.below(0xf000), big ? random.below(0x80000) : 0]);
   const limit = CODE_BASE + random.below(PAGE + 64) - base;
   return { ...common, base, rawLimit: pages ? limit >>> 12 : limit, pages };
 }
@@ -74,14 +75,21 @@ const random = new SplitMix64(SEED);
 /** The table; index i of a case is entry i - 1. Data segments come first. */
 export const SEGMENTS: readonly SegmentEntry[] = [
   ...Array.from({ length: DATA_ENTRIES }, () => dataEntry(random)),
-  ...Array.from({ length: CODE_ENTRIES }, () => codeEntry(random)),
+  ...Array.from({ length: CODE_ENTRIES }, () => codeEntry(random, true)),
+  ...Array.from({ length: CODE16_ENTRIES }, () => codeEntry(random, false)),
 ];
 const indices = (from: number, count: number, wanted: (entry: SegmentEntry) => boolean): number[] =>
   Array.from({ length: count }, (_, i) => from + i + 1).filter((index) => wanted(SEGMENTS[index - 1]!));
-/** Indices that DS, ES, FS and GS may hold, those for SS, those for CS. */
+/** Indices that DS, ES, FS and GS may hold, those for SS, those for CS of 32 and of 16 bits. */
 export const DATA_INDICES: readonly number[] = indices(0, DATA_ENTRIES, (entry) => !entry.code || entry.access);
+/** Of the former, those that offsets of 16 bits reach the data page in. */
+export const DATA16_INDICES: readonly number[] = DATA_INDICES.filter(
+  (index) => SEGMENTS[index - 1]!.base > DATA_BASE - 0xf000,
+);
 export const STACK_INDICES: readonly number[] = indices(0, DATA_ENTRIES, (entry) => !entry.code && entry.access);
 export const CODE_INDICES: readonly number[] = indices(DATA_ENTRIES, CODE_ENTRIES, () => true);
+
+export const CODE16_INDICES: readonly number[] = indices(DATA_ENTRIES + CODE_ENTRIES, CODE16_ENTRIES, () => true);
 
 /** A descriptor as the vCPU holds it. */
 export interface LoadedSegment {
@@ -108,10 +116,10 @@ export function loadedSegment(index: number, code: boolean): LoadedSegment {
 
 /** Base of CS in a case. */
 export const codeBase = (record: CaseRecord): number =>
-  record.mode === MODE_PROT32 ? loadedSegment(record.segmentIndex(CS), true).base : 0;
+  isSegmented(record.mode) ? loadedSegment(record.segmentIndex(CS), true).base : 0;
 /** Base of segment register `n` in a case outside 64-bit mode, where FS and GS may have one in every mode. */
 export function segmentBase(record: CaseRecord, n: number): bigint {
-  if (record.mode === MODE_PROT32) return BigInt(loadedSegment(record.segmentIndex(n), n === CS).base);
+  if (isSegmented(record.mode)) return BigInt(loadedSegment(record.segmentIndex(n), n === CS).base);
   return n === FS ? record.fsBase : n === GS ? record.gsBase : 0n;
 }
 

@@ -3,7 +3,7 @@
  * undefined whatever the operands; the conditions on operand values stand here, each with its page of the SDM.
  */
 import { operandAddresses } from './generate.ts';
-import { type CaseRecord, CODE_BASE, DATA_BASE, MODE_PROT32, type OutcomeRecord, VECTOR_NONE } from './records.ts';
+import { type CaseRecord, CODE_BASE, DATA_BASE, isSegmented, type OutcomeRecord, VECTOR_NONE } from './records.ts';
 import { loadedSegment } from './segments.ts';
 import type { Template } from './templates.ts';
 
@@ -161,16 +161,12 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   // An operand that runs over the end of 64 KiB of 16-bit addresses: whether it wraps is the processor's choice.
   if (mnemonic.startsWith('fx') && template.memory.some((use) => use.addressBits === 16) && host.vector === VECTOR_PF)
     ignored.skip = 'the area may wrap at 64 KiB';
-  // ENTER pushes several values: which of two faults is first is the vendor's choice.
-  if (mnemonic === 'enter' && (record.rflags & AC) !== 0 && host.vector !== VECTOR_NONE)
-    ignored.skip = 'two faults of one ENTER';
+  // Several pushes with limit and alignment checks: which of two faults is first is the vendor's choice.
+  const checked = isSegmented(record.mode) || (record.rflags & AC) !== 0;
+  if (/^(enter|pusha)/.test(mnemonic) && checked && [VECTOR_SS, VECTOR_PF, VECTOR_AC].includes(host.vector))
+    ignored.skip = 'two faults of several pushes';
   // AMD's family 1Ah wants the next instruction inside CS for a conditional branch of 16 bits, taken or not.
-  if (
-    record.mode === MODE_PROT32 &&
-    /^(J|Loop).*rel(8_)?16/.test(name) &&
-    host.vector === VECTOR_GP &&
-    endsCode(record)
-  )
+  if (isSegmented(record.mode) && /^(J|Loop).*rel(8_)?16/.test(name) && host.vector === VECTOR_GP && endsCode(record))
     ignored.skip = 'the code segment ends behind the branch';
   if (host.vector !== VECTOR_NONE) {
     // POPA may have loaded some registers before it faults; RSP is as it was.
