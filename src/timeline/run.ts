@@ -14,7 +14,7 @@ import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
 import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
-export const SEMANTICS_VERSION = 1;
+export const SEMANTICS_VERSION = 2;
 /** Ticks between register digests. */
 export const DIGEST_TICKS = 2 ** 20;
 /** Ticks between blocks of the journal at most, each with the hash of the whole state. */

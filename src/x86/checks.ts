@@ -63,20 +63,29 @@ const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIn
 const alignmentOf = (bytes: number): number =>
   bytes === 10 ? 8 : (bytes & (bytes - 1)) === 0 ? Math.min(bytes, 16) : 1;
 
+const CR4_DE = 8;
+/** Bytes by the LEN field of DR7. */
 const LENGTHS = [1, 2, 8, 4];
-/** Breakpoints of DR7 that an access meets, as bits B0 to B3. */
-function breakpointsMet(cpu: Cpu, address: bigint, bytes: number, write: boolean): number {
+/** Notes in `breakpoints` those of DR7 whose kind is wanted and whose bytes the access at `address` touches. */
+function noteBreakpoints(cpu: Cpu, address: bigint, bytes: number, isWanted: (kind: number) => boolean): void {
   const dr7 = Number(cpu.get('dr', 7) & 0xffffffffn);
-  let met = 0;
+  let met = cpu.num('breakpoints');
   for (let i = 0; i < 4; i++) {
-    if (((dr7 >>> (i * 2)) & 3) === 0) continue;
-    const kind = (dr7 >>> (16 + i * 4)) & 3;
-    if (kind !== 3 && !(kind === 1 && write)) continue;
+    if (((dr7 >>> (i * 2)) & 3) === 0 || !isWanted((dr7 >>> (16 + i * 4)) & 3)) continue;
     const length = BigInt(LENGTHS[(dr7 >>> (18 + i * 4)) & 3]!);
     const start = cpu.get('dr', i) & ~(length - 1n);
     if (start < address + BigInt(bytes) && address < start + length) met |= 1 << i;
   }
-  return met;
+  cpu.set('breakpoints', met);
+}
+/** Kinds of breakpoints: the R/W field of DR7. */
+const isMetByWrite = (kind: number): boolean => kind === 1 || kind === 3;
+const isMetByRead = (kind: number): boolean => kind === 3;
+const isMetByPort = (kind: number): boolean => kind === 2;
+
+/** Notes the breakpoints on ports, which exist with CR4.DE, that an access of `bytes` bytes meets. */
+export function notePortBreakpoints(cpu: Cpu, port: number, bytes: number): void {
+  if (hasBreakpoints(cpu) && cpu.num('cr4') & CR4_DE) noteBreakpoints(cpu, BigInt(port), bytes, isMetByPort);
 }
 
 /**
@@ -96,7 +105,7 @@ export function accessFault(
   if (failed) return failed;
   // an address that is not canonical has its own fault, from the MMU
   if (lo & (alignment - 1) && checksAlignment(cpu) && isCanonical(address)) return fault(VECTOR.ac);
-  if (hasBreakpoints(cpu)) cpu.set('breakpoints', cpu.num('breakpoints') | breakpointsMet(cpu, address, bytes, write));
+  if (hasBreakpoints(cpu)) noteBreakpoints(cpu, address, bytes, write ? isMetByWrite : isMetByRead);
   return null;
 }
 

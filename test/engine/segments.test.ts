@@ -32,10 +32,16 @@ function randomSegment(m: TestMachine, random: Random, segment: number): void {
 /** Random segments, alignment checks and breakpoints; the same for the same numbers. */
 function disturb(m: TestMachine, random: Random, legacy: boolean): void {
   const { cpu } = m;
+  cpu.set('dr', DR7_FIXED, 7);
   if (legacy) {
-    for (const segment of DATA_SEGMENTS) randomSegment(m, random, segment);
+    for (const segment of DATA_SEGMENTS) setFlatSegment(cpu, segment, 0, 0xc0f3);
     setFlatSegment(cpu, SEG.cs, 0, 0xc0fb);
-    if (random() % 2) cpu.set('segmentLimit', CODE + BigInt(random() % 0x4000), SEG.cs);
+    cpu.set('codeMode', 1);
+    // user code has FS or GS of its own, and the rest flat
+    const others = random() % 3 !== 0;
+    for (const segment of others ? DATA_SEGMENTS : [SEG.fs, SEG.gs]) randomSegment(m, random, segment);
+    if (!others) return;
+    if (random() % 2) cpu.set('segmentLimit', cpu.rip + BigInt(random() % (random() % 2 ? 32 : 0x4000)), SEG.cs);
     cpu.set('codeMode', random() % 4 === 0 ? 0 : 1);
   }
   if (random() % 3 === 0) cpu.rflags |= 0x40000;
@@ -51,6 +57,7 @@ function machine(seed: number, options: TestOptions, legacy: boolean): TestMachi
 }
 
 describe('checked accesses', () => {
+  const vectors = new Set<number>();
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
     const legacy = seed % 3 !== 0;
     const bits = legacy ? 'segmented' : '64-bit';
@@ -63,14 +70,13 @@ describe('checked accesses', () => {
       ];
       const [cold] = machines as [TestMachine];
       const random = randomOf(seed + 77);
-      const vectors = new Set<number>();
       for (let round = 0; round < 120; round++) {
         const budget = 1 + (random() % 40);
         const place = CODE + BigInt(random() % 0x3ff0);
         for (const m of machines) {
           scramble(m, randomOf(seed * 1000 + round));
-          disturb(m, randomOf(seed * 2000 + round), legacy);
           m.cpu.rip = place;
+          disturb(m, randomOf(seed * 2000 + round), legacy);
           advance(m, budget);
         }
         for (const m of machines) {
@@ -79,11 +85,11 @@ describe('checked accesses', () => {
         }
         for (const { event } of cold.platform.deliveries) vectors.add(event.vector);
       }
-      expect(vectors).toContain(VECTOR.db);
-      expect(vectors).toContain(VECTOR.ac);
-      if (legacy) expect(vectors).toContain(VECTOR.ss);
     });
   }
+  it('are refused by every check there is', () => {
+    for (const vector of [VECTOR.db, VECTOR.ac, VECTOR.ss, VECTOR.gp]) expect(vectors).toContain(vector);
+  });
 });
 
 describe('the code key', () => {
@@ -117,6 +123,19 @@ describe('the code key', () => {
     expect(codeKey(m.cpu)).toBe(2);
   });
 
+  it('keeps an access through a null FS out of the region around it', () => {
+    const m = new TestMachine({ tier: 'hot', promotion: { sampleSteps: 5, samples: 1, batch: 1, patience: 1 } });
+    // 1: inc eax; cmp eax, 1000; jne 1; mov ecx, fs:[ebx]; jmp 1
+    m.code('40  3d e8 03 00 00  75 f8  64 8b 0b  eb f3');
+    m.cpu.set('codeMode', 1);
+    setNullSegment(m.cpu, SEG.fs, 0);
+    m.mapNew(DATA, 1);
+    m.set('rbx', DATA);
+    m.set('rax', 0n);
+    expect(m.run(10_000).steps).toBe(3000);
+    expect(m.engine.cold!.hot!.compiled).toBeGreaterThan(0);
+    expect(m.platform.deliveries.map(({ event, rip }) => [event.vector, rip])).toEqual([[VECTOR.gp, CODE + 8n]]);
+  });
   it('is noticed when a segment changes between two runs over the same code', () => {
     for (const tier of ['cold', 'hot', 'oracle'] as const) {
       const m = new TestMachine({ tier });

@@ -132,6 +132,9 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
     'UD, stack not canonical': line('#=c err=1 ip=8 cs=8 fl=2 ss=10 sp-=0', 'ext'),
     'INT, gate absent': line('#=b err=18a ip=8 cs=8 fl=2 ss=10 sp-=0', 'gate'),
   },
+  protected: {
+    'reserved bit of a PAE entry': line('#=e err=9 ip=11 cs=18 fl=2 sp-=0 cr2=400000', 'rsvd'),
+  },
   breakpoints: {
     'two at once': line('#=1 err=0 ip=c cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff3', 'dr6both'),
     'with a single step': line('#=1 err=0 ip=b cs=8 fl=102 ss=10 sp-=0 dr6=ffff4ff1', 'dr6step'),

@@ -154,6 +154,24 @@ main:
     nop
     DONE
     CLEAR
+    TRY "on a port"
+    mov %cr4, %rax
+    or $8, %eax
+    mov %rax, %cr4
+    BREAK 0, 0x80, DR7(0, 2, 0)
+    movl $1f, body_ip
+1:  out %al, $0x80
+    nop
+    DONE
+    CLEAR
+    TRY "beside the port"
+    BREAK 0, 0x81, DR7(0, 2, 0)
+    out %al, $0x80
+    DONE
+    CLEAR
+    mov %cr4, %rax
+    and $~8, %eax
+    mov %rax, %cr4
     TRY "general detect"
     mov $0x2400, %eax
     mov %rax, %dr7
