@@ -6,7 +6,7 @@ import { bigOfBytes, bytesOfBig, headerCodec } from './messages.ts';
 import { damaged, numbered, sha256 } from './sealed.ts';
 import type { QueuedValue } from './write-queue.ts';
 
-const PIECE_BYTES = 1 << 20;
+const PIECE_BYTES = 4 << 20;
 
 /** What the header says of an image. */
 export interface BlobInfo {
@@ -37,12 +37,11 @@ export function decodeHeader(bytes: Uint8Array): { header: RecordingHeader; blob
   return { header: { ...rest, seed: bigOfBytes(seed), settings: { ...rest.settings } }, blobs };
 }
 
-/** An image as values to store. */
+/** An image, not to change until it is on disk, as values to store. */
 export function splitBlob(name: string, bytes: Uint8Array): QueuedValue[] {
-  const copy = bytes.slice();
-  return Array.from({ length: Math.ceil(copy.length / PIECE_BYTES) }, (_, i) => ({
+  return Array.from({ length: Math.ceil(bytes.length / PIECE_BYTES) }, (_, i) => ({
     key: numbered(`blob/${name}`, i),
-    data: copy.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES),
+    data: bytes.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES),
   }));
 }
 

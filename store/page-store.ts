@@ -1,16 +1,17 @@
 /**
- * Pages of a recording by number and by content: stored once, in chunks of up to 64, compressed together.
+ * Pages of a recording by number and by content: stored once, in chunks of up to 256, compressed together.
  *
- * Invariant: a page number, once given, names the same contents and hash for ever.
+ * Invariants: a page number, once given, names the same contents and hash for ever; the memory of a chunk on its way to the
+ * disk is used again once it is there, so that storing does not make work for the garbage collector.
  */
 import { PAGE_SIZE } from '../src/core/units.ts';
 import { damaged, numbered, placeOf, plain } from './sealed.ts';
 import type { QueuedValue } from './write-queue.ts';
 
-const CHUNK_PAGES = 64;
+const CHUNK_PAGES = 256;
 const HASH_BYTES = 16;
 /** Chunks kept unpacked: 16 MiB. */
-const CACHED_CHUNKS = 64;
+const CACHED_CHUNKS = 16;
 
 /** Reads the value of a key, unsealed; E_RECORDING when it is missing or damaged. */
 export type ReadValue = (key: string) => Uint8Array;
@@ -25,6 +26,8 @@ export class PageStore {
   #chunks: number;
   /** Page number by hash; null until the first page is to be stored. */
   #numbers: Map<string, number> | null = null;
+  /** Memory for chunks, free to be filled. */
+  readonly #free: Uint8Array[] = [];
 
   constructor(read: ReadValue, chunks: number) {
     this.#read = read;
@@ -83,7 +86,12 @@ export class PageStore {
       const index = this.#chunks++;
       const hashChunk = plain(Buffer.concat(hashes));
       this.#hashChunks.set(index, hashChunk);
-      values.push({ key: numbered('pages', index), data: fresh.subarray(0, hashes.length * PAGE_SIZE) });
+      const chunk = fresh;
+      values.push({
+        key: numbered('pages', index),
+        data: chunk.subarray(0, hashes.length * PAGE_SIZE),
+        written: () => this.#free.push(chunk),
+      });
       values.push({ key: numbered('hashes', index), data: hashChunk });
       fresh = null;
       hashes = [];
@@ -92,7 +100,7 @@ export class PageStore {
       const key = keyOf(hash);
       let number = this.#numbers.get(key);
       if (number === undefined) {
-        fresh ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE);
+        fresh ??= this.#free.pop() ?? new Uint8Array(CHUNK_PAGES * PAGE_SIZE);
         fresh.set(bytes, hashes.length * PAGE_SIZE);
         hashes.push(hash.slice());
         number = this.#chunks * CHUNK_PAGES + hashes.length - 1;

@@ -14,10 +14,12 @@ export type Database = Level<string, Uint8Array>;
 /** A value on its way. */
 export interface QueuedValue {
   readonly key: string;
-  /** The bytes, not to change any more; a function is called once all values before it are sealed. */
+  /** The bytes, not to change until they are on disk; a function is called once all values before it are sealed. */
   readonly data: Uint8Array | (() => Uint8Array);
   /** Told the bytes the value takes on disk, key included, before it gets there. */
   readonly sealed?: (storedBytes: number) => void;
+  /** Called once the value is on disk and nothing here holds its bytes any more. */
+  readonly written?: () => void;
   /** What the anchor may claim once the value is on disk. */
   readonly anchor?: Partial<Omit<Anchor, 'count'>>;
 }
@@ -55,9 +57,9 @@ export class WriteQueue {
     }
     this.#running ??= this.#run();
   }
-  /** The bytes of a value not yet on disk. */
+  /** A copy of the bytes of a value not yet on disk. */
   pending(key: string): Uint8Array | undefined {
-    return this.#pending.get(key);
+    return this.#pending.get(key)?.slice();
   }
   /** Throws what has gone wrong. */
   check(): void {
@@ -109,6 +111,7 @@ export class WriteQueue {
       if (typeof item.data === 'function') continue;
       this.bytes -= item.data.length;
       if (this.#pending.get(item.key) === item.data) this.#pending.delete(item.key);
+      item.written?.();
     }
     if (this.bytes <= DRAINED_BYTES) this.#wake();
   }

@@ -31,6 +31,7 @@ const config: PvConfig = {
   commandLine: 'console=hvc0',
   memoryBytes: 256 << 20,
   vcpus: 1,
+  cpuPolicy: 'x86-64-v1',
   tscKhz: DEFAULT_TSC_KHZ,
   epochSeconds: DEFAULT_EPOCH_SECONDS,
 };

@@ -6,7 +6,7 @@ const args = process.argv.slice(2);
 const modes: CodeMode[] = args.includes('16') ? [0] : args.includes('32') ? [1] : args.includes('64') ? [2] : [1, 2];
 const lines = new Map<string, Set<string>>();
 for (const mode of modes) {
-  for (const [form, bytes] of enumerateForms(mode, 'x86-64-v1')) {
+  for (const [form, bytes] of enumerateForms(mode, 'x86-64-v2')) {
     if (args.includes('--system') && !form.system) continue;
     if (args.includes('--semantics') && form.system) continue;
     const hex = Array.from(bytes, (x) => x.toString(16).padStart(2, '0')).join(' ');

@@ -26,14 +26,17 @@ const { values } = parseArgs({
   options: { seed: { type: 'string', default: '2026' }, mode: { type: 'string', default: '.' } },
 });
 const FOLDER = resolve(import.meta.dirname, '../test/vectors/silicon');
-/** Random cases tried of each form, and how many of them are kept. */
-const TRIES = 24;
+/** Random cases tried of each form. */
+const TRIES = 64;
+/** How many of them are kept. */
 const FILES = [
-  { mode: MODE_64, name: '64', keep: 3 },
-  { mode: MODE_COMPAT, name: 'compat', keep: 2 },
+  { mode: MODE_64, name: '64', keep: 8 },
+  { mode: MODE_COMPAT, name: 'compat', keep: 5 },
   { mode: MODE_PROT32, name: 'prot32', keep: 2 },
   { mode: MODE_PROT16, name: 'prot16', keep: 2 },
 ];
+/** Forms of which all are kept: their immediate selects among many operations. */
+const MANY = /^(Pcmp[ei]str|Round|Dpp|Mpsadbw|Insertps)/;
 
 mkdirSync(FOLDER, { recursive: true });
 const oracle = new NativeOracle();
@@ -43,7 +46,7 @@ for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode
   for (let i = 0; i < count; i++) quieten(templates[cases.at(i).tag]!, cases);
   const outcomes = oracle.run(cases.bytes);
   const chosen: number[] = [];
-  stream.forms.forEach((_, form) => {
+  stream.forms.forEach(({ name: formName }, form) => {
     const ended: number[] = [];
     const faulted: number[] = [];
     for (let turn = 0; turn < TRIES; turn++) {
@@ -52,7 +55,12 @@ for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode
       if (ignoredParts(template, cases, outcomes.at(i)).skip !== null) continue;
       (outcomes.vector === VECTOR_NONE ? ended : faulted).push(i);
     }
-    chosen.push(...[...ended.splice(0, 1), ...faulted.splice(0, 1), ...ended, ...faulted].slice(0, keep));
+    chosen.push(
+      ...[...ended.splice(0, 1), ...faulted.splice(0, 1), ...ended, ...faulted].slice(
+        0,
+        MANY.test(formName) ? TRIES : keep,
+      ),
+    );
   });
   chosen.sort((a, b) => cases.at(a).tag - cases.at(b).tag || a - b);
   const pinnedCases = new CaseRecord(new Uint8Array(chosen.length * CASE_SIZE));

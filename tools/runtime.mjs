@@ -4,6 +4,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readFileSync } from 'node:fs';
+import nodeModule from 'node:module';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -60,9 +61,16 @@ export function ensureInstalled() {
   }
 }
 
+/** Where Node keeps what it made of the sources (types stripped, bytecode); a folder that cannot be written is no error. */
+const COMPILED = join(MODULES, '.cache', 'hindsight-compile');
+
+/** Lets this process, a Node of {@link NODE_MAJOR}, use what is kept: it halves the time to the first guest instruction. */
+export const useCompiled = () => void nodeModule.enableCompileCache(process.env.NODE_COMPILE_CACHE ?? COMPILED);
+
 /** Runs the project's Node with these arguments and ends this process as that one ended: same status or same signal. */
 export function runNode(args) {
-  const child = spawn(NODE, args, { stdio: 'inherit' });
+  const env = { NODE_COMPILE_CACHE: COMPILED, ...process.env };
+  const child = spawn(NODE, args, { stdio: 'inherit', env });
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   // A terminal sends Ctrl-C to both of us; without a terminal only we got it.
   process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'));

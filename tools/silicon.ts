@@ -1,6 +1,7 @@
 /**
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
- * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--list] [--all]`.
+ * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
+ * `--group`: so many cases in a row have the same code.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
  * in scope and the excluded ones with their reasons and runs nothing.
  */
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     cpu: { type: 'string', default: '.' },
     seconds: { type: 'string', default: '600' },
     encodings: { type: 'string', default: '32' },
+    group: { type: 'string', default: '16' },
     examples: { type: 'string', default: '1' },
     list: { type: 'boolean', default: false },
     all: { type: 'boolean', default: false },
@@ -64,6 +66,7 @@ for (const { name, mode } of modes) {
     seed: BigInt(values.seed),
     forms: filter,
     encodings: Number(values.encodings),
+    group: Number(values.group),
   });
   if (stream.forms.length === 0) continue;
   const chosen = cpus.filter((cpu) => isSegmented(mode) || !cpu.name.includes('compatibility'));
@@ -72,13 +75,13 @@ for (const { name, mode } of modes) {
   const before = oracle.seconds;
   while (done < Number(values.cases) && !timeUp()) {
     const batch = stream.next(Math.min(BATCH, Number(values.cases) - done));
-    if (chosen.length === 0) oracle.run(batch.cases.bytes);
+    const host = oracle.run(batch.cases.bytes);
     chosen.forEach((cpu, i) => {
-      compareBatch(batch, oracle, cpu, comparisons[i]!);
+      compareBatch(batch, oracle, cpu, comparisons[i]!, host);
     });
     done += batch.count;
   }
-  const perSecond = Math.round((done * Math.max(1, chosen.length)) / (oracle.seconds - before));
+  const perSecond = Math.round(done / (oracle.seconds - before));
   console.log(`mode ${name}: ${stream.forms.length} forms, ${done} cases, silicon ran ${perSecond} cases/s`);
   chosen.forEach((cpu, i) => {
     const total = comparisons[i]!.total();
@@ -86,7 +89,7 @@ for (const { name, mode } of modes) {
     console.log(comparisons[i]!.table(values.all));
     console.log(
       `${cpu.name}, mode ${name}: ${total.cases} cases of ${total.forms} forms; ${total.mismatches} differ, ${total.known} differ as known, ` +
-        `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean`,
+        `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean${cpu.inRegions ? `; ${cpu.inRegions} cases in regions so far` : ''}`,
     );
   });
 }

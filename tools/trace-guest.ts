@@ -46,6 +46,7 @@ function main(): number {
       commandLine: words.join(' '),
       memoryBytes: Number(values.memory) * MIB,
       vcpus: 1,
+      cpuPolicy: 'x86-64-v1',
       tscKhz: DEFAULT_TSC_KHZ,
       epochSeconds: DEFAULT_EPOCH_SECONDS,
     },

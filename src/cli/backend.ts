@@ -9,6 +9,7 @@ import type { RunEvent } from '../inspect/investigate.ts';
 import type { Moment } from '../inspect/moment.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../inspect/report.ts';
 import type { SymbolTable } from '../inspect/symbols.ts';
+import type { CpuPolicy } from '../x86/form.ts';
 
 /** Told how far a long piece of work is; `total` is null where nobody can know it. */
 export type ReportProgress = (done: number, total: number | null) => void;
@@ -38,6 +39,7 @@ export interface RecordConfig {
   readonly commandLine: string;
   readonly memoryBytes: number;
   readonly vcpus: number;
+  readonly cpuPolicy: CpuPolicy;
   /** Directory to create for the recording; null records nothing (`--no-store`). */
   readonly directory: string | null;
   /** Virtual seconds without new output, hypercall kinds or code pages that make a hang. */
@@ -127,6 +129,7 @@ export interface RecordingInfo {
   readonly commandLine: string;
   readonly memoryBytes: number;
   readonly vcpus: number;
+  readonly cpuPolicy: string;
   readonly platform: string;
   readonly semantics: string;
   readonly ticksPerSecond: number;

@@ -1,6 +1,8 @@
 /** Sizes, times, ticks and typing rules of the command line. Each throws E_USAGE with the option's name. */
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
+import { CPU_POLICIES, cpuPolicyOf } from '../x86/features.ts';
+import type { CpuPolicy } from '../x86/form.ts';
 
 const usage = (message: string): never => {
   throw new EmulatorError('E_USAGE', message);
@@ -34,6 +36,11 @@ export function parseCount(text: string, option: string, least = 1): number {
   if (!Number.isSafeInteger(value) || value < least)
     return usage(`${option} ${text}: not a whole number of at least ${least}`);
   return value;
+}
+
+/** The name of a CPU policy. */
+export function parseCpu(text: string, option: string): CpuPolicy {
+  return cpuPolicyOf(text) ?? usage(`${option} ${text}: not a CPU; there are ${CPU_POLICIES.join(' and ')}`);
 }
 
 /** True for what {@link parseTick} takes as a tick. */

@@ -148,7 +148,8 @@ export class Engine {
     this.mmu.sync(cpu);
     while (steps < budget) {
       if (this.#isSingle(cpu)) {
-        const stopped = this.#single(cpu, platform);
+        const stopped = this.#single(cpu, platform, resume && steps === 0);
+        if (stopped === 'pause') return { kind: 'pause', steps };
         if (stopped) return { kind: 'stop', steps, stop: stopped };
         return { kind: 'event', steps: steps + 1 };
       }
@@ -242,7 +243,7 @@ export class Engine {
     return stopped;
   }
   /** One step under TF, RF, breakpoints, an interrupt shadow or with a trap due (SDM vol. 3B 18.3.1, vol. 3A 6.8.3). */
-  #single(cpu: Cpu, platform: Platform): Stop | null {
+  #single(cpu: Cpu, platform: Platform, resume: boolean): Stop | 'pause' | null {
     const trap = cpu.num('pendingTrap');
     const shadow = cpu.num('interruptShadow');
     if (trap !== 0 && shadow !== STACK_SHADOW) return this.#trap(cpu, platform, trap);
@@ -257,7 +258,17 @@ export class Engine {
     cpu.set('rflags', flags & ~FLAG.rf);
     cpu.set('breakpoints', 0);
     const start = cpu.rip;
-    const exit = this.#tier.run(cpu, 1);
+    let exit = this.#tier.run(cpu, 1, resume);
+    if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) {
+      this.mmu.watchesPassed = true;
+      exit = this.#tier.run(cpu, 1, true);
+      this.mmu.watchesPassed = false;
+      this.mmu.watchHit = true;
+    }
+    if (exit.kind === 'pause') {
+      cpu.set('rflags', flags);
+      return 'pause';
+    }
     let retired = exit.kind === 'steps';
     let traps = (flags & FLAG.tf) !== 0;
     if (exit.kind === 'system') {

@@ -78,6 +78,11 @@ export function evaluateVectorUnary(name: UnaryOp, a: bigint): bigint {
   if (operation === 'splat') return vectorOf(Array<bigint>(128 / bits).fill(a), bits);
   if (operation === 'bitmask')
     return lanesOf(a, bits).reduce((out, lane, i) => out | ((lane >> BigInt(bits - 1)) << BigInt(i)), 0n);
+  if (operation === 'abs')
+    return vectorOf(
+      lanesOf(a, bits).map((x) => (signed(bits, x) < 0n ? -x : x)),
+      bits,
+    );
   const extend = /^extend_(low|high)_\w+_([su])$/.exec(operation);
   assert(extend, `no vector operation ${name}`);
   return vectorOf(extendHalf(a, bits / 2, extend[1] === 'high', extend[2] === 's'), bits);

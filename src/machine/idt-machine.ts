@@ -82,7 +82,7 @@ export function buildIdtMachine(
   const engine = new Engine(memory, options.engine);
   writeStartInfo(memory, config.memoryBytes);
   startCpu(engine.cpus[0]!, entry);
-  return new Machine(engine, new IdtPlatform(options.write), TSC_KHZ);
+  return new Machine(engine, new IdtPlatform(options.write, options.engine?.policy), TSC_KHZ);
 }
 
 /** Places the segments by physical address; returns the PVH entry. */

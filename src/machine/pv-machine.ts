@@ -11,6 +11,7 @@ import { PAGE_SIZE } from '../core/units.ts';
 import { Engine, type EngineOptions } from '../engine/engine.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import type { Cpu } from '../x86/cpu.ts';
+import type { CpuPolicy } from '../x86/form.ts';
 import { GPR, SEG } from '../x86/state.ts';
 import { FLAT, RUNSTATE } from '../xen/abi/numbers.ts';
 import { domainMmSchema } from '../xen/domain.ts';
@@ -35,6 +36,8 @@ export interface PvConfig {
   /** Domain memory in bytes, a multiple of a page. */
   readonly memoryBytes: number;
   readonly vcpus: number;
+  /** Which instructions exist and what CPUID says of them. */
+  readonly cpuPolicy: CpuPolicy;
   readonly tscKhz: number;
   /** Seconds since 1970 at system time 0. */
   readonly epochSeconds: number;
@@ -89,12 +92,13 @@ export function buildPvMachine(
     log: (line) => lines.push(line),
   });
   const spaceOf = (cpu: Cpu): 0 | 1 => (xen.vcpus[cpu.id]!.kernelMode ? 0 : 1);
-  const engine = new Engine(memory, { ...options.engine, mmu: { spaceOf } });
+  const engine = new Engine(memory, { ...options.engine, policy: config.cpuPolicy, mmu: { spaceOf } });
   xen = new XenPv({
     memory,
     mmu: engine.mmu,
     clock: { now: () => machine?.now() ?? 0, tscKhz: config.tscKhz },
     vcpus: config.vcpus,
+    policy: config.cpuPolicy,
     domain: built.domain,
     places: {
       sharedInfo: built.sharedInfo * PAGE_SIZE,

@@ -26,8 +26,12 @@ export const EXEC_ENTRY_BYTES = 16;
 /** Offset of the code translations from the base of a TLB. */
 export const EXEC_OFFSET = TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_BYTES = EXEC_OFFSET + EXEC_ENTRIES * EXEC_ENTRY_BYTES;
-/** Address spaces with a TLB of their own a vCPU: 0 kernel, 1 user. */
+/** Kinds of address spaces of a vCPU: 0 kernel, 1 user. */
 export const TLB_SPACES = 2;
+/** Page-table roots of a kind that have a TLB of their own at a time. */
+export const TLB_WAYS = 4;
+/** TLBs of a vCPU. */
+export const TLBS = TLB_SPACES * TLB_WAYS;
 
 /** Accesses that cross a page work on copies in the first page of linear memory; guest pages all lie above. */
 export const SCRATCH_BASE = 0x400;
@@ -60,7 +64,7 @@ const align = (value: number, to: number): number => Math.ceil(value / to) * to;
 export function memoryMap(shape: MemoryShape): MemoryMap {
   const tlbOffset = align(STATE_BYTES, 64);
   const vcpuBase = PAGE_SIZE;
-  const vcpuStride = align(tlbOffset + TLB_SPACES * TLB_BYTES, PAGE_SIZE);
+  const vcpuStride = align(tlbOffset + TLBS * TLB_BYTES, PAGE_SIZE);
   const frameTable = vcpuBase + shape.vcpus * vcpuStride;
   const slotFlags = align(frameTable + shape.frameLimit * 4, PAGE_SIZE);
   const slotHashes = align(slotFlags + shape.slots, PAGE_SIZE);

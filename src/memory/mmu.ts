@@ -13,7 +13,7 @@ import type { AccessOptions, Cpu, LinearMemory } from '../x86/cpu.ts';
 import { type Fault, fault } from '../x86/seam.ts';
 import { STATE, VECTOR } from '../x86/state.ts';
 import { FRAME, type GuestMemory } from './guest-memory.ts';
-import { SCRATCH_BASE, SCRATCH_BYTES, TLB_BYTES } from './layout.ts';
+import { SCRATCH_BASE, SCRATCH_BYTES, TLB_BYTES, TLB_WAYS, TLBS } from './layout.ts';
 import { type Tlb, Tlbs } from './tlb.ts';
 import { ACCESS, type Access, Walker } from './walk.ts';
 
@@ -21,7 +21,7 @@ import { ACCESS, type Access, Walker } from './walk.ts';
 export const WATCH_VECTOR = 256;
 /**
  * Not a vector of the CPU: sends an instruction of a region back, nothing committed, to be executed by the cold tier, since it
- * changes translated code.
+ * changes translated code, or stores across pages or to a page of tables.
  */
 export const RETRY_VECTOR = 257;
 /** Bit of an access's `spec`: it comes from a region. */
@@ -76,8 +76,12 @@ export class Mmu implements LinearMemory {
   readonly #levels: Uint8Array;
   readonly #tableWrites: Uint8Array;
   #tables: number[] = [];
-  /** Paging state that the TLBs were filled under, by vCPU: control bits, then CR3 by space. */
+  /** Control bits that the TLBs were filled under, by vCPU. */
   readonly #control: Int32Array;
+  /** CR3 of each TLB, -1 where it is empty, and when it was chosen last. */
+  readonly #roots: Float64Array;
+  readonly #chosen: Float64Array;
+  #time = 0;
   readonly #mark = (slot: number, level: number): void => {
     const bit = 1 << level;
     if (this.#levels[slot]! & bit) return;
@@ -120,7 +124,9 @@ export class Mmu implements LinearMemory {
     this.#spaceOf = options.spaceOf ?? ((cpu) => (cpu.cpl === 3 ? 1 : 0));
     this.#levels = new Uint8Array(memory.map.shape.slots);
     this.#tableWrites = new Uint8Array(memory.map.shape.slots);
-    this.#control = new Int32Array(memory.map.shape.vcpus * 5);
+    this.#control = new Int32Array(memory.map.shape.vcpus);
+    this.#roots = new Float64Array(memory.map.shape.vcpus * TLBS).fill(-1);
+    this.#chosen = new Float64Array(memory.map.shape.vcpus * TLBS);
     memory.onTableWrite = (address, length) => this.#entriesIn(address, length);
     memory.onWatchedWrite = (address, length) => {
       if (this.#overlaps(address, length)) this.watchHit = true;
@@ -132,55 +138,62 @@ export class Mmu implements LinearMemory {
   #vcpu(base: number): number {
     return (base - this.memory.map.vcpuBase) / this.memory.map.vcpuStride;
   }
-  #space(base: number): number {
-    return this.#words[(base + STATE.tlbBase.offset) >>> 2]! - base >= this.memory.map.tlbOffset + TLB_BYTES ? 1 : 0;
-  }
   #tlb(base: number): Tlb {
-    return this.#tlbs.of(this.#vcpu(base), this.#space(base));
+    const at = this.#words[(base + STATE.tlbBase.offset) >>> 2]! - base - this.memory.map.tlbOffset;
+    return this.#tlbs.of(this.#vcpu(base), at / TLB_BYTES);
   }
 
-  /** Makes `space` the vCPU's address space until the next {@link Mmu.sync}. */
+  /** Makes `space` with the present CR3 the vCPU's address space until the next {@link Mmu.sync}. */
   selectSpace(cpu: Cpu, space: 0 | 1): void {
-    this.#words[(cpu.base + STATE.tlbBase.offset) >>> 2] = cpu.base + this.memory.map.tlbOffset + space * TLB_BYTES;
+    const { base } = cpu;
+    const words = this.#words;
+    const vcpu = this.#vcpu(base);
+    const at = (base + STATE.cr3.offset) >>> 2;
+    const root = (words[at]! >>> 0) + (words[at + 1]! >>> 0) * 0x100000000;
+    const first = vcpu * TLBS + space * TLB_WAYS;
+    let way = first;
+    for (let i = first; i < first + TLB_WAYS; i++) {
+      if (this.#roots[i] === root) {
+        way = i;
+        break;
+      }
+      if (this.#chosen[i]! < this.#chosen[way]!) way = i;
+    }
+    const number = way - vcpu * TLBS;
+    if (this.#roots[way] !== root) {
+      this.#roots[way] = root;
+      this.#tlbs.of(vcpu, number).flush();
+    }
+    this.#chosen[way] = ++this.#time;
+    words[(base + STATE.tlbBase.offset) >>> 2] = base + this.memory.map.tlbOffset + number * TLB_BYTES;
   }
 
   /** Re-reads privilege, CR0, CR3, CR4 and EFER; to be called before generated code runs after any of them may have changed. */
   sync(cpu: Cpu): void {
     const { base } = cpu;
     const words = this.#words;
-    const space = this.#spaceOf(cpu);
-    this.selectSpace(cpu, space);
     const control =
       (words[(base + STATE.cr0.offset) >>> 2]! & CR0_BITS) |
       (words[(base + STATE.cr4.offset) >>> 2]! & CR4_BITS) |
       (words[(base + STATE.efer.offset) >>> 2]! & EFER_BITS);
-    const at = this.#vcpu(base) * 5;
-    if (this.#control[at] !== control) {
-      this.#control[at] = control;
+    const vcpu = this.#vcpu(base);
+    if (this.#control[vcpu] !== control) {
+      this.#control[vcpu] = control;
       this.flushAll(cpu);
     }
-    const lo = words[(base + STATE.cr3.offset) >>> 2]!;
-    const hi = words[(base + STATE.cr3.offset + 4) >>> 2]!;
-    const mine = at + 1 + space * 2;
-    if (this.#control[mine] !== lo || this.#control[mine + 1] !== hi) {
-      this.#control[mine] = lo;
-      this.#control[mine + 1] = hi;
-      this.#tlbs.of(this.#vcpu(base), space).flush();
-    }
+    this.selectSpace(cpu, this.#spaceOf(cpu));
   }
 
-  /** Drops every translation of the vCPU, both spaces. */
+  /** Drops every translation of the vCPU. */
   flushAll(cpu: Cpu): void {
     const vcpu = this.#vcpu(cpu.base);
-    this.#tlbs.of(vcpu, 0).flush();
-    this.#tlbs.of(vcpu, 1).flush();
+    for (let i = 0; i < TLBS; i++) this.#tlbs.of(vcpu, i).flush();
   }
-  /** Drops the vCPU's translations of the page at `va`, both spaces. */
+  /** Drops the vCPU's translations of the page at `va`. */
   flushPage(cpu: Cpu, va: bigint): void {
     const vcpu = this.#vcpu(cpu.base);
     const index = Number((va >> 12n) & 4095n);
-    this.#tlbs.of(vcpu, 0).drop(index, 1, 4096);
-    this.#tlbs.of(vcpu, 1).drop(index, 1, 4096);
+    for (let i = 0; i < TLBS; i++) this.#tlbs.of(vcpu, i).drop(index, 1, 4096);
   }
   flush(cpu: Cpu, address?: bigint): void {
     if (address === undefined) this.flushAll(cpu);
@@ -406,7 +419,8 @@ export class Mmu implements LinearMemory {
 
   /**
    * Makes bytes writable, otherwise like {@link Mmu.slowLoad}. Bytes that cross a page or lie in a page of tables are
-   * written in the scratch area: the instruction calls {@link Mmu.commitScratch} after its last store.
+   * written in the scratch area: the instruction calls {@link Mmu.commitScratch} after its last store. A region's
+   * instruction is sent back instead.
    */
   readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & 127;
@@ -424,6 +438,7 @@ export class Mmu implements LinearMemory {
       if (spec & REGION_SPEC && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
       return this.#first;
     }
+    if (spec & REGION_SPEC) return this.#sendBack(base, lo, hi);
     const scratch = this.#gather(bytes);
     this.#pending.push({
       scratch,

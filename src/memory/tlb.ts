@@ -19,7 +19,7 @@ import {
   TLB_BYTES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
-  TLB_SPACES,
+  TLBS,
 } from './layout.ts';
 
 /** Low word of a tag that matches no page. */
@@ -30,7 +30,7 @@ export const TLB_ENTRY = { read: 0, write: 8, addend: 24 } as const;
 /** Offsets in a code entry. */
 export const EXEC_ENTRY = { tag: 0, code: 8, page: 12 } as const;
 
-/** One TLB: the translations of one address space of one vCPU. */
+/** One TLB: the translations of one vCPU through one page-table root with one privilege. */
 class Tlb {
   /** Address in linear memory. */
   readonly base: number;
@@ -133,11 +133,11 @@ export class Tlbs {
 
   constructor(words: Int32Array, map: MemoryMap) {
     for (let vcpu = 0; vcpu < map.shape.vcpus; vcpu++)
-      for (let space = 0; space < TLB_SPACES; space++)
-        this.#all.push(new Tlb(words, map.vcpuBase + vcpu * map.vcpuStride + map.tlbOffset + space * TLB_BYTES));
+      for (let i = 0; i < TLBS; i++)
+        this.#all.push(new Tlb(words, map.vcpuBase + vcpu * map.vcpuStride + map.tlbOffset + i * TLB_BYTES));
   }
-  of(vcpu: number, space: number): Tlb {
-    return this.#all[vcpu * TLB_SPACES + space]!;
+  of(vcpu: number, number: number): Tlb {
+    return this.#all[vcpu * TLBS + number]!;
   }
   flush(): void {
     for (const tlb of this.#all) tlb.flush();

@@ -15,7 +15,7 @@ import { BLOCK_TICKS, DIGEST_TICKS, type Run } from './run.ts';
 import { QUEUE_BYTES, type Recording } from './trace-store.ts';
 
 /** Ticks between snapshots while recording; a background pass makes them denser afterwards. */
-export const SNAPSHOT_TICKS = 2 ** 30;
+export const SNAPSHOT_TICKS = 2 ** 31;
 
 /** A guest that is silent for so much virtual time (ns) without idling is taken to poll for input. */
 const POLLING_NS = 250_000_000;

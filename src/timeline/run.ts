@@ -16,9 +16,9 @@ import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 /** Version of everything that decides what a step does; recordings of another one are refused. */
 export const SEMANTICS_VERSION = 2;
 /** Ticks between register digests. */
-export const DIGEST_TICKS = 2 ** 20;
+export const DIGEST_TICKS = 2 ** 22;
 /** Ticks between blocks of the journal at most, each with the hash of the whole state. */
-export const BLOCK_TICKS = 2 ** 26;
+export const BLOCK_TICKS = 2 ** 27;
 
 export class Run {
   readonly config: PvConfig;
@@ -30,13 +30,13 @@ export class Run {
   readonly elf: Uint8Array;
   /** Page hashes of the machine as built, 16 bytes a slot. */
   readonly #builtHashes: Uint8Array;
-  /** Slots that changed since {@link changedPages} was asked last. */
+  /** Slots that changed since {@link changedSlots} was asked last. */
   #changed = new Set<number>();
   /** Receives the guest's output as it comes. */
   onOutput: (data: Uint8Array) => void = () => {};
 
-  constructor(config: PvConfig, engine?: EngineOptions) {
-    const { machine, xen, elf } = buildPvMachine(config, engine === undefined ? {} : { engine });
+  constructor(config: PvConfig, engine: EngineOptions = {}) {
+    const { machine, xen, elf } = buildPvMachine(config, { engine: { tier: 'hot', ...engine } });
     this.config = config;
     this.machine = machine;
     this.xen = xen;
@@ -71,21 +71,22 @@ export class Run {
 
   // ---- stored snapshots ---------------------------------------------------------------------------------------------
 
-  /** The pages that changed since the last call (at first: since the machine was built), as live views. */
-  changedPages(): SnapshotPage[] {
+  /** The slots that changed since the last call (at first: since the machine was built), ascending. */
+  changedSlots(): number[] {
     this.tracker.sync();
-    const { memory } = this.machine.engine;
-    const hashes = this.#hashTable();
     const slots = [...this.#changed].sort((a, b) => a - b);
     this.#changed = new Set();
-    return slots.map((slot) => {
-      const at = memory.slotAddress(slot);
-      return {
-        slot,
-        hash: hashes.subarray(slot * 16, slot * 16 + 16),
-        bytes: memory.bytes.subarray(at, at + PAGE_SIZE),
-      };
-    });
+    return slots;
+  }
+  /** Page and hash of a slot as of the last sync, as live views. */
+  page(slot: number): SnapshotPage {
+    const { memory } = this.machine.engine;
+    const at = memory.slotAddress(slot);
+    return {
+      slot,
+      hash: this.#hashTable().subarray(slot * 16, slot * 16 + 16),
+      bytes: memory.bytes.subarray(at, at + PAGE_SIZE),
+    };
   }
   /** State sections and the console log; `reuse` as in StateSection.encode. */
   sections(reuse?: Sections): Map<string, Uint8Array> {

@@ -12,7 +12,7 @@
 import type { Tick } from '../core/units.ts';
 
 /** Version of what a recording's directory looks like. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /** What a run was made from; everything that decides it beside the journal. */
 export interface RecordingHeader {
@@ -177,7 +177,7 @@ export interface RecordingSummary {
 }
 
 export interface TraceStore {
-  /** Starts a recording; E_USAGE when the name is taken, E_HOST when the host refuses. */
+  /** Starts a recording; `blobs` do not change until it is flushed. E_USAGE when the name is taken, E_HOST when the host refuses. */
   create(name: string, header: RecordingHeader, blobs: ReadonlyMap<string, Uint8Array>): Promise<Recording>;
   /** Opens a recording; E_NOT_FOUND, E_RECORDING, E_SEMANTICS, E_HOST. */
   open(name: string, semanticsVersion: number): Promise<Recording>;

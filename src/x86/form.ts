@@ -3,6 +3,7 @@
  * index, scale, displacement, segment, address size and LOCK are fields of the decoded record and never make a new form.
  */
 import type { Program } from '../ir/program.ts';
+import type { Feature } from './features.ts';
 
 /** Where an operand lives. `r` and `m` are the registers in the record fields of those names; `mem` is the memory operand. */
 export type OperandPlace =
@@ -47,6 +48,8 @@ export interface Form {
   readonly addressSize: number;
   /** Stack address size in bytes (2, 4, 8) of forms that use the stack implicitly, else 0. */
   readonly stackSize: number;
+  /** The CPUID feature it needs; null when every x86-64 CPU has it. */
+  readonly feature: Feature | null;
   /** True for forms executed by TypeScript (src/x86/system/): system and rare instructions. */
   readonly system: boolean;
 }

@@ -104,6 +104,11 @@ export const STATE = {
   record: engine('u32'),
   /** Steps left when the engine stopped. */
   budget: engine('u32'),
+  /** Steps of the cold tier left before it is sampled. */
+  untilSample: engine('u32'),
+  /** Ways from region to region until one is sampled, and the region that was left last. */
+  untilHop: engine('u32'),
+  hopFrom: engine('u32'),
   /** Pending fault: vector, error code, address. */
   faultVector: engine('u32'),
   faultError: engine('u32'),
@@ -115,6 +120,8 @@ export const STATE = {
   /** Data breakpoints that the instruction has met so far, bits B0 to B3. */
   breakpoints: engine('u32'),
   scratch: engine('u64', 8),
+  /** Steps that regions have taken, where they are measured. */
+  regionSteps: engine('u64'),
 } as const satisfies Record<string, SlotInfo>;
 
 /** Bytes of one vCPU's state, rounded to a cache line. */

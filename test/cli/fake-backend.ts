@@ -92,6 +92,7 @@ export class FakeBackend implements Backend {
       commandLine: 'console=hvc0',
       memoryBytes: 2 ** 28,
       vcpus: 1,
+      cpuPolicy: 'x86-64-v1',
       platform: 'xen-pv',
       semantics: '1',
       ticksPerSecond: 1e9,

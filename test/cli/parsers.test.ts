@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseCount, parseSize, parseTick, parseTime, parseTypeRule } from '../../src/cli/parsers.ts';
+import { parseCount, parseCpu, parseSize, parseTick, parseTime, parseTypeRule } from '../../src/cli/parsers.ts';
 import { errorOf } from '../support/error.ts';
 
 describe('sizes', () => {
@@ -16,6 +16,15 @@ describe('sizes', () => {
   });
   it.each(['', 'M', '256X', '-1M', '0', '0.3', '1e3', '99999999999G'])('%j is E_USAGE with the option', (text) => {
     expect(errorOf(() => parseSize(text, '--memory'))).toMatch(/^E_USAGE: --memory/);
+  });
+});
+
+describe('CPUs', () => {
+  it.each(['x86-64-v1', 'x86-64-v2'])('%s is one', (name) => {
+    expect(parseCpu(name, '--cpu')).toBe(name);
+  });
+  it.each(['', 'v2', 'x86-64', 'x86-64-v3', 'X86-64-V2'])('%j is E_USAGE that names the choice', (text) => {
+    expect(errorOf(() => parseCpu(text, '--cpu'))).toMatch(/^E_USAGE: --cpu .*x86-64-v1 and x86-64-v2$/);
   });
 });
 

@@ -171,6 +171,7 @@ describe('the exit status', () => {
     [['record', '.']],
     [['record', 'kernel.elf', '--memory', 'much']],
     [['record', 'kernel.elf', '--type', 'no arrow']],
+    [['record', 'kernel.elf', '--cpu', 'x86-64-v3']],
     [['replay', 'one', 'two']],
     [[]],
   ])('of %j is 2', async (args) => {
@@ -192,7 +193,20 @@ describe('the exit status', () => {
 describe('record', () => {
   it('passes what the command line says', async () => {
     writeFileSync(bench.path('initrd.gz'), 'x');
-    const args = ['--memory', '64M', '--vcpus', '1', '-o', 'out.hs', '--idle-limit', '5s', '--limit-time', '2m'];
+    const args = [
+      '--memory',
+      '64M',
+      '--vcpus',
+      '1',
+      '--cpu',
+      'x86-64-v2',
+      '-o',
+      'out.hs',
+      '--idle-limit',
+      '5s',
+      '--limit-time',
+      '2m',
+    ];
     await bench.run([
       ...['record', bench.image, '--initrd', bench.path('initrd.gz'), ...args, '--limit-ticks', '1_000'],
       ...['--', 'console=hvc0', '--json'],
@@ -203,6 +217,7 @@ describe('record', () => {
       commandLine: 'console=hvc0 --json',
       memoryBytes: 64 * 2 ** 20,
       vcpus: 1,
+      cpuPolicy: 'x86-64-v2',
       directory: 'out.hs',
       idleLimitSeconds: 5,
       limitSeconds: 120,
@@ -215,6 +230,7 @@ describe('record', () => {
     expect(bench.backend.recorded).toMatchObject({
       memoryBytes: 256 * 2 ** 20,
       vcpus: 1,
+      cpuPolicy: 'x86-64-v1',
       idleLimitSeconds: 30,
       limitSeconds: null,
       limitTicks: null,

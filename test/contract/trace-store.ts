@@ -63,15 +63,16 @@ export function traceStoreContract(name: string, make: () => TraceStore): void {
     }
 
     it('[X-02] keeps the header and the images', async () => {
-      const kernel = Uint8Array.from({ length: 2_500_000 }, (_, i) => (i * i) >>> 7);
+      const kernel = Uint8Array.from({ length: 9_000_000 }, (_, i) => (i * i) >>> 7);
       const blobs = new Map([
         ['kernel', kernel],
         ['symbols', text('ffffffff81000000 T _text\n')],
         ['empty', new Uint8Array(0)],
       ]);
       const recording = await create(blobs);
+      await recording.flush();
       kernel.fill(0);
-      const expected = Uint8Array.from({ length: 2_500_000 }, (_, i) => (i * i) >>> 7);
+      const expected = Uint8Array.from({ length: 9_000_000 }, (_, i) => (i * i) >>> 7);
       for await (const at of liveAndReopened(recording)) {
         expect(at.header).toEqual(HEADER);
         expect(Buffer.compare(at.blob('kernel')!, expected)).toBe(0);

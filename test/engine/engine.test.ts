@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FRAME } from '../../src/memory/guest-memory.ts';
 import { SEG, STATE, VECTOR } from '../../src/x86/state.ts';
-import { A, CODE, D, DATA, NX, P, STACK_TOP, TestMachine, U, W } from './machine.ts';
+import { A, CODE, D, DATA, NX, P, parseHex, STACK_TOP, TestMachine, U, W } from './machine.ts';
 import { advance, randomMachine, randomOf } from './random.ts';
 
 /** mov ecx, 5; 1: add eax, ecx; dec ecx; jnz 1; mov [rdi], eax; push rax; call 2; jmp $; 2: pop rbx; ret */
@@ -383,9 +383,49 @@ describe('records', () => {
     m.run(3);
     expect([m.get('rax'), m.cpu.rip]).toEqual([0x765dn, 0x765en]);
   });
+
+  it('cross pages by linear address where the code segment has a base (seed 427 of the tier fuzz)', () => {
+    const m = new TestMachine();
+    m.code('90'); // 4 pages
+    m.cpu.set('codeMode', 1);
+    m.cpu.set('segmentBase', 0x1000n, SEG.cs);
+    m.cpu.set('segmentAttributes', 0xc09b, SEG.cs);
+    m.cpu.set('segmentAttributes', 0xc093, SEG.ss);
+    // mov eax, 0x11223344 over the end of the first page
+    m.write(CODE + 0xffen, parseHex('b8 44 33 22 11'));
+    m.cpu.rip = CODE - 0x1000n + 0xffen;
+    expect([m.run(1), m.get('rax')]).toEqual([{ kind: 'budget', steps: 1 }, 0x1122_3344n]);
+    // over the end of the third page, to a rip that would be the page before without the base, where code is known
+    m.write(CODE + 0x2000n, parseHex('83 c3 10'));
+    m.write(CODE + 0x2fffn, parseHex('90  83 c3 01'));
+    m.cpu.rip = CODE + 0x1000n;
+    m.run(1);
+    m.cpu.rip = CODE + 0x1fffn;
+    m.run(2);
+    expect([m.get('rbx'), m.cpu.rip]).toEqual([0x11n, CODE + 0x2003n]);
+  });
 });
 
 describe('traps', () => {
+  it('pause before a single step and show a watched store of one (seeds 168 and 252 of the tier fuzz)', () => {
+    const m = new TestMachine();
+    m.code('90 48 89 07 90'); // nop; mov [rdi], rax; nop
+    m.mapNew(DATA, 1);
+    m.set('rdi', DATA);
+    m.set('rax', 0x1234n);
+    m.engine.watch([{ address: m.pa(DATA), bytes: 1 }]);
+    m.engine.pauseAt(new Set([CODE + 1n]));
+    m.platform.resume = () => null;
+    m.cpu.rflags = 0x102;
+    m.runAll(2);
+    expect([m.cpu.rip, m.cpu.num('pendingTrap')]).toEqual([CODE + 1n, 0]);
+    expect(m.run(5)).toEqual({ kind: 'pause', steps: 0 });
+    expect([m.cpu.rip, m.cpu.rflags & 0x100]).toEqual([CODE + 1n, 0x100]);
+    expect(m.engine.run(m.cpu, 5, m.platform, true)).toEqual({ kind: 'watch', steps: 1, event: true });
+    expect([m.memory.read64(m.pa(DATA)), m.cpu.rip]).toEqual([0x1234n, CODE + 4n]);
+    expect(m.platform.deliveries.map((x) => x.event.vector)).toEqual([1]);
+  });
+
   it('single-step with TF: #DB after each instruction, with DR6.BS', () => {
     const m = new TestMachine();
     m.code('90 90 90');

@@ -6,7 +6,7 @@ import { CODE, DATA, P, TestMachine, U } from './machine.ts';
 import { advance, randomOf } from './random.ts';
 
 /** Translates nearly everything at once. */
-const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1 };
+const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
 const SEEDS = Number(process.env.SEEDS ?? 8);
 const FIRST = Number(process.env.FIRST ?? 1);
 

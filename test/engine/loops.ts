@@ -23,7 +23,7 @@ const absolute = (opcode: number, extension: number, mode: CodeMode, address: bi
 function body(random: Random, mode: CodeMode): number[] {
   for (;;) {
     const bytes = randomInstruction(random, mode);
-    const insn = decode(bytes, 0, bytes.length, 0, mode, 'x86-64-v1') as Insn;
+    const insn = decode(bytes, 0, bytes.length, 0, mode, 'x86-64-v2') as Insn;
     const program = programOf(insn.form)!;
     const last = program.commits.at(-1)?.op;
     if (last === 'jump' || last === 'branch') continue;

@@ -95,11 +95,11 @@ export class TestMachine {
       recordBytes: options.recordBytes ?? 8 << 20,
     });
     for (let frame = 0; frame < 64; frame++) this.memory.addFrame(frame);
-    this.engine = new Engine(this.memory, options);
+    this.engine = new Engine(this.memory, { policy: 'x86-64-v2', ...options });
     this.cpu = this.engine.cpus[0]!;
     const { cpu } = this;
     cpu.set('cr0', 0x80010011);
-    cpu.set('cr4', 0x20);
+    cpu.set('cr4', 0x620); // PAE, OSFXSR, OSXMMEXCPT
     cpu.set('cr3', ROOT * 4096);
     cpu.set('efer', 0xd01);
     cpu.set('codeMode', 2);

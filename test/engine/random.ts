@@ -27,10 +27,10 @@ export function randomInstruction(random: Random, mode: CodeMode): Uint8Array {
     const bytes: number[] = [];
     while (random() % 6 === 0) bytes.push(PREFIXES[random() % PREFIXES.length]!);
     if (mode === 2 && random() % 2) bytes.push(0x40 | (random() & 15));
-    if (random() % 4 === 0) bytes.push(0x0f);
+    if (random() % 4 === 0) bytes.push(0x0f, ...[[], [], [0x38], [0x3a]][random() & 3]!);
     bytes.push(random() & 255);
     for (let i = 0; i < 12; i++) bytes.push(random() % 3 === 0 ? 0 : random() & 255);
-    const insn = decode(new Uint8Array(bytes), 0, 15, 0, mode, 'x86-64-v1');
+    const insn = decode(new Uint8Array(bytes), 0, 15, 0, mode, 'x86-64-v2');
     if (typeof insn === 'string' || insn.form.system || programOf(insn.form) === null) continue;
     return new Uint8Array(bytes.slice(0, insn.length));
   }

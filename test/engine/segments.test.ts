@@ -62,7 +62,7 @@ describe('checked accesses', () => {
     const legacy = seed % 3 !== 0;
     const bits = legacy ? 'segmented' : '64-bit';
     it(`agree in every tier on random ${bits} code with breakpoints and alignment checks (seed ${seed})`, () => {
-      const promotion = { sampleSteps: 5, samples: 1, batch: 1, patience: 1 };
+      const promotion = { sampleSteps: 5, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
       const machines = [
         machine(seed, { tier: 'cold' }, legacy),
         machine(seed, { tier: 'oracle' }, legacy),
@@ -124,7 +124,10 @@ describe('the code key', () => {
   });
 
   it('keeps an access through a null FS out of the region around it', () => {
-    const m = new TestMachine({ tier: 'hot', promotion: { sampleSteps: 5, samples: 1, batch: 1, patience: 1 } });
+    const m = new TestMachine({
+      tier: 'hot',
+      promotion: { sampleSteps: 5, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 },
+    });
     // 1: inc eax; cmp eax, 1000; jne 1; mov ecx, fs:[ebx]; jmp 1
     m.code('40  3d e8 03 00 00  75 f8  64 8b 0b  eb f3');
     m.cpu.set('codeMode', 1);

@@ -15,6 +15,8 @@ export interface CampaignOptions {
   forms: RegExp;
   /** Encodings tried of each form. */
   encodings: number;
+  /** Cases in a row with the same code, 1 by default: a CPU that translates needs to do so once for them. */
+  group?: number;
 }
 
 /** A batch of cases; `tag` of each indexes `templates`. */
@@ -31,10 +33,15 @@ export class CaseStream {
   /** Index of the first template of each form; one more at the end. */
   readonly #starts: number[] = [0];
   readonly #random: SplitMix64;
+  readonly #group: number;
   #turn = 0;
+  /** Tag of the case before; its code, and where it lies. */
+  #tag = 0;
+  readonly #leader = new CaseRecord(new Uint8Array(CASE_SIZE));
 
   constructor(options: CampaignOptions) {
     this.#random = new SplitMix64(options.seed);
+    this.#group = options.group ?? 1;
     this.forms = enumerateForms(options.mode).forms.filter((form) => options.forms.test(form.name));
     const builder = new TemplateBuilder();
     for (const form of this.forms) {
@@ -50,18 +57,29 @@ export class CaseStream {
   next(count: number): Batch {
     const cases = new CaseRecord(new Uint8Array(count * CASE_SIZE));
     for (let i = 0; i < count; i++) {
-      const form = this.#turn++ % this.forms.length;
+      const place = this.#turn++;
+      if (place % this.#group > 0) {
+        generateCase(this.#templates[this.#tag]!, cases.at(i), this.#random, this.#tag, this.#leader);
+        continue;
+      }
+      const form = (place / this.#group) % this.forms.length;
       const start = this.#starts[form]!;
-      const tag = start + this.#random.below(this.#starts[form + 1]! - start);
-      generateCase(this.#templates[tag]!, cases.at(i), this.#random, tag);
+      this.#tag = start + this.#random.below(this.#starts[form + 1]! - start);
+      generateCase(this.#templates[this.#tag]!, cases.at(i), this.#random, this.#tag);
+      this.#leader.bytes.set(cases.bytes.subarray(i * CASE_SIZE, (i + 1) * CASE_SIZE));
     }
     return { cases, count, templates: this.#templates };
   }
 }
 
-/** Compares `cpu` with silicon on one batch. */
-export function compareBatch(batch: Batch, oracle: NativeOracle, cpu: CpuUnderTest, comparison: Comparison): void {
-  const host = oracle.run(batch.cases.bytes);
+/** Compares `cpu` with silicon on one batch; `host`: what silicon made of it, where that is known already. */
+export function compareBatch(
+  batch: Batch,
+  oracle: NativeOracle,
+  cpu: CpuUnderTest,
+  comparison: Comparison,
+  host = oracle.run(batch.cases.bytes),
+): void {
   const scratch = new OutcomeRecord(new Uint8Array(OUTCOME_SIZE));
   for (let i = 0; i < batch.count; i++) {
     const record = batch.cases.at(i);

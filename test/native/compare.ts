@@ -28,6 +28,8 @@ export interface CpuUnderTest {
    * `unimplemented` when the instruction is outside the CPU's scope.
    */
   run(input: CaseRecord, outcome: OutcomeRecord): 'done' | 'unimplemented';
+  /** Cases that a region of translated code executed so far; absent where there are none. */
+  readonly inRegions?: number;
 }
 
 const GPRS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'];

@@ -14,6 +14,8 @@ export interface Form {
   code: Code;
   mnemonic: string;
   kind: 'reg' | 'mem' | '';
+  /** CPUID features it needs, by iced's names. */
+  features: string[];
   /** Bytes from the first prefix to ModRM; what follows (SIB, displacement, immediate) is free. */
   seeds: Uint8Array[];
 }
@@ -44,6 +46,12 @@ const IN_SCOPE = new Set([
   'PREFETCHW',
   'SSE',
   'SSE2',
+  'SSE3',
+  'SSSE3',
+  'SSE4_1',
+  'SSE4_2',
+  'POPCNT',
+  'CMPXCHG16B',
 ]);
 
 /** Hints that a CPU without the feature executes as NOP (SDM vol. 2 "NOP": reserved NOP space 0F 18..1F). */
@@ -83,10 +91,10 @@ function exclusion(code: Code, features: Int32Array): string | null {
   const name = codeName(code);
   for (const [pattern, reason] of REASONS) if (pattern.test(name)) return reason;
   if (HINTS.test(name)) return null;
-  if (/^(Tzcnt|Lzcnt|Popcnt)/.test(name)) return 'the host executes it, a v1 CPU executes BSF, BSR or #UD';
+  if (/^(Tzcnt|Lzcnt)/.test(name)) return 'the host executes it, an x86-64-v2 CPU executes BSF or BSR';
   for (const feature of features) {
     const featureName = featureNames.get(feature)!;
-    if (!IN_SCOPE.has(featureName)) return `newer than x86-64-v1 or another vendor's: ${featureName}`;
+    if (!IN_SCOPE.has(featureName)) return `newer than x86-64-v2 or another vendor's: ${featureName}`;
   }
   const info = CodeExt.opCode(code);
   const privileged = info.isPrivileged || info.mustBeCpl0 || info.mayRequireCpl0 || info.isInputOutput;
@@ -165,6 +173,7 @@ export function enumerateForms(mode: number): { forms: Form[]; excluded: Exclude
           code,
           mnemonic: mnemonicNames.get(instruction.mnemonic)!.toLowerCase(),
           kind,
+          features: [...instruction.cpuidFeatures()].map((feature) => featureNames.get(feature)!),
           seeds: [],
         };
         forms.set(key, form);
@@ -180,12 +189,13 @@ export function enumerateForms(mode: number): { forms: Form[]; excluded: Exclude
   const rex = mode === MODE_64 ? [[], [0x48]] : [[]];
   for (const legacy of [[], [0x66], [0xf3], [0xf2], [0x67], [0x66, 0x67]])
     for (const r of rex) for (const map of [[], [0x0f]]) walk([...legacy, ...r], map);
-  for (const legacy of [[], [0x66], [0xf2]])
-    for (const map of [
-      [0x0f, 0x38],
-      [0x0f, 0x3a],
-    ])
-      walk(legacy, map);
+  for (const legacy of [[], [0x66], [0xf3], [0xf2], [0x66, 0xf2]])
+    for (const r of rex)
+      for (const map of [
+        [0x0f, 0x38],
+        [0x0f, 0x3a],
+      ])
+        walk([...legacy, ...r], map);
   instruction.free();
   return {
     forms: [...forms.values()].sort((a, b) => a.code - b.code || a.kind.localeCompare(b.kind)),

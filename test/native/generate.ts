@@ -130,6 +130,19 @@ function vectorKinds(template: Template): ElementKind[] {
   return kinds.length > 0 ? kinds : ['f32', 'f64', 'i32', 'i64'];
 }
 
+const STRING_COMPARISON = /^pcmp[ei]str[im]$/;
+/** Sixteen bytes of a small alphabet, so that strings match in part, end early or not at all. */
+function textOver(random: SplitMix64, view: DataView, at: number): void {
+  const alphabet = random.pick([
+    [0x61, 0x62],
+    [0x61, 0x62, 0x63, 0x64, 0],
+    [0, 1, 0x7f, 0x80, 0xff],
+  ]);
+  const words = random.chance(30);
+  for (let i = 0; i < 16; i++) view.setUint8(at + i, words && i & 1 ? 0 : random.pick(alphabet));
+  if (random.chance(40)) view.setUint16(at + random.below(15), 0, true);
+}
+
 /** x87 control, status and tag, MXCSR, and the registers the instruction uses. */
 function floatingState(template: Template, record: CaseRecord, random: SplitMix64): void {
   const { view, base } = record;
@@ -139,7 +152,8 @@ function floatingState(template: Template, record: CaseRecord, random: SplitMix6
   let fsw = random.below(8) << 11;
   if (random.chance(70)) fcw = (fcw & ~0xf00) | (random.below(4) << 10) | (random.pick([0, 2, 3, 3]) << 8);
   if (random.chance(40)) fsw |= random.below(128) | (random.below(2) << 14) | (random.below(8) << 8);
-  if (x87 && random.chance(22)) fcw = (fcw & ~0x3f) | random.below(64);
+  const mmx = /_mm|^Emms/.test(template.form.name);
+  if ((x87 || mmx) && random.chance(22)) fcw = (fcw & ~0x3f) | random.below(64);
   const pending = fsw & ~fcw & 0x3f;
   if (pending !== 0 && random.chance(15)) fsw |= 0x8080;
   else fsw &= ~pending;
@@ -177,6 +191,8 @@ function floatingState(template: Template, record: CaseRecord, random: SplitMix6
     const kind = random.pick(kinds);
     for (let b = 0; b < 16; b += ELEMENT_SIZE[kind]) element(random, kind, view, at + FX.xmm + 16 * register + b);
   }
+  if (STRING_COMPARISON.test(template.form.mnemonic))
+    for (const register of template.xmm) textOver(random, view, at + FX.xmm + 16 * register);
   // PSxx mm, mm/m64 and the like: counts near the width.
   if (/^ps(ll|rl|ra)/.test(template.form.mnemonic) && random.chance(70))
     for (const start of [FX.st, FX.xmm])
@@ -199,6 +215,12 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
       /^f/.test(mnemonic) || use.size < 8 ? use.element : random.pick([use.element, ...vectorKinds(template)]);
     const step = ELEMENT_SIZE[kind];
     for (let b = 0; b + step <= POKE_MAX; b += step) element(random, kind, view, b);
+    if (STRING_COMPARISON.test(mnemonic) && random.chance(80)) textOver(random, view, 0);
+    if (mnemonic === 'ptest' && random.chance(40)) {
+      const xmm = record.base + C.fxsave + FX.xmm + 16 * template.xmm[0]!;
+      const turned = random.chance(50) ? 0xff : 0;
+      for (let b = 0; b < 16; b++) bytes[b] = (record.bytes[xmm + b]! ^ turned) & random.below(256);
+    }
   } else {
     const size = [1, 2, 4, 8].includes(use.size) ? use.size : 8;
     const kind = ({ 1: 'i8', 2: 'i16', 4: 'i32', 8: 'i64' } as const)[size as 1 | 2 | 4 | 8];
@@ -212,6 +234,10 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
     if (mnemonic === 'cmpxchg8b' && random.chance(50)) {
       view.setUint32(0, Number(record.gpr(RAX) & 0xffffffffn), true);
       view.setUint32(4, Number(record.gpr(RDX) & 0xffffffffn), true);
+    }
+    if (mnemonic === 'cmpxchg16b' && random.chance(50)) {
+      view.setBigUint64(0, record.gpr(RAX), true);
+      view.setBigUint64(8, record.gpr(RDX), true);
     }
     if (/^(fldenv|frstor|fxrstor)/.test(mnemonic)) {
       view.setUint16(0, 0x340 | random.below(64) | (random.below(4) << 10), true);
@@ -273,6 +299,13 @@ function implicitRegisters(template: Template, record: CaseRecord, random: Split
   }
   if (mnemonic === 'cmpxchg' && operand >= 0 && random.chance(50)) record.setGpr(operand, record.gpr(RAX));
   if (/^(call|jmp)$/.test(mnemonic) && operand >= 0) record.setGpr(operand, branchTarget(random, record));
+  if (/^pcmpestr/.test(mnemonic))
+    for (const register of [RAX, RDX])
+      if (!addresses(register) && random.chance(70)) {
+        const length = BigInt(random.below(36) - 18);
+        setLow(record, register, record.mode === MODE_64 ? 64 : 32, length);
+        if (record.mode === MODE_64 && random.chance(20)) setLow(record, register, 64, (length << 32n) | 5n);
+      }
   if (mnemonic === 'enter' || mnemonic === 'leave')
     record.setGpr(
       RBP,
@@ -343,8 +376,14 @@ function placeStack(record: CaseRecord, random: SplitMix64): void {
   record.setGpr(RSP, attributes & 0x4000 ? offset : high | (offset & 0xffffn));
 }
 
-/** Writes a random case of `template` into `record`, tagged `tag`. */
-export function generateCase(template: Template, record: CaseRecord, random: SplitMix64, tag: number): void {
+/** Writes a random case of `template` into `record`, tagged `tag`; `leader`: a case whose code it has at the same place. */
+export function generateCase(
+  template: Template,
+  record: CaseRecord,
+  random: SplitMix64,
+  tag: number,
+  leader: CaseRecord | null = null,
+): void {
   const { bytes, view, base } = record;
   const { mode } = template.form;
   bytes.fill(0, base, base + CASE_SIZE);
@@ -365,11 +404,14 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
   // One fetch in a hundred runs over the end of the code page.
   const over = random.chance(1) ? random.below(template.code.length) : 0;
   const edge = over > 0 ? PAGE - over : 16 * random.below(PAGE / 16 - 2);
-  view.setUint16(base + C.code_offset, edge, true);
-  if (isSegmented(mode)) placeCode(record, random, template.code.length);
+  view.setUint16(base + C.code_offset, leader === null ? edge : leader.codeOffset, true);
+  if (isSegmented(mode)) {
+    if (leader === null) placeCode(record, random, template.code.length);
+    else record.setSegmentIndex(CS, leader.segmentIndex(CS));
+  }
   view.setUint32(base + C.tag, tag, true);
-  bytes.set(template.code, base + C.code);
-  immediates(template, record, random);
+  bytes.set(leader === null ? template.code : leader.code, base + C.code);
+  if (leader === null) immediates(template, record, random);
   if (template.fp) floatingState(template, record, random);
 
   const stackEdge = random.chance(6);
@@ -382,8 +424,9 @@ export function generateCase(template: Template, record: CaseRecord, random: Spl
     // Offsets stay above 0, so that no access wraps at the 4 GiB limit of a segment.
     const below = segment - wanted;
     if (mode !== MODE_64 && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
-    if (use.base < 0 && use.index < 0) absoluteAddress(template, record, wanted, segment);
-    else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);
+    if (use.base < 0 && use.index < 0) {
+      if (leader === null) absoluteAddress(template, record, wanted, segment);
+    } else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);
   }
   implicitRegisters(template, record, random);
   const addresses = operandAddresses(template, record);

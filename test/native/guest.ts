@@ -71,8 +71,9 @@ export type CaseEnd = Fault | null;
 /** The pages of a case; fills them once and then only what differs from case to case. */
 export class GuestPages {
   readonly #memory: GuestMemory;
-  /** Offset and length of the last case's code. */
-  #code: readonly [number, number] = [0, 0];
+  /** Where the code of the last case lies, and what it is. */
+  #codeOffset = -1;
+  #code = new Uint8Array();
   readonly #before = new Uint32Array(PAGE / 4);
   readonly #beforeBytes = new Uint8Array(this.#before.buffer);
 
@@ -98,17 +99,24 @@ export class GuestPages {
     memory.fillPage(FRAME.code, 0xcc);
   }
 
-  /** Lays out code and data of a case. */
-  load(record: CaseRecord): void {
+  /** Lays out code and data of a case; true when the code is another than that of the case before. */
+  load(record: CaseRecord): boolean {
     const { codeOffset, code } = record;
-    const room = Math.min(code.length, PAGE - codeOffset);
-    const [offset, length] = this.#code;
-    this.#memory.writeBytes(FRAME.code * PAGE + offset, new Uint8Array(length).fill(0xcc));
-    this.#memory.writeBytes(FRAME.code * PAGE + codeOffset, code.subarray(0, room));
-    this.#code = [codeOffset, room];
+    const same = codeOffset === this.#codeOffset && Buffer.compare(code, this.#code) === 0;
+    if (!same) this.#loadCode(codeOffset, code);
     fillPage(this.#before, record.memorySeed);
     this.#beforeBytes.set(record.poke, record.pokeOffset);
     this.#memory.writeBytes(FRAME.data * PAGE, this.#beforeBytes);
+    return !same;
+  }
+  /** Puts INT3 in place of the last case's code, and the code of this one at its place. */
+  #loadCode(codeOffset: number, code: Uint8Array): void {
+    const put = (offset: number, bytes: Uint8Array): void =>
+      this.#memory.writeBytes(FRAME.code * PAGE + offset, bytes.subarray(0, PAGE - offset));
+    if (this.#codeOffset >= 0) put(this.#codeOffset, new Uint8Array(this.#code.length).fill(0xcc));
+    put(codeOffset, code);
+    this.#codeOffset = codeOffset;
+    this.#code = code.slice();
   }
 
   /** The data page as {@link load} left it and as it is. */

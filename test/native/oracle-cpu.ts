@@ -75,7 +75,7 @@ export class OracleCpu implements CpuUnderTest {
     const stackSize = stackSizeOf(codeKey(cpu));
     const { codeOffset } = record;
     const bytes = Math.min(available, room);
-    const insn = decode(this.#memory.code, codeOffset, bytes, codeOffset, mode, 'x86-64-v1', stackSize);
+    const insn = decode(this.#memory.code, codeOffset, bytes, codeOffset, mode, 'x86-64-v2', stackSize);
     if (insn === 'short')
       return room <= available ? fault(VECTOR.gp) : this.#memory.fetchFault(BigInt(CODE_BASE + PAGE));
     if (insn === 'invalid') return fault(VECTOR.ud);

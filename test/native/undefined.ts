@@ -3,7 +3,15 @@
  * undefined whatever the operands; the conditions on operand values stand here, each with its page of the SDM.
  */
 import { operandAddresses } from './generate.ts';
-import { type CaseRecord, CODE_BASE, DATA_BASE, isSegmented, type OutcomeRecord, VECTOR_NONE } from './records.ts';
+import {
+  bitsOf,
+  type CaseRecord,
+  CODE_BASE,
+  DATA_BASE,
+  isSegmented,
+  type OutcomeRecord,
+  VECTOR_NONE,
+} from './records.ts';
 import { loadedSegment } from './segments.ts';
 import type { Template } from './templates.ts';
 
@@ -81,6 +89,9 @@ function pushFaulted(record: CaseRecord, host: OutcomeRecord): boolean {
   const below = record.gpr(RSP) - host.cr2;
   return host.vector === VECTOR_PF && below >= 0n && below <= 8n;
 }
+
+/** Conditional branches whose operand size is not that of the code. */
+const OTHER_SIZE = { 64: /$^/, 32: /^(J|Loop).*rel(8_)?16/, 16: /^(J|Loop).*rel(8_|)32/ } as const;
 
 /** True when the code segment ends with the instruction. */
 function endsCode(record: CaseRecord): boolean {
@@ -165,8 +176,13 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   const checked = isSegmented(record.mode) || (record.rflags & AC) !== 0;
   if (/^(enter|pusha)/.test(mnemonic) && checked && [VECTOR_SS, VECTOR_PF, VECTOR_AC].includes(host.vector))
     ignored.skip = 'two faults of several pushes';
-  // AMD's family 1Ah wants the next instruction inside CS for a conditional branch of 16 bits, taken or not.
-  if (isSegmented(record.mode) && /^(J|Loop).*rel(8_)?16/.test(name) && host.vector === VECTOR_GP && endsCode(record))
+  // AMD's family 1Ah wants the next instruction inside CS for a conditional branch with prefix 66, taken or not.
+  if (
+    isSegmented(record.mode) &&
+    OTHER_SIZE[bitsOf(record.mode)].test(name) &&
+    host.vector === VECTOR_GP &&
+    endsCode(record)
+  )
     ignored.skip = 'the code segment ends behind the branch';
   if (host.vector !== VECTOR_NONE) {
     // POPA may have loaded some registers before it faults; RSP is as it was.

@@ -7,6 +7,7 @@ import type { InputDoor } from '../../src/machine/inputs.ts';
 import type { RunEnd } from '../../src/machine/machine.ts';
 import { buildPvMachine, DEFAULT_EPOCH_SECONDS, type PvMachine } from '../../src/machine/pv-machine.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
+import type { CpuPolicy } from '../../src/x86/form.ts';
 import type { Verdict } from '../../src/x86/seam.ts';
 import { GPR, SEG } from '../../src/x86/state.ts';
 import type { HypercallEvent, XenPv } from '../../src/xen/pv/pv.ts';
@@ -56,6 +57,7 @@ export interface PvGuestOptions {
   readonly door?: InputDoor;
   readonly tscKhz?: number;
   readonly tier?: 'cold' | 'oracle';
+  readonly policy?: CpuPolicy;
 }
 
 export class PvGuest {
@@ -79,6 +81,7 @@ export class PvGuest {
         commandLine: 'test',
         memoryBytes: 8 << 20,
         vcpus: 1,
+        cpuPolicy: options.policy ?? 'x86-64-v1',
         tscKhz: options.tscKhz ?? 1_000_000,
         epochSeconds: DEFAULT_EPOCH_SECONDS,
       },

@@ -19,6 +19,7 @@ export const timeTravelGuest = (commandLine = 'rounds=20 work=1000'): PvConfig =
   commandLine,
   memoryBytes: 8 << 20,
   vcpus: 1,
+  cpuPolicy: 'x86-64-v1',
   tscKhz: DEFAULT_TSC_KHZ,
   epochSeconds: DEFAULT_EPOCH_SECONDS,
 });

@@ -1,7 +1,7 @@
 /** The decoder against iced-x86 on random bytes: same validity, length, name, operands, addresses and immediates. */
 import { expect, test } from 'vitest';
 import { decode } from '../../src/x86/decode/decode.ts';
-import type { CodeMode, Insn } from '../../src/x86/form.ts';
+import type { CodeMode, CpuPolicy, Insn } from '../../src/x86/form.ts';
 import { ATTR } from '../../src/x86/record.ts';
 import { SEG, STATE } from '../../src/x86/state.ts';
 import { expectedName, Iced, type IcedView, memoryBytes, OpKind, Register, registerAt, registerBytes } from './iced.ts';
@@ -20,7 +20,7 @@ function random(seed: number): () => number {
   };
 }
 const LEGACY = [0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
-/** Slots of 16 bytes: random prefixes, one of the two maps, random rest. */
+/** Slots of 16 bytes: random prefixes, one of the four maps, random rest. */
 function randomSlots(count: number, is64: boolean, seed: number): Uint8Array {
   const next = random(seed);
   const out = new Uint8Array(count * 16 + 16);
@@ -29,7 +29,9 @@ function randomSlots(count: number, is64: boolean, seed: number): Uint8Array {
     for (let k = 0; k < 16; k++) out[p + k] = next() >>> 24;
     for (let k = (next() >>> 16) % 7; k > 3; k--) out[p++] = LEGACY[(next() >>> 8) % LEGACY.length]!;
     if (is64 && next() & 0x1000) out[p++] = 0x40 | ((next() >>> 10) & 15);
-    if (next() & 0x3000) out[p++] = 0x0f;
+    const map = (next() >>> 12) % 6;
+    if (map > 0) out[p++] = 0x0f;
+    if (map > 3) out[p++] = map === 4 ? 0x38 : 0x3a;
   }
   return out;
 }
@@ -133,19 +135,21 @@ function segmentDifference(insn: Insn, segment: Register, is64: boolean): string
   return null;
 }
 
-for (const [bits, mode] of [
-  [64, 2],
-  [32, 1],
-  [16, 0],
-] as ReadonlyArray<readonly [16 | 32 | 64, CodeMode]>) {
-  test(`decoding agrees with iced-x86 on ${CASES} random ${bits}-bit instructions`, () => {
+for (const [bits, mode, policy] of [
+  [64, 2, 'x86-64-v1'],
+  [32, 1, 'x86-64-v1'],
+  [16, 0, 'x86-64-v1'],
+  [64, 2, 'x86-64-v2'],
+  [32, 1, 'x86-64-v2'],
+] as ReadonlyArray<readonly [16 | 32 | 64, CodeMode, CpuPolicy]>) {
+  test(`decoding agrees with iced-x86 on ${CASES} random ${bits}-bit instructions of ${policy}`, () => {
     const slots = randomSlots(CASES, bits === 64, 0x1234567 + bits);
-    const iced = new Iced(bits, slots);
+    const iced = new Iced(bits, slots, policy);
     const wrong = new Map<string, string>();
     let valid = 0;
     for (let n = 0; n < CASES; n++) {
       const view = iced.at(n);
-      const ours = decode(slots, n * 16, 16, 0, mode, 'x86-64-v1');
+      const ours = decode(slots, n * 16, 16, 0, mode, policy);
       const kind = typeof ours === 'string' ? ours : 'valid';
       let problem: string | null = null;
       if (kind === 'outside') {

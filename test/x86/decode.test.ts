@@ -97,11 +97,43 @@ test('x86-64-v1: newer encodings are invalid or keep their old meaning', () => {
   expect(any('f3 0f b8 c0')).toBe('invalid'); // POPCNT
   expect(one('f3 0f bc c1').form.name).toBe('bsf'); // TZCNT
   expect(any('66 0f 38 00 c1')).toBe('invalid'); // SSSE3
+  expect(any('0f 3a 0f c1 08')).toBe('invalid');
+  expect(any('f2 0f f0 00')).toBe('invalid'); // SSE3
+  expect(any('db 08')).toBe('invalid'); // FISTTP
+  expect(any('9f')).toBe('invalid'); // LAHF in 64-bit mode
+  expect(one('9f', 1).form.feature).toBeNull();
   expect(any('c5 f8 77')).toBe('invalid'); // VEX
   expect(any('0f 01 d0')).toBe('invalid'); // XGETBV
   expect(one('f3 0f 1e fa').form.name).toBe('nop'); // ENDBR64
   expect(any('48 0f c7 08')).toBe('invalid'); // CMPXCHG16B
-  expect((any('48 0f c7 08', 2, 0, 'x86-64-v2') as Insn).form.name).toBe('cmpxchg16b');
+});
+
+test('x86-64-v2: a form knows its feature; MOVBE, TZCNT, LZCNT, MONITOR and AES are not among them', () => {
+  const two = (hex: string): Insn | DecodeFailure => any(hex, 2, 0, 'x86-64-v2');
+  const features = [
+    ['48 0f c7 08', 'cmpxchg16b', 'cx16'],
+    ['f3 0f b8 c0', 'popcnt', 'popcnt'],
+    ['f2 0f f0 00', 'lddqu', 'sse3'],
+    ['db 08', 'fisttp', 'sse3'],
+    ['66 0f 38 00 c1', 'pshufb', 'ssse3'],
+    ['0f 3a 0f c1 08', 'palignr', 'ssse3'],
+    ['66 0f 3a 14 c0 01', 'pextrb', 'sse4.1'],
+    ['66 f2 0f 38 f1 c1', 'crc32', 'sse4.2'],
+    ['9f', 'lahf', 'lahf'],
+    ['f3 0f bc c1', 'bsf', null],
+    ['f3 0f bd c1', 'bsr', null],
+  ] as const;
+  for (const [hex, name, feature] of features) {
+    const insn = two(hex) as Insn;
+    expect([insn.form.name, insn.form.feature], hex).toEqual([name, feature]);
+  }
+  for (const hex of ['0f 38 f0 00', '0f 01 c8', '66 0f 38 dc c1', '66 0f 3a 44 c1 00'])
+    expect(two(hex), hex).toBe('invalid');
+});
+
+test('a three-byte opcode that ends early is short', () => {
+  expect(any('66 0f 38', 2, 0, 'x86-64-v2')).toBe('short');
+  expect(any('66 0f 3a 0f c1', 2, 0, 'x86-64-v2')).toBe('short');
 });
 
 test('90 is XCHG only with REX.B, PAUSE with F3', () => {
@@ -127,8 +159,8 @@ test('string instructions name their segment bases', () => {
 test('a record gives back the instruction', () => {
   const view = new DataView(new ArrayBuffer(RECORD_BYTES * 2));
   for (const mode of [1, 2] as const) {
-    for (const bytes of enumerateForms(mode, 'x86-64-v1').values()) {
-      const insn = decode(bytes, 0, bytes.length, 0xff8, mode, 'x86-64-v1');
+    for (const bytes of enumerateForms(mode, 'x86-64-v2').values()) {
+      const insn = decode(bytes, 0, bytes.length, 0xff8, mode, 'x86-64-v2');
       if (typeof insn === 'string') throw new Error(insn);
       writeRecord(view, RECORD_BYTES, insn, 77);
       expect(readRecord(view, RECORD_BYTES, insn.form, mode)).toEqual(insn);

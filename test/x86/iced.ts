@@ -11,6 +11,7 @@ import {
   Register,
   RegisterExt,
 } from 'iced-x86';
+import type { CpuPolicy } from '../../src/x86/form.ts';
 import { STATE } from '../../src/x86/state.ts';
 
 /** Features of x86-64-v1; an instruction that needs another one is invalid there. */
@@ -52,6 +53,13 @@ const V1 = new Set(
   ].map((name) => (CpuidFeature as unknown as Record<string, number>)[name]),
 );
 
+/** What x86-64-v2 has beside. */
+const V2 = new Set(
+  ['SSE3', 'SSSE3', 'SSE4_1', 'SSE4_2', 'POPCNT', 'CMPXCHG16B'].map(
+    (name) => (CpuidFeature as unknown as Record<string, number>)[name],
+  ),
+);
+
 /** Later additions to encodings that an older CPU executes as a hint, or as the instruction without the F3. */
 const SAME_WITHOUT_FEATURE = /^(Prefetch\w*|Wbnoinvd|Cldemote_m8|Rdssp._r\d+|Tzcnt_\w+|Lzcnt_\w+|Endbr\d+)$/;
 /** iced follows AMD here: Intel has SYSCALL and SYSRET in 64-bit mode only (SDM vol. 2B). */
@@ -64,6 +72,8 @@ export interface IcedView {
   readonly mnemonic: string;
   /** The byte before the opcode is REX with B set. */
   readonly rexB: boolean;
+  /** CPUID features, by iced's names. */
+  readonly features: readonly string[];
   readonly text: string;
   readonly instruction: Instruction;
 }
@@ -74,10 +84,17 @@ export class Iced {
   readonly #is64: boolean;
   readonly #data: Uint8Array;
   readonly #instruction = new Instruction();
-  constructor(bitness: 16 | 32 | 64, data: Uint8Array) {
+  readonly #policy: CpuPolicy;
+  constructor(bitness: 16 | 32 | 64, data: Uint8Array, policy: CpuPolicy) {
+    this.#policy = policy;
     this.#data = data;
     this.#is64 = bitness === 64;
     this.#decoder = new Decoder(bitness, data, DecoderOptions.None);
+  }
+  #has(feature: number, code: string): boolean {
+    const v2 = this.#policy === 'x86-64-v2';
+    if (this.#is64 && !v2 && /^[LS]ahf$/.test(code)) return false;
+    return V1.has(feature) || (v2 && V2.has(feature));
   }
   at(slot: number): IcedView {
     this.#decoder.position = slot * 16;
@@ -86,13 +103,14 @@ export class Iced {
     const i = this.#instruction;
     const features = Array.from(i.cpuidFeatures());
     const code = Code[i.code]!;
-    const allowed = SAME_WITHOUT_FEATURE.test(code) || features.every((x) => V1.has(x));
+    const allowed = SAME_WITHOUT_FEATURE.test(code) || features.every((x) => this.#has(x, code));
     return {
       valid: !i.isInvalid && allowed && !(!this.#is64 && INTEL_64_ONLY.test(code)),
       length: i.length,
       code,
       rexB: this.#is64 && (this.#data[slot * 16 + i.length - 2]! & 0xf1) === 0x41,
       mnemonic: Mnemonic[i.mnemonic]!.toLowerCase(),
+      features: features.map((x) => CpuidFeature[x]!),
       text: `${Code[i.code]} [${features.map((x) => CpuidFeature[x]).join(' ')}]`,
       instruction: i,
     };
@@ -171,6 +189,10 @@ const RENAMED: Record<string, string> = {
   prefetchreserved: 'nop',
   endbr64: 'nop',
   endbr32: 'nop',
+  pcmpestri64: 'pcmpestri',
+  pcmpestrm64: 'pcmpestrm',
+  pinsrq: 'pinsrd',
+  pextrq: 'pextrd',
 };
 
 /** Name and variant that Hindsight's tables should give. */

@@ -75,25 +75,31 @@ function rom(entry: number, memoryBytes: number): Uint8Array {
 }
 
 /** Guest memory as the kernel finds it, in the order that Bochs wants. */
-function memoryImage(kernel: Uint8Array, initrd: Uint8Array, commandLine: string, memoryBytes: number): Uint8Array {
-  const out = new Uint8Array(INITRD + initrd.length);
-  const view = new DataView(out.buffer);
+function memoryImage(
+  kernel: Uint8Array,
+  initrd: Uint8Array | null,
+  commandLine: string,
+  memoryBytes: number,
+): Uint8Array {
   const elf = readElf(kernel);
-  for (const segment of elf.segments)
-    if (segment.type === PT_LOAD) out.set(segmentBytes(elf, segment), Number(segment.paddr) - NEVER_USED);
-  out.set(initrd, INITRD - NEVER_USED);
+  const loaded = elf.segments.filter((segment) => segment.type === PT_LOAD);
+  const kernelEnd = Math.max(...loaded.map(({ paddr, filesz }) => Number(paddr) + filesz));
+  const out = new Uint8Array(initrd === null ? kernelEnd : INITRD + initrd.length);
+  const view = new DataView(out.buffer);
+  for (const segment of loaded) out.set(segmentBytes(elf, segment), Number(segment.paddr) - NEVER_USED);
+  if (initrd !== null) out.set(initrd, INITRD - NEVER_USED);
   out.set(new TextEncoder().encode(commandLine), COMMAND_LINE);
   const put = (at: number, value: number): void => view.setBigUint64(at, BigInt(value), true);
   // struct hvm_start_info, version 1 (Xen's public/arch-x86/hvm/start_info.h)
   view.setUint32(START_INFO, 0x336ec578, true);
   view.setUint32(START_INFO + 4, 1, true);
-  view.setUint32(START_INFO + 12, 1, true);
+  view.setUint32(START_INFO + 12, initrd === null ? 0 : 1, true);
   put(START_INFO + 16, MODULES);
   put(START_INFO + 24, COMMAND_LINE);
   put(START_INFO + 40, MEMORY_MAP);
   view.setUint32(START_INFO + 48, 2, true);
   put(MODULES, INITRD);
-  put(MODULES + 8, initrd.length);
+  put(MODULES + 8, initrd?.length ?? 0);
   for (const [i, [start, end]] of [
     [0, 0x9f000],
     [HIGH_MEMORY, memoryBytes],
@@ -109,7 +115,7 @@ function memoryImage(kernel: Uint8Array, initrd: Uint8Array, commandLine: string
 export function prepareBochs(
   parts: BochsParts,
   folder: string,
-  guest: { kernel: string; initrd: string; commandLine: string; megabytes: number },
+  guest: { kernel: string; initrd: string | null; commandLine: string; megabytes: number },
 ): { command: string[]; environment: Record<string, string>; serial: string } {
   const kernel = new Uint8Array(readFileSync(guest.kernel));
   const note = fileNotes(readElf(kernel)).find((x) => x.owner === 'Xen' && x.type === XEN_ELFNOTE.PHYS32_ENTRY);
@@ -117,11 +123,9 @@ export function prepareBochs(
   const entry = new DataView(note.desc.buffer, note.desc.byteOffset).getUint32(0, true);
   const bytes = guest.megabytes << 20;
   const file = (name: string): string => join(folder, name);
+  const initrd = guest.initrd === null ? null : new Uint8Array(readFileSync(guest.initrd));
   writeFileSync(file('rom.bin'), rom(entry, bytes));
-  writeFileSync(
-    file('memory.bin'),
-    memoryImage(kernel, new Uint8Array(readFileSync(guest.initrd)), guest.commandLine, bytes),
-  );
+  writeFileSync(file('memory.bin'), memoryImage(kernel, initrd, guest.commandLine, bytes));
   const settings = [
     'plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1',
     'config_interface: textconfig',
@@ -132,6 +136,7 @@ export function prepareBochs(
     `vgaromimage: file=${parts.vgaBios}`,
     `optramimage1: file=${file('memory.bin')}, address=0x0`,
     `com1: enabled=1, mode=file, dev=${file('serial.txt')}`,
+    'port_e9_hack: enabled=1',
     'clock: sync=none, time0=1767225600',
     `log: ${file('log.txt')}`,
     'panic: action=fatal',

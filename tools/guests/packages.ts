@@ -8,7 +8,8 @@ import { join } from 'node:path';
 
 /** The kernel that the reference traces were taken from, and the family that may stand in for it. */
 const KERNEL = 'linux-image-6.1.0-56-amd64';
-const KERNEL_FAMILY = /^linux-image-6\.1\.0-(\d+)-amd64$/;
+/** Flavours of the kernel by architecture. */
+const KERNEL_FLAVOUR = { amd64: 'amd64', i386: '686' } as const;
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const PRIVATE_SOURCES = [
   `deb [signed-by=${KEYRING}] https://deb.debian.org/debian bookworm main`,
@@ -22,15 +23,20 @@ export interface UnpackedPackage {
   root: string;
 }
 
-/** Where packages come from and go to. */
+/** Architectures that guests may have. */
+export type Architecture = keyof typeof KERNEL_FLAVOUR;
+
+/** Where packages come from and go to; those of another architecture than amd64 always by lists of our own. */
 export class PackageSource {
   readonly #folder: string;
   readonly #log: (line: string) => void;
+  readonly #architecture: Architecture;
   readonly #options: string[] = [];
 
-  constructor(folder: string, log: (line: string) => void) {
+  constructor(folder: string, log: (line: string) => void, architecture: Architecture = 'amd64') {
     this.#folder = folder;
     this.#log = log;
+    this.#architecture = architecture;
     mkdirSync(folder, { recursive: true });
     for (const tool of ['apt-get', 'apt-cache', 'dpkg-deb']) {
       if (!run('sh', ['-c', `command -v ${tool}`]))
@@ -38,14 +44,15 @@ export class PackageSource {
           `${tool} is not on this host: the guests are made of Debian packages, so Debian's apt and dpkg are needed`,
         );
     }
-    if (this.#knows('grub-xen-bin') && this.newestKernel() !== null) return;
+    if (architecture === 'amd64' && this.#knows('grub-xen-bin') && this.newestKernel() !== null) return;
     this.#usePrivateLists();
   }
 
   /** The kernel package of the traces, else the newest of its family; null when the lists hold none. */
   newestKernel(): string | null {
-    if (this.#knows(KERNEL)) return KERNEL;
-    const numberOf = (name: string): number => Number(KERNEL_FAMILY.exec(name)?.[1] ?? -1);
+    if (this.#architecture === 'amd64' && this.#knows(KERNEL)) return KERNEL;
+    const family = new RegExp(`^linux-image-6\\.1\\.0-(\\d+)-${KERNEL_FLAVOUR[this.#architecture]}$`);
+    const numberOf = (name: string): number => Number(family.exec(name)?.[1] ?? -1);
     const names = this.#cache(['pkgnames', 'linux-image-6.1.0-']).split('\n');
     const newest = names.reduce((best, name) => (numberOf(name) > numberOf(best) ? name : best), '');
     return newest === '' ? null : newest;
@@ -100,9 +107,7 @@ export class PackageSource {
   }
 
   #usePrivateLists(): void {
-    this.#log(
-      'the package lists of this host lack grub-xen-bin or a 6.1 kernel: fetching those of Debian 12 privately',
-    );
+    this.#log(`fetching the package lists of Debian 12 for ${this.#architecture} privately: this host's do not serve`);
     if (!existsSync(KEYRING))
       throw new Error(
         `${KEYRING} is missing, so Debian's packages cannot be verified: install debian-archive-keyring or run apt-get update on Debian 12`,
@@ -118,13 +123,18 @@ export class PackageSource {
       'Dir::State::lists': join(apt, 'lists'),
       'Dir::State::status': join(apt, 'status'),
       'Dir::Cache': join(apt, 'cache'),
-      'APT::Architecture': 'amd64',
+      'APT::Architecture': this.#architecture,
+      'APT::Architectures::': this.#architecture,
       'APT::Sandbox::User': '',
     };
     this.#options.push(...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]));
-    execFileSync('apt-get', [...this.#options, '-qq', 'update'], { stdio: ['ignore', 2, 2] });
+    try {
+      execFileSync('apt-get', [...this.#options, '-qq', 'update'], { stdio: ['ignore', 2, 2] });
+    } catch {
+      this.#log('apt-get update failed for a part of the lists: what it did get has to do');
+    }
     if (this.newestKernel() === null)
-      throw new Error('the package lists of Debian 12 hold no linux-image-6.1.0-*-amd64');
+      throw new Error(`Debian 12 has no linux-image-6.1.0-*-${KERNEL_FLAVOUR[this.#architecture]}`);
   }
 }
 

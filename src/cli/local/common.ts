@@ -2,7 +2,9 @@
 import { basename, dirname, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LevelStore } from '../../../store/level-store.ts';
+import { EmulatorError } from '../../core/errors.ts';
 import type { Tick } from '../../core/units.ts';
+import type { EngineOptions } from '../../engine/engine.ts';
 import { symbolText } from '../../inspect/disassembly.ts';
 import type { Sighting } from '../../inspect/panic.ts';
 import type { VerdictReport } from '../../inspect/report.ts';
@@ -31,6 +33,17 @@ export const searchHooks = (hooks: WorkHooks): SearchHooks => ({
   breathe: breather(hooks.stop),
   progress: (done, of) => hooks.progress(done, of),
 });
+
+const TIERS = ['cold', 'hot', 'oracle'] as const;
+
+/** Engine options that the environment asks for: HINDSIGHT_TIER names a tier, for measurements; E_USAGE for another word. */
+export function engineOptions(): EngineOptions {
+  const wanted = process.env.HINDSIGHT_TIER;
+  if (wanted === undefined) return {};
+  const tier = TIERS.find((name) => name === wanted);
+  if (tier === undefined) throw new EmulatorError('E_USAGE', `HINDSIGHT_TIER=${wanted}: it is ${TIERS.join(', ')}`);
+  return { tier };
+}
 
 /** The store and the name in it that a recording's path means. */
 export const storeOf = (path: string): { store: LevelStore; name: string } => ({

@@ -17,6 +17,7 @@ import { Replayer } from '../../timeline/replayer.ts';
 import { Run } from '../../timeline/run.ts';
 import { Session } from '../../timeline/session.ts';
 import type { Recording } from '../../timeline/trace-store.ts';
+import { cpuPolicyOf } from '../../x86/features.ts';
 import type { Verdict } from '../../x86/seam.ts';
 import type {
   BisectOptions,
@@ -29,19 +30,23 @@ import type {
   ReplayResult,
   WorkHooks,
 } from '../backend.ts';
-import { breather, searchHooks, sighting, symbolsOf, verdictReport } from './common.ts';
+import { breather, engineOptions, searchHooks, sighting, symbolsOf, verdictReport } from './common.ts';
 
 /** The machine a recording was made on. */
 function configOf(recording: Recording): PvConfig {
   const { header } = recording;
   const kernel = recording.blob('kernel');
   if (kernel === null) throw new EmulatorError('E_RECORDING', 'the recording has no kernel image');
+  const cpuPolicy = cpuPolicyOf(header.cpuPolicy);
+  if (cpuPolicy === null)
+    throw new EmulatorError('E_SEMANTICS', `the recording is of a CPU that this version lacks: ${header.cpuPolicy}`);
   return {
     kernel,
     ramdisk: recording.blob('initrd'),
     commandLine: header.commandLine,
     memoryBytes: header.memoryBytes,
     vcpus: header.vcpus,
+    cpuPolicy,
     tscKhz: header.tscKhz,
     epochSeconds: header.epochSeconds,
   };
@@ -61,6 +66,7 @@ export function infoOf(path: string, recording: Recording, symbols: number): Rec
     commandLine: header.commandLine,
     memoryBytes: header.memoryBytes,
     vcpus: header.vcpus,
+    cpuPolicy: header.cpuPolicy,
     platform: header.settings.platform ?? 'xen-pv',
     semantics: String(header.semanticsVersion),
     ticksPerSecond: 1e9 / header.nsPerTick,
@@ -97,7 +103,7 @@ export class Opened implements OpenRecording {
 
   #investigate(hooks: WorkHooks): SessionInvestigator {
     if (this.#investigator === null) {
-      const run = new Run(configOf(this.#recording));
+      const run = new Run(configOf(this.#recording), engineOptions());
       const session = new Session(run, this.#recording);
       const symbols = symbolsOf(run.elf);
       const { end } = this.#recording;
@@ -114,7 +120,7 @@ export class Opened implements OpenRecording {
   }
 
   async replay(hooks: ReplayHooks): Promise<ReplayResult> {
-    const run = new Run(configOf(this.#recording));
+    const run = new Run(configOf(this.#recording), engineOptions());
     run.onOutput = hooks.console;
     const replayer = new Replayer(run, this.#recording);
     const breathe = breather(hooks.stop);

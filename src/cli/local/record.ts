@@ -13,7 +13,7 @@ import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../../timeline/run.ts';
 import type { Recording, RecordingHeader } from '../../timeline/trace-store.ts';
 import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
 import { TOOL_VERSION } from '../version.ts';
-import { BREATH_MS, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
+import { BREATH_MS, engineOptions, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
 
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
@@ -119,10 +119,11 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     commandLine: config.commandLine,
     memoryBytes: config.memoryBytes,
     vcpus: config.vcpus,
+    cpuPolicy: config.cpuPolicy,
     tscKhz: DEFAULT_TSC_KHZ,
     epochSeconds: DEFAULT_EPOCH_SECONDS,
   };
-  const run = new Run(pv);
+  const run = new Run(pv, engineOptions());
   run.xen.observer = { log: hooks.xen };
   let recording: Recording | null = null;
   if (config.directory !== null) {
@@ -178,7 +179,7 @@ const headerOf = (config: RecordConfig): RecordingHeader => ({
   createdMs: Date.now(),
   memoryBytes: config.memoryBytes,
   vcpus: config.vcpus,
-  cpuPolicy: 'x86-64-v1',
+  cpuPolicy: config.cpuPolicy,
   nsPerTick: NS_PER_TICK,
   tscKhz: DEFAULT_TSC_KHZ,
   commandLine: config.commandLine,

@@ -29,7 +29,10 @@ function infoLines(info: RecordingInfo, paint: Paint): string[] {
     ['image', `${info.image}, ${bytesLong(info.imageBytes)}`],
     ['initrd', info.initrd === null ? '-' : `${info.initrd}, ${bytesLong(info.initrdBytes ?? 0)}`],
     ['command line', info.commandLine === '' ? '-' : info.commandLine],
-    ['machine', `${info.platform}, ${info.vcpus} vCPU, ${info.memoryBytes / 2 ** 20} MiB of memory`],
+    [
+      'machine',
+      `${info.platform}, ${info.vcpus} vCPU of ${info.cpuPolicy}, ${info.memoryBytes / 2 ** 20} MiB of memory`,
+    ],
     ['semantics', info.semantics],
     ['length', `${tickText(info.ticks)} ticks, ${seconds.toPrecision(3)} s of running guest time`],
     ['verdict', info.verdict === null ? 'none: the recorder did not finish' : renderVerdict(info.verdict, paint)],

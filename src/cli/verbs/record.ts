@@ -3,10 +3,11 @@ import { readFileSync, statSync } from 'node:fs';
 import { Option } from 'commander';
 import { EmulatorError } from '../../core/errors.ts';
 import { renderVerdict, table, tickText } from '../../inspect/render.ts';
+import type { CpuPolicy } from '../../x86/form.ts';
 import type { RecordConfig, RecordResult } from '../backend.ts';
 import { EXIT, exitOfVerdict } from '../exit.ts';
 import { Keyboard } from '../keyboard.ts';
-import { parseCount, parseSize, parseTime, parseTypeRule, type TypeRule } from '../parsers.ts';
+import { parseCount, parseCpu, parseSize, parseTime, parseTypeRule, type TypeRule } from '../parsers.ts';
 import { type AddVerb, type CommonOptions, JSON_OPTION, type Setting } from '../setting.ts';
 import { stopwatch, type Times } from '../stopwatch.ts';
 
@@ -14,6 +15,7 @@ export interface RecordOptions extends CommonOptions {
   readonly initrd?: string;
   readonly memory: number;
   readonly vcpus: number;
+  readonly cpu: CpuPolicy;
   readonly output?: string;
   readonly input?: string;
   readonly type: readonly TypeRule[];
@@ -25,7 +27,14 @@ export interface RecordOptions extends CommonOptions {
 }
 
 /** Options of a record without any on the command line. */
-export const RECORD_DEFAULTS: RecordOptions = { memory: 256 * 2 ** 20, vcpus: 1, type: [], idleLimit: 30, store: true };
+export const RECORD_DEFAULTS: RecordOptions = {
+  memory: 256 * 2 ** 20,
+  vcpus: 1,
+  cpu: 'x86-64-v1',
+  type: [],
+  idleLimit: 30,
+  store: true,
+};
 
 const HELP = `
 The guest's console is your terminal. Ctrl-C ends the recording orderly; Ctrl-] c types a Ctrl-C, Ctrl-] Ctrl-] a Ctrl-].
@@ -33,7 +42,7 @@ The guest's console is your terminal. Ctrl-C ends the recording orderly; Ctrl-] 
 types once; of several that fit, the first given does.`;
 
 export const addRecord: AddVerb = (program, start) => {
-  const { memory, vcpus, idleLimit } = RECORD_DEFAULTS;
+  const { memory, vcpus, cpu, idleLimit } = RECORD_DEFAULTS;
   program
     .command('record')
     .description('boot a kernel image, record everything, tell how it ended')
@@ -44,6 +53,7 @@ export const addRecord: AddVerb = (program, start) => {
       new Option('--memory <size>', 'guest memory').argParser((v) => parseSize(v, '--memory')).default(memory, '256M'),
     )
     .option('--vcpus <n>', 'number of vCPUs', (v) => parseCount(v, '--vcpus'), vcpus)
+    .option('--cpu <policy>', 'the CPU that the guest sees: x86-64-v1 or x86-64-v2', (v) => parseCpu(v, '--cpu'), cpu)
     .option('-o, --output <dir>', 'directory for the recording (default: .hindsight/NAME.hs)')
     .option('--input <file>', 'type this file, a line whenever the guest waits')
     .addOption(
@@ -85,6 +95,7 @@ export async function recordGuest(
     commandLine,
     memoryBytes: options.memory,
     vcpus: options.vcpus,
+    cpuPolicy: options.cpu,
     directory: options.store ? recordings.create(image, options.output, setting.now()) : null,
     idleLimitSeconds: options.idleLimit,
     limitSeconds: options.limitTime ?? null,

@@ -27,8 +27,6 @@ import { CHECK } from './lower.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
-/** A slice that ended in a region is followed by one this many times as long: regions need no samples. */
-const HOT_SLICES = 8;
 const MAX_LENGTH = 15;
 
 /** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
@@ -63,7 +61,7 @@ export class ColdTier {
   #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
-  /** Steps until the hot tier wants to know where the cold tier is. */
+  /** Steps of the cold tier until the hot tier wants to know where it is. */
   #untilSample = 0;
 
   constructor(
@@ -76,7 +74,7 @@ export class ColdTier {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
-    this.#core = makeCore(memory.memory);
+    this.#core = makeCore(memory.memory, promotion?.measured);
     const check = accessCheck(memory, mmu);
     this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
@@ -244,6 +242,9 @@ export class ColdTier {
     const { base } = cpu;
     const recordAt = (base + STATE.record.offset) >>> 2;
     const budgetAt = (base + STATE.budget.offset) >>> 2;
+    const untilAt = (base + STATE.untilSample.offset) >>> 2;
+    const untilHop = (base + STATE.untilHop.offset) >>> 2;
+    if (words[untilHop] === 0) words[untilHop] = this.hot?.promotion.sampleHops ?? 0;
     const sampleSteps = this.hot?.promotion.sampleSteps ?? SLICE;
     let left = steps;
     /** Handler to use for the first record, -1: its own. */
@@ -253,21 +254,21 @@ export class ColdTier {
     for (;;) {
       if (record === 0) return this.#failed(steps - left);
       if (this.#untilSample <= 0) this.#untilSample = sampleSteps;
-      const slice = Math.min(left, this.#untilSample);
-      const code = this.#core.run(base, record, slice, handler < 0 ? words[record >>> 2]! : handler);
+      const slice = Math.min(left, SLICE);
+      const cold = Math.min(slice, this.#untilSample);
+      const code = this.#core.run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
       handler = -1;
       const free = code !== EXIT.lookup && code !== EXIT.budget && code < EXIT.hotFault ? 1 : 0;
-      const taken = slice - words[budgetAt]! - free;
-      left -= taken;
-      this.#untilSample -= taken;
+      left -= slice - words[budgetAt]! - free;
+      this.#untilSample -= cold - words[untilAt]! - free;
       record = words[recordAt]!;
-      if (code !== EXIT.lookup && code !== EXIT.lookupFree && code < EXIT.hotFault) this.#setRip(cpu, record);
+      if ((code !== EXIT.lookup && code !== EXIT.lookupFree && code < EXIT.hotFault) || code === EXIT.hop)
+        this.#setRip(cpu, record);
       if (code === EXIT.hotFault || code === EXIT.hotBudget) {
         const retry = code === EXIT.hotFault && cpu.num('faultVector') === RETRY_VECTOR;
         if (code === EXIT.hotFault && !retry) return this.#raised(cpu, steps - left);
         if (left === 0) return { kind: 'steps', steps };
         // the tail of the budget, and an instruction that was sent back, are for the handlers
-        if (code === EXIT.hotBudget) this.#untilSample = sampleSteps * HOT_SLICES;
         const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
         record = this.#fetch(cpu) ? this.#record(cpu) : 0;
         if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
@@ -283,6 +284,11 @@ export class ColdTier {
       }
       if (code === EXIT.fault) return this.#raised(cpu, steps - left);
       if (left === 0) return { kind: 'steps', steps };
+      if (code === EXIT.hop) {
+        words[untilHop] = this.hot!.promotion.sampleHops;
+        this.hot!.hop(cpu, words[(base + STATE.hopFrom.offset) >>> 2]!, record);
+        continue;
+      }
       if (code === EXIT.pause) {
         if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) return { kind: 'pause', steps: steps - left };
         record += RECORD_BYTES;
@@ -300,11 +306,20 @@ export class ColdTier {
     const rip = at + (STATE.rip.offset >>> 2);
     const legacy = modeOf(this.#key) !== 2;
     const lo = legacy ? (words[rip]! + words[at + ((STATE.segmentBase.offset + SEG.cs * 8) >>> 2)]!) | 0 : words[rip]!;
-    const entry = this.#mmu.tlb(cpu).findCode(lo, legacy ? 0 : words[rip + 1]!);
+    const hi = legacy ? 0 : words[rip + 1]!;
+    const entry = this.#mmu.tlb(cpu).findCode(lo, hi);
     if (entry === 0 || words[record >>> 2]! < HANDLER.firstForm) return;
     const page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
     const slot = (page - this.#memory.map.ram) >>> 12;
-    this.hot!.sample(slot, this.#key, words[entry + (EXEC_ENTRY.code >>> 2)]!, lo & 4095);
+    const number = (hi >>> 0) * 0x100000 + (lo >>> 12);
+    const table = words[entry + (EXEC_ENTRY.code >>> 2)]!;
+    this.hot!.sample(cpu, this.#key, { number, slot, table }, lo & 4095);
+  }
+  /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
+  promote(cpu: Cpu): void {
+    this.#key = codeKey(cpu);
+    const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
+    if (record !== 0 && this.hot !== null) this.#sample(cpu, record);
   }
   #raised(cpu: Cpu, steps: number): TierExit {
     this.#mmu.abandonScratch();
@@ -321,6 +336,7 @@ export class ColdTier {
   reset(): void {
     this.cache.flush();
     this.#keys.clear();
+    this.#untilSample = 0;
   }
 }
 

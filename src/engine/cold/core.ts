@@ -2,7 +2,7 @@
 import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
-import { STATE, VECTOR } from '../../x86/state.ts';
+import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runtime.ts';
@@ -11,20 +11,27 @@ const CPU = 0;
 const REC = 1;
 
 /**
- * (vCPU state, record, steps, handler of the record) -> exit. Runs records until the steps are used up or one leaves; the
- * record that left is in `record`, the steps left are in `budget`.
+ * (vCPU state, record, steps, handler of the record, reserve) -> exit. Runs records until `steps` are used up or one leaves.
+ * Steps of regions are taken from the reserve first. The record that left is in `record`, the steps left in all are in
+ * `budget`, those left before the reserve in `untilSample`. `measured`: counts the steps that regions take.
  */
-function addRun(module: ModuleBuilder): void {
-  const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32'], results: ['i32'] });
+function addRun(module: ModuleBuilder, measured: boolean): void {
+  const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const STEPS = 2;
   const INDEX = 3;
+  const RESERVE = 4;
   const next = f.local('i32');
+  const from = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
   const region = module.type(REGION_SIGNATURE);
+  const leave = (): void => {
+    f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
+    f.get(CPU).get(STEPS).memory('i32.store', STATE.untilSample.offset);
+    f.get(CPU).get(STEPS).get(RESERVE).op('i32.add').memory('i32.store', STATE.budget.offset);
+  };
   f.loop();
   f.get(STEPS).op('i32.eqz').if();
-  f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
-  f.get(CPU).i32(0).memory('i32.store', STATE.budget.offset);
+  leave();
   f.i32(EXIT.budget).return().end();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
   const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
@@ -41,15 +48,28 @@ function addRun(module: ModuleBuilder): void {
   f.loop();
   f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
   f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
-  f.get(STEPS).get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, 1).tee(next);
-  f.get(CPU).memory('i32.load', STATE.budget.offset).set(STEPS);
+  f.get(STEPS).get(RESERVE).op('i32.add');
+  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').tee(from).callIndirect(region, 1).tee(next);
+  if (measured) {
+    f.get(CPU).get(CPU).memory('i64.load', STATE.regionSteps.offset);
+    f.get(STEPS).get(RESERVE).op('i32.add').get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub');
+    f.op('i64.extend_i32_s').op('i64.add').memory('i64.store', STATE.regionSteps.offset);
+  }
+  f.get(CPU).memory('i32.load', STATE.budget.offset).tee(RESERVE);
+  f.get(STEPS).op('i32.lt_u').if();
+  f.get(RESERVE).set(STEPS).end();
+  f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
   follow();
-  f.get(INDEX).i32(HANDLER.hot).op('i32.eq').brIf(1).br(3).end();
+  f.get(INDEX).i32(HANDLER.hot).op('i32.ne').brIf(3);
+  f.get(CPU).get(CPU).memory('i32.load', STATE.untilHop.offset).i32(1).op('i32.sub').tee(next);
+  f.memory('i32.store', STATE.untilHop.offset).get(next).brIf(1);
+  f.get(CPU).get(from).memory('i32.store', STATE.hopFrom.offset);
+  leave();
+  f.i32(EXIT.hop).return().end();
   f.end().end();
   f.end();
-  f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
-  f.get(CPU).get(STEPS).memory('i32.store', STATE.budget.offset);
+  leave();
   f.get(next);
   module.add(f, 'run');
 }
@@ -73,12 +93,15 @@ function linkHandler(): FunctionBody {
   return f.i32(EXIT.linked);
 }
 
-/** Continues without a step at `pageBase` + `next`, which lies in the following page. */
-function pageEndHandler(jump: number): FunctionBody {
+/** Continues without a step at `pageBase` + `next`, which lies in the following page. `jump`: of 64-bit mode, of others. */
+function pageEndHandler(jump: readonly [number, number]): FunctionBody {
   const f = handlerBody();
   const record = f.local('i32');
-  f.get(CPU).get(CPU).memory('i64.load', STATE.pageBase.offset);
-  f.get(REC).memory('i64.load32_u', RECORD.next).op('i64.add').call(jump).tee(record);
+  const rip = f.local('i64');
+  f.get(CPU).memory('i64.load', STATE.pageBase.offset);
+  f.get(REC).memory('i64.load32_u', RECORD.next).op('i64.add').set(rip);
+  f.get(CPU).memory('i32.load', STATE.codeMode.offset).i32(2).op('i32.eq').if('i32');
+  f.get(CPU).get(rip).call(jump[0]).else().get(CPU).get(rip).call(jump[1]).end().tee(record);
   f.i32(FIRST_RECORD).op('i32.lt_u').if().i32(EXIT.lookupFree).return().end();
   f.get(CPU).get(record).memory('i32.store', STATE.record.offset);
   return f.i32(EXIT.linked);
@@ -92,8 +115,15 @@ function crossHandler(): FunctionBody {
   const f = handlerBody();
   const entry = f.local('i32');
   const page = f.local('i64');
-  f.get(CPU).memory('i64.load', STATE.pageBase.offset).i64(4096n).op('i64.add').tee(page);
-  f.i64(8n)
+  f.get(CPU).memory('i64.load', STATE.pageBase.offset).i64(4096n).op('i64.add').set(page);
+  f.get(CPU).memory('i32.load', STATE.codeMode.offset).i32(2).op('i32.ne').if();
+  f.get(page)
+    .get(CPU)
+    .memory('i64.load', STATE.segmentBase.offset + SEG.cs * 8)
+    .op('i64.add');
+  f.i64(0xffff_ffffn).op('i64.and').set(page).end();
+  f.get(page)
+    .i64(8n)
     .op('i64.shr_u')
     .op('i32.wrap_i64')
     .i32((EXEC_ENTRIES - 1) * 16)
@@ -113,17 +143,17 @@ export interface Core {
   readonly table: WebAssembly.Table;
   /** Functions of regions, by index. */
   readonly regions: WebAssembly.Table;
-  run(cpu: number, record: number, steps: number, handler: number): number;
+  run(cpu: number, record: number, steps: number, handler: number, reserve: number): number;
 }
 
-/** Compiles the core over a machine's memory. */
-export function makeCore(memory: WebAssembly.Memory): Core {
+/** Compiles the core over a machine's memory; `measured` as in the loop. */
+export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   const module = new ModuleBuilder();
   module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
   module.importTable('e', 't', TABLE_SIZE);
   module.importTable('e', 'r', REGION_TABLE_SIZE);
-  addRun(module);
-  const jump = addJump(module, false);
+  addRun(module, measured);
+  const jump = [addJump(module, false), addJump(module, true)] as const;
   module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
   module.add(exitHandler(EXIT.stale), `h${HANDLER.stale}`);
   module.add(linkHandler(), `h${HANDLER.link}`);

@@ -28,6 +28,8 @@ export const EXIT = {
   hotFault: 11,
   /** The steps left are fewer than the instructions of the region's block at `rip`. They are exact. */
   hotBudget: 12,
+  /** On the way from region `hopFrom` to another, whose entry is the next record: for the sampling of such steps. */
+  hop: 13,
 } as const;
 
 /** Records lie above: the first page of linear memory holds none. */

@@ -44,14 +44,6 @@ export type Event =
     }
   | { readonly kind: 'read'; readonly id: number; readonly offset: number; readonly width: Width }
   | ({ readonly kind: 'raise'; readonly cond: number; readonly vector: number; readonly error: number } & Leaving)
-  /** Like `raise`, after commits; `stored` when there may be something in the scratch area. */
-  | ({
-      readonly kind: 'raiseAfter';
-      readonly cond: number;
-      readonly vector: number;
-      readonly error: number;
-      readonly stored: boolean;
-    } & Leaving)
   | { readonly kind: 'call'; readonly id: number; readonly helper: string; readonly args: readonly number[] }
   | {
       readonly kind: 'store';
@@ -62,8 +54,6 @@ export type Event =
     }
   | { readonly kind: 'write'; readonly offset: number; readonly width: Width; readonly value: number }
   | { readonly kind: 'home'; readonly home: number; readonly value: number }
-  /** Writes the scratch area back and leaves for `rip` (a value) when a page-table entry has changed. */
-  | ({ readonly kind: 'commit'; readonly tokens: readonly number[]; readonly rip: number } & Leaving)
   /** Goes to the next block at once when `cond` holds. */
   | { readonly kind: 'complete'; readonly cond: number };
 
@@ -194,6 +184,7 @@ export class Block {
   }
   #update(home: number, value: number): void {
     this.#homes[home] = value;
+    this.graph.keep(value);
     this.events.push({ kind: 'home', home, value });
   }
 
@@ -232,7 +223,6 @@ export class Block {
   #translate({ insn, program }: Step): void {
     const g = this.graph;
     const ids: number[] = [];
-    const tokens: number[] = [];
     const leaving: Leaving = { insn: this.#number, flags: this.#flagState() };
     for (const node of program.body) {
       let id = -1;
@@ -291,7 +281,6 @@ export class Block {
             stack: node.stack || inStack,
             ...leaving,
           });
-          if (node.op === 'probe') tokens.push(id);
           break;
         }
         case 'peek':
@@ -305,7 +294,7 @@ export class Block {
           break;
         }
         case 'complete':
-          assert(tokens.length === 0 && this.steps.length === 1, 'an instruction that may complete early stands alone');
+          assert(this.steps.length === 1, 'an instruction that may complete early stands alone');
           this.events.push({ kind: 'complete', cond: ids[node.cond]! });
           break;
         case 'call':
@@ -315,21 +304,16 @@ export class Block {
       }
       ids.push(id);
     }
-    this.#commits(insn, program, ids, tokens);
+    this.#commits(insn, program, ids);
   }
 
-  #commits(insn: Insn, program: Program, ids: readonly number[], tokens: readonly number[]): void {
+  #commits(insn: Insn, program: Program, ids: readonly number[]): void {
     const g = this.graph;
     const next = insn.pageOffset + insn.length;
     const here = (): Leaving => {
       this.#flags = null;
       return { insn: this.#number, flags: this.#flagState() };
     };
-    const checked = (rip: () => number): void => {
-      if (tokens.length > 0) this.events.push({ kind: 'commit', tokens, rip: rip(), ...here() });
-    };
-    let stored = false;
-    let ended = false;
     for (const commit of program.commits) {
       switch (commit.op) {
         case 'set':
@@ -343,41 +327,30 @@ export class Block {
             width: commit.width,
             value: ids[commit.value]!,
           });
-          stored = true;
           break;
         case 'raiseAfter': {
           const { vector, error } = commit;
           const cond = ids[commit.cond]!;
-          if (g.constantOf(cond) !== 0n)
-            this.events.push({ kind: 'raiseAfter', cond, vector, error, stored, ...here() });
+          if (g.constantOf(cond) !== 0n) this.events.push({ kind: 'raise', cond, vector, error, ...here() });
           break;
         }
         case 'jump': {
-          const rip = ids[commit.rip]!;
-          checked(() => rip);
-          this.ending = { kind: 'jump', rip };
-          ended = true;
+          this.ending = { kind: 'jump', rip: ids[commit.rip]! };
           break;
         }
         case 'branch': {
           const cond = commit.cond === null ? g.i32(1) : ids[commit.cond]!;
-          checked(() => g.select(cond, this.#rip(insn.imm), this.#rip(BigInt(next))));
           const known = g.constantOf(cond);
           if (known === null) this.ending = { kind: 'branch', cond, target: insn.imm, next };
           else this.ending = known !== 0n ? { kind: 'goto', target: insn.imm } : { kind: 'next', next };
-          ended = true;
           break;
         }
         case 'repeat': {
           const cond = ids[commit.cond]!;
-          const self = insn.pageOffset;
-          checked(() => g.select(cond, this.#rip(BigInt(self)), this.#rip(BigInt(next))));
-          this.ending = { kind: 'repeat', cond, self, next };
-          ended = true;
+          this.ending = { kind: 'repeat', cond, self: insn.pageOffset, next };
           break;
         }
       }
     }
-    if (!ended) checked(() => this.#rip(BigInt(next)));
   }
 }

@@ -6,7 +6,6 @@
  * still has uses is copied before it is overwritten.
  */
 import { assert } from '../../core/assert.ts';
-import { PAGE_SIZE } from '../../core/units.ts';
 import type { Width } from '../../ir/program.ts';
 import { TLB_ENTRIES } from '../../memory/layout.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
@@ -53,6 +52,8 @@ export class BlockEmitter {
   readonly #temporary: Uint8Array;
   /** Value in each home local, -1: not known to the graph. */
   readonly #resident: number[] = new Array<number>(HOME.count).fill(-1);
+  /** The flags must be in their homes at the end: what follows reads them. */
+  flagsWanted = false;
   /** Values computed on the exit that is being written. */
   #cold: Map<number, number> | null = null;
 
@@ -67,7 +68,8 @@ export class BlockEmitter {
     for (const [id, item] of this.#items.entries()) {
       if (item.kind !== 'home') continue;
       const home = Number(item.value);
-      this.#resident[home] = id;
+      const isFlags = home === HOME.flagsResult || home === HOME.flagsAux;
+      if (!isFlags || this.#remaining[id]! > 0) this.#resident[home] = id;
       if (this.#remaining[id]! > 0) this.#locations[id] = frame.home(home);
     }
   }
@@ -81,7 +83,21 @@ export class BlockEmitter {
     if (b >= 0) this.#need(b);
     if (c >= 0) this.#need(c);
   }
+  /** The flags are as the block found them: nothing is to be done for them. */
+  #isInherited({ result, aux }: FlagState): boolean {
+    const { graph } = this.#block;
+    return graph.isHome(result, HOME.flagsResult) && graph.isHome(aux, HOME.flagsAux);
+  }
+  /** The block reads flags that it has not made. */
+  get readsFlags(): boolean {
+    return this.#resident[HOME.flagsResult]! >= 0 || this.#resident[HOME.flagsAux]! >= 0;
+  }
+  /** The flags that the block found may be those it leaves. */
+  get passesFlags(): boolean {
+    return this.#isInherited(this.#block.flags) || this.#block.events[0]?.kind === 'complete';
+  }
   #needFlags(flags: FlagState): void {
+    if (this.#isInherited(flags)) return;
     this.#need(flags.result);
     this.#need(flags.aux);
   }
@@ -106,7 +122,6 @@ export class BlockEmitter {
           this.#need(event.token);
           break;
         case 'raise':
-        case 'raiseAfter':
           this.#need(event.cond);
           this.#needFlags(event.flags);
           break;
@@ -120,11 +135,6 @@ export class BlockEmitter {
         case 'write':
         case 'home':
           this.#need(event.value);
-          break;
-        case 'commit':
-          for (const token of event.tokens) this.#need(token);
-          this.#need(event.rip);
-          this.#needFlags(event.flags);
           break;
         case 'complete':
           this.#need(event.cond);
@@ -260,10 +270,37 @@ export class BlockEmitter {
   // ---- leaving ------------------------------------------------------------------------------------------------------
 
   /** Writes code that only an exit runs: nothing it computes is there for the main path. */
-  #aside(flags: FlagState, write: () => void, before: () => void = () => {}): void {
+  #aside(flags: FlagState, write: () => void): void {
     const f = this.#f;
     this.#cold = new Map();
-    before();
+    const waits = this.#isInherited(flags) || this.#wait(flags, true);
+    if (!waits) this.#settle(flags);
+    write();
+    for (const local of this.#cold.values()) f.release(local);
+    this.#cold = null;
+    if (this.#isInherited(flags)) return;
+    this.#consume(flags.result);
+    this.#consume(flags.aux);
+  }
+  /** Leaves the flags to a recipe; false when none will do. */
+  #wait(flags: FlagState, aside: boolean): boolean {
+    const f = this.#f;
+    const isOperand = (id: number): boolean => this.#locations[id]! >= 0 || this.#cold?.has(id) === true;
+    const cooking = f.callees.recipes.find(this.#items, flags.result, flags.aux, isOperand);
+    if (cooking === null) return false;
+    f.wait(cooking, (id) => {
+      f.get(this.#locations[id]! >= 0 ? this.#locations[id]! : this.#cold!.get(id)!);
+      if (this.#items[id]!.type === 'i32') f.op('i64.extend_i32_u');
+    });
+    if (!aside) {
+      this.#consume(flags.result);
+      this.#consume(flags.aux);
+    }
+    return true;
+  }
+  /** Puts the flags into their homes on an exit. */
+  #settle(flags: FlagState): void {
+    const f = this.#f;
     const wanted = [
       [HOME.flagsResult, flags.result],
       [HOME.flagsAux, flags.aux],
@@ -275,11 +312,7 @@ export class BlockEmitter {
       f.set(f.home(home));
       f.dirty[home] = true;
     }
-    write();
-    for (const local of this.#cold.values()) f.release(local);
-    this.#cold = null;
-    this.#consume(flags.result);
-    this.#consume(flags.aux);
+    f.i32(0).set(f.recipe);
   }
   /** Leaves with the fault that waits in the state. */
   #leaveFaulting(event: { insn: number; flags: FlagState }, last: boolean): void {
@@ -289,8 +322,10 @@ export class BlockEmitter {
     if (last) this.#aside(event.flags, write);
     else {
       // a second exit of one event: its flags are used once
-      this.#remaining[event.flags.result]!++;
-      this.#remaining[event.flags.aux]!++;
+      if (!this.#isInherited(event.flags)) {
+        this.#remaining[event.flags.result]!++;
+        this.#remaining[event.flags.aux]!++;
+      }
       this.#aside(event.flags, write);
     }
   }
@@ -313,6 +348,7 @@ export class BlockEmitter {
         .op('i32.wrap_i64')
         .i32(bytes - 1)
         .op('i32.and')
+        .seldom()
         .if();
       this.#raise(VECTOR.gp, 0);
       this.#leaveFaulting(event, false);
@@ -332,9 +368,7 @@ export class BlockEmitter {
       .memory('i64.load', event.kind === 'load' ? TLB_ENTRY.read : TLB_ENTRY.write);
     f.get(address);
     if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
-    f.i64(-4096n).op('i64.and').op('i64.eq').if('i32');
-    f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
-    f.else();
+    f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
     f.get(PARAM.cpu)
       .get(address)
       .i32(bytes | REGION_SPEC | (event.stack ? STACK_SPEC : 0));
@@ -344,7 +378,10 @@ export class BlockEmitter {
       .if();
     this.#leaveFaulting(event, true);
     f.end();
-    f.get(host).end().set(host);
+    f.get(host);
+    f.else();
+    f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
+    f.end().set(host);
     f.release(entry);
     this.#consume(event.address);
     return host;
@@ -410,10 +447,8 @@ export class BlockEmitter {
         this.#read(event.id, event.offset, event.width, this.#items[event.id]!.type);
         return;
       case 'raise':
-      case 'raiseAfter':
         this.#value(event.cond);
-        f.if();
-        if (event.kind === 'raiseAfter' && event.stored) f.get(PARAM.cpu).call(f.callees.commitScratch).drop();
+        f.seldom().if();
         this.#raise(event.vector, event.error);
         this.#leaveFaulting(event, true);
         f.end();
@@ -434,9 +469,6 @@ export class BlockEmitter {
       case 'home':
         this.#setHome(event.home, event.value);
         return;
-      case 'commit':
-        this.#commit(event);
-        return;
       case 'complete': {
         this.#value(event.cond);
         f.if();
@@ -446,29 +478,6 @@ export class BlockEmitter {
       }
     }
   }
-  #commit(event: Event & { kind: 'commit' }): void {
-    const f = this.#f;
-    for (const [i, token] of event.tokens.entries()) {
-      this.#value(token);
-      f.i32(PAGE_SIZE).op('i32.lt_u');
-      if (i > 0) f.op('i32.or');
-    }
-    f.if().get(PARAM.cpu).call(f.callees.commitScratch).if();
-    const write = (): void => {
-      f.i32(EXIT.lookup).set(f.exit);
-      const refund = this.#block.steps.length - event.insn - 1;
-      if (refund > 0) f.get(PARAM.budget).i32(refund).op('i32.add').set(PARAM.budget);
-      f.to(f.outDepth);
-    };
-    // the rip may depend on flags as they were
-    this.#aside(event.flags, write, () => {
-      this.#value(event.rip);
-      f.set(f.rip);
-    });
-    f.end().end();
-    this.#consume(event.rip);
-  }
-
   #ending(successors: Successors): void {
     const f = this.#f;
     const { ending } = this.#block;
@@ -494,16 +503,25 @@ export class BlockEmitter {
     }
   }
 
-  /** Writes the block: the steps are taken from the budget first, the flags are in their homes at the end. */
-  run(successors: Successors): void {
+  /**
+   * Writes the block. Its steps are taken from the budget first, which has them or is asked for `reach` steps (null: it has
+   * been). The flags are in their homes at the end, or wait.
+   */
+  run(successors: Successors, reach: number | null): void {
     const f = this.#f;
     const { steps, events, flags } = this.#block;
-    f.get(PARAM.budget).i32(steps.length).op('i32.sub').tee(PARAM.budget).i32(0).op('i32.lt_s').if();
-    f.stop(steps[0]!.insn.pageOffset, steps.length, EXIT.hotBudget);
-    f.end();
+    if (reach !== null) {
+      f.get(PARAM.budget).i32(reach).op('i32.lt_s').seldom().if();
+      f.stop(steps[0]!.insn.pageOffset, 0, EXIT.hotBudget);
+      f.end();
+    }
+    f.get(PARAM.budget).i32(steps.length).op('i32.sub').set(PARAM.budget);
     for (const event of events) this.#event(event, successors);
-    this.#setHome(HOME.flagsResult, flags.result);
-    this.#setHome(HOME.flagsAux, flags.aux);
+    if (!this.#isInherited(flags) && (this.flagsWanted || !this.#wait(flags, false))) {
+      this.#setHome(HOME.flagsResult, flags.result);
+      this.#setHome(HOME.flagsAux, flags.aux);
+      f.i32(0).set(f.recipe);
+    }
     this.#ending(successors);
     for (const [id, held] of this.#temporary.entries()) if (held) f.release(this.#locations[id]!);
   }

@@ -1,10 +1,12 @@
 /** The Wasm function of a region while it is written: locals that last through the region, depths of its labels. */
 
+import { assert } from '../../core/assert.ts';
 import type { CodeMode } from '../../x86/form.ts';
 import { STATE } from '../../x86/state.ts';
 import { REGION_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, type Signature, type TypeName } from '../wasm/encoder.ts';
 import { HOME, homeType } from './block.ts';
+import { type Cooking, OPERANDS, type Recipes } from './recipes.ts';
 
 /** (vCPU state, linear address, bytes and flags) -> address in linear memory, or 0. */
 export const ACCESS_SIGNATURE: Signature = { params: ['i32', 'i64', 'i32'], results: ['i32'] };
@@ -12,14 +14,21 @@ export const ACCESS_SIGNATURE: Signature = { params: ['i32', 'i64', 'i32'], resu
 /** Parameters of a region's function. */
 export const PARAM = { cpu: 0, block: 1, budget: 2 } as const;
 
+/** The word of a stop: place in the page or the next, steps to give back, exit. */
+const PLACE = 8191;
+const REFUND_SHIFT = 13;
+const EXIT_SHIFT = 20;
+
 /** Function indices of what a region calls. */
 export interface RegionCallees {
   readonly slowLoad: number;
   readonly slowProbe: number;
-  readonly commitScratch: number;
   /** (vCPU state, rip) -> record, or an exit: {@link addJump}, by code mode. */
   readonly jump: readonly [number, number];
   helper(name: string): number;
+  readonly recipes: Recipes;
+  /** Type of a recipe's function. */
+  readonly recipeType: number;
 }
 
 export class Frame extends FunctionBody {
@@ -31,12 +40,16 @@ export class Frame extends FunctionBody {
   readonly used: boolean[] = new Array<boolean>(HOME.count).fill(false);
   readonly dirty: boolean[] = new Array<boolean>(HOME.count).fill(false);
   readonly tlb: number;
-  /** Where to go on after leaving: offset in the page, for `stop`; or `rip` itself. */
-  readonly place: number;
-  readonly refund: number;
+  /** What `stop` says, see {@link Frame.stop}. */
+  readonly word: number;
   readonly exit: number;
   readonly rip: number;
-  /** Depth of the labels: `stop` computes rip from `place`, gives `refund` back; `out` spills and returns. */
+  /** Number of the recipe whose flags wait, 0: they are in their homes; its operands. */
+  readonly recipe: number;
+  readonly operands: readonly number[];
+  /** A recipe is used somewhere. */
+  cooks = false;
+  /** Depth of the labels: `stop` takes `word` apart; `out` spills and returns. */
   stopDepth = 0;
   outDepth = 0;
 
@@ -46,10 +59,11 @@ export class Frame extends FunctionBody {
     this.callees = callees;
     this.homes = Array.from({ length: HOME.count }, (_, home) => this.local(homeType(home)));
     this.tlb = this.local('i32');
-    this.place = this.local('i32');
-    this.refund = this.local('i32');
+    this.word = this.local('i32');
     this.exit = this.local('i32');
     this.rip = this.local('i64');
+    this.recipe = this.local('i32');
+    this.operands = Array.from({ length: OPERANDS }, () => this.local('i64'));
   }
 
   /** The local of a home. */
@@ -81,9 +95,37 @@ export class Frame extends FunctionBody {
 
   /** Leaves at `place` in the page with `exit`, giving `refund` steps back. */
   stop(place: number, refund: number, exit: number): void {
-    this.i32(place).set(this.place).i32(refund).set(this.refund).i32(exit).set(this.exit);
+    assert(place >= 0 && place <= PLACE && refund < 1 << (EXIT_SHIFT - REFUND_SHIFT), 'a stop fits into its word');
+    this.i32(place | (refund << REFUND_SHIFT) | (exit << EXIT_SHIFT)).set(this.word);
     this.to(this.stopDepth);
   }
+  /** The code behind the label `stop`. */
+  takeApart(): void {
+    this.get(PARAM.budget).get(this.word).i32(REFUND_SHIFT).op('i32.shr_u');
+    this.i32((1 << (EXIT_SHIFT - REFUND_SHIFT)) - 1).op('i32.and');
+    this.op('i32.add').set(PARAM.budget);
+    this.get(this.home(HOME.pageBase)).get(this.word).i32(PLACE).op('i32.and').op('i64.extend_i32_u').op('i64.add');
+    if (this.mode !== 2) this.i64(0xffff_ffffn).op('i64.and');
+    this.set(this.rip);
+    this.get(this.word).i32(EXIT_SHIFT).op('i32.shr_u').set(this.exit);
+  }
+  /** Notes that the flags wait to be computed; `push` pushes an operand as i64. */
+  wait({ number, operands }: Cooking, push: (id: number) => void): void {
+    for (const [i, id] of operands.entries()) {
+      push(id);
+      this.set(this.operands[i]!);
+    }
+    this.i32(number).set(this.recipe);
+    this.cooks = true;
+  }
+  /** Stores the flags that wait; the homes have been stored. */
+  cook(): void {
+    if (!this.cooks) return;
+    this.get(this.recipe).if().get(PARAM.cpu);
+    for (const operand of this.operands) this.get(operand);
+    this.get(this.recipe).callIndirect(this.callees.recipeType).end();
+  }
+
   /** Pushes the rip of a place in the page. */
   ripOf(place: bigint): this {
     this.get(this.home(HOME.pageBase)).i64(place).op('i64.add');

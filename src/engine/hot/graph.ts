@@ -9,6 +9,7 @@ import { resultType } from '../../ir/builder.ts';
 import type { BinaryOp, Lane, UnaryOp } from '../../ir/program.ts';
 import { evaluateBinary, evaluateUnary, isScalar } from '../../ir/scalar.ts';
 import type { TypeName } from '../wasm/encoder.ts';
+import { bitAsComparison } from './bits.ts';
 
 /** One value. Operands are ids, -1 where there is none. */
 export interface Item {
@@ -66,6 +67,7 @@ export class Graph {
   readonly #known = new Map<number, number>();
   readonly #homes = new Map<number, number>();
   readonly #segments = new Map<number, number>();
+  readonly #kept = new Set<number>();
 
   #push(item: Item): number {
     return this.items.push(item) - 1;
@@ -106,6 +108,10 @@ export class Graph {
     }
     return id;
   }
+  /** Whether a value is what a home has when the block begins. */
+  isHome(id: number, number: number): boolean {
+    return this.#homes.get(number) === id;
+  }
   /** A 64-bit state slot that no instruction of a region changes. */
   segment(offset: number): number {
     let id = this.#segments.get(offset);
@@ -118,6 +124,23 @@ export class Graph {
   /** The result of an event. */
   event(type: TypeName, bits = FULL[type]): number {
     return this.#item('event', type, '', -1, -1, -1, 0n, bits);
+  }
+  /** A register keeps the value, so that using it costs nothing. */
+  keep(id: number): void {
+    this.#kept.add(id);
+    const item = this.items[id]!;
+    if (item.kind === 'op' && item.name === 'i64.and' && this.items[item.b]!.kind === 'const') this.#kept.add(item.a);
+  }
+  /** Whether `result` = a - b, by how it or `a` was made. */
+  isDifference(result: number, a: number, b: number): boolean {
+    const made = this.items[result]!;
+    if (made.kind === 'op' && made.name === 'i64.sub') return made.a === a && made.b === b;
+    const negative = this.constantOf(b);
+    if (made.kind === 'op' && made.name === 'i64.add' && negative !== null && made.a === a)
+      return this.constantOf(made.b) === BigInt.asUintN(64, -negative);
+    const sum = this.items[a]!;
+    if (sum.kind !== 'op' || sum.name !== 'i64.add') return false;
+    return (sum.a === result && sum.b === b) || (sum.b === result && sum.a === b);
   }
   constantOf(id: number): bigint | null {
     const item = this.items[id]!;
@@ -142,7 +165,7 @@ export class Graph {
   unary(name: UnaryOp, a: number): number {
     const item = this.items[a]!;
     if (item.kind === 'const' && isScalar(name)) return this.const(resultType(name), evaluateUnary(name, item.value));
-    return this.#simpleUnary(name, item) ?? this.#plainUnary(name, a, item);
+    return this.#simpleUnary(name, a, item) ?? this.#plainUnary(name, a, item);
   }
   #plainUnary(name: UnaryOp, a: number, item: Item): number {
     return this.#shared(name, a, -1, () => {
@@ -155,7 +178,7 @@ export class Graph {
       return this.#item('op', type, name, a, -1, -1, 0n, bits);
     });
   }
-  #simpleUnary(name: UnaryOp, item: Item): number | null {
+  #simpleUnary(name: UnaryOp, id: number, item: Item): number | null {
     if (item.kind !== 'op') return null;
     switch (name) {
       case 'i32.wrap_i64': {
@@ -184,9 +207,9 @@ export class Graph {
           return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffn)));
         if (item.name === 'i64.extend16_s')
           return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffffn)));
-        if (item.name === 'i64.sub') return this.binary('i64.eq', item.a, item.b);
-        return null;
+        return this.#equality(id);
       case 'i32.eqz': {
+        if (item.name === 'i32.wrap_i64') return this.#equality(item.a, true);
         if (item.name === 'i32.eqz') return this.items[item.a]!.bits <= 1 ? item.a : null;
         if (item.name === 'i64.eqz') return this.binary('i64.ne', item.a, this.i64(0n));
         const opposite = OPPOSITE[item.name.slice(4)];
@@ -197,6 +220,18 @@ export class Graph {
       default:
         return null;
     }
+  }
+
+  /** A difference is 0: its operands are equal. Not where the difference is there anyway. */
+  #equality(id: number, low = false): number | null {
+    const difference = this.items[id]!;
+    if (difference.name !== 'i64.sub' && difference.name !== 'i64.add') return null;
+    if (difference.kind !== 'op' || this.#kept.has(id)) return null;
+    const known = this.constantOf(difference.b);
+    if (difference.name === 'i64.add' && known === null) return null;
+    const other = difference.name === 'i64.add' ? this.i64(-known!) : difference.b;
+    if (!low) return this.binary('i64.eq', difference.a, other);
+    return this.binary('i32.eq', this.unary('i32.wrap_i64', difference.a), this.unary('i32.wrap_i64', other));
   }
 
   // ---- binary -------------------------------------------------------------------------------------------------------
@@ -215,11 +250,31 @@ export class Graph {
       if (first !== null && !divides) return this.const(resultType(name), evaluateBinary(name, first, known));
       const simple = this.#withConstant(name, suffix, left, known);
       if (simple !== null) return simple;
+      if (name === 'i32.shr_u' && known === 31n) {
+        const comparison = bitAsComparison(this, left, 31);
+        if (comparison !== null) return comparison;
+      }
     } else if (left === right) {
       if (suffix === 'xor' || suffix === 'sub') return this.const(resultType(name), 0n);
       if (suffix === 'and' || suffix === 'or') return left;
+    } else if (name === 'i32.or') {
+      const joined = this.#orEqual(left, right);
+      if (joined !== null) return joined;
     }
     return this.#plainBinary(name, left, right);
+  }
+  /** a < b or a = b, in one. */
+  #orEqual(left: number, right: number): number | null {
+    const less = this.items[left]!;
+    const equal = this.items[right]!;
+    const match = /^(i32|i64)\.lt_([us])$/.exec(less.name);
+    if (less.kind !== 'op' || equal.kind !== 'op' || match === null) return null;
+    const [, type, sign] = match;
+    const same =
+      equal.name === `${type}.eq`
+        ? equal.a === less.a && equal.b === less.b
+        : equal.name === `${type}.eqz` && equal.a === less.a && this.constantOf(less.b) === 0n;
+    return same ? this.binary(`${type}.le_${sign}` as BinaryOp, less.a, less.b) : null;
   }
   #plainBinary(name: BinaryOp, a: number, b: number): number {
     return this.#shared(name, a, b, () =>

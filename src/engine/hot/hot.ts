@@ -11,17 +11,30 @@
 import { assert } from '../../core/assert.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu, TranslatedCode } from '../../memory/mmu.ts';
-import { type CodeKey, KEYS, modeOf } from '../../x86/code-key.ts';
+import { EXEC_ENTRY } from '../../memory/tlb.ts';
+import { type CodeKey, codeKey, KEYS, modeOf } from '../../x86/code-key.ts';
+import type { Cpu } from '../../x86/cpu.ts';
+import type { Form } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER, REGION_TABLE_SIZE } from '../cold/exits.ts';
 import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
-import { addJump, BLOCK_BITS, COMMIT_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
+import { addJump, BLOCK_BITS, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
-import { type CodeSource, discover, type RegionPlan, writeRegion } from './region.ts';
+import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, Recipes, nameOf as recipeName } from './recipes.ts';
+import {
+  type CodePage,
+  type CodeSource,
+  discover,
+  MAX_PAGES,
+  type Place,
+  MAX_STEPS as REGION_STEPS,
+  type RegionPlan,
+  writeRegion,
+} from './region.ts';
 
 /** When code is translated. Unobservable. */
 export interface Promotion {
@@ -33,8 +46,21 @@ export interface Promotion {
   readonly batch: number;
   /** Looks after which fewer are. */
   readonly patience: number;
+  /** Steps from region to region between two looks at which two they are. */
+  readonly sampleHops: number;
+  /** Looks that find the same two before they are made one. */
+  readonly hops: number;
+  /** Counts the steps that regions take (`regionSteps` of the vCPU). */
+  readonly measured?: boolean;
 }
-export const PROMOTION: Promotion = { sampleSteps: 2039, samples: 16, batch: 16, patience: 400 };
+export const PROMOTION: Promotion = {
+  sampleSteps: 2039,
+  samples: 32,
+  batch: 16,
+  patience: 400,
+  sampleHops: 1021,
+  hops: 64,
+};
 /** Evictions by changed code after which a page needs twice the heat, as a shift. */
 const PATIENT_SHIFT = 2;
 /** Bytes of code a bucket, as a shift. */
@@ -49,29 +75,31 @@ interface Entry {
   readonly tag: number;
   readonly handler: number;
 }
+/** Bytes of a page that a region was made from. */
+interface Range {
+  readonly slot: number;
+  readonly first: number;
+  readonly end: number;
+}
 interface Region {
   readonly index: number;
-  readonly slot: number;
-  readonly key: number;
-  /** First byte, byte behind the last, for each block. */
-  readonly ranges: ReadonlyArray<readonly [number, number]>;
-  /** Page offsets of its instructions. */
-  readonly offsets: readonly number[];
+  readonly ranges: readonly Range[];
   readonly steps: number;
   readonly entries: Entry[];
   readonly candidate: Candidate;
-  /** Page offsets of its blocks, ascending. */
-  readonly blocks: readonly number[];
+  readonly plan: RegionPlan;
   /** Samples of the cold tier inside the region, by block. */
   readonly missed: Map<number, number>;
+  /** Samples of steps from here to other regions. */
+  readonly hops: Map<Region, number>;
 }
 interface Candidate {
-  readonly slot: number;
   readonly code: CodeKey;
-  readonly table: number;
+  readonly pages: readonly CodePage[];
   /** Where the region begins, and further entries. */
-  readonly seeds: readonly number[];
+  readonly seeds: readonly Place[];
 }
+const ownerKey = (slot: number, code: CodeKey): number => slot * KEYS + code;
 
 export class HotTier implements TranslatedCode {
   readonly #memory: GuestMemory;
@@ -86,6 +114,8 @@ export class HotTier implements TranslatedCode {
   readonly #originals = new Map<number, Entry>();
   readonly #heat = new Map<number, number>();
   readonly #evicted = new Map<number, number>();
+  readonly #recipes = new Recipes();
+  readonly #recipeTable = new WebAssembly.Table({ element: 'anyfunc', initial: RECIPE_TABLE_SIZE });
   #pending: Candidate[] = [];
   #waited = 0;
   #free: number[] = [];
@@ -95,12 +125,15 @@ export class HotTier implements TranslatedCode {
 
   // measurements
   evictions = 0;
+  merged = 0;
   compiled = 0;
   modules = 0;
   samples = 0;
   covered = 0;
   translatedSteps = 0;
   wasmBytes = 0;
+  /** Forms that have been translated. */
+  readonly forms = new Set<Form>();
 
   constructor(
     memory: GuestMemory,
@@ -135,41 +168,70 @@ export class HotTier implements TranslatedCode {
 
   // ---- heat ---------------------------------------------------------------------------------------------------------
 
-  /** The cold tier was found at an offset of a page. */
-  sample(slot: number, code: CodeKey, table: number, offset: number): void {
+  /** The cold tier was found at an offset of a page of code. */
+  sample(cpu: Cpu, code: CodeKey, page: CodePage, offset: number): void {
     this.samples++;
-    if (this.#pending.length > 0 && ++this.#waited > this.promotion.patience) this.#compile();
-    const key = slot * KEYS + code;
+    if (this.#pending.length > 0 && ++this.#waited > this.promotion.patience) this.#compile(cpu);
+    const key = ownerKey(page.slot, code);
     const owner = this.#owners.get(key)?.get(offset);
     if (owner !== undefined) {
       this.covered++;
-      this.#miss(owner, offset);
+      this.#miss(cpu, owner, page.slot, offset);
       return;
     }
     const bucket = key * 64 + (offset >>> BUCKET_SHIFT);
     const heat = (this.#heat.get(bucket) ?? 0) + 1;
     this.#heat.set(bucket, heat);
     // code that keeps changing is not worth translating
-    if (heat < this.promotion.samples << Math.min((this.#evicted.get(slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
+    if (heat < this.promotion.samples << Math.min((this.#evicted.get(page.slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
     this.#heat.set(bucket, 0);
-    this.#want({ slot, code, table, seeds: [offset] });
+    this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }] });
   }
-  #want(candidate: Candidate): void {
+  #want(cpu: Cpu, candidate: Candidate): void {
     this.#pending.push(candidate);
-    if (this.#pending.length >= this.promotion.batch) this.#compile();
+    if (this.#pending.length >= this.promotion.batch) this.#compile(cpu);
   }
 
   /** The cold tier was found inside a region: it should be entered at that block. */
-  #miss(region: Region, offset: number): void {
-    const block = region.blocks.findLast((first) => first <= offset);
+  #miss(cpu: Cpu, region: Region, slot: number, offset: number): void {
+    const page = region.plan.pages.findIndex((x) => x.slot === slot);
+    const block = region.plan.blocks.findLast((x) => x.page === page && x.offset <= offset);
     if (block === undefined) return;
-    const count = (region.missed.get(block) ?? 0) + 1;
-    region.missed.set(block, count);
+    const place = page * 4096 + block.offset;
+    const count = (region.missed.get(place) ?? 0) + 1;
+    region.missed.set(place, count);
     if (count !== this.promotion.samples) return;
-    const { candidate } = region;
-    if (candidate.seeds.includes(block)) return;
+    const { pages } = region.plan;
+    const { code, seeds } = region.candidate;
+    if (seeds.some((x) => x.page === page && x.offset === block.offset)) return;
     this.#drop(region);
-    this.#want({ ...candidate, seeds: [...candidate.seeds, block] });
+    this.#want(cpu, { code, pages, seeds: [...seeds, block] });
+  }
+
+  /** A region was left for another, to be entered at `record`: where that happens often the two become one. */
+  hop(cpu: Cpu, from: number, record: number): void {
+    const left = this.#regions.get(from);
+    const entered = this.#regions.get(this.#originals.get(record)!.tag >>> BLOCK_BITS);
+    if (left === undefined || entered === undefined || left === entered) return;
+    const count = (left.hops.get(entered) ?? 0) + 1;
+    left.hops.set(entered, count);
+    if (count !== this.promotion.hops || left.steps + entered.steps > REGION_STEPS) return;
+    const { code } = left.candidate;
+    if (code !== entered.candidate.code) return;
+    const pages = [...left.plan.pages];
+    const numbers = entered.plan.pages.map((page) => {
+      const known = pages.findIndex((x) => x.slot === page.slot);
+      return known >= 0 ? known : pages.push(page) - 1;
+    });
+    if (pages.length > MAX_PAGES || (left.plan.mode !== 2 && pages.length > 1)) return;
+    const { page, offset } = entered.plan.blocks[this.#originals.get(record)!.tag & ((1 << BLOCK_BITS) - 1)]!;
+    const seeds = [...left.candidate.seeds, ...entered.candidate.seeds.map((x) => ({ ...x, page: numbers[x.page]! }))];
+    seeds.push({ page: numbers[page]!, offset });
+    this.#drop(left);
+    this.#drop(entered);
+    this.merged++;
+    this.#pending.push({ code, pages, seeds });
+    this.#compile(cpu);
   }
 
   // ---- translation --------------------------------------------------------------------------------------------------
@@ -179,9 +241,9 @@ export class HotTier implements TranslatedCode {
     return record !== 0 && this.#memory.words[record >>> 2]! >= HANDLER.firstForm;
   }
   /** The start of the run of decoded instructions that leads to an offset. */
-  #startOf({ slot, code, table }: Candidate, offset: number): number {
+  #startOf(code: CodeKey, { slot, table }: CodePage, offset: number): number {
     const { view } = this.#memory;
-    const owners = this.#owners.get(slot * KEYS + code);
+    const owners = this.#owners.get(ownerKey(slot, code));
     let at = offset;
     for (let count = 0; count < MAX_BACK; count++) {
       let before = -1;
@@ -197,26 +259,46 @@ export class HotTier implements TranslatedCode {
     }
     return at;
   }
-  #plan(candidate: Candidate): RegionPlan | null {
-    const { slot, code, table, seeds } = candidate;
-    const owners = this.#owners.get(slot * KEYS + code);
-    if (owners?.has(seeds[0]!)) return null;
+  #plan(cpu: Cpu, { code, pages, seeds }: Candidate): RegionPlan | null {
+    const mode = modeOf(code);
+    const owned = (page: CodePage, at: number): boolean =>
+      this.#owners.get(ownerKey(page.slot, code))?.has(at) ?? false;
+    const first = pages[seeds[0]!.page]!;
+    if (owned(first, seeds[0]!.offset)) return null;
     const cache = this.#cache;
+    const { words, map } = this.#memory;
     const source: CodeSource = {
-      mode: modeOf(code),
-      decode: (at) => {
-        if (cache.pauses.has(at)) return 'outside';
-        const insn = cache.decodeAt(slot, at, code);
+      mode,
+      pages: [...pages],
+      decode: ({ page, offset }, second) => {
+        if (cache.pauses.has(offset)) return 'outside';
+        const { slot } = source.pages[page]!;
+        const insn =
+          second === null ? cache.decodeAt(slot, offset, code) : cache.decodeAcross(slot, second.slot, offset, code);
         return typeof insn !== 'string' && this.#handlers.isHandlersOwn(insn, code) ? 'outside' : insn;
       },
       programOf: (form) => this.#handlers.info(form).program,
-      isWanted: (at) => this.#isPlain(cache.recordAt(table, at)) && !owners?.has(at),
+      isWanted: ({ page, offset }) => {
+        const here = source.pages[page]!;
+        const record = cache.recordAt(here.table, offset);
+        const crosses =
+          record !== 0 && words[record >>> 2] === HANDLER.cross && words[(record + RECORD.link) >>> 2] !== 0;
+        return (this.#isPlain(record) || (crosses && mode === 2)) && !owned(here, offset);
+      },
+      pageAt: (number) => {
+        // the tables of the code TLB are those of the key the vCPU is under now
+        if (codeKey(cpu) !== code) return null;
+        const entry = this.#mmu.tlb(cpu).findCode((number << 12) | 0, Math.floor(number / 0x100000) | 0);
+        if (entry === 0) return null;
+        const slot = ((words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0) - map.ram) >>> 12;
+        return { number, slot, table: words[entry + (EXEC_ENTRY.code >>> 2)]! };
+      },
     };
-    const [first, ...more] = seeds;
-    return discover(source, [this.#startOf(candidate, first!), ...more]);
+    const [seed, ...more] = seeds;
+    return discover(source, [{ page: seed!.page, offset: this.#startOf(code, first, seed!.offset) }, ...more]);
   }
 
-  #compile(): void {
+  #compile(cpu: Cpu): void {
     const candidates = this.#pending;
     this.#pending = [];
     this.#waited = 0;
@@ -226,12 +308,12 @@ export class HotTier implements TranslatedCode {
     }
     const module = new ModuleBuilder();
     module.importMemory('e', 'm', this.#memory.memory.buffer.byteLength / 65536);
+    module.importTable('e', 'f', RECIPE_TABLE_SIZE);
     const slow = ['slowLoad', 'slowProbe'].map((name) => module.importFunction('e', name, SLOW_SIGNATURE));
-    const commitScratch = module.importFunction('e', 'commitScratch', COMMIT_SIGNATURE);
-    const made: Array<{ region: Region; candidate: Candidate; plan: RegionPlan }> = [];
+    const made: Region[] = [];
     for (const candidate of candidates) {
-      const plan = this.#plan(candidate);
-      if (plan !== null) made.push({ region: this.#enter(candidate, plan), candidate, plan });
+      const plan = this.#plan(cpu, candidate);
+      if (plan !== null) made.push(this.#enter(candidate, plan));
     }
     if (made.length === 0) return;
     const helpers = new Map<string, number>();
@@ -249,62 +331,73 @@ export class HotTier implements TranslatedCode {
     const callees: RegionCallees = {
       slowLoad: addAccess(module, slow[0]!),
       slowProbe: addAccess(module, slow[1]!),
-      commitScratch,
       jump: [addJump(module, false), addJump(module, true)],
       helper: (name) => helpers.get(name)!,
+      recipes: this.#recipes,
+      recipeType: module.type(RECIPE_SIGNATURE),
     };
-    for (const { region, candidate, plan } of made)
-      module.add(writeRegion(plan, { index: region.index, table: candidate.table }, callees), nameOf(region));
+    for (const region of made) module.add(writeRegion(region.plan, region.index, callees), nameOf(region));
+    const recipes = this.#recipes.addTo(module);
     const { slowLoad, slowProbe } = this.#mmu;
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      e: { m: this.#memory.memory, slowLoad, slowProbe, commitScratch: this.#mmu.commitScratch },
+      e: { m: this.#memory.memory, f: this.#recipeTable, slowLoad, slowProbe },
       h: imports,
     });
     this.modules++;
-    for (const { region, candidate, plan } of made) {
+    for (const number of recipes) this.#recipeTable.set(number, instance.exports[recipeName(number)]);
+    for (const region of made) {
       this.#table.set(region.index, instance.exports[nameOf(region)]);
-      this.#attach(region, candidate, plan);
+      this.#attach(region);
     }
   }
   /** Takes the region's instructions. */
-  #enter(candidate: Candidate, { blocks, steps }: RegionPlan): Region {
-    const { slot, code } = candidate;
-    const key = slot * KEYS + code;
-    const insns = blocks.flatMap((block) => block.steps.map((step) => step.insn));
+  #enter(candidate: Candidate, plan: RegionPlan): Region {
+    const { blocks, pages, steps } = plan;
+    const ranges: Range[] = [];
+    for (const { page, second, steps: insns, offset } of blocks) {
+      const last = insns.at(-1)!.insn;
+      const end = last.pageOffset + last.length;
+      ranges.push({ slot: pages[page]!.slot, first: offset, end: Math.min(end, 4096) });
+      if (second >= 0) ranges.push({ slot: pages[second]!.slot, first: 0, end: end - 4096 });
+    }
     const region: Region = {
       index: this.#free.pop() ?? this.#next++,
-      slot,
-      key,
-      ranges: blocks.map((block) => {
-        const last = block.steps.at(-1)!.insn;
-        return [block.offset, last.pageOffset + last.length];
-      }),
-      offsets: insns.map((insn) => insn.pageOffset),
+      ranges,
       steps,
       entries: [],
       candidate,
-      blocks: blocks.map((block) => block.offset),
+      plan,
       missed: new Map(),
+      hops: new Map(),
     };
     this.#regions.set(region.index, region);
+    for (const block of blocks) for (const { insn } of block.steps) this.forms.add(insn.form);
     this.#steps += steps;
     this.compiled++;
     this.translatedSteps += steps;
-    this.#bySlot.set(slot, [...(this.#bySlot.get(slot) ?? []), region]);
-    let owners = this.#owners.get(key);
-    if (owners === undefined) {
-      owners = new Map();
-      this.#owners.set(key, owners);
-    }
-    for (const offset of region.offsets) owners.set(offset, region);
+    for (const slot of new Set(ranges.map((x) => x.slot)))
+      this.#bySlot.set(slot, [...(this.#bySlot.get(slot) ?? []), region]);
+    this.#eachStep(plan, (slot, offset) => {
+      const key = ownerKey(slot, candidate.code);
+      let owners = this.#owners.get(key);
+      if (owners === undefined) {
+        owners = new Map();
+        this.#owners.set(key, owners);
+      }
+      owners.set(offset, region);
+    });
     return region;
   }
+  #eachStep({ blocks, pages }: RegionPlan, visit: (slot: number, offset: number) => void): void {
+    for (const { page, steps } of blocks) for (const { insn } of steps) visit(pages[page]!.slot, insn.pageOffset);
+  }
   /** Lets the region's entries take the place of their records. */
-  #attach(region: Region, { table }: Candidate, { blocks }: RegionPlan): void {
-    for (const [block, { offset, entry }] of blocks.entries()) {
-      const record = this.#cache.recordAt(table, offset);
+  #attach(region: Region): void {
+    const { blocks, pages } = region.plan;
+    for (const [block, { page, offset, entry }] of blocks.entries()) {
+      const record = this.#cache.recordAt(pages[page]!.table, offset);
       if (!entry || !this.#isPlain(record)) continue;
       const tag = (region.index << BLOCK_BITS) | block;
       const made = { record, tag, handler: this.#cache.enterRegion(record, tag) };
@@ -317,7 +410,7 @@ export class HotTier implements TranslatedCode {
 
   covers(slot: number, offset: number, bytes: number): boolean {
     const regions = this.#bySlot.get(slot);
-    return regions?.some((region) => overlaps(region, offset, bytes)) ?? false;
+    return regions?.some((region) => overlaps(region, slot, offset, bytes)) ?? false;
   }
   /** Bytes of a page are about to change: their regions go. Slot -1: all go, and their records with them. */
   invalidate(slot: number, offset: number, length: number): void {
@@ -327,7 +420,7 @@ export class HotTier implements TranslatedCode {
     }
     const regions = this.#bySlot.get(slot);
     if (regions === undefined) return;
-    const changed = regions.filter((region) => overlaps(region, offset, length));
+    const changed = regions.filter((region) => overlaps(region, slot, offset, length));
     if (changed.length === 0) return;
     for (const region of changed) this.#drop(region);
     this.#evicted.set(slot, (this.#evicted.get(slot) ?? 0) + 1);
@@ -338,11 +431,15 @@ export class HotTier implements TranslatedCode {
       this.#cache.restore(record, tag, handler);
       this.#originals.delete(record);
     }
-    const left = this.#bySlot.get(region.slot)!.filter((x) => x !== region);
-    if (left.length > 0) this.#bySlot.set(region.slot, left);
-    else this.#bySlot.delete(region.slot);
-    const owners = this.#owners.get(region.key)!;
-    for (const offset of region.offsets) if (owners.get(offset) === region) owners.delete(offset);
+    for (const slot of new Set(region.ranges.map((x) => x.slot))) {
+      const left = this.#bySlot.get(slot)!.filter((x) => x !== region);
+      if (left.length > 0) this.#bySlot.set(slot, left);
+      else this.#bySlot.delete(slot);
+    }
+    this.#eachStep(region.plan, (slot, offset) => {
+      const owners = this.#owners.get(ownerKey(slot, region.candidate.code));
+      if (owners?.get(offset) === region) owners.delete(offset);
+    });
     this.#regions.delete(region.index);
     this.#table.set(region.index, null);
     this.#free.push(region.index);
@@ -353,16 +450,18 @@ export class HotTier implements TranslatedCode {
     for (const region of [...this.#regions.values()]) this.#drop(region);
     this.#owners.clear();
     this.#heat.clear();
+    this.#evicted.clear();
     this.#pending = [];
+    this.#waited = 0;
   }
 }
 
 /** For profilers: frame slot and page offset of the region's first block. */
-function nameOf(region: Region): string {
-  return `region ${region.index} ${region.slot}+${region.ranges[0]![0].toString(16)}`;
+function nameOf({ index, ranges }: Region): string {
+  return `region ${index} ${ranges[0]!.slot}+${ranges[0]!.first.toString(16)}`;
 }
-function overlaps(region: Region, offset: number, bytes: number): boolean {
-  return region.ranges.some(([first, end]) => offset < end && first < offset + bytes);
+function overlaps({ ranges }: Region, slot: number, offset: number, bytes: number): boolean {
+  return ranges.some((x) => x.slot === slot && offset < x.end && x.first < offset + bytes);
 }
 
 /** (vCPU state, linear address, bytes and flags) -> address in linear memory or 0, over an imported slow path. */

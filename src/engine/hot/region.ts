@@ -1,9 +1,12 @@
 /**
- * A region: blocks of one page of code as one Wasm function. Direct branches between its blocks are branches there; returns
- * and indirect jumps come back in through the page's table of records when they lead to one of its entries.
+ * A region: blocks of some pages of code as one Wasm function. Direct branches between its blocks are branches there, behind a
+ * look into the code TLB where they lead to another page; returns and indirect jumps come back in through the table of
+ * records of their page when they lead to one of its entries.
  */
 import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
+import { EXEC_ENTRIES, EXEC_ENTRY_BYTES, EXEC_OFFSET } from '../../memory/layout.ts';
+import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import type { CodeMode, DecodeFailure, Form, Insn } from '../../x86/form.ts';
 import { RECORD } from '../../x86/record.ts';
 import { STATE } from '../../x86/state.ts';
@@ -16,29 +19,55 @@ import { type Part, shapeOf } from './shape.ts';
 
 /** Blocks and instructions of a region at most. */
 const MAX_BLOCKS = 96;
-const MAX_STEPS = 512;
+export const MAX_STEPS = 512;
 /** Instructions of a block at most. */
 const MAX_BLOCK_STEPS = 48;
+/** Steps between two questions whether the budget has them. */
+const MAX_REACH = 64;
+/** Pages of a region at most. */
+export const MAX_PAGES = 8;
+
+/** A page of code of a region. */
+export interface CodePage {
+  /** Linear page number, of which only the distance to the other pages counts. */
+  readonly number: number;
+  readonly slot: number;
+  /** Address of its table of records. */
+  readonly table: number;
+}
+/** A place in the pages of a region. */
+export interface Place {
+  /** Number in the list of pages. */
+  readonly page: number;
+  readonly offset: number;
+}
 
 /** What discovery asks of its surroundings. */
 export interface CodeSource {
   readonly mode: CodeMode;
-  decode(offset: number): Insn | DecodeFailure;
+  /** The pages so far; discovery may add to them. */
+  readonly pages: CodePage[];
+  /** The instruction at a place; `second`: the page it runs on into, where there is one. */
+  decode(place: Place, second: CodePage | null): Insn | DecodeFailure;
   programOf(form: Form): Program | null;
-  /** True when code at this offset has been decoded by the cold tier, and belongs to no other region. */
-  isWanted(offset: number): boolean;
+  /** True when code at this place has been decoded by the cold tier, and belongs to no other region. */
+  isWanted(place: Place): boolean;
+  /** The page of code that is mapped there now, if any. */
+  pageAt(number: number): CodePage | null;
 }
 
 /** A block before it is translated. */
-interface Plan {
-  readonly offset: number;
+interface Plan extends Place {
   readonly steps: Step[];
   /** May be entered from outside: by a call, a return, an indirect jump, or from the cold tier at the head of a loop. */
-  entry: boolean;
+  readonly entry: boolean;
+  /** Its only instruction runs on into this page; -1. */
+  readonly second: number;
 }
 export interface RegionPlan {
   readonly mode: CodeMode;
-  /** In address order. */
+  readonly pages: readonly CodePage[];
+  /** In order of pages and offsets. */
   readonly blocks: readonly Plan[];
   readonly steps: number;
 }
@@ -74,81 +103,133 @@ function planOf(source: CodeSource, form: Form): FormPlan {
   return plan;
 }
 
-/** Finds the blocks reachable from `seeds` inside the page; null when there is nothing to translate. */
-export function discover(source: CodeSource, seeds: readonly number[]): RegionPlan | null {
-  const found = new Map<number, Step | null>();
-  const leaders = new Set<number>();
-  const entries = new Set<number>(seeds);
-  const work: number[] = [];
-  let count = 0;
-  const lead = (offset: number, entry: boolean): void => {
-    if (offset < 0 || offset >= 4096) return;
-    if (!leaders.has(offset)) {
-      if (leaders.size >= MAX_BLOCKS || !source.isWanted(offset)) return;
-      leaders.add(offset);
-      work.push(offset);
-    }
-    if (entry) entries.add(offset);
-  };
-  for (const seed of seeds) lead(seed, true);
-  while (work.length > 0) {
-    let at = work.shift()!;
-    for (let length = 0; at < 4096 && !found.has(at) && count < MAX_STEPS; length++) {
-      if (length === MAX_BLOCK_STEPS) {
-        lead(at, false);
-        break;
-      }
-      const insn = source.decode(at);
-      const plan = typeof insn === 'string' ? null : planOf(source, insn.form);
-      if (typeof insn === 'string' || plan === null || plan.program === null) {
-        found.set(at, null);
-        // the cold tier comes back in behind it
-        if (typeof insn !== 'string') lead(at + insn.length, true);
-        break;
-      }
-      found.set(at, { insn, program: plan.program });
-      count++;
-      const next = at + insn.length;
-      const last = plan.program.commits.at(-1);
-      if (plan.alone) {
-        lead(at, false);
-        lead(next, false);
-      }
-      if (last?.op === 'branch') {
-        const target = Number(BigInt.asIntN(52, insn.imm));
-        lead(target, plan.calls || target <= at);
-        if (last.cond !== null) lead(next, false);
-      }
-      if (plan.calls) lead(next, true);
-      if (plan.ends) break;
-      at = next;
-    }
-  }
-  const blocks: Plan[] = [];
-  let steps = 0;
-  for (const offset of [...leaders].sort((a, b) => a - b)) {
-    const block: Plan = { offset, steps: [], entry: entries.has(offset) };
-    for (let at = offset; block.steps.length < MAX_BLOCK_STEPS; ) {
-      const step = found.get(at);
-      if (!step) break;
-      const { alone, ends } = planOf(source, step.insn.form);
-      if (alone && block.steps.length > 0) break;
-      block.steps.push(step);
-      at += step.insn.length;
-      if (ends || alone || leaders.has(at)) break;
-    }
-    if (block.steps.length > 0) blocks.push(block);
-    steps += block.steps.length;
-  }
-  return blocks.length === 0 ? null : { mode: source.mode, blocks, steps };
+interface Found extends Step {
+  /** It runs on into this page; -1. */
+  readonly second: number;
 }
 
-/** How a region is known to the dispatch loop. */
-export interface RegionPlace {
-  /** Number of its function in the table of regions. */
-  readonly index: number;
-  /** Address of the page's table of records. */
-  readonly table: number;
+class Discovery {
+  readonly #source: CodeSource;
+  readonly #found = new Map<number, Found | null>();
+  readonly #leaders = new Set<number>();
+  readonly #entries = new Set<number>();
+  readonly #work: number[] = [];
+  #count = 0;
+
+  constructor(source: CodeSource, seeds: readonly Place[]) {
+    this.#source = source;
+    for (const { page, offset } of seeds) this.#lead(page, offset, true);
+    while (this.#work.length > 0) this.#follow(this.#work.shift()!);
+  }
+
+  /** Number of the page `distance` pages from another; adds it where the source knows it. -1: none. */
+  #page(from: number, distance: number): number {
+    const { pages, mode } = this.#source;
+    if (distance === 0) return from;
+    if (mode !== 2) return -1;
+    const number = pages[from]!.number + distance;
+    const known = pages.findIndex((x) => x.number === number);
+    if (known >= 0 || pages.length === MAX_PAGES) return known;
+    const page = this.#source.pageAt(number);
+    return page === null || pages.some((x) => x.slot === page.slot) ? -1 : pages.push(page) - 1;
+  }
+  /** A block begins at an offset relative to a page; `far`: also in a page that is not one of the region. */
+  #lead(from: number, offset: number, entry: boolean, far = false): void {
+    const distance = Math.floor(offset / 4096);
+    if (
+      distance !== 0 &&
+      !far &&
+      !this.#source.pages.some((x) => x.number === this.#source.pages[from]!.number + distance)
+    )
+      return;
+    const page = this.#page(from, distance);
+    if (page < 0) return;
+    const place = page * 4096 + (offset & 4095);
+    if (!this.#leaders.has(place)) {
+      if (this.#leaders.size >= MAX_BLOCKS || !this.#source.isWanted({ page, offset: offset & 4095 })) return;
+      this.#leaders.add(place);
+      this.#work.push(place);
+    }
+    if (entry) this.#entries.add(place);
+  }
+  /** The instruction at a place, null where there is none to translate. */
+  #decode(page: number, at: number): Found | null {
+    const source = this.#source;
+    let second = -1;
+    let insn = source.decode({ page, offset: at }, null);
+    if (insn === 'short') {
+      second = this.#page(page, 1);
+      if (second >= 0) insn = source.decode({ page, offset: at }, source.pages[second]!);
+    }
+    if (typeof insn === 'string') return null;
+    const { program } = planOf(source, insn.form);
+    // the cold tier comes back in behind it
+    if (program === null) this.#lead(page, at + insn.length, true);
+    return program === null ? null : { insn, program, second };
+  }
+  #follow(start: number): void {
+    const page = start >>> 12;
+    const source = this.#source;
+    let at = start & 4095;
+    for (let length = 0; at < 4096 && !this.#found.has(page * 4096 + at) && this.#count < MAX_STEPS; length++) {
+      if (length === MAX_BLOCK_STEPS) {
+        this.#lead(page, at, false);
+        return;
+      }
+      const step = this.#decode(page, at);
+      this.#found.set(page * 4096 + at, step);
+      if (step === null) return;
+      this.#count++;
+      const { insn } = step;
+      const plan = planOf(source, insn.form);
+      const next = at + insn.length;
+      const last = plan.program!.commits.at(-1);
+      if (plan.alone || step.second >= 0) {
+        this.#lead(page, at, false);
+        this.#lead(page, next, false, true);
+      }
+      if (last?.op === 'branch') {
+        const target = Number(BigInt.asIntN(64, insn.imm));
+        this.#lead(page, target, plan.calls || target <= at, !plan.calls);
+        if (last.cond !== null) this.#lead(page, next, false, true);
+      }
+      if (plan.calls) this.#lead(page, next, true);
+      if (plan.ends) return;
+      at = next;
+    }
+    if (at >= 4096) this.#lead(page, at, false, true);
+  }
+
+  plan(): RegionPlan | null {
+    const source = this.#source;
+    const blocks: Plan[] = [];
+    let count = 0;
+    for (const place of [...this.#leaders].sort((a, b) => a - b)) {
+      const page = place >>> 12;
+      const steps: Step[] = [];
+      let second = -1;
+      for (let at = place & 4095; at < 4096 && steps.length < MAX_BLOCK_STEPS; ) {
+        const step = this.#found.get(page * 4096 + at);
+        if (!step) break;
+        const { alone, ends } = planOf(source, step.insn.form);
+        const single = alone || step.second >= 0;
+        if (single && steps.length > 0) break;
+        steps.push(step);
+        second = step.second;
+        at += step.insn.length;
+        if (ends || single || this.#leaders.has(page * 4096 + at)) break;
+      }
+      if (steps.length === 0) continue;
+      blocks.push({ page, offset: place & 4095, steps, entry: this.#entries.has(place), second });
+      count += steps.length;
+    }
+    return blocks.length === 0 ? null : { mode: source.mode, pages: source.pages, blocks, steps: count };
+  }
+}
+
+/** Finds the blocks reachable from `seeds`; null when there is nothing to translate. */
+export function discover(source: CodeSource, seeds: readonly Place[]): RegionPlan | null {
+  return new Discovery(source, seeds).plan();
 }
 
 interface Level {
@@ -166,19 +247,73 @@ interface Level {
 class RegionWriter implements Successors {
   readonly #frame: Frame;
   readonly #plan: RegionPlan;
-  readonly #place: RegionPlace;
+  /** Number of its function in the table of regions. */
+  readonly #index: number;
   readonly #blocks: readonly Block[];
-  readonly #byOffset = new Map<number, number>();
+  readonly #emitters: readonly BlockEmitter[];
+  readonly #byPlace = new Map<number, number>();
+  /** Steps that the budget must have at each block, null: it has been asked before. */
+  readonly #reaches: ReadonlyArray<number | null>;
+  /** Page of the block that is being written. */
+  #page = 0;
   readonly #levels: Level[] = [];
 
-  constructor(plan: RegionPlan, place: RegionPlace, callees: RegionCallees) {
+  constructor(plan: RegionPlan, index: number, callees: RegionCallees) {
     this.#plan = plan;
-    this.#place = place;
+    this.#index = index;
     this.#frame = new Frame(plan.mode, callees);
     this.#blocks = plan.blocks.map((x) => new Block(x.steps, plan.mode));
-    for (const [id, { offset }] of plan.blocks.entries()) this.#byOffset.set(offset, id);
+    for (const [id, { page, offset }] of plan.blocks.entries()) this.#byPlace.set(page * 4096 + offset, id);
+    this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block));
+    this.#wantFlags();
+    this.#reaches = this.#checkpoints();
+  }
+  /**
+   * The budget is asked at entries, at the heads of loops, and where more than {@link MAX_REACH} steps could be taken
+   * since; there for all steps up to the next such block.
+   */
+  #checkpoints(): Array<number | null> {
+    const { blocks } = this.#plan;
+    const successors = blocks.map((_, id) => this.#successors(id));
+    const checks = blocks.map((x) => x.entry);
+    for (const [from, list] of successors.entries()) for (const to of list) if (to <= from) checks[to] = true;
+    const since = blocks.map(() => 0);
+    for (const [id, { steps }] of blocks.entries()) {
+      if (since[id]! + steps.length > MAX_REACH) checks[id] = true;
+      const here = (checks[id] ? 0 : since[id]!) + steps.length;
+      for (const to of successors[id]!) since[to] = Math.max(since[to]!, here);
+    }
+    const reach = blocks.map((x) => x.steps.length);
+    for (let id = blocks.length - 1; id >= 0; id--)
+      for (const to of successors[id]!)
+        if (!checks[to]) reach[id] = Math.max(reach[id]!, blocks[id]!.steps.length + reach[to]!);
+    return reach.map((x, id) => (checks[id] ? x : null));
+  }
+  /** Finds the blocks behind which flags are read that they made. */
+  #wantFlags(): void {
+    const entries = this.#plan.blocks.flatMap((block, id) => (block.entry ? [id] : []));
+    const successors = this.#blocks.map((block, id) => (block.ending.kind === 'jump' ? entries : this.#successors(id)));
+    const reads = this.#emitters.map((x) => x.readsFlags);
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let id = reads.length - 1; id >= 0; id--) {
+        const emitter = this.#emitters[id]!;
+        if (emitter.flagsWanted || !successors[id]!.some((to) => reads[to])) continue;
+        emitter.flagsWanted = true;
+        changed = true;
+        if (emitter.passesFlags) reads[id] = true;
+      }
+    }
   }
 
+  /** The block at a place relative to a page, or undefined. */
+  #blockAt(from: number, place: bigint): number | undefined {
+    const { pages } = this.#plan;
+    const offset = Number(BigInt.asIntN(64, place));
+    const distance = Math.floor(offset / 4096);
+    const page = distance === 0 ? from : pages.findIndex((x) => x.number === pages[from]!.number + distance);
+    return page < 0 ? undefined : this.#byPlace.get(page * 4096 + (offset - distance * 4096));
+  }
   #successors(id: number): number[] {
     const { ending } = this.#blocks[id]!;
     const places: Array<bigint | number> = [];
@@ -187,7 +322,8 @@ class RegionWriter implements Successors {
       if (ending.kind === 'branch' || ending.kind === 'goto') places.push(ending.target);
       if (ending.kind === 'repeat') places.push(ending.self);
     }
-    return places.map((x) => this.#byOffset.get(Number(x))).filter((x) => x !== undefined);
+    const { page } = this.#plan.blocks[id]!;
+    return places.map((x) => this.#blockAt(page, BigInt(x))).filter((x) => x !== undefined);
   }
   /** The target of a call is reached by dispatch: a call back does not make a loop. */
   #loopSuccessors(id: number): number[] {
@@ -199,13 +335,52 @@ class RegionWriter implements Successors {
   // ---- successors ---------------------------------------------------------------------------------------------------
 
   goto(place: bigint): void {
-    const id = place >= 0n && place < 4096n ? this.#byOffset.get(Number(place)) : undefined;
+    const id = this.#blockAt(this.#page, place);
     const f = this.#frame;
-    if (id !== undefined) {
+    if (id === undefined) {
+      if (place >= 0n && place < 8192n) f.stop(Number(place), 0, 0);
+      else f.ripOf(place).set(f.rip).i32(0).set(f.exit).to(f.outDepth);
+      return;
+    }
+    const to = this.#plan.blocks[id]!.page;
+    if (to === this.#page) {
       this.#enter(id);
       return;
     }
-    f.ripOf(place).set(f.rip).i32(0).set(f.exit).to(f.outDepth);
+    const base = f.local('i64');
+    f.ripOf(place & ~4095n).set(base);
+    this.#isMapped(base, to);
+    f.if().get(base).set(f.home(HOME.pageBase));
+    this.#enter(id);
+    f.end();
+    f.get(base)
+      .i64(place & 4095n)
+      .op('i64.add')
+      .set(f.rip)
+      .i32(0)
+      .set(f.exit)
+      .to(f.outDepth);
+    f.release(base);
+  }
+  /** Pushes whether the code TLB has a page of the region at the linear address in `base`. */
+  #isMapped(base: number, page: number): void {
+    const f = this.#frame;
+    const entry = f.local('i32');
+    f.get(base)
+      .i64(8n)
+      .op('i64.shr_u')
+      .op('i32.wrap_i64')
+      .i32((EXEC_ENTRIES - 1) * EXEC_ENTRY_BYTES)
+      .op('i32.and')
+      .get(f.tlb)
+      .op('i32.add')
+      .tee(entry)
+      .memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
+      .get(base)
+      .op('i64.eq');
+    f.get(entry).memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.code);
+    f.i32(this.#plan.pages[page]!.table).op('i32.eq').op('i32.and');
+    f.release(entry);
   }
   #enter(id: number): void {
     const f = this.#frame;
@@ -231,15 +406,22 @@ class RegionWriter implements Successors {
     const record = f.local('i32');
     f.get(f.rip).get(f.home(HOME.pageBase)).op('i64.sub');
     if (f.mode !== 2) f.i64(0xffff_ffffn).op('i64.and');
-    f.tee(offset).i64(4096n).op('i64.lt_u').if();
-    f.get(offset).op('i32.wrap_i64').i32(2).op('i32.shl').memory('i32.load', this.#place.table).tee(record);
+    f.tee(offset).i64(4096n).op('i64.lt_u').if('i32');
+    f.get(offset).op('i32.wrap_i64').i32(2).op('i32.shl').memory('i32.load', this.#plan.pages[this.#page]!.table);
+    f.else();
+    f.get(PARAM.cpu)
+      .get(f.rip)
+      .call(f.callees.jump[f.mode === 2 ? 0 : 1]);
+    f.get(PARAM.cpu).memory('i64.load', STATE.pageBase.offset).set(f.home(HOME.pageBase));
+    f.end().tee(record);
+    // 0 (not decoded) and exits lie in the first page of linear memory, which holds no such handler
     f.memory('i32.load', RECORD.handler).i32(HANDLER.hot).op('i32.eq');
     f.get(record)
       .memory('i32.load', RECORD.imm2)
       .tee(PARAM.block)
       .i32(BLOCK_BITS)
       .op('i32.shr_u')
-      .i32(this.#place.index)
+      .i32(this.#index)
       .op('i32.eq');
     f.op('i32.and').if();
     f.get(PARAM.block)
@@ -247,8 +429,10 @@ class RegionWriter implements Successors {
       .op('i32.and')
       .set(PARAM.block);
     f.to(this.#levels[0]!.loop);
-    f.end().end();
-    f.i32(0).set(f.exit).to(f.outDepth);
+    f.end();
+    if (this.#plan.pages.length > 1)
+      f.get(PARAM.cpu).get(f.home(HOME.pageBase)).memory('i64.store', STATE.pageBase.offset);
+    f.get(record).set(f.exit).to(f.outDepth);
     f.release(offset);
     f.release(record);
   }
@@ -272,7 +456,7 @@ class RegionWriter implements Successors {
     for (const [i, part] of parts.entries()) {
       f.end();
       level.current = i;
-      if (!part.loop) new BlockEmitter(f, this.#blocks[part.first]!).run(this);
+      if (!part.loop) this.#block(part.first);
       else {
         f.loop();
         this.#level(part.parts, part.first, part.last, part.dispatches);
@@ -280,6 +464,22 @@ class RegionWriter implements Successors {
       }
     }
     this.#levels.pop();
+  }
+
+  #block(id: number): void {
+    const f = this.#frame;
+    const { page, offset, second } = this.#plan.blocks[id]!;
+    this.#page = page;
+    if (second >= 0) {
+      const base = f.local('i64');
+      f.ripOf(4096n).set(base);
+      this.#isMapped(base, second);
+      f.op('i32.eqz').seldom().if();
+      f.stop(offset, 0, EXIT.lookup);
+      f.end();
+      f.release(base);
+    }
+    this.#emitters[id]!.run(this, this.#reaches[id]!);
   }
 
   run(): Frame {
@@ -292,14 +492,11 @@ class RegionWriter implements Successors {
     f.loop();
     this.#level(shapeOf(vertices), 0, vertices.length - 1, true);
     f.end().end();
-    f.get(PARAM.budget).get(f.refund).op('i32.add').set(PARAM.budget);
-    f.get(f.home(HOME.pageBase)).get(f.place).op('i64.extend_i32_u').op('i64.add');
-    if (f.mode !== 2) f.i64(0xffff_ffffn).op('i64.and');
-    f.set(f.rip).end();
+    f.takeApart();
+    f.end();
     this.#epilogue();
-    const body = f.code.splice(0);
+    f.setAside();
     this.#prologue();
-    f.append(body);
     return f;
   }
   #prologue(): void {
@@ -310,6 +507,7 @@ class RegionWriter implements Successors {
   #epilogue(): void {
     const f = this.#frame;
     for (const [home, dirty] of f.dirty.entries()) if (dirty) f.storeHome(home);
+    f.cook();
     f.get(PARAM.cpu).get(PARAM.budget).memory('i32.store', STATE.budget.offset);
     f.get(f.exit).op('i32.eqz').if();
     f.get(PARAM.cpu)
@@ -322,7 +520,7 @@ class RegionWriter implements Successors {
 }
 
 /** The function of a region. */
-export function writeRegion(plan: RegionPlan, place: RegionPlace, callees: RegionCallees): Frame {
+export function writeRegion(plan: RegionPlan, index: number, callees: RegionCallees): Frame {
   assert(EXIT.budget === 0, 'exit 0 of a region means to look the next record up');
-  return new RegionWriter(plan, place, callees).run();
+  return new RegionWriter(plan, index, callees).run();
 }

@@ -49,6 +49,8 @@ export class FunctionBody {
   readonly code: number[] = [];
   readonly signature: Signature;
   #rest: number[] = [];
+  #hints: number[] = [];
+  #restHints: readonly number[] = [];
   readonly #locals: TypeName[] = [];
   readonly #free: Record<TypeName, number[]> = { i32: [], i64: [], v128: [] };
 
@@ -68,9 +70,16 @@ export class FunctionBody {
     this.#free[type].push(local);
   }
 
-  /** Ends the body with code that has been taken out of `code`. */
-  append(rest: number[]): void {
-    this.#rest = rest;
+  /** Makes what has been written the end of the body; what is written from now on comes before it. */
+  setAside(): void {
+    this.#rest = this.code.splice(0);
+    this.#restHints = this.#hints;
+    this.#hints = [];
+  }
+  /** Tells the compiler that the condition of the `if` or `br_if` that comes next seldom holds. */
+  seldom(): this {
+    this.#hints.push(this.code.length);
+    return this;
   }
   i32(value: number): this {
     this.code.push(0x41);
@@ -220,8 +229,7 @@ export class FunctionBody {
     return this;
   }
 
-  /** The body as the code section holds it, in pieces. */
-  encode(): number[][] {
+  #head(): number[] {
     const head: number[] = [];
     const runs: Array<[TypeName, number]> = [];
     for (const type of this.#locals) {
@@ -234,6 +242,17 @@ export class FunctionBody {
       unsigned(head, count);
       head.push(TYPE[type]);
     }
+    return head;
+  }
+  /** Offsets in the body of the branches that are seldom taken. */
+  hints(): number[] {
+    const head = this.#head().length;
+    const rest = head + this.code.length;
+    return [...this.#hints.map((x) => head + x), ...this.#restHints.map((x) => rest + x)];
+  }
+  /** The body as the code section holds it, in pieces. */
+  encode(): number[][] {
+    const head = this.#head();
     const size: number[] = [];
     unsigned(size, head.length + this.code.length + this.#rest.length + 1);
     return [size, head, this.code, this.#rest, [0x0b]];
@@ -339,6 +358,25 @@ export class ModuleBuilder {
       7,
       this.#exports.map((x) => indexed([...text(x.name), x.kind], x.index)),
     );
+    // branch hints (WebAssembly branch hinting proposal): a vector of functions, each with a vector of (offset, 1, value)
+    const hinted: number[][] = [];
+    for (const [i, f] of this.#functions.entries()) {
+      const hints = f.hints();
+      if (hints.length === 0) continue;
+      const bytes: number[] = [];
+      unsigned(bytes, this.#importedFunctions + i);
+      unsigned(bytes, hints.length);
+      for (const hint of hints) {
+        unsigned(bytes, hint);
+        bytes.push(1, 0);
+      }
+      hinted.push(bytes);
+    }
+    if (hinted.length > 0) {
+      const count: number[] = [];
+      unsigned(count, hinted.length);
+      sized(0, [text('metadata.code.branch_hint'), count, ...hinted]);
+    }
     section(
       10,
       typeIndices,

@@ -4,7 +4,7 @@
  */
 import { type Infer, struct, u8 } from '../../core/schema.ts';
 import type { Cpu } from '../../x86/cpu.ts';
-import type { Insn } from '../../x86/form.ts';
+import type { CpuPolicy, Insn } from '../../x86/form.ts';
 import { type EventKind, type Fault, type Outcome, type Platform, stop } from '../../x86/seam.ts';
 import { FLAG, GPR } from '../../x86/state.ts';
 import { readTable, writeTable } from '../../x86/system/descriptors.ts';
@@ -43,10 +43,12 @@ export class IdtMachine implements Platform {
     divisorHigh: 0,
   };
   readonly #write: (byte: number) => void;
+  readonly #policy: CpuPolicy;
 
   /** `write` takes each byte of console output. */
-  constructor(write: (byte: number) => void = () => {}) {
+  constructor(write: (byte: number) => void = () => {}, policy: CpuPolicy = 'x86-64-v1') {
     this.#write = write;
+    this.#policy = policy;
   }
 
   deliver(cpu: Cpu, kind: EventKind, event: Fault, _insn: Insn | null): Outcome {
@@ -76,7 +78,7 @@ export class IdtMachine implements Platform {
   }
 
   cpuid(_cpu: Cpu, leaf: number, _subleaf: number): readonly [number, number, number, number] {
-    return cpuidLeaf(leaf);
+    return cpuidLeaf(this.#policy, leaf);
   }
   tsc(cpu: Cpu): bigint {
     return BigInt.asUintN(64, cpu.get('steps') + cpu.get('tscOffset'));

@@ -8,7 +8,7 @@
 import type { CodeMode, CpuPolicy, DecodeFailure, Insn } from '../form.ts';
 import { ATTR } from '../record.ts';
 import { STATE } from '../state.ts';
-import { CELLS, type CompiledRow, IMMEDIATE, KIND, MEMORY } from '../tables/compile.ts';
+import { type CompiledRow, cellAt, IMMEDIATE, KIND, MAP, MEMORY } from '../tables/compile.ts';
 import { makeForm } from './forms.ts';
 
 const MAX_LENGTH = 15;
@@ -150,9 +150,16 @@ export function decode(
   if (opcode === 0x0f) {
     if (p >= end) return outOfBytes;
     opcode = bytes[p++]!;
-    index = 256 | opcode;
+    index = (MAP.twoByte << 8) | opcode;
+    if (opcode === 0x38 || opcode === 0x3a) {
+      if (policy === 'x86-64-v1') return 'invalid'; // nothing there is older than SSSE3
+      if (p >= end) return outOfBytes;
+      index = (opcode === 0x38 ? MAP.threeByte38 : MAP.threeByte3A) << 8;
+      opcode = bytes[p++]!;
+      index |= opcode;
+    }
   }
-  const cell = CELLS[is64 ? 1 : 0][index]!;
+  const cell = cellAt(is64, index);
   const column = rep === 1 ? 2 : rep === 2 ? 3 : operand16 ? 1 : 0;
   let row: CompiledRow | null = cell.plain[column]!;
   let modrm = 0;

@@ -2,6 +2,7 @@
  * Interning of instruction forms. Forms are constants of the instruction set: one object a key in a process, made when an
  * encoding first needs it. The numbers `id` follow the order of first use and are never stored.
  */
+import { assert } from '../../core/assert.ts';
 import type { CodeMode, Form, OperandForm, OperandPlace, RegisterFile } from '../form.ts';
 import type { CompiledRow, OperandSpec } from '../tables/compile.ts';
 
@@ -67,8 +68,10 @@ const PLACE: Record<string, OperandPlace> = {
   AX: { fixed: 0 },
   rAX: { fixed: 0 },
   zAX: { fixed: 0 },
+  yAX: { fixed: 0 },
   CL: { fixed: 1 },
   DX: { fixed: 2 },
+  yDX: { fixed: 2 },
   ST0: { fixed: 0 },
   '1': { constant: 1 },
 };
@@ -118,6 +121,7 @@ function operandForm(spec: OperandSpec, c: FormContext): OperandForm {
   let width = FIXED_WIDTH[kind] ?? widthOf(place === 'mem' ? spec.memoryWidth : spec.width, c);
   if (kind === 'rAX' || ((kind === 'I' || kind === 'J') && 'vz'.includes(spec.width))) width = c.size;
   else if (kind === 'zAX') width = Math.min(c.size, 4);
+  else if (kind === 'yAX' || kind === 'yDX') width = c.rexW ? 8 : 4;
   else if (kind === 'J') width = c.size;
   else if (kind === 'A') width = c.size;
   else if (file === 'segment') width = 2;
@@ -162,7 +166,10 @@ export function makeForm(row: CompiledRow, c: FormContext): Form {
   if (stackSize > 0) key += `/s${stackSize}`;
   if (rep > 0) key += rep === 1 ? '/rep' : '/repne';
   const known = interned.get(key);
-  if (known) return known;
+  if (known) {
+    assert(known.feature === row.feature, `${key} is part of two features`);
+    return known;
+  }
   const form: Form = {
     key,
     id: all.length,
@@ -173,6 +180,7 @@ export function makeForm(row: CompiledRow, c: FormContext): Form {
     rep,
     addressSize,
     stackSize,
+    feature: row.feature,
     system: row.system,
   };
   interned.set(key, form);

@@ -1,7 +1,7 @@
-/** Single bits and bit scans (SDM vol. 2: BT, BTS, BTR, BTC, BSF, BSR, BSWAP). */
+/** Single bits and bit scans (SDM vol. 2: BT, BTS, BTR, BTC, BSF, BSR, BSWAP, POPCNT, CRC32). */
 import type { Value, Width } from '../../ir/program.ts';
 import type { Context, ReadModifyWrite, SemanticsTable } from './context.ts';
-import { setBitScan, setCarry } from './flags.ts';
+import { setBitScan, setCarry, setTested } from './flags.ts';
 
 /** The new unit from the old one and the mask of the bit. */
 type Change = (unit: Value, bit: Value) => Value;
@@ -56,6 +56,16 @@ export const BITS: SemanticsTable = {
   btc: (c) => testAndChange(c, (old, bit) => c.op('xor', old, bit)),
   bsf: (c) => scan(c, (source) => c.b.unary('i64.ctz', source)),
   bsr: (c) => scan(c, (source) => c.op('sub', c.b.i64(63), c.b.unary('i64.clz', source))),
+  popcnt(c) {
+    const source = c.read(1);
+    c.write(0, c.b.unary('i64.popcnt', source));
+    setTested(c, { zf: c.isZero(source), cf: c.b.i32(0) });
+  },
+  /** Accumulates the operand into a CRC-32C; a 64-bit destination is cleared above bit 31. */
+  crc32(c) {
+    const crc = c.b.call('crc32c', 'i32', c.low(c.read(0)), c.read(1), c.b.i32(c.operand(1).width));
+    c.write(0, c.widen(crc));
+  },
   /** A 16-bit operand is undefined; silicon clears it. */
   bswap(c) {
     if (c.size === 2) {

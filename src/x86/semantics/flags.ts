@@ -277,3 +277,11 @@ export function setComparison(c: Context, relation: Value): void {
   const turned = c.op('shl', c.op('eq', relation, 2), AUX.pdbShift);
   write(c, { result: c.widen(c.op('and', relation, 1)), aux: c.op('or', cf, turned) });
 }
+
+/** ZF, CF, SF and OF as given (i32, 0 or 1), AF and PF 0: PTEST and the comparisons of strings. */
+export function setTested(c: Context, flags: { zf: Value; cf: Value; sf?: Value; of?: Value }): void {
+  const { zf, cf, sf = c.b.i32(0), of = c.b.i32(0) } = flags;
+  // Of the results 0 and 1, 0 has even parity, which PDB turns.
+  const bits = c.op('or', c.op('shl', sf, SIGN_SHIFT), c.op('shl', zf, AUX.pdbShift));
+  write(c, { result: c.widen(c.op('xor', zf, 1)), aux: c.op('or', carriesOf(c, cf, of), bits) });
+}

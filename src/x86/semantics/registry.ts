@@ -16,10 +16,14 @@ import { LOGIC } from './logic.ts';
 import { MOVE } from './move.ts';
 import { MULTIPLY } from './multiply.ts';
 import { SHIFT } from './shift.ts';
+import { SSE_ELEMENT } from './sse/element.ts';
 import { SSE_FLOAT } from './sse/float.ts';
+import { SSE_FLOAT_LANES } from './sse/float-lanes.ts';
+import { SSE_HORIZONTAL } from './sse/horizontal.ts';
 import { SSE_INTEGER } from './sse/integer.ts';
 import { SSE_MOVE } from './sse/move.ts';
 import { SSE_SHUFFLE } from './sse/shuffle.ts';
+import { SSE_TEXT } from './sse/text.ts';
 import { STACK } from './stack.ts';
 import { STRING } from './string.ts';
 
@@ -40,7 +44,11 @@ export const SEMANTICS: SemanticsTable = {
   ...SSE_MOVE,
   ...SSE_INTEGER,
   ...SSE_SHUFFLE,
+  ...SSE_ELEMENT,
+  ...SSE_HORIZONTAL,
+  ...SSE_TEXT,
   ...SSE_FLOAT,
+  ...SSE_FLOAT_LANES,
 };
 
 /** Programs of forms already met; like the forms themselves, constants of the instruction set. */

@@ -55,13 +55,13 @@ export function fromInteger(format: Format, value: bigint, width: 16 | 32 | 64, 
   return round(format, format.significandBits, sign, signed < 0n ? -signed : signed, 0, control);
 }
 
-/** `bits` rounded to an integral value of the same format (FRNDINT). */
+/** `bits` rounded to an integral value of the same format (FRNDINT, ROUNDSS); of the two only FRNDINT raises DE. */
 export function roundToIntegral(format: Format, bits: bigint, control: Control): Result {
   const x = unpack(format, bits, control);
   const nan = nanResult(format, x, x, control);
   if (nan !== undefined) return nan;
   if (x.kind === 'zero') return { value: zero(format, x.sign), flags: 0 };
-  const early = denormalFlag(x);
+  const early = control.x87 ? denormalFlag(x) : 0;
   if (x.kind === 'infinity' || x.exponent >= 0 || early & ~control.masks) return { value: bits, flags: early };
   const r = roundShift(x.significand, -x.exponent, x.sign, control.rounding);
   return { value: integral(format, x.sign, r.integer, control), flags: early | roundingFlags(r, control) };

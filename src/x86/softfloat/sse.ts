@@ -12,7 +12,7 @@ import { reciprocal, reciprocalSqrt } from './approximate.ts';
 import * as exact from './arithmetic.ts';
 import { compare, compareMask, EQUAL, GREATER, LESS, maskOf, max, min, PREDICATES, type Relation } from './compare.ts';
 import { type Control, controlOfMxcsr, EXCEPTIONS, NEAREST, PE, type Result } from './control.ts';
-import { convert, fromInteger, toInteger, truncateToInteger } from './convert.ts';
+import { convert, fromInteger, roundToIntegral, toInteger, truncateToInteger } from './convert.ts';
 import * as fast from './fast.ts';
 import { F32, F64, type Format } from './format.ts';
 
@@ -217,6 +217,8 @@ export const SSE_OPS: readonly SseOp[] = [
   fromWhole(DOUBLE, 64),
   unary('RCPSS', 32, 32, F32, (_, a) => ({ value: reciprocal(a), flags: 0 })),
   unary('RSQRTSS', 32, 32, F32, (_, a) => ({ value: reciprocalSqrt(a), flags: 0 })),
+  unary('ROUNDSS', 32, 32, F32, roundToIntegral),
+  unary('ROUNDSD', 64, 64, F64, roundToIntegral),
 ];
 
 const NUMBERS = new Map(SSE_OPS.map((op, number) => [op.name, number]));

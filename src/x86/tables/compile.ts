@@ -2,13 +2,16 @@
  * Compiles the rows into what the decoder indexes: a cell for every opcode of each map, with one column for each mandatory
  * prefix and, where ModRM selects the instruction, 256 entries a column.
  *
- * Invariant: a row with a prefix column wins over one without; two rows of equal standing never claim the same entry.
+ * Invariant: a row with a prefix column wins over one without; two rows of equal standing never claim the same entry. A cell
+ * is made when an instruction first needs it: a boot uses a third of them, and making all takes a fifth of a second.
  */
 import { assert } from '../../core/assert.ts';
+import { type Feature, policyHas } from '../features.ts';
 import type { Form } from '../form.ts';
 import { ONE_BYTE } from './one-byte.ts';
 import type { Flag, Row } from './row.ts';
 import { SSE } from './sse.ts';
+import { THREE_BYTE } from './three-byte.ts';
 import { TWO_BYTE } from './two-byte.ts';
 import { X87 } from './x87.ts';
 
@@ -81,6 +84,8 @@ export interface CompiledRow {
   readonly repcc: boolean;
   readonly hint: boolean;
   readonly outside: boolean;
+  readonly feature: Feature | null;
+  /** The x86-64-v1 policy lacks the feature. */
   readonly v2: boolean;
   /** Row that replaces this one when a REX bit of `alternateMask` is set. */
   alternate: CompiledRow | null;
@@ -96,7 +101,7 @@ export interface Cell {
 }
 
 const SEGMENTS = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS'];
-const FIXED = ['AL', 'AX', 'rAX', 'zAX', 'CL', 'DX', '1', 'ST0', 'STi', ...SEGMENTS];
+const FIXED = ['AL', 'AX', 'rAX', 'zAX', 'yAX', 'CL', 'DX', 'yDX', '1', 'ST0', 'STi', ...SEGMENTS];
 const R_FIELD: Record<string, number> = {
   G: KIND.gpr,
   S: KIND.segment,
@@ -145,34 +150,44 @@ function parseOperand(text: string): OperandSpec {
   return { kind: parts[1]!, width: parts[2]!, memoryWidth: parts[2]! };
 }
 
+/** Opcode maps: none, 0F, 0F 38 and 0F 3A before the opcode. */
+export const MAP = { oneByte: 0, twoByte: 1, threeByte38: 2, threeByte3A: 3 } as const;
+const THREE_BYTE_MAPS: Readonly<Record<string, number>> = { '38': MAP.threeByte38, '3A': MAP.threeByte3A };
+
 interface Place {
   readonly prefix: string;
   readonly map: number;
   readonly opcodes: readonly number[];
   readonly perOpcode: 'r' | 'cc' | null;
-  /** ModRM bytes that the opcode column allows; null when it says nothing. */
-  readonly modrm: readonly number[] | null;
+  /** What the opcode column says of ModRM: `/digit`, a byte, the first of eight as `C0+i`; null for nothing. */
+  readonly modrm: string | null;
+}
+
+/** The ModRM bytes that {@link Place.modrm} allows. */
+function modrmBytes(modrm: string | null): number[] {
+  if (modrm !== null && !/^\/|\+i$/.test(modrm)) return [Number.parseInt(modrm, 16)];
+  const all = Array.from({ length: 256 }, (_, i) => i);
+  if (modrm === null) return all;
+  if (modrm.startsWith('/')) return all.filter((x) => ((x >> 3) & 7) === Number(modrm[1]));
+  return all.filter((x) => x >> 3 === Number.parseInt(modrm.slice(0, 2), 16) >> 3);
 }
 
 function parsePlace(text: string): Place {
   const tokens = text.split(' ');
   const prefix = /^(NP|66|F3|F2|REX\.[WB])$/.test(tokens[0]!) && tokens.length > 1 ? tokens.shift()! : '';
-  const map = tokens[0] === '0F' ? 1 : 0;
-  if (map === 1) tokens.shift();
+  let map: number = MAP.oneByte;
+  if (tokens[0] === '0F') {
+    tokens.shift();
+    map = tokens.length === 1 ? MAP.twoByte : (THREE_BYTE_MAPS[tokens[0]!] ?? MAP.twoByte);
+    if (map !== MAP.twoByte) tokens.shift();
+  }
   const parts = /^([0-9A-F]{2})(?:\+(r|cc))?$/.exec(tokens.shift()!);
   assert(parts, `opcode ${text}`);
   const first = Number.parseInt(parts[1]!, 16);
   const perOpcode = (parts[2] ?? null) as 'r' | 'cc' | null;
   const count = perOpcode === 'r' ? 8 : perOpcode === 'cc' ? 16 : 1;
   const opcodes = Array.from({ length: count }, (_, i) => first + i);
-  const extension = tokens.shift();
-  let modrm: number[] | null = null;
-  const all = Array.from({ length: 256 }, (_, i) => i);
-  if (extension?.startsWith('/')) modrm = all.filter((x) => ((x >> 3) & 7) === Number(extension[1]));
-  else if (extension?.endsWith('+i'))
-    modrm = all.filter((x) => x >> 3 === Number.parseInt(extension.slice(0, 2), 16) >> 3);
-  else if (extension) modrm = [Number.parseInt(extension, 16)];
-  return { prefix, map, opcodes, perOpcode, modrm };
+  return { prefix, map, opcodes, perOpcode, modrm: tokens.shift() ?? null };
 }
 
 function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
@@ -198,7 +213,6 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
   }
   const letters = operands.map((x) => x.kind);
   const registerOnly = !has('anymod') && letters.some((x) => ['R', 'N', 'U'].includes(x));
-  const candidates = place.modrm ?? Array.from({ length: 256 }, (_, i) => i);
   const inOpcode = letters.includes('Z');
   return {
     name: row.name,
@@ -206,7 +220,9 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
     variant: place.perOpcode === 'cc' ? opcode & 15 : 0,
     hasCondition: place.perOpcode === 'cc',
     modrm: place.modrm !== null || letters.some((x) => /^[EGMRSCDPQNVWU]$/.test(x)),
-    accepts: candidates.filter((x) => (letters.includes('M') ? x < 0xc0 : registerOnly ? x >= 0xc0 : true)),
+    accepts: modrmBytes(place.modrm).filter((x) =>
+      letters.includes('M') ? x < 0xc0 : registerOnly ? x >= 0xc0 : true,
+    ),
     r,
     fixedSegment,
     m,
@@ -225,53 +241,65 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
     repcc: has('repcc'),
     hint: has('hint'),
     outside: has('outside'),
-    v2: has('v2'),
+    feature: row.feature,
+    v2: row.feature !== null && !policyHas('x86-64-v1', row.feature),
     alternate: null,
     alternateMask: 0,
     forms: [],
   };
 }
 
-function compileMode(is64: boolean): Cell[] {
-  const cells: Cell[] = Array.from({ length: 512 }, () => ({
-    plain: [null, null, null, null],
-    byModrm: [null, null, null, null],
-  }));
-  const parsed = [...ONE_BYTE, ...TWO_BYTE, ...X87, ...SSE]
-    .filter((row) => !row.flags.includes(is64 ? 'i64' : 'o64'))
-    .map((row) => ({ row, place: parsePlace(row.opcode) }));
-  const passes = ['', 'prefix', 'rex'] as const;
-  for (const pass of passes) {
-    const claimed = new Set<string>();
-    for (const { row, place } of parsed) {
-      const rex = place.prefix.startsWith('REX');
-      if (pass !== (rex ? 'rex' : place.prefix === '' ? '' : 'prefix')) continue;
-      const columns = place.prefix === '' || rex ? [0, 1, 2, 3] : [['NP', '66', 'F3', 'F2'].indexOf(place.prefix)];
-      for (const opcode of place.opcodes) {
-        const compiled = compileRow(row, place, opcode);
-        const cell = cells[(place.map << 8) | opcode]!;
-        for (const column of columns) {
-          for (const modrm of compiled.modrm ? compiled.accepts : [-1]) {
-            const key = `${place.map} ${opcode} ${column} ${modrm}`;
-            assert(!claimed.has(key), `two rows claim ${row.opcode}`);
-            claimed.add(key);
-            const list =
-              modrm < 0 ? cell.plain : (cell.byModrm[column] ??= new Array<CompiledRow | null>(256).fill(null));
-            const at = modrm < 0 ? column : modrm;
-            if (!rex) list[at] = compiled;
-            else {
-              const usual = list[at];
-              assert(usual, `${row.opcode} has no row to stand in for`);
-              usual.alternate = compiled;
-              usual.alternateMask = place.prefix === 'REX.W' ? 8 : 1;
-            }
+interface Claim {
+  readonly row: Row;
+  readonly place: Place;
+}
+
+/** The rows of every opcode, by `map << 8 | opcode`. */
+const CLAIMS: readonly Claim[][] = Array.from({ length: 4 << 8 }, () => []);
+for (const row of [...ONE_BYTE, ...TWO_BYTE, ...THREE_BYTE, ...X87, ...SSE]) {
+  const place = parsePlace(row.opcode);
+  for (const opcode of place.opcodes) CLAIMS[(place.map << 8) | opcode]!.push({ row, place });
+}
+
+const PASSES = ['', 'prefix', 'rex'] as const;
+const passOf = ({ prefix }: Place): (typeof PASSES)[number] =>
+  prefix.startsWith('REX') ? 'rex' : prefix === '' ? '' : 'prefix';
+
+function compileCell(is64: boolean, index: number): Cell {
+  const cell: Cell = { plain: [null, null, null, null], byModrm: [null, null, null, null] };
+  const claims = CLAIMS[index]!.filter(({ row }) => !row.flags.includes(is64 ? 'i64' : 'o64'));
+  for (const pass of PASSES) {
+    const claimed = new Set<number>();
+    for (const { row, place } of claims) {
+      if (passOf(place) !== pass) continue;
+      const columns = pass === 'prefix' ? [['NP', '66', 'F3', 'F2'].indexOf(place.prefix)] : [0, 1, 2, 3];
+      const compiled = compileRow(row, place, index & 0xff);
+      for (const column of columns) {
+        for (const modrm of compiled.modrm ? compiled.accepts : [-1]) {
+          const key = (column << 9) + modrm;
+          assert(!claimed.has(key), `two rows claim ${row.opcode}`);
+          claimed.add(key);
+          const list =
+            modrm < 0 ? cell.plain : (cell.byModrm[column] ??= new Array<CompiledRow | null>(256).fill(null));
+          const at = modrm < 0 ? column : modrm;
+          if (pass !== 'rex') list[at] = compiled;
+          else {
+            const usual = list[at];
+            assert(usual, `${row.opcode} has no row to stand in for`);
+            usual.alternate = compiled;
+            usual.alternateMask = place.prefix === 'REX.W' ? 8 : 1;
           }
         }
       }
     }
   }
-  return cells;
+  return cell;
 }
 
-/** Cells by `map << 8 | opcode` outside and inside 64-bit mode. */
-export const CELLS: readonly [readonly Cell[], readonly Cell[]] = [compileMode(false), compileMode(true)];
+const CELLS: readonly [Array<Cell | undefined>, Array<Cell | undefined>] = [[], []];
+
+/** The cell of `index` = `map << 8 | opcode` outside or inside 64-bit mode. */
+export function cellAt(is64: boolean, index: number): Cell {
+  const cells = CELLS[is64 ? 1 : 0];
+  return (cells[index] ??= compileCell(is64, index));
+}

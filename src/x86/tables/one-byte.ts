@@ -78,8 +78,11 @@ export const ONE_BYTE: readonly Row[] = [
   row('9B', 'fwait', '', 'sys'),
   row('9C', 'pushf', '', 'd64 v stk'),
   row('9D', 'popf', '', 'd64 v stk sys'),
-  row('9E', 'sahf'),
-  row('9F', 'lahf'),
+  // the operand size sets the forms of 64-bit mode apart, which are a feature of their own
+  row('9E', 'sahf', '', 'i64'),
+  row('9F', 'lahf', '', 'i64'),
+  row('9E', 'sahf', '', 'o64 f64 v lahf'),
+  row('9F', 'lahf', '', 'o64 f64 v lahf'),
   row('A0', 'mov', 'AL,Ob'),
   row('A1', 'mov', 'rAX,Ov'),
   row('A2', 'mov', 'Ob,AL'),

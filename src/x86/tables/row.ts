@@ -1,17 +1,19 @@
 /**
  * The notation of the opcode tables: one row an opcode, as in SDM vol. 2 appendix A.
  *
- * Opcode column: `[NP|66|F3|F2|REX.B] [0F] XX[+r|+cc] [/digit | modrm | C0+i]`. A row without a prefix column holds for every
- * prefix; NP is "none of 66, F3, F2". `+r` takes the register from the low three bits, `+cc` the condition from the low
- * four, `C0+i` is the eight ModRM bytes that name ST(i).
+ * Opcode column: `[NP|66|F3|F2|REX.B|REX.W] [0F [38|3A]] XX[+r|+cc] [/digit | modrm | C0+i]`. A row without a prefix column
+ * holds for every prefix; NP is "none of 66, F3, F2". `+r` takes the register from the low three bits, `+cc` the condition
+ * from the low four, `C0+i` is the eight ModRM bytes that name ST(i).
  *
  * Operand column, in the manual's letters: E (register or memory by ModRM.rm), G (ModRM.reg), M (memory only), R (register
  * only by rm), Z (register in the opcode), I (immediate), J (relative branch), A (far pointer), O (moffs), X (DS:rSI), Y
  * (ES:rDI), S (segment), C, D (control, debug), P, Q, N (MMX by reg, rm, rm register only), V, W, U (XMM likewise), STi, ST0.
- * Widths: b w d q dq; v operand size; z operand size, at most 4; y 4, or 8 with REX.W; n 8 in 64-bit mode, else 4; p far pointer; a two of operand size; ps
- * pd ss sd as the manual; bs an immediate byte sign-extended to the operand size. `Rv/Mw` is a register of operand size or
- * a word of memory. A bare M has no width of its own (LEA, FXSAVE). `(rDI)q` and `(rBX)b` are memory that the opcode implies.
+ * Widths: b w d q dq; v operand size; z operand size, at most 4; y 4, or 8 with REX.W (as yAX and yDX say of registers); n 8
+ * in 64-bit mode, else 4; p far pointer; a two of operand size; ps pd ss sd as the manual; bs an immediate byte
+ * sign-extended to the operand size. `Rv/Mw` is a register of operand size or a word of memory. A bare M has no width of its
+ * own (LEA, FXSAVE). `(rDI)q` and `(rBX)b` are memory that the opcode implies.
  */
+import { FEATURES, type Feature } from '../features.ts';
 
 export interface Row {
   readonly opcode: string;
@@ -20,6 +22,8 @@ export interface Row {
   /** Comma-separated operands. */
   readonly operands: string;
   readonly flags: readonly Flag[];
+  /** The CPUID feature without which the opcode is none; null when every x86-64 CPU has it. */
+  readonly feature: Feature | null;
 }
 
 /** What a row says beyond its operands. */
@@ -51,11 +55,21 @@ export type Flag =
   /** An instruction of the CPU that Hindsight does not implement. */
   | 'outside'
   /** ModRM.mod is ignored: the operand is a register whatever it says. */
-  | 'anymod'
-  /** Present from the x86-64-v2 policy on. */
-  | 'v2';
+  | 'anymod';
 
-/** One table row; `flags` is a space-separated list of {@link Flag}. */
+/** One table row; `flags` is a space-separated list of {@link Flag} with at most one {@link Feature} among them. */
 export function row(opcode: string, name: string, operands = '', flags = ''): Row {
-  return { opcode, name, operands, flags: flags === '' ? [] : (flags.split(' ') as Flag[]) };
+  const words = flags === '' ? [] : flags.split(' ');
+  const feature = words.find((word) => word in FEATURES) ?? null;
+  return {
+    opcode,
+    name,
+    operands,
+    flags: words.filter((word) => word !== feature) as Flag[],
+    feature: feature as Feature | null,
+  };
 }
+
+/** The rows as parts of a feature, where they do not name one themselves. */
+export const having = (feature: Feature, rows: readonly Row[]): Row[] =>
+  rows.map((x) => ({ ...x, feature: x.feature ?? feature }));

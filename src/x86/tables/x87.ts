@@ -1,5 +1,5 @@
 /** The x87 escape opcodes D8 to DF (SDM vol. 2 tables A-7 to A-22), with the undocumented aliases that every CPU executes. */
-import { type Row, row } from './row.ts';
+import { having, type Row, row } from './row.ts';
 
 const ARITHMETIC = ['fadd', 'fmul', 'fcom', 'fcomp', 'fsub', 'fsubr', 'fdiv', 'fdivr'];
 const integerOf = (name: string): string => `fi${name.slice(1)}`;
@@ -67,6 +67,7 @@ const ROWS: readonly Row[] = [
   row('DA D8+i', 'fcmovu', 'ST0,STi'),
   row('DA E9', 'fucompp'),
   row('DB /0', 'fild', 'Md'),
+  row('DB /1', 'fisttp', 'Md', 'sse3'),
   row('DB /2', 'fist', 'Md'),
   row('DB /3', 'fistp', 'Md'),
   row('DB /5', 'fld', 'Mt'),
@@ -84,6 +85,7 @@ const ROWS: readonly Row[] = [
   row('DB E8+i', 'fucomi', 'ST0,STi'),
   row('DB F0+i', 'fcomi', 'ST0,STi'),
   row('DD /0', 'fld', 'Mq'),
+  row('DD /1', 'fisttp', 'Mq', 'sse3'),
   row('DD /2', 'fst', 'Mq'),
   row('DD /3', 'fstp', 'Mq'),
   row('DD /4', 'frstor', 'M', 'v sys'),
@@ -98,6 +100,7 @@ const ROWS: readonly Row[] = [
   row('DE D0+i', 'fcomp', 'ST0,STi'),
   row('DE D9', 'fcompp'),
   row('DF /0', 'fild', 'Mw'),
+  row('DF /1', 'fisttp', 'Mw', 'sse3'),
   row('DF /2', 'fist', 'Mw'),
   row('DF /3', 'fistp', 'Mw'),
   row('DF /4', 'fbld', 'Mt'),
@@ -114,7 +117,7 @@ const ROWS: readonly Row[] = [
 ];
 
 /** All of them execute in TypeScript (src/x86/system/x87): kernels use little more than FNINIT. */
-export const X87: readonly Row[] = ROWS.map((x) => ({
+export const X87: readonly Row[] = having('fpu', ROWS).map((x) => ({
   ...x,
   flags: x.flags.includes('sys') ? x.flags : [...x.flags, 'sys'],
 }));

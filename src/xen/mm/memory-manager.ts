@@ -24,8 +24,6 @@ export interface PvSurroundings<C extends { readonly id: number }> {
     write(cpu: C, address: VirtAddr, data: Uint8Array): boolean;
   };
   readonly mmu: {
-    flushAll(cpu: C): void;
-    flushPage(cpu: C, address: VirtAddr): void;
     entryChanged(address: PhysAddr): void;
   };
   hasAssist(type: number): boolean;
@@ -124,8 +122,9 @@ export class MemoryManager<C extends { readonly id: number }> {
 function hostOf<C extends { readonly id: number }>(pv: PvSurroundings<C>, cpu: C): DomainHost {
   const tlb: TlbControl = {
     entryChanged: (address) => pv.mmu.entryChanged(address),
-    flushAll: () => pv.mmu.flushAll(cpu),
-    flushPage: (address) => pv.mmu.flushPage(cpu, address),
+    // every change of an entry was told: there is nothing left to flush
+    flushAll: () => {},
+    flushPage: () => {},
   };
   return {
     tlb,

@@ -1,7 +1,9 @@
 /**
- * The CPUID policy x86-64-v1 of a PV domain (E-01, D-41): the same answers for CPUID and for the forced emulation prefix.
- * Unknown leaves are zero.
+ * CPUID of a PV domain by its policy (E-01, D-41): the same answers for CPUID and for the forced emulation prefix. Unknown
+ * leaves are zero.
  */
+import { type Feature, featureWord } from '../../x86/features.ts';
+import type { CpuPolicy } from '../../x86/form.ts';
 import { XEN_VERSION } from './version.ts';
 
 type Leaf = readonly [number, number, number, number];
@@ -11,22 +13,20 @@ const text = (s: string): number[] =>
     (at) =>
       s.charCodeAt(at) | (s.charCodeAt(at + 1) << 8) | (s.charCodeAt(at + 2) << 16) | (s.charCodeAt(at + 3) << 24),
   );
-const bits = (...list: number[]): number => list.reduce((sum, bit) => (sum | (1 << bit)) >>> 0, 0);
 
-/** Leaf 1 EDX: FPU TSC MSR PAE CX8 APIC CMOV PAT CLFSH MMX FXSR SSE SSE2. Real PV guests see APIC, and Linux maps a page for it. */
-const FEATURES_EDX = bits(0, 4, 5, 6, 8, 9, 15, 16, 19, 23, 24, 25, 26);
-const HYPERVISOR = bits(31);
-/** Leaf 0x80000001 EDX: SYSCALL NX LM, and AMD's copies of leaf 1 (FPU TSC MSR PAE CX8 APIC CMOV PAT MMX FXSR). */
-const EXTENDED_EDX = bits(0, 4, 5, 6, 8, 9, 11, 15, 16, 20, 23, 24, 29);
+/** Beside the policy's: real PV guests see APIC, and Linux maps a page for it. */
+const PLATFORM: readonly Feature[] = ['apic', 'hypervisor'];
+/** Bits of leaf 1 EDX that AMD repeats in leaf 0x80000001 (APM vol. 3, E.4.2): 0 to 9, 12 to 17, MMX, FXSR. */
+const AMD_COPIES = 0x0183_f3ff;
 /** AMD family 15 model 65 stepping 3 (Opteron), the CPU type of the traces this policy is held against. */
 const SIGNATURE = 0x00040f13;
-const BRAND = 'Hindsight deterministic CPU (x86-64-v1)'.padEnd(48, '\0');
 
 /** CLFLUSH line size in 8-byte words. */
 const CLFLUSH_WORDS = 8;
 
 /** What the answers depend on beside the leaf. */
 export interface CpuidContext {
+  readonly policy: CpuPolicy;
   readonly vcpus: number;
   readonly tscKhz: number;
 }
@@ -34,12 +34,15 @@ export interface CpuidContext {
 /** [eax, ebx, ecx, edx], unsigned. */
 export function pvCpuid(context: CpuidContext, leaf: number, subleaf: number): Leaf {
   const [v0, v1, v2] = text('AuthenticAMD');
-  const word = (at: number): number => text(BRAND.slice(at, at + 12))[0]!;
+  const { policy } = context;
+  const brand = `Hindsight deterministic CPU (${policy})`.padEnd(48, '\0');
+  const word = (at: number): number => text(brand.slice(at, at + 12))[0]!;
+  const features = (register: 'ecx' | 'edx'): number => featureWord(policy, 1, register, PLATFORM);
   switch (leaf >>> 0) {
     case 0:
       return [1, v0! >>> 0, v2! >>> 0, v1! >>> 0];
     case 1:
-      return [SIGNATURE, (CLFLUSH_WORDS << 8) | (context.vcpus << 16), HYPERVISOR, FEATURES_EDX];
+      return [SIGNATURE, (CLFLUSH_WORDS << 8) | (context.vcpus << 16), features('ecx'), features('edx')];
     case 0x40000000: {
       const [x0, x1, x2] = text('XenVMMXenVMM');
       return [0x40000004, x0! >>> 0, x1! >>> 0, x2! >>> 0];
@@ -56,7 +59,12 @@ export function pvCpuid(context: CpuidContext, leaf: number, subleaf: number): L
     case 0x80000000:
       return [0x80000008, v0! >>> 0, v2! >>> 0, v1! >>> 0];
     case 0x80000001:
-      return [SIGNATURE, 0, 0, EXTENDED_EDX];
+      return [
+        SIGNATURE,
+        0,
+        featureWord(policy, 0x80000001, 'ecx'),
+        (featureWord(policy, 0x80000001, 'edx') | (features('edx') & AMD_COPIES)) >>> 0,
+      ];
     case 0x80000002:
     case 0x80000003:
     case 0x80000004: {

@@ -12,7 +12,7 @@ import { type Infer, integer, list, optional, struct, u32, u64 } from '../../cor
 import type { MachineFrame, PhysAddr, VirtAddr } from '../../core/units.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
-import type { Insn } from '../../x86/form.ts';
+import type { CpuPolicy, Insn } from '../../x86/form.ts';
 import { type EventKind, type Fault, fault, isStop, type Outcome, type Platform, type Stop } from '../../x86/seam.ts';
 import { GPR, VECTOR } from '../../x86/state.ts';
 import { ERRNO } from '../abi/errno.ts';
@@ -45,8 +45,6 @@ export interface Clock {
 export interface PvMmu extends Translator {
   /** Uses the TLB and root of the kernel (0) or user (1) address space. */
   selectSpace(cpu: Cpu, space: 0 | 1): void;
-  flushAll(cpu: Cpu): void;
-  flushPage(cpu: Cpu, address: bigint): void;
   /** A page-table entry has changed. */
   entryChanged(address: number): void;
 }
@@ -114,6 +112,8 @@ export class XenPv implements Platform, EventHost {
   readonly guest: GuestAccess;
   readonly clock: Clock;
   readonly mm: MemoryManager<Cpu>;
+  /** Which CPU the domain sees. */
+  readonly policy: CpuPolicy;
   readonly places: PvPlaces;
   readonly events: Events;
   readonly console: Console;
@@ -133,6 +133,7 @@ export class XenPv implements Platform, EventHost {
     mmu: PvMmu;
     clock: Clock;
     vcpus: number;
+    policy: CpuPolicy;
     places: PvPlaces;
     domain: Domain;
   }) {
@@ -140,6 +141,7 @@ export class XenPv implements Platform, EventHost {
     this.mmu = options.mmu;
     this.guest = new GuestAccess(options.memory, options.mmu);
     this.clock = options.clock;
+    this.policy = options.policy;
     this.places = options.places;
     const { at } = AMD64.sharedInfo;
     this.vcpus = Array.from({ length: options.vcpus }, (_, i) =>
@@ -246,7 +248,7 @@ export class XenPv implements Platform, EventHost {
     return writeDescriptor(this, cpu, selector, descriptor);
   }
   cpuid(_cpu: Cpu, leaf: number, subleaf: number): readonly [number, number, number, number] {
-    return pvCpuid({ vcpus: this.vcpus.length, tscKhz: this.clock.tscKhz }, leaf, subleaf);
+    return pvCpuid({ policy: this.policy, vcpus: this.vcpus.length, tscKhz: this.clock.tscKhz }, leaf, subleaf);
   }
   now(cpu: Cpu | null): number {
     return this.clock.now(cpu);

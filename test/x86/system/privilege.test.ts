@@ -1,5 +1,6 @@
 /** Privilege checks, flags, control registers, MSRs, ports: SDM vol. 2 operation sections. */
 import { expect, test } from 'vitest';
+import { IdtMachine } from '../../../src/platform/idt/machine.ts';
 import { enumerateForms } from '../../../src/x86/decode/enumerate.ts';
 import { fault } from '../../../src/x86/seam.ts';
 import { FLAG, SEG, VECTOR } from '../../../src/x86/state.ts';
@@ -9,7 +10,7 @@ import { Bench, CODE_AT, gp, SELECTOR, TSS_AT } from './bench.ts';
 test('every form marked system has an implementation, and every implementation a form', () => {
   const names = new Set<string>();
   for (const mode of [0, 1, 2] as const)
-    for (const form of enumerateForms(mode, 'x86-64-v1').keys()) if (form.system) names.add(form.name);
+    for (const form of enumerateForms(mode, 'x86-64-v2').keys()) if (form.system) names.add(form.name);
   expect([...names].sort()).toEqual(Object.keys(SYSTEM).sort());
 });
 
@@ -180,6 +181,13 @@ test('[E-01] CPUID shows x86-64-v1 and nothing newer', () => {
     Array.from({ length: 4 }, (_, i) => Number((b.cpu.gpr(n) >> BigInt(i * 8)) & 0xffn)),
   );
   expect(String.fromCharCode(...text.flat())).toBe('GenuineIntel');
+});
+
+test('[E-01] CPUID of the IDT machine under x86-64-v2', () => {
+  const machine = new IdtMachine(() => {}, 'x86-64-v2');
+  const { cpu } = new Bench();
+  expect(machine.cpuid(cpu, 1, 0)[2]).toBe(0x0098_2201);
+  expect(machine.cpuid(cpu, 0x80000001, 0)[2]).toBe(1);
 });
 
 test('MSRs: EFER rules, canonical bases, unknown registers', () => {

@@ -275,6 +275,23 @@ test('[D-41] [E-01] CPUID and the forced prefix give the same policy', () => {
   expect(cpuid(guest, 7)).toEqual([0, 0, 0, 0]);
 });
 
+test('[E-01] x86-64-v2: CPUID shows its features, and the guest has them; under x86-64-v1 they raise #UD', () => {
+  const guest = new PvGuest({ policy: 'x86-64-v2' });
+  // SSE3 SSSE3 CX16 SSE4.1 SSE4.2 POPCNT HYPERVISOR; no MONITOR, MOVBE, AES, XSAVE, AVX
+  expect(cpuid(guest, 1)[2]! >>> 0).toBe(0x8098_2201);
+  expect(cpuid(guest, 0x80000001)[2]).toBe(1); // LAHF
+  expect(cpuid(guest, 7)).toEqual([0, 0, 0, 0]);
+  guest.set({ rax: 0, rcx: 0xf0f0 });
+  guest.exec('f3 48 0f b8 c1');
+  expect(guest.get('rax')).toBe(8n);
+  const older = new PvGuest();
+  older.handle({ 6: { at: HANDLER } });
+  for (const code of ['f3 48 0f b8 c1', '66 0f 38 00 c1', '66 0f 3a 0f c1 01', '9f', 'db 08', 'f2 0f 38 f1 c1']) {
+    older.exec(code);
+    expect(older.cpu.rip, code).toBe(HANDLER);
+  }
+});
+
 test('[D-41] UD2 with anything else behind it is the guest’s', () => {
   const guest = new PvGuest();
   guest.handle({ 6: { at: HANDLER } });

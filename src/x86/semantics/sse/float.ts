@@ -7,8 +7,9 @@ import { setComparison } from '../flags.ts';
 import { guardBoth, guardSse, writeMmx } from './gate.ts';
 import { lowHalf, readVector, zeroExtended } from './vectors.ts';
 
-const MXCSR = slotOf('mxcsr');
-const MASKS_SHIFT = 7;
+export const MXCSR = slotOf('mxcsr');
+/** The masks of the exceptions start at this bit of MXCSR. */
+export const MASKS_SHIFT = 7;
 const EXCEPTIONS = 0x3f;
 const CR4_OSXMMEXCPT = 1 << 10;
 
@@ -16,7 +17,7 @@ const CR4_OSXMMEXCPT = 1 << 10;
  * Accumulates `flags` (i32) in MXCSR and raises #XM, or #UD without CR4.OSXMMEXCPT, when one of them is unmasked; what is
  * written before stays, what is written later does not happen then.
  */
-function raise(c: Context, flags: Value): void {
+export function raise(c: Context, flags: Value): void {
   const mxcsr = c.b.get32(MXCSR);
   c.b.set(MXCSR, 4, c.op('or', mxcsr, flags));
   const masked = c.op('and', c.op('shr_u', mxcsr, MASKS_SHIFT), EXCEPTIONS);
@@ -33,14 +34,25 @@ function scalar(c: Context, op: Value, a: Value, b: Value = c.b.i64(0)): Value {
   raise(c, c.b.call('sseFlags', 'i32', op, a, b, mxcsr));
   return value;
 }
-/** The result of `op` on every lane; its exceptions are raised. */
-function packed(c: Context, op: Value, a: Value, b: Value = c.b.const('v128', 0)): Value {
-  const args = [op, a, b, c.b.get32(MXCSR)];
+/** A result (v128) and the exceptions (i32) to be raised for it. */
+export interface Computed {
+  readonly value: Value;
+  readonly flags: Value;
+}
+/** `op` on every lane. */
+export function compute(c: Context, op: Value, a: Value, b: Value, mxcsr: Value = c.b.get32(MXCSR)): Computed {
+  const args = [op, a, b, mxcsr];
   const value = c.b.call('ssePackedValue', 'v128', ...args);
-  raise(c, c.b.call('ssePackedFlags', 'i32', ...args));
+  return { value, flags: c.b.call('ssePackedFlags', 'i32', ...args) };
+}
+/** The result of `op` on every lane; its exceptions are raised. */
+export function packed(c: Context, op: Value, a: Value, b: Value = c.b.const('v128', 0)): Value {
+  const { value, flags } = compute(c, op, a, b);
+  raise(c, flags);
   return value;
 }
-const number = (c: Context, name: string): Value => c.b.i32(sseOp(name));
+/** The number (i32) of the operation `name` of ../../softfloat/sse.ts. */
+export const number = (c: Context, name: string): Value => c.b.i32(sseOp(name));
 
 /** Two-operand arithmetic in its four shapes. */
 function arithmetic(name: string): SemanticsTable {

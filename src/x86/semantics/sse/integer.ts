@@ -1,6 +1,7 @@
-/** Packed integer arithmetic, logic and shifts on XMM and MMX registers (SDM vol. 2: PADDB to PXOR, and ANDPS to XORPS). */
+/** Packed integer arithmetic, logic and shifts on XMM and MMX registers (SDM vol. 2: PADDB to PXOR, ANDPS to XORPS, PTEST). */
 import type { BinaryOp, Value } from '../../../ir/program.ts';
 import type { Context, Semantics, SemanticsTable } from '../context.ts';
+import { setTested } from '../flags.ts';
 import { guardEither, guardSse } from './gate.ts';
 import { highHalf, joined, lowHalf, readVector, writeVector } from './vectors.ts';
 
@@ -44,6 +45,44 @@ const psadbw = combine((c, a, b) => {
   const sum = (half: Value): Value => c.op('shr_u', c.op('mul', half, 0x0001_0001_0001_0001n), 48);
   return joined(c, sum(lowHalf(c, words)), sum(highHalf(c, words)));
 });
+
+/** Doublewords 0 and 2, sign-extended. */
+const pmuldq = combine((c, a, b) => {
+  const even = (x: Value): Value => c.b.shuffle(EVEN_DOUBLEWORDS, x, x);
+  return c.b.binary('i64x2.extmul_low_i32x4_s', even(a), even(b));
+});
+
+/** The low words of eight doublewords. */
+const LOW_WORDS = HIGH_WORDS.map((i) => i - 2);
+/** Bits 30 to 15 of the products, rounded to nearest. */
+const pmulhrsw = combine((c, a, b) => {
+  const rounded = (product: Value): Value => {
+    const shifted = c.b.binary('i32x4.shr_s', product, c.b.i32(14));
+    const above = c.b.binary('i32x4.add', shifted, c.b.unary('i32x4.splat', c.b.i32(1)));
+    return c.b.binary('i32x4.shr_s', above, c.b.i32(1));
+  };
+  const low = rounded(c.b.binary('i32x4.extmul_low_i16x8_s', a, b));
+  return c.b.shuffle(LOW_WORDS, low, rounded(c.b.binary('i32x4.extmul_high_i16x8_s', a, b)));
+});
+
+/** The destination, negated or zero as the source says. */
+const sign = (shape: 'i8x16' | 'i16x8' | 'i32x4'): Semantics =>
+  combine((c, a, b) => {
+    const none = c.b.const('v128', 0);
+    const negative = c.b.binary(`${shape}.gt_s`, none, b);
+    const turned = c.b.binary(`${shape}.sub`, c.b.binary('v128.xor', a, negative), negative);
+    return c.b.binary('v128.andnot', turned, c.b.binary(`${shape}.eq`, b, none));
+  });
+const absolute = (shape: 'i8x16' | 'i16x8' | 'i32x4'): Semantics => {
+  return (c) => writeVector(c, 0, c.b.unary(`${shape}.abs`, readVector(c, 1)));
+};
+
+/** ZF: no bit is set in both. CF: every bit of the source is set in the destination. */
+function ptest(c: Context): void {
+  const [a, b] = [readVector(c, 0), readVector(c, 1)];
+  const none = (x: Value): Value => c.isZero(c.b.unary('v128.any_true', x));
+  setTested(c, { zf: none(c.b.binary('v128.and', b, a)), cf: none(c.b.binary('v128.andnot', b, a)) });
+}
 
 type Shape = 'i16x8' | 'i32x4' | 'i64x2';
 const SHAPE_BITS = { i16x8: 16, i32x4: 32, i64x2: 64 } as const;
@@ -123,8 +162,29 @@ export const SSE_INTEGER: SemanticsTable = {
     psrlq: logical('i64x2', 'shr_u'),
     psraw: arithmetic('i16x8'),
     psrad: arithmetic('i32x4'),
+    psignb: sign('i8x16'),
+    psignw: sign('i16x8'),
+    psignd: sign('i32x4'),
+    pabsb: absolute('i8x16'),
+    pabsw: absolute('i16x8'),
+    pabsd: absolute('i32x4'),
+    pmulhrsw,
   }),
   ...guardSse({
+    pmuldq,
+    pmulld: lanes('i32x4.mul'),
+    pcmpeqq: lanes('i64x2.eq'),
+    pcmpgtq: lanes('i64x2.gt_s'),
+    packusdw: narrow('i16x8.narrow_i32x4_u'),
+    pminsb: lanes('i8x16.min_s'),
+    pminuw: lanes('i16x8.min_u'),
+    pminsd: lanes('i32x4.min_s'),
+    pminud: lanes('i32x4.min_u'),
+    pmaxsb: lanes('i8x16.max_s'),
+    pmaxuw: lanes('i16x8.max_u'),
+    pmaxsd: lanes('i32x4.max_s'),
+    pmaxud: lanes('i32x4.max_u'),
+    ptest,
     andps: lanes('v128.and'),
     andpd: lanes('v128.and'),
     andnps: andNot,

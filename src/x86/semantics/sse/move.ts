@@ -1,8 +1,8 @@
-/** Moves between XMM and MMX registers, general registers and memory (SDM vol. 2: MOVAPS to MASKMOVDQU). */
+/** Moves between XMM and MMX registers, general registers and memory (SDM vol. 2: MOVAPS to MASKMOVDQU, PMOVSX, PMOVZX). */
 import type { Value } from '../../../ir/program.ts';
-import type { Context, SemanticsTable } from '../context.ts';
+import type { Context, Semantics, SemanticsTable } from '../context.ts';
 import { emms, guardBoth, guardEither, guardMmx, guardSse, writeMmx } from './gate.ts';
-import { highHalf, highOf, joined, lowHalf, readVector, zeroExtended } from './vectors.ts';
+import { blend, highHalf, highOf, joined, lowHalf, readVector, writeVector, zeroExtended } from './vectors.ts';
 
 const aligned = (c: Context): void => c.write(0, c.read(1, true), true);
 const unaligned = (c: Context): void => c.write(0, c.read(1));
@@ -36,10 +36,6 @@ function writeExtended(c: Context, value: Value): void {
 
 /** 0xff in the bytes whose top bit is set in `mask`. */
 const byteMask = (c: Context, mask: Value): Value => c.b.binary('i8x16.gt_s', c.b.const('v128', 0), mask);
-/** `a` where `mask` has ones, else `b`. */
-const blend = (c: Context, mask: Value, a: Value, b: Value): Value =>
-  c.b.binary('v128.or', c.b.binary('v128.and', a, mask), c.b.binary('v128.andnot', b, mask));
-
 /** Bytes that are not selected keep their value; the whole operand must be writable whatever the mask. */
 function maskmovdqu(c: Context): void {
   const token = c.b.probe(c.b.linear(), 16);
@@ -53,6 +49,34 @@ function maskmovq(c: Context): void {
   c.b.storeAt(token, 8, lowHalf(c, blend(c, mask, readVector(c, 1), old)));
 }
 
+/** Each pair of doublewords becomes twice the one at byte `first` of the pair. */
+const duplicated =
+  (first: number): Semantics =>
+  (c) => {
+    const pair = [0, 1, 2, 3, 0, 1, 2, 3].map((i) => first + i);
+    const source = readVector(c, 1);
+    writeVector(c, 0, c.b.shuffle([...pair, ...pair.map((i) => i + 8)], source, source));
+  };
+
+/** The steps that widen the lowest elements, each to twice its size. */
+const WIDER = { b: 'i16x8.extend_low_i8x16', w: 'i32x4.extend_low_i16x8', d: 'i64x2.extend_low_i32x4' } as const;
+const SIZES = 'bwdq';
+/** PMOVSX and PMOVZX of every pair of sizes; nothing need be aligned. */
+const WIDENING: SemanticsTable = Object.fromEntries(
+  ['bw', 'bd', 'bq', 'wd', 'wq', 'dq'].flatMap((sizes) =>
+    (['s', 'z'] as const).map((kind): [string, Semantics] => {
+      const steps = SIZES.slice(SIZES.indexOf(sizes[0]!), SIZES.indexOf(sizes[1]!)).split('') as Array<'b' | 'w' | 'd'>;
+      const widen: Semantics = (c) => {
+        const source = c.b.unary('i64x2.splat', c.read(1));
+        const wider = (x: Value, step: 'b' | 'w' | 'd'): Value =>
+          c.b.unary(`${WIDER[step]}_${kind === 's' ? 's' : 'u'}`, x);
+        c.write(0, steps.reduce(wider, source));
+      };
+      return [`pmov${kind}x${sizes}`, widen];
+    }),
+  ),
+);
+
 export const SSE_MOVE: SemanticsTable = {
   ...guardSse({
     movaps: aligned,
@@ -61,9 +85,11 @@ export const SSE_MOVE: SemanticsTable = {
     movntps: aligned,
     movntpd: aligned,
     movntdq: aligned,
+    movntdqa: aligned,
     movups: unaligned,
     movupd: unaligned,
     movdqu: unaligned,
+    lddqu: unaligned,
     movss: scalar,
     movsd: scalar,
     movlps: (c) => c.write(0, low(c, 1)),
@@ -75,6 +101,10 @@ export const SSE_MOVE: SemanticsTable = {
     movmskps: (c) => c.write(0, c.widen(c.b.unary('i32x4.bitmask', c.read(1)))),
     movmskpd: (c) => c.write(0, c.widen(c.b.unary('i64x2.bitmask', c.read(1)))),
     maskmovdqu,
+    movddup: (c) => c.write(0, c.b.unary('i64x2.splat', c.read(1))),
+    movsldup: duplicated(0),
+    movshdup: duplicated(4),
+    ...WIDENING,
   }),
   ...guardEither({
     movd: (c) => writeExtended(c, low(c, 1)),

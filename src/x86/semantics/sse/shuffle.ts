@@ -1,8 +1,8 @@
-/** Rearranging elements (SDM vol. 2: PSHUFD, SHUFPS, PUNPCKLBW, UNPCKLPS, PSLLDQ, PINSRW, PEXTRW and their kin). */
+/** Rearranging elements (SDM vol. 2: PSHUFD, SHUFPS, PUNPCKLBW, UNPCKLPS, PSLLDQ, PALIGNR, PSHUFB and their kin). */
 import type { Value } from '../../../ir/program.ts';
 import type { Context, Semantics, SemanticsTable } from '../context.ts';
 import { guardEither, guardMmx, guardSse } from './gate.ts';
-import { highHalf, joined, lowHalf, readVector, writeVector } from './vectors.ts';
+import { highHalf, joined, lanesConst, lowHalf, PLACES, readVector, splat, writeVector } from './vectors.ts';
 
 /** Byte numbers that interleave elements of `bytes` bytes of two registers of `size` bytes, from their low or high halves. */
 function interleaved(bytes: number, size: number, high: boolean): number[] {
@@ -65,39 +65,37 @@ function shufpd(c: Context): void {
   writeVector(c, 0, joined(c, one(0), one(1)));
 }
 
-/** 0 to 15 by byte. */
-const PLACES = 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100n;
-/** The whole register by bytes; what a swizzle cannot find is zero. */
+/** 0 to 15 by byte, each moved up by `count` (i64) as far as 255; what a swizzle cannot find is zero. */
+const placesFrom = (c: Context, count: Value): Value =>
+  c.b.binary('i8x16.add_sat_u', lanesConst(c, 1, PLACES), splat(c, 1, count));
+
+/** The whole register by bytes. */
 function psrldq(c: Context): void {
-  const places = c.b.binary('i8x16.add_sat_u', c.b.const('v128', PLACES), c.b.unary('i8x16.splat', c.low(c.read(1))));
-  writeVector(c, 0, c.b.binary('i8x16.swizzle', readVector(c, 0), places));
+  writeVector(c, 0, c.b.binary('i8x16.swizzle', readVector(c, 0), placesFrom(c, c.read(1))));
 }
 function pslldq(c: Context): void {
   const count = c.low(c.read(1));
   const bounded = c.b.select(c.op('lt_u', count, 16), count, c.b.i32(16));
-  const places = c.b.binary('i8x16.sub', c.b.const('v128', PLACES), c.b.unary('i8x16.splat', bounded));
+  const places = c.b.binary('i8x16.sub', lanesConst(c, 1, PLACES), c.b.unary('i8x16.splat', bounded));
   writeVector(c, 0, c.b.binary('i8x16.swizzle', readVector(c, 0), places));
 }
 
-/** The bit position within its half of the word that the immediate names. */
-const wordShift = (c: Context): Value => c.op('shl', c.op('and', c.read(2), 3), 4);
-/** 1 when that word lies in the high half of an XMM register. */
-const inHighHalf = (c: Context): Value => (c.size === 16 ? c.bit(c.read(2), 2) : c.b.i32(0));
-
-function pextrw(c: Context): void {
-  const vector = readVector(c, 1);
-  const half = c.b.select(inHighHalf(c), highHalf(c, vector), lowHalf(c, vector));
-  c.write(0, c.op('and', c.op('shr_u', half, wordShift(c)), 0xffff));
+/** The bytes of destination and source, the source below, from the immediate on. */
+function palignr(c: Context): void {
+  const places = placesFrom(c, c.read(2));
+  const [high, low] = [readVector(c, 0), readVector(c, 1)];
+  if (c.size === 8) {
+    writeVector(c, 0, c.b.binary('i8x16.swizzle', joined(c, lowHalf(c, low), lowHalf(c, high)), places));
+    return;
+  }
+  const upper = c.b.binary('i8x16.sub', places, splat(c, 1, c.b.i64(16)));
+  const part = (vector: Value, at: Value): Value => c.b.binary('i8x16.swizzle', vector, at);
+  writeVector(c, 0, c.b.binary('v128.or', part(low, places), part(high, upper)));
 }
-function pinsrw(c: Context): void {
-  const vector = readVector(c, 0);
-  const shift = wordShift(c);
-  const word = c.op('shl', c.truncate(c.read(1), 2), shift);
-  const hole = c.not(c.op('shl', c.b.i64(0xffff), shift));
-  const insert = (half: Value): Value => c.op('or', c.op('and', half, hole), word);
-  const [low, high] = [lowHalf(c, vector), highHalf(c, vector)];
-  const inHigh = inHighHalf(c);
-  writeVector(c, 0, joined(c, c.b.select(inHigh, low, insert(low)), c.b.select(inHigh, insert(high), high)));
+/** A byte of the destination for each byte of the source, zero where its top bit is set. */
+function pshufb(c: Context): void {
+  const control = c.b.binary('v128.and', readVector(c, 1), splat(c, 1, c.b.i64(0x80 | (c.size - 1))));
+  writeVector(c, 0, c.b.binary('i8x16.swizzle', readVector(c, 0), control));
 }
 
 export const SSE_SHUFFLE: SemanticsTable = {
@@ -108,8 +106,8 @@ export const SSE_SHUFFLE: SemanticsTable = {
     punpckhbw: unpack(1, true),
     punpckhwd: unpack(2, true),
     punpckhdq: unpack(4, true),
-    pinsrw,
-    pextrw,
+    palignr,
+    pshufb,
   }),
   ...guardSse({
     punpcklqdq: unpack(8, false),

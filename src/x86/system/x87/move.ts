@@ -1,10 +1,10 @@
-/** x87 loads, stores and moves (SDM vol. 2: FLD, FST, FILD, FIST, FBLD, FBSTP, FXCH, FCMOVcc, the constants). */
+/** x87 loads, stores and moves (SDM vol. 2: FLD, FST, FILD, FIST, FISTTP, FBLD, FBSTP, FXCH, FCMOVcc, the constants). */
 import type { Cpu } from '../../cpu.ts';
 import type { Insn } from '../../form.ts';
 import { isFault, type Outcome } from '../../seam.ts';
 import { fbld, fbstp } from '../../softfloat/bcd.ts';
 import { C1, type Control, DE, EXCEPTIONS, PE, type Result } from '../../softfloat/control.ts';
-import { convert, fromInteger, toInteger } from '../../softfloat/convert.ts';
+import { convert, fromInteger, toInteger, truncateToInteger } from '../../softfloat/convert.ts';
 import { F32, F64, F80 } from '../../softfloat/format.ts';
 import { round } from '../../softfloat/round.ts';
 import { FLAG } from '../../state.ts';
@@ -114,10 +114,10 @@ const storeEither =
     return null;
   };
 const storeInteger =
-  (pops: boolean): SystemHandler =>
+  (pops: boolean, convertTo = toInteger): SystemHandler =>
   (cpu, insn) => {
     const bits = bitsOf(insn);
-    return store(cpu, insn, toInteger(F80, read(cpu, 0), bits, controlOf(cpu)), 1n << BigInt(bits - 1), pops);
+    return store(cpu, insn, convertTo(F80, read(cpu, 0), bits, controlOf(cpu)), 1n << BigInt(bits - 1), pops);
   };
 const storeDecimal: SystemHandler = (cpu, insn) =>
   store(cpu, insn, fbstp(read(cpu, 0), controlOf(cpu)), fbstp(F80.indefinite, controlOf(cpu)).value, true);
@@ -167,6 +167,7 @@ export const X87_MOVE: SystemTable = waiting({
   fstp: storeEither(true),
   fist: storeInteger(false),
   fistp: storeInteger(true),
+  fisttp: storeInteger(true, truncateToInteger),
   fbstp: storeDecimal,
   /** FSTP without exceptions: an empty ST(0) is popped and nothing written. */
   fstpnce: adjust((cpu, insn) => {

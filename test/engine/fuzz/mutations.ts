@@ -1,0 +1,150 @@
+/**
+ * Ways to break a lowering, as changes of its source: `node tools/fuzz-tiers.ts --mutate` shows that each is found. A test checks
+ * that their texts still stand in the source; where code has moved on, the mutation moves with it.
+ */
+
+export interface Mutation {
+  readonly name: string;
+  /** Relative to src. */
+  readonly file: string;
+  /** Text that stands in the file once, and what takes its place. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+const GRAPH = 'engine/hot/graph.ts';
+const BLOCK = 'engine/hot/block.ts';
+const EMIT = 'engine/hot/emit.ts';
+const HOT = 'engine/hot/hot.ts';
+const LOWER = 'engine/cold/lower.ts';
+const MMU = 'memory/mmu.ts';
+
+const of = (file: string, name: string, find: string, replace: string): Mutation => ({ name, file, find, replace });
+
+export const MUTATIONS: readonly Mutation[] = [
+  of(GRAPH, 'hot: operands swapped that do not commute', 'COMMUTES.has(suffix)', '!COMMUTES.has(suffix)'),
+  of(
+    GRAPH,
+    'hot: x - constant is one off',
+    'BigInt.asUintN(FULL[type], -known)',
+    'BigInt.asUintN(FULL[type], 1n - known)',
+  ),
+  of(
+    GRAPH,
+    'hot: carry out of an addition forgotten',
+    'Math.min(64, Math.max(x.bits, y.bits) + 1)',
+    'Math.max(x.bits, y.bits)',
+  ),
+  of(GRAPH, 'hot: length after a shift one off', 'Math.max(0, x.bits - Number(', 'Math.max(0, x.bits - 1 - Number('),
+  of(
+    GRAPH,
+    'hot: x xor x is x',
+    "if (suffix === 'xor' || suffix === 'sub') return",
+    "if (suffix === 'xor') return left;\n      if (suffix === 'sub') return",
+  ),
+  of(
+    GRAPH,
+    'hot: zero test of a 16-bit result sees 8 bits',
+    "return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffffn)));",
+    "return this.unary('i64.eqz', this.binary('i64.and', item.a, this.i64(0xffn)));",
+  ),
+  of(
+    BLOCK,
+    'hot: high-byte register read as low byte',
+    'this.#part(at >> 3, (at & 7) * 8, width)',
+    'this.#part(at >> 3, 0, width)',
+  ),
+  of(BLOCK, 'hot: a part of a register written in the wrong place', '~(ones << BigInt(shift))', '~ones'),
+  of(BLOCK, 'hot: scale 8 is scale 2', 'g.i64(BigInt(insn.scale))', 'g.i64(BigInt(insn.scale & 1))'),
+  of(BLOCK, 'hot: segment base forgotten', "this.#get(insn.seg, 8, 'i64')", 'g.i64(0n)'),
+  of(BLOCK, 'hot: 16-bit addresses are 32-bit', 'size & 1 ? U32 : 0xffffn', 'size & 3 ? U32 : 0xffffn'),
+  of(
+    BLOCK,
+    'hot: return address of the call itself',
+    "case 'nextRip':\n          id = this.#rip(BigInt(insn.pageOffset + insn.length));",
+    "case 'nextRip':\n          id = this.#rip(BigInt(insn.pageOffset));",
+  ),
+  of(
+    BLOCK,
+    'hot: faults after commits forgotten',
+    "if (g.constantOf(cond) !== 0n)\n            this.events.push({ kind: 'raiseAfter'",
+    "if (g.constantOf(cond) === null && insn.length === 99)\n            this.events.push({ kind: 'raiseAfter'",
+  ),
+  of(
+    EMIT,
+    'hot: two bytes over the end of a page',
+    'if (bytes > 1) f.i64(BigInt(bytes - 1))',
+    'if (bytes > 2) f.i64(BigInt(bytes - 1))',
+  ),
+  of(
+    EMIT,
+    'hot: stores by the tag for reads',
+    "event.kind === 'load' ? TLB_ENTRY.read : TLB_ENTRY.write",
+    "event.kind === 'load' ? TLB_ENTRY.read : TLB_ENTRY.read",
+  ),
+  of(EMIT, 'hot: alignment not checked', 'if (event.align) {', 'if (event.align && bytes < 16) {'),
+  of(
+    EMIT,
+    'hot: a fault gives one step too few back',
+    'steps.length - event.insn, EXIT.hotFault',
+    'steps.length - event.insn - 1, EXIT.hotFault',
+  ),
+  of(
+    EMIT,
+    'hot: a changed entry gives one step too many back',
+    'this.#block.steps.length - event.insn - 1;',
+    'this.#block.steps.length - event.insn;',
+  ),
+  of(EMIT, 'hot: 32-bit stores of 64 bits', "4: 'i64.store32'", "4: 'i64.store'"),
+  of(EMIT, 'hot: 16-bit loads of 8 bits', "2: 'i64.load16_u'", "2: 'i64.load8_u'"),
+  of(
+    EMIT,
+    'hot: stores of an instruction that traps are lost',
+    "event.kind === 'raiseAfter' && event.stored",
+    "event.kind === 'raiseAfter' && !event.stored",
+  ),
+  of(
+    HOT,
+    'hot: an eviction misses stores that begin before',
+    'offset < end && first < offset + bytes',
+    'offset < end && first <= offset',
+  ),
+  of(MMU, 'a running region does not see its code change', '|| this.#changesTranslated(bytes))', ')'),
+  of(
+    MMU,
+    'a page-table entry that changes goes unseen',
+    'return this.entriesChanged || this.translated?.evictions !== evictions ? 1 : 0;',
+    'return 0;',
+  ),
+  of(
+    MMU,
+    'translations of an entry that changed are kept',
+    'this.#tlbs.drop(index, 1, 512);',
+    'this.#tlbs.drop(index + 1, 1, 512);',
+  ),
+  of(
+    LOWER,
+    'cold: arithmetic shift as a logical one',
+    'this.#value(node.b);\n        f.op(node.name);',
+    "this.#value(node.b);\n        f.op(node.name === 'i64.shr_s' ? 'i64.shr_u' : node.name);",
+  ),
+  of(
+    LOWER,
+    'cold: operands of a difference swapped',
+    'this.#value(node.a);\n        this.#value(node.b);\n        f.op(node.name);',
+    "if (node.name === 'i64.sub') [node.b, node.a].forEach((x) => this.#value(x));\n        else [node.a, node.b].forEach((x) => this.#value(x));\n        f.op(node.name);",
+  ),
+  of(
+    LOWER,
+    'cold: lanes of a shuffle off by one',
+    'f.shuffle(node.lanes)',
+    'f.shuffle(node.lanes.map((x) => (x + 1) & 31))',
+  ),
+  of(
+    LOWER,
+    'cold: targets outside 64-bit mode are not cut',
+    "memory('i64.load', RECORD.imm).op('i64.add');\n    if (this.#addressing === ADDRESSING.legacy)",
+    "memory('i64.load', RECORD.imm).op('i64.add');\n    if (this.#addressing === ADDRESSING.flat)",
+  ),
+  of(LOWER, 'cold: accesses of the stack segment raise #GP', 'this.#attribute(ATTR.stack);', 'this.#attribute(0);'),
+];

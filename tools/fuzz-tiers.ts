@@ -1,0 +1,141 @@
+/**
+ * Runs random programs on the hot, cold and oracle tiers and compares all registers and memory at every stop:
+ * `node tools/fuzz-tiers.ts [--minutes N] [--seed S] [--jobs N] [--oracle N] [--forms]`.
+ *
+ * Every Nth program runs on the oracle tier too (--oracle, 4). A mismatch is shrunk and printed with the command that shows it
+ * again (`--seed S --units ... --happenings ... --stops ...`), and ends the run with status 1. `--forms` lists the forms that no
+ * region was made of. `--mutate` breaks one lowering after the other (test/engine/fuzz/mutations.ts) and shows that each is
+ * found; `--mutation NAME` breaks one.
+ */
+import { spawn } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import type { TierName } from '../test/engine/fuzz/machine.ts';
+import type { Kept } from '../test/engine/fuzz/shrink.ts';
+import { breakLowering, mutate } from './fuzz/mutate.ts';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '1' },
+    seed: { type: 'string', default: '1' },
+    programs: { type: 'string', default: 'Infinity' },
+    stride: { type: 'string', default: '1' },
+    jobs: { type: 'string', default: '1' },
+    oracle: { type: 'string', default: '4' },
+    tiers: { type: 'string' },
+    units: { type: 'string' },
+    happenings: { type: 'string' },
+    stops: { type: 'string' },
+    forms: { type: 'boolean', default: false },
+    mutate: { type: 'boolean', default: false },
+    mutation: { type: 'string' },
+    brief: { type: 'boolean', default: false },
+  },
+});
+const seconds = (): number => performance.now() / 1000;
+const cpuSeconds = (): number => process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6;
+const numbers = (text: string | undefined): number[] => (text ? text.split(',').map(Number) : []);
+
+/** Fuzzes until the time is up; returns the exit status. */
+async function fuzz(): Promise<number> {
+  const { Fuzzer } = await import('../test/engine/fuzz/run.ts');
+  const { policyOf, scenarioOf } = await import('../test/engine/fuzz/scenario.ts');
+  const { listing, reduced, shrink, trail } = await import('../test/engine/fuzz/shrink.ts');
+  const fuzzer = new Fuzzer();
+  const first = Number(values.seed);
+  const stride = Number(values.stride);
+
+  const report = (seed: number, tiers: readonly TierName[]): void => {
+    if (values.brief) return;
+    const shrunk = shrink(new Fuzzer(), scenarioOf(seed), tiers, 60, seconds);
+    if (shrunk === null) {
+      console.log(`seed ${seed}: the mismatch does not come again on fresh machines`);
+      return;
+    }
+    const { kept, mismatch } = shrunk;
+    const list = (name: keyof Kept): string => `--${name} ${kept[name].join(',') || "''"}`;
+    console.log(`seed ${seed} (${policyOf(seed)}): first wrong step ${mismatch.tick - 1}\n  ${mismatch.what}`);
+    console.log(`program left (${kept.units.length} units; the rest are NOPs):\n${listing(shrunk)}`);
+    console.log(`before it, as the ${tiers[1]} tier executes it:\n${trail(new Fuzzer(), shrunk, tiers[1]!, 12)}`);
+    console.log(
+      `again: node tools/fuzz-tiers.ts --seed ${seed} --tiers ${tiers.join(',')} ${list('units')} ${list('happenings')} ${list('stops')}`,
+    );
+  };
+
+  if (values.stops !== undefined) {
+    const kept: Kept = {
+      units: numbers(values.units),
+      happenings: numbers(values.happenings),
+      stops: numbers(values.stops),
+    };
+    const tiers = (values.tiers ?? 'hot,cold').split(',') as TierName[];
+    const scenario = reduced(scenarioOf(first), kept);
+    const mismatch = fuzzer.run(scenario, tiers);
+    if (mismatch === null) console.log('the tiers agree');
+    else {
+      console.log(`step ${mismatch.tick - 1}\n  ${mismatch.what}`);
+      console.log(
+        `${listing({ kept, scenario, mismatch })}\n${trail(fuzzer, { kept, scenario, mismatch }, tiers[1]!, 12)}`,
+      );
+    }
+    return mismatch === null ? 0 : 1;
+  }
+
+  const end = seconds() + Number(values.minutes) * 60;
+  let seed = first;
+  let failed = 0;
+  let said = seconds();
+  for (let done = 0; seconds() < end && done < Number(values.programs); done++, seed += stride) {
+    const tiers: TierName[] =
+      (values.tiers?.split(',') as TierName[] | undefined) ??
+      (seed % Number(values.oracle) === 0 ? ['hot', 'cold', 'oracle'] : ['hot', 'cold']);
+    const mismatch = fuzzer.run(scenarioOf(seed), tiers);
+    if (mismatch !== null) {
+      failed = seed;
+      console.log(`MISMATCH seed ${seed}, tick ${mismatch.tick}: ${mismatch.what.split('\n')[0]}`);
+      report(seed, tiers.length === 2 ? tiers : mismatch.what.includes('oracle') ? ['hot', 'oracle'] : ['hot', 'cold']);
+      break;
+    }
+    if (seconds() - said > 60) {
+      said = seconds();
+      console.log(`seeds to ${seed}: ${summary()}`);
+    }
+  }
+  function summary(): string {
+    const { coverage } = fuzzer;
+    const share = ((100 * coverage.regionSteps) / Math.max(1, coverage.steps)).toFixed(1);
+    return (
+      `${coverage.scenarios} programs, ${(coverage.steps / 1e6).toFixed(1)} M steps, ${share} % of them in regions, ` +
+      `${(coverage.oracleSteps / 1e6).toFixed(1)} M on the oracle; ${coverage.stops} stops, ${coverage.events} events, ` +
+      `${coverage.regions} regions (${coverage.evictions} dropped)`
+    );
+  }
+  const { poolOf } = await import('../test/engine/fuzz/pool.ts');
+  const known = new Set(
+    ([1, 2] as const).flatMap((mode) => poolOf(mode, 'x86-64-v2').plain.map(({ form }) => form.key)),
+  );
+  const met = fuzzer.translated;
+  const never = [...known].filter((key) => !met.has(key)).sort();
+  console.log(`seeds ${first} to ${seed - stride}${stride > 1 ? ` by ${stride}` : ''}: ${summary()}`);
+  console.log(
+    `${known.size - never.length} of ${known.size} forms in regions; ` +
+      `${(fuzzer.coverage.scenarios / cpuSeconds()).toFixed(1)} programs a CPU second, ${cpuSeconds().toFixed(0)} CPU s`,
+  );
+  if (values.forms) console.log(`never in a region: ${never.join(' ')}`);
+  return failed === 0 ? 0 : 1;
+}
+
+if (values.mutate) process.exitCode = await mutate(import.meta.filename);
+else if (Number(values.jobs) > 1) {
+  const jobs = Number(values.jobs);
+  const rest = process.argv.slice(2).filter((x, i, all) => x !== '--jobs' && all[i - 1] !== '--jobs');
+  const run = (job: number): Promise<number> =>
+    new Promise((done) => {
+      const seed = String(Number(values.seed) + job);
+      const args = [import.meta.filename, ...rest, '--seed', seed, '--stride', String(jobs)];
+      spawn(process.execPath, args, { stdio: 'inherit' }).on('exit', (code) => done(code ?? 1));
+    });
+  process.exitCode = Math.max(...(await Promise.all(Array.from({ length: jobs }, (_, job) => run(job)))));
+} else {
+  if (values.mutation !== undefined) breakLowering(values.mutation);
+  process.exitCode = await fuzz();
+}

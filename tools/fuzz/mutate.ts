@@ -1,0 +1,68 @@
+/** Breaks lowerings on purpose: a source file is changed as it is loaded, in a process of its own. */
+import { spawn } from 'node:child_process';
+import { registerHooks } from 'node:module';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { MUTATIONS, type Mutation } from '../../test/engine/fuzz/mutations.ts';
+
+const SRC = resolve(import.meta.dirname, '../../src');
+/** Seconds in which a mutation must be found. */
+const LIMIT = 60;
+
+/** From now on the file that the mutation is about is loaded broken; throws when the mutation does not fit it. */
+export function breakLowering(name: string): void {
+  const mutation = MUTATIONS.find((x) => x.name === name);
+  if (mutation === undefined)
+    throw new RangeError(`no mutation ${name}; there are ${MUTATIONS.map((x) => x.name).join(', ')}`);
+  const path = resolve(SRC, mutation.file);
+  registerHooks({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      if (!url.startsWith('file:') || fileURLToPath(url) !== path) return loaded;
+      return { ...loaded, source: broken(mutation, new TextDecoder().decode(loaded.source as Uint8Array)) };
+    },
+  });
+}
+
+/** The source with the mutation. */
+export function broken({ name, find, replace }: Mutation, source: string): string {
+  const parts = source.split(find);
+  if (parts.length !== 2)
+    throw new RangeError(`mutation ${name}: its text stands ${parts.length - 1} times in the file`);
+  return parts.join(replace);
+}
+
+interface Found {
+  readonly status: number | null;
+  readonly seconds: number;
+  readonly output: string;
+}
+function run(tool: string, mutation: Mutation): Promise<Found> {
+  const start = performance.now();
+  return new Promise((done) => {
+    const args = [tool, '--mutation', mutation.name, '--minutes', String(LIMIT / 60), '--brief', '--oracle', '2'];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (data) => {
+        output += data;
+      });
+    child.on('exit', (status) => done({ status, seconds: (performance.now() - start) / 1000, output }));
+  });
+}
+
+/** Runs the fuzzer once for each mutation; exit status 1 when one is not found within a minute. */
+export async function mutate(tool: string): Promise<number> {
+  let missed = 0;
+  for (const mutation of MUTATIONS) {
+    const { status, seconds, output } = await run(tool, mutation);
+    const first = output.split('\n').find((line) => /MISMATCH|Error/.test(line)) ?? '';
+    const found = status === 1 && /MISMATCH|AssertionError|CompileError|RuntimeError/.test(output);
+    if (!found) missed++;
+    console.log(
+      `${found ? 'found ' : 'MISSED'} ${seconds.toFixed(1).padStart(5)} s  ${mutation.name.padEnd(44)} ${first.slice(0, 110)}`,
+    );
+  }
+  console.log(`${MUTATIONS.length - missed} of ${MUTATIONS.length} mutations found within ${LIMIT} s each`);
+  return missed > 0 ? 1 : 0;
+}
