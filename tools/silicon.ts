@@ -1,6 +1,6 @@
 /**
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
- * `node tools/silicon.ts [--cases N] [--mode 64|compat|both] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
+ * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
  * `--group`: so many cases in a row have the same code. `--report FILE` (docs/silicon.json) notes the cases of each form.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
  * in scope and the excluded ones with their reasons and runs nothing.
@@ -12,13 +12,13 @@ import { Comparison } from '../test/native/compare.ts';
 import { openCpus } from '../test/native/cpus.ts';
 import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
-import { MODE_64, MODE_COMPAT } from '../test/native/records.ts';
+import { isSegmented, MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../test/native/records.ts';
 import type { Campaign } from './forms/page.ts';
 
 const { values } = parseArgs({
   options: {
     cases: { type: 'string', default: '100000' },
-    mode: { type: 'string', default: 'both' },
+    mode: { type: 'string', default: 'all' },
     seed: { type: 'string', default: '1' },
     form: { type: 'string', default: '.' },
     cpu: { type: 'string', default: '.' },
@@ -42,7 +42,9 @@ const BATCH = 8192;
 const modes = [
   { name: '64', mode: MODE_64 },
   { name: 'compat', mode: MODE_COMPAT },
-].filter(({ name }) => values.mode === 'both' || values.mode === name);
+  { name: 'prot32', mode: MODE_PROT32 },
+  { name: 'prot16', mode: MODE_PROT16 },
+].filter(({ name }) => values.mode === 'all' || values.mode === name);
 const filter = new RegExp(values.form);
 
 if (values.list) {
@@ -78,33 +80,34 @@ for (const { name, mode } of modes) {
     group: Number(values.group),
   });
   if (stream.forms.length === 0) continue;
-  const comparisons = cpus.map(() => new Comparison(Number(values.examples)));
+  const chosen = cpus.filter((cpu) => isSegmented(mode) || !cpu.name.includes('compatibility'));
+  const comparisons = chosen.map(() => new Comparison(Number(values.examples)));
   let done = 0;
   const before = oracle.seconds;
   while (done < Number(values.cases) && !timeUp()) {
     const batch = stream.next(Math.min(BATCH, Number(values.cases) - done));
     const host = oracle.run(batch.cases.bytes);
-    cpus.forEach((cpu, i) => {
+    chosen.forEach((cpu, i) => {
       compareBatch(batch, oracle, cpu, comparisons[i]!, host);
     });
     done += batch.count;
   }
   const least = (form: string): number => Math.min(...comparisons.map(({ rows }) => rows.get(form)?.cases ?? 0));
   report.modes[name] = {
-    cpus: cpus.map((cpu) => cpu.name),
+    cpus: chosen.map((cpu) => cpu.name),
     cases: done,
     differing: comparisons.reduce((sum, x) => sum + x.total().mismatches, 0),
     forms: Object.fromEntries(stream.forms.map((form) => [form.name, least(form.name)])),
   };
   const perSecond = Math.round(done / (oracle.seconds - before));
   console.log(`mode ${name}: ${stream.forms.length} forms, ${done} cases, silicon ran ${perSecond} cases/s`);
-  cpus.forEach((cpu, i) => {
+  chosen.forEach((cpu, i) => {
     const total = comparisons[i]!.total();
     wrong += total.mismatches + total.unimplemented;
     console.log(comparisons[i]!.table(values.all));
     console.log(
       `${cpu.name}, mode ${name}: ${total.cases} cases of ${total.forms} forms; ${total.mismatches} differ, ${total.known} differ as known, ` +
-        `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean${cpus[i]!.inRegions ? `; ${cpus[i]!.inRegions} cases in regions so far` : ''}`,
+        `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean${cpu.inRegions ? `; ${cpu.inRegions} cases in regions so far` : ''}`,
     );
   });
 }
