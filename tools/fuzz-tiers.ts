@@ -16,6 +16,7 @@ import { breakLowering, mutate } from './fuzz/mutate.ts';
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '1' },
+    'cpu-seconds': { type: 'string', default: 'Infinity' },
     seed: { type: 'string', default: '1' },
     programs: { type: 'string', default: 'Infinity' },
     stride: { type: 'string', default: '1' },
@@ -84,7 +85,11 @@ async function fuzz(): Promise<number> {
   let seed = first;
   let failed = 0;
   let said = seconds();
-  for (let done = 0; seconds() < end && done < Number(values.programs); done++, seed += stride) {
+  for (
+    let done = 0;
+    seconds() < end && cpuSeconds() < Number(values['cpu-seconds']) && done < Number(values.programs);
+    done++, seed += stride
+  ) {
     const tiers: TierName[] =
       (values.tiers?.split(',') as TierName[] | undefined) ??
       (seed % Number(values.oracle) === 0 ? ['hot', 'cold', 'oracle'] : ['hot', 'cold']);

@@ -1,12 +1,6 @@
-#!/usr/bin/env node
-/** The `hindsight` command: the CLI in this Node when it is recent enough, else in the project's own. */
+/** The `hindsight` command in any Node: installs what is missing, then runs the CLI in the project's own Node. */
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { ensureInstalled, isRecentNode, ROOT, runNode, useCompiled } from './runtime.mjs';
+import { ensureInstalled, ROOT, runNode } from './runtime.mjs';
 
-const CLI = join(ROOT, 'src/cli/main.ts');
 ensureInstalled();
-if (isRecentNode()) {
-  useCompiled();
-  await import(pathToFileURL(CLI).href);
-} else runNode([CLI, ...process.argv.slice(2)]);
+runNode([join(ROOT, 'src/cli/main.ts'), ...process.argv.slice(2)]);

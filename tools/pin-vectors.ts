@@ -1,5 +1,5 @@
 /**
- * Records the pinned vectors of test/vectors/silicon from this host's CPU: `node tools/pin-vectors.ts [--seed N]`.
+ * Records the pinned vectors of test/vectors/silicon from this host's CPU: `node tools/pin-vectors.ts [--seed N] [--mode NAME]`.
  * Of many random cases per form it keeps a few that end differently.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,8 @@ import {
   CaseRecord,
   MODE_64,
   MODE_COMPAT,
+  MODE_PROT16,
+  MODE_PROT32,
   OUTCOME_SIZE,
   OutcomeRecord,
   VECTOR_NONE,
@@ -20,7 +22,9 @@ import {
 import { ignoredParts } from '../test/native/undefined.ts';
 import { encodeVectors, quieten } from '../test/native/vectors.ts';
 
-const { values } = parseArgs({ options: { seed: { type: 'string', default: '2026' } } });
+const { values } = parseArgs({
+  options: { seed: { type: 'string', default: '2026' }, mode: { type: 'string', default: '.' } },
+});
 const FOLDER = resolve(import.meta.dirname, '../test/vectors/silicon');
 /** Random cases tried of each form. */
 const TRIES = 64;
@@ -28,13 +32,15 @@ const TRIES = 64;
 const FILES = [
   { mode: MODE_64, name: '64', keep: 8 },
   { mode: MODE_COMPAT, name: 'compat', keep: 5 },
+  { mode: MODE_PROT32, name: 'prot32', keep: 2 },
+  { mode: MODE_PROT16, name: 'prot16', keep: 2 },
 ];
 /** Forms of which all are kept: their immediate selects among many operations. */
 const MANY = /^(Pcmp[ei]str|Round|Dpp|Mpsadbw|Insertps)/;
 
 mkdirSync(FOLDER, { recursive: true });
 const oracle = new NativeOracle();
-for (const { mode, name, keep } of FILES) {
+for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode).test(file.name))) {
   const stream = new CaseStream({ mode, seed: BigInt(values.seed), forms: /./, encodings: TRIES });
   const { cases, count, templates } = stream.next(stream.forms.length * TRIES);
   for (let i = 0; i < count; i++) quieten(templates[cases.at(i).tag]!, cases);

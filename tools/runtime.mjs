@@ -4,7 +4,6 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readFileSync } from 'node:fs';
-import nodeModule from 'node:module';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,12 +12,6 @@ export const ROOT = resolve(fileURLToPath(import.meta.url), '../..');
 
 const MODULES = join(ROOT, 'node_modules');
 const NODE = join(MODULES, '.bin', process.platform === 'win32' ? 'node.exe' : 'node');
-
-/** First Node version that runs the sources as they are (type stripping, zlib with zstd). */
-export const NODE_MAJOR = 24;
-
-/** True when the running Node can import the TypeScript sources itself. */
-export const isRecentNode = () => Number(process.versions.node.split('.')[0]) >= NODE_MAJOR;
 
 const readLock = (path) => JSON.parse(readFileSync(path, 'utf8')).packages ?? {};
 
@@ -61,11 +54,8 @@ export function ensureInstalled() {
   }
 }
 
-/** Where Node keeps what it made of the sources (types stripped, bytecode); a folder that cannot be written is no error. */
+/** Where Node keeps what it made of the sources (types stripped, bytecode); a folder that cannot be written is no error. hindsight.sh names it too. */
 const COMPILED = join(MODULES, '.cache', 'hindsight-compile');
-
-/** Lets this process, a Node of {@link NODE_MAJOR}, use what is kept: it halves the time to the first guest instruction. */
-export const useCompiled = () => void nodeModule.enableCompileCache(process.env.NODE_COMPILE_CACHE ?? COMPILED);
 
 /** Runs the project's Node with these arguments and ends this process as that one ended: same status or same signal. */
 export function runNode(args) {

@@ -1,38 +1,50 @@
 /**
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
- * `node tools/silicon.ts [--cases N] [--mode 64|compat|both] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
- * `--group`: so many cases in a row have the same code.
+ * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
+ * `--group`: so many cases in a row have the same code. `--report FILE` (docs/silicon.json) notes the cases of each form.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
  * in scope and the excluded ones with their reasons and runs nothing.
  */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { CaseStream, compareBatch } from '../test/native/campaign.ts';
 import { Comparison } from '../test/native/compare.ts';
 import { openCpus } from '../test/native/cpus.ts';
 import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
-import { MODE_64, MODE_COMPAT } from '../test/native/records.ts';
+import { isSegmented, MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../test/native/records.ts';
+import type { Campaign } from './forms/page.ts';
 
 const { values } = parseArgs({
   options: {
     cases: { type: 'string', default: '100000' },
-    mode: { type: 'string', default: 'both' },
+    mode: { type: 'string', default: 'all' },
     seed: { type: 'string', default: '1' },
     form: { type: 'string', default: '.' },
     cpu: { type: 'string', default: '.' },
     seconds: { type: 'string', default: '600' },
     encodings: { type: 'string', default: '32' },
     group: { type: 'string', default: '16' },
+    report: { type: 'string' },
     examples: { type: 'string', default: '1' },
     list: { type: 'boolean', default: false },
     all: { type: 'boolean', default: false },
   },
 });
+
+/** The report to write; modes that do not run now stay as they are. */
+function reportSoFar(file: string | undefined): Campaign {
+  const old = file !== undefined && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Campaign) : null;
+  return { silicon: hostCpu(), seed: values.seed, modes: old?.modes ?? {} };
+}
+
 const BATCH = 8192;
 const modes = [
   { name: '64', mode: MODE_64 },
   { name: 'compat', mode: MODE_COMPAT },
-].filter(({ name }) => values.mode === 'both' || values.mode === name);
+  { name: 'prot32', mode: MODE_PROT32 },
+  { name: 'prot16', mode: MODE_PROT16 },
+].filter(({ name }) => values.mode === 'all' || values.mode === name);
 const filter = new RegExp(values.form);
 
 if (values.list) {
@@ -58,6 +70,7 @@ console.log(`silicon: ${hostCpu()}; comparing: ${cpus.map((cpu) => cpu.name).joi
 const start = performance.now();
 const timeUp = (): boolean => performance.now() - start > Number(values.seconds) * 1000;
 let wrong = 0;
+const report: Campaign = reportSoFar(values.report);
 for (const { name, mode } of modes) {
   const stream = new CaseStream({
     mode,
@@ -67,29 +80,38 @@ for (const { name, mode } of modes) {
     group: Number(values.group),
   });
   if (stream.forms.length === 0) continue;
-  const comparisons = cpus.map(() => new Comparison(Number(values.examples)));
+  const chosen = cpus.filter((cpu) => isSegmented(mode) || !cpu.name.includes('compatibility'));
+  const comparisons = chosen.map(() => new Comparison(Number(values.examples)));
   let done = 0;
   const before = oracle.seconds;
   while (done < Number(values.cases) && !timeUp()) {
     const batch = stream.next(Math.min(BATCH, Number(values.cases) - done));
     const host = oracle.run(batch.cases.bytes);
-    cpus.forEach((cpu, i) => {
+    chosen.forEach((cpu, i) => {
       compareBatch(batch, oracle, cpu, comparisons[i]!, host);
     });
     done += batch.count;
   }
+  const least = (form: string): number => Math.min(...comparisons.map(({ rows }) => rows.get(form)?.cases ?? 0));
+  report.modes[name] = {
+    cpus: chosen.map((cpu) => cpu.name),
+    cases: done,
+    differing: comparisons.reduce((sum, x) => sum + x.total().mismatches, 0),
+    forms: Object.fromEntries(stream.forms.map((form) => [form.name, least(form.name)])),
+  };
   const perSecond = Math.round(done / (oracle.seconds - before));
   console.log(`mode ${name}: ${stream.forms.length} forms, ${done} cases, silicon ran ${perSecond} cases/s`);
-  cpus.forEach((cpu, i) => {
+  chosen.forEach((cpu, i) => {
     const total = comparisons[i]!.total();
     wrong += total.mismatches + total.unimplemented;
     console.log(comparisons[i]!.table(values.all));
     console.log(
       `${cpu.name}, mode ${name}: ${total.cases} cases of ${total.forms} forms; ${total.mismatches} differ, ${total.known} differ as known, ` +
-        `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean${cpus[i]!.inRegions ? `; ${cpus[i]!.inRegions} cases in regions so far` : ''}`,
+        `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean${cpu.inRegions ? `; ${cpu.inRegions} cases in regions so far` : ''}`,
     );
   });
 }
 oracle.close();
+if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(report, null, 2)}\n`);
 console.log(`${((performance.now() - start) / 1000).toFixed(1)} s`);
 process.exit(wrong > 0 ? 1 : 0);

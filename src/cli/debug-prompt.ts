@@ -2,8 +2,9 @@
 import { EmulatorError } from '../core/errors.ts';
 import { hex, u64, type VirtAddr } from '../core/units.ts';
 import { backtrace } from '../inspect/backtrace.ts';
-import { Disassembler, MAX_INSTRUCTION_BYTES, symbolText } from '../inspect/disassembly.ts';
+import { Disassembler, MAX_INSTRUCTION_BYTES } from '../inspect/disassembly.ts';
 import { type Paint, renderBacktrace, table, tickText } from '../inspect/render.ts';
+import { symbolText } from '../inspect/symbol-text.ts';
 import type { DebugSession, WorkHooks } from './backend.ts';
 import { parseCount, parseTick } from './parsers.ts';
 import { registerLines } from './verbs/goto.ts';

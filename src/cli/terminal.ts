@@ -3,7 +3,6 @@
  * console, progress and hints then go to stderr. Colours and progress bars appear on terminals only.
  */
 import { styleText } from 'node:util';
-import { Presets, SingleBar } from 'cli-progress';
 import { type Paint, PLAIN } from '../inspect/render.ts';
 import type { ReportProgress } from './backend.ts';
 import { toJson } from './json.ts';
@@ -83,6 +82,7 @@ export class Terminal {
   async working<T>(label: string, work: (progress: ReportProgress) => Promise<T>): Promise<T> {
     const { stderr } = this.streams;
     if (!stderr.isTTY) return work(() => {});
+    const { Presets, SingleBar } = (await import('cli-progress')).default;
     const bar = new SingleBar(
       {
         stream: stderr,

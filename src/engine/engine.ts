@@ -9,12 +9,14 @@ import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Mmu, type MmuOptions, WATCH_VECTOR, type WatchRange } from '../memory/mmu.ts';
+import { instructionBreakpoints } from '../x86/checks.ts';
+import { hasBreakpoints } from '../x86/code-key.ts';
 import { Cpu, type LinearMemory } from '../x86/cpu.ts';
 import { emulate } from '../x86/emulate.ts';
 import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
 import { type EventKind, type Fault, fault, isFault, isStop, type Platform, type Stop } from '../x86/seam.ts';
 import { programOf } from '../x86/semantics/registry.ts';
-import { FLAG, STATE, VECTOR } from '../x86/state.ts';
+import { FLAG, STATE, TRAP, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
 import { X87 } from '../x86/system/x87/table.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
@@ -58,6 +60,8 @@ interface Tier {
 /** Bits of RFLAGS that make an instruction be executed by itself. */
 const SINGLY = FLAG.tf | FLAG.rf;
 const DR6_BS = 1n << 14n;
+/** The interrupt shadow of MOV SS and POP SS. */
+const STACK_SHADOW = 2;
 /** Instructions that touch nothing but registers and memory, though TypeScript executes them: no point of delivery. */
 const QUIET = new Set([
   'cpuid',
@@ -223,22 +227,37 @@ export class Engine {
     return (
       (this.#words[(cpu.base + STATE.rflags.offset) >>> 2]! & SINGLY) !== 0 ||
       bytes[cpu.base + STATE.interruptShadow.offset] !== 0 ||
-      bytes[cpu.base + STATE.pendingTrap.offset] !== 0
+      bytes[cpu.base + STATE.pendingTrap.offset] !== 0 ||
+      hasBreakpoints(cpu)
     );
   }
 
-  /** One step under TF, RF, an interrupt shadow or with a trap due (SDM vol. 3B 18.3.1.4, vol. 3A 6.8.3). */
+  /** Delivers the debug trap that is due; that is a step. */
+  #trap(cpu: Cpu, platform: Platform, trap: number): Stop | null {
+    cpu.set('pendingTrap', 0);
+    const met = BigInt((trap & TRAP.breakpoints) >> TRAP.breakpointShift);
+    cpu.set('dr', cpu.get('dr', 6) | met | (trap & TRAP.step ? DR6_BS : 0n), 6);
+    if (trap & TRAP.resume) cpu.set('rflags', cpu.num('rflags') | FLAG.rf);
+    const stopped = this.#deliver(cpu, 'debug', fault(VECTOR.db), null, platform);
+    if (!stopped) this.#count(cpu, 1);
+    return stopped;
+  }
+  /** One step under TF, RF, breakpoints, an interrupt shadow or with a trap due (SDM vol. 3B 18.3.1, vol. 3A 6.8.3). */
   #single(cpu: Cpu, platform: Platform, resume: boolean): Stop | 'pause' | null {
-    if (cpu.num('pendingTrap') !== 0) {
-      cpu.set('pendingTrap', 0);
-      cpu.set('dr', cpu.get('dr', 6) | DR6_BS, 6);
-      const stopped = this.#deliver(cpu, 'debug', fault(VECTOR.db), null, platform);
+    const trap = cpu.num('pendingTrap');
+    const shadow = cpu.num('interruptShadow');
+    if (trap !== 0 && shadow !== STACK_SHADOW) return this.#trap(cpu, platform, trap);
+    const flags = cpu.num('rflags');
+    const met = flags & FLAG.rf || !hasBreakpoints(cpu) ? 0 : instructionBreakpoints(cpu);
+    if (met !== 0) {
+      cpu.set('dr', cpu.get('dr', 6) | BigInt(met), 6);
+      const stopped = this.#deliver(cpu, 'fault', fault(VECTOR.db), null, platform);
       if (!stopped) this.#count(cpu, 1);
       return stopped;
     }
-    const flags = cpu.num('rflags');
-    const shadow = cpu.num('interruptShadow');
     cpu.set('rflags', flags & ~FLAG.rf);
+    cpu.set('breakpoints', 0);
+    const start = cpu.rip;
     let exit = this.#tier.run(cpu, 1, resume);
     if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) {
       this.mmu.watchesPassed = true;
@@ -271,9 +290,18 @@ export class Engine {
     if (!retired) return null;
     const shadowNow = cpu.num('interruptShadow');
     if (shadow !== 0 && shadowNow === shadow) cpu.set('interruptShadow', 0);
-    // MOV SS and POP SS hold the trap back as well
-    if (traps && !(shadow === 0 && shadowNow === 2)) cpu.set('pendingTrap', 1);
+    // MOV SS and POP SS hold a single-step trap off, and breakpoints they meet back
+    const holds = shadow === 0 && shadowNow === STACK_SHADOW;
+    let due = trap | (cpu.num('breakpoints') << TRAP.breakpointShift) | (traps && !holds ? TRAP.step : 0);
+    if (due !== 0 && exit.kind === 'steps' && cpu.rip === start && this.#repeats(cpu)) due |= TRAP.resume;
+    cpu.set('pendingTrap', due);
     return null;
+  }
+
+  /** True when the instruction at `rip` has a REP prefix: it goes on with its next iteration. */
+  #repeats(cpu: Cpu): boolean {
+    const here = this.instructionAt(cpu, cpu.rip);
+    return here !== null && typeof here.insn !== 'string' && here.insn.form.rep !== 0;
   }
 
   // ---- looking ------------------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { Mmu } from '../memory/mmu.ts';
+import { fetchRoom } from '../x86/checks.ts';
+import { codeKey, modeOf, stackSizeOf } from '../x86/code-key.ts';
 import type { Cpu } from '../x86/cpu.ts';
 import { decode } from '../x86/decode/decode.ts';
 import { emulate } from '../x86/emulate.ts';
-import type { CodeMode, CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
+import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
 import { type Fault, fault } from '../x86/seam.ts';
 import { SEG, VECTOR } from '../x86/state.ts';
 import { type TierExit, unimplemented } from './cold/cold.ts';
@@ -22,21 +24,28 @@ export function fetchInstruction(
   policy: CpuPolicy,
   fetch: FetchPage,
 ): { bytes: Uint8Array; insn: Insn | DecodeFailure } | Fault {
-  const mode = cpu.num('codeMode') as CodeMode;
+  const key = codeKey(cpu);
+  const mode = modeOf(key);
+  const stackSize = stackSizeOf(key);
+  const room = fetchRoom(cpu);
+  if (room === 0) return fault(VECTOR.gp);
   const linear = mode === 2 ? cpu.rip : (cpu.rip + cpu.get('segmentBase', SEG.cs)) & U32;
   const offset = Number(linear & 4095n);
   const page = fetch(linear);
   if (!(page instanceof Uint8Array)) return page;
-  const inside = page.subarray(offset, Math.min(4096, offset + MAX_LENGTH));
-  const insn = decode(inside, 0, inside.length, offset, mode, policy);
+  const inside = page.subarray(offset, Math.min(4096, offset + room));
+  const insn = decode(inside, 0, inside.length, offset, mode, policy, stackSize);
   if (insn !== 'short') return { bytes: typeof insn === 'string' ? inside : inside.slice(0, insn.length), insn };
+  // the code segment ends in the instruction
+  if (inside.length === room) return fault(VECTOR.gp);
   const following = BigInt.asUintN(mode === 2 ? 64 : 32, linear - BigInt(offset) + 4096n);
   const next = fetch(following);
   if (!(next instanceof Uint8Array)) return next;
   const bytes = new Uint8Array(MAX_LENGTH);
   bytes.set(inside);
   bytes.set(next.subarray(0, MAX_LENGTH - inside.length), inside.length);
-  const across = decode(bytes, 0, MAX_LENGTH, offset, mode, policy);
+  const across = decode(bytes, 0, room, offset, mode, policy, stackSize);
+  if (across === 'short') return fault(VECTOR.gp);
   return { bytes: typeof across === 'string' ? bytes : bytes.slice(0, across.length), insn: across };
 }
 

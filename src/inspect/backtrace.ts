@@ -8,8 +8,9 @@
  * left from earlier calls. Below the entry of an exception the interrupted frame is found by what the processor pushed.
  */
 import { type Tick, u64, type VirtAddr } from '../core/units.ts';
-import { type Symbolizer, symbolText } from './disassembly.ts';
+import type { Symbolizer } from './disassembly.ts';
 import type { Moment } from './moment.ts';
+import { symbolText } from './symbol-text.ts';
 
 /** One frame; `rip` of an outer frame is its return address. */
 export interface Frame {

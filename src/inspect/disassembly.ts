@@ -17,7 +17,8 @@ import {
   Register,
   RegisterExt,
 } from 'iced-x86';
-import { hex, u64, type VirtAddr } from '../core/units.ts';
+import { u64, type VirtAddr } from '../core/units.ts';
+import { symbolText } from './symbol-text.ts';
 
 /** Names addresses; a symbol table is one. */
 export interface Symbolizer {
@@ -64,15 +65,6 @@ const FLOW: Readonly<Record<number, Disassembled['flow']>> = {
   [FlowControl.Call]: 'call',
   [FlowControl.IndirectCall]: 'indirect-call',
 };
-/** Offsets beyond this say that the address is in no function, only behind one. */
-const LARGEST_OFFSET = 1 << 24;
-
-/** `address` as `symbol+0x1f`, or null when no symbol covers it. */
-export function symbolText(symbols: Symbolizer, address: VirtAddr): string | null {
-  const found = symbols.lookup(address);
-  if (found === null || found.offset > LARGEST_OFFSET) return null;
-  return found.offset === 0 ? found.name : `${found.name}+${hex(found.offset)}`;
-}
 
 /** Turns bytes into {@link Disassembled}; make one for each symbol table. */
 export class Disassembler {

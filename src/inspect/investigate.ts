@@ -11,9 +11,10 @@ import { explainCrash } from './causes/crash.ts';
 import { explainHang } from './causes/hang.ts';
 import { explainPanic } from './causes/panic.ts';
 import { explainTrap } from './causes/trap.ts';
-import { Disassembler, MAX_INSTRUCTION_BYTES, type Symbolizer, symbolText } from './disassembly.ts';
+import { Disassembler, MAX_INSTRUCTION_BYTES, type Symbolizer } from './disassembly.ts';
 import type { AddressSpace, Moment } from './moment.ts';
 import type { Link, VerdictReport, WhyReport, WriterReport } from './report.ts';
+import { symbolText } from './symbol-text.ts';
 
 /** Something that happened during a step. `tick` is the state the step started from: `goto tick` stands on it. */
 export interface RunEvent {

@@ -1,13 +1,13 @@
 /** A recording opened in a session, as `why` investigates it. */
 import type { Tick, VirtAddr } from '../core/units.ts';
 import type { Session } from '../timeline/session.ts';
-import { symbolText } from './disassembly.ts';
 import { tapEvents } from './event-tap.ts';
 import type { Investigator, Place, RunEvent, Write } from './investigate.ts';
 import type { Moment } from './moment.ts';
 import type { VerdictReport } from './report.ts';
 import { QUIET, Search, type SearchHooks } from './search.ts';
 import { SessionMoment } from './session-moment.ts';
+import { symbolText } from './symbol-text.ts';
 import type { SymbolTable } from './symbols.ts';
 
 const STRIDE = 2 ** 22;

@@ -15,6 +15,8 @@ export interface AccessHints {
   readonly stack: boolean;
   /** The address is the instruction's memory operand. */
   readonly operand: boolean;
+  /** A misaligned address raises #GP; it does so first. */
+  readonly align: boolean;
 }
 
 /** A result that is either a value or a fault of the caller's type. */
@@ -33,6 +35,8 @@ export interface Environment<F> {
   linear(delta: bigint): bigint;
   /** True when the memory operand lies in the stack segment. */
   readonly operandInStack: boolean;
+  /** The fault that an access raises before paging; null when it may go on. */
+  access(address: bigint, bytes: number, write: boolean, hints: AccessHints): F | null;
   nextRip(): bigint;
   targetRip(): bigint;
   load(address: bigint, width: Width, hints: AccessHints): OrFault<bigint, F>;
@@ -42,6 +46,8 @@ export interface Environment<F> {
   peek(address: bigint, width: Width): bigint;
   /** Writes; a fault refuses the whole instruction, before any register has changed. */
   store(address: bigint, width: Width, value: bigint): OrFault<null, F>;
+  /** The fault of continuing at `rip` instead of the next instruction, before anything has changed; null when it may. */
+  transfer(rip: bigint): F | null;
   fault(vector: number, error: number): F;
   helper(name: string, args: readonly bigint[]): bigint;
 }
@@ -91,12 +97,14 @@ class Run<F> {
     for (let i = 0; i < width; i++) this.#env.view.setUint8(at + i, Number((value >> BigInt(8 * i)) & 0xffn));
   }
 
-  #hints(addr: number, stack: boolean): AccessHints {
+  #hints(addr: number, stack: boolean, align: boolean): AccessHints {
     const operand = this.#program.body[addr]!.op === 'linear';
-    return { stack: stack || (operand && this.#env.operandInStack), operand };
+    return { stack: stack || (operand && this.#env.operandInStack), operand, align };
   }
-  #misaligned(align: boolean, address: bigint, bytes: number): boolean {
-    return align && address % BigInt(bytes) !== 0n;
+  /** The fault of an access that comes before paging. */
+  #refused(address: bigint, bytes: number, write: boolean, hints: AccessHints): F | null {
+    if (hints.align && address % BigInt(bytes) !== 0n) return this.#env.fault(GENERAL_PROTECTION, 0);
+    return this.#env.access(address, bytes, write, hints);
   }
 
   /** The node's value, or how the instruction ends here. */
@@ -142,16 +150,18 @@ class Run<F> {
         return env.targetRip();
       case 'load': {
         const address = this.#of(node.addr);
-        if (this.#misaligned(node.align, address, node.width))
-          return { kind: 'fault', fault: env.fault(GENERAL_PROTECTION, 0) };
-        const loaded = env.load(address, node.width, this.#hints(node.addr, node.stack));
+        const hints = this.#hints(node.addr, node.stack, node.align);
+        const refused = this.#refused(address, node.width, false, hints);
+        if (refused !== null) return { kind: 'fault', fault: refused };
+        const loaded = env.load(address, node.width, hints);
         return 'fault' in loaded ? { kind: 'fault', fault: loaded.fault } : loaded.value;
       }
       case 'probe': {
         const address = this.#of(node.addr);
-        if (this.#misaligned(node.align, address, node.bytes))
-          return { kind: 'fault', fault: env.fault(GENERAL_PROTECTION, 0) };
-        const probed = env.probe(address, node.bytes, this.#hints(node.addr, node.stack));
+        const hints = this.#hints(node.addr, node.stack, node.align);
+        const refused = this.#refused(address, node.bytes, true, hints);
+        if (refused !== null) return { kind: 'fault', fault: refused };
+        const probed = env.probe(address, node.bytes, hints);
         return 'fault' in probed ? { kind: 'fault', fault: probed.fault } : address;
       }
       case 'peek':
@@ -190,6 +200,19 @@ class Run<F> {
     }
   }
 
+  /** Where the program's last commit transfers control to; null when it does not. */
+  #target(): bigint | null {
+    const { body, commits } = this.#program;
+    const last = commits.at(-1);
+    if (last?.op === 'jump') {
+      const rip = body[last.rip]!;
+      const stays = rip.op === 'select' && body[rip.b]!.op === 'nextRip' && this.#of(rip.cond) === 0n;
+      return stays ? null : this.#of(last.rip);
+    }
+    if (last?.op !== 'branch' || (last.cond !== null && this.#of(last.cond) === 0n)) return null;
+    return this.#env.targetRip();
+  }
+
   run(): Completion<F> {
     const { body, commits } = this.#program;
     for (const node of body) {
@@ -197,6 +220,9 @@ class Run<F> {
       if (typeof value !== 'bigint') return value;
       this.#values.push(value);
     }
+    const target = this.#target();
+    const refused = target === null ? null : this.#env.transfer(target);
+    if (refused !== null) return { kind: 'fault', fault: refused };
     // A commit reads the record's fields and values only, so the order of stores against state is free.
     const raising = commits.find((x) => x.op === 'raiseAfter' && this.#of(x.cond) !== 0n);
     const live = raising ? commits.slice(0, commits.indexOf(raising)) : commits;

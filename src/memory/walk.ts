@@ -25,6 +25,9 @@ const EFER_NXE = 1 << 11;
 const NX = 1 << 31;
 /** Bits of the high word that are neither address, NX nor ignored: none below bit 52 but the frame itself. */
 const FRAME_HIGH = 0xfffff;
+/** Reserved bits of PAE paging outside long mode: 62 to 52 of any entry; 8 to 5, 2 and 1 of a directory pointer. */
+const PAE_RESERVED_HIGH = 0x7ff00000;
+const POINTER_RESERVED = 0x1e6;
 
 export class Walker {
   readonly #memory: GuestMemory;
@@ -114,6 +117,9 @@ export class Walker {
       this.#pathSlot[depth] = tableSlot;
       this.#pathLevel[depth] = level;
       const pointer = top === 3 && level === 3;
+      // PAE entries have no ignored bits below NX, and directory pointers no rights (SDM vol. 3A figure 4-7)
+      if (top === 3 && (high & PAE_RESERVED_HIGH || (pointer && low & POINTER_RESERVED)))
+        return this.#fault(error | PF.rsvd, true);
       if (high < 0 && !nxe) return this.#fault(error | PF.rsvd, true);
       if (!pointer) {
         rights &= low;

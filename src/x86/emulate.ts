@@ -6,15 +6,16 @@
  */
 
 import { assert } from '../core/assert.ts';
-import { type Completion, type Environment, evaluate } from '../ir/evaluate.ts';
+import { type AccessHints, type Completion, type Environment, evaluate } from '../ir/evaluate.ts';
 import type { FieldName } from '../ir/program.ts';
+import { accessFault, transferFault } from './checks.ts';
 import type { Cpu, LinearMemory } from './cpu.ts';
 import type { Insn } from './form.ts';
 import { HELPERS } from './helpers.ts';
-import { ATTR, operandInCode } from './record.ts';
+import { ATTR, segmentNumberOf } from './record.ts';
 import { type Fault, fault, isFault } from './seam.ts';
 import { programOf } from './semantics/registry.ts';
-import { SEG, VECTOR } from './state.ts';
+import { SEG } from './state.ts';
 
 /** Address size in bits by the low bits of `attr`. */
 const ADDRESS_BITS = [64, 32, 16] as const;
@@ -31,6 +32,10 @@ export function environmentOf(cpu: Cpu, insn: Insn, memory: LinearMemory = cpu.m
       ADDRESS_BITS[insn.attr & ATTR.addressMask]!,
       at(insn.base) + (at(insn.index) << BigInt(insn.scale)) + insn.disp + delta,
     );
+  const nextRip = (): bigint => ripOf(pageBase + BigInt(insn.pageOffset + insn.length));
+  const operandSegment = segmentNumberOf(insn);
+  /** What is no operand is an implicit stack access, or the destination of a string instruction. */
+  const segmentOf = ({ operand, stack }: AccessHints): number => (operand ? operandSegment : stack ? SEG.ss : SEG.es);
   // RIP-relative operands read their base from the state.
   cpu.set('pageBase', pageBase);
   return {
@@ -40,14 +45,14 @@ export function environmentOf(cpu: Cpu, insn: Insn, memory: LinearMemory = cpu.m
     offset: () => effective(0n),
     linear: (delta) => BigInt.asUintN(narrow ? 32 : 64, effective(delta) + at(insn.seg)),
     operandInStack: (insn.attr & ATTR.stack) !== 0,
-    nextRip: () => ripOf(pageBase + BigInt(insn.pageOffset + insn.length)),
+    access: (address, bytes, write, hints) => accessFault(cpu, segmentOf(hints), address, bytes, write),
+    nextRip,
     targetRip: () => ripOf(pageBase + insn.imm),
     load(address, width, hints) {
       const loaded = memory.load(cpu, address, width, hints);
       return isFault(loaded) ? { fault: loaded } : { value: loaded };
     },
     probe(address, bytes, hints) {
-      if (hints.operand && operandInCode(insn)) return { fault: fault(VECTOR.gp) };
       const probed = memory.probe(cpu, address, bytes, hints);
       return probed === null ? { value: null } : { fault: probed };
     },
@@ -60,6 +65,7 @@ export function environmentOf(cpu: Cpu, insn: Insn, memory: LinearMemory = cpu.m
       const stored = memory.store(cpu, address, width, value);
       return stored === null ? { value: null } : { fault: stored };
     },
+    transfer: (rip) => transferFault(cpu, rip),
     fault: (vector, error) => fault(vector, error),
     helper(name, args) {
       const helper = HELPERS[name];

@@ -44,7 +44,10 @@ export const RECORD = {
 
 /** Whether the memory operand lies in CS outside 64-bit mode, where no code segment can be written (SDM vol. 3A 5.5). */
 export const operandInCode = (insn: { readonly mode: number; readonly attr: number }): boolean =>
-  insn.mode !== 2 && ((insn.attr >> ATTR.segmentShift) & 7) === 1;
+  insn.mode !== 2 && segmentNumberOf(insn) === 1;
+
+/** Number of the segment of the memory operand. */
+export const segmentNumberOf = (insn: { readonly attr: number }): number => (insn.attr >> ATTR.segmentShift) & 7;
 
 /** Bits of the `attr` field. */
 export const ATTR = {

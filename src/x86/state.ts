@@ -58,7 +58,7 @@ export const STATE = {
   idtrLimit: slot('u16'),
   /** 0 = none, 1 = STI, 2 = MOV SS / POP SS: no interrupt before the next instruction has retired. */
   interruptShadow: slot('u8'),
-  /** 1 = a single-step trap is due before the next instruction. */
+  /** A debug trap is due before the next instruction: {@link TRAP} bits. */
   pendingTrap: slot('u8'),
   nmiBlocked: slot('u8'),
   halted: slot('u8'),
@@ -117,6 +117,8 @@ export const STATE = {
   fpFlags: engine('u32'),
   /** 0 = 16-bit, 1 = 32-bit, 2 = 64-bit code: which records apply. */
   codeMode: engine('u32'),
+  /** Data breakpoints that the instruction has met so far, bits B0 to B3. */
+  breakpoints: engine('u32'),
   scratch: engine('u64', 8),
   /** Steps that regions have taken, where they are measured. */
   regionSteps: engine('u64'),
@@ -168,6 +170,8 @@ export const FLAG = {
   vip: 1 << 20,
   id: 1 << 21,
 } as const;
+/** Bits of `pendingTrap`: why the trap is due, and RF in the image it pushes (a REP that has not ended). */
+export const TRAP = { step: 1, breakpointShift: 1, breakpoints: 0x1e, resume: 0x20 } as const;
 /** The six arithmetic flags. */
 export const ARITHMETIC_FLAGS = FLAG.cf | FLAG.pf | FLAG.af | FLAG.zf | FLAG.sf | FLAG.of;
 /** Bits of `flagsAux`. */

@@ -406,6 +406,21 @@ describe('records', () => {
   });
 });
 
+it('leaves rip 32 bits wide after a store to a page table, where the page of code begins below the base of CS (seed 226)', () => {
+  const m = new TestMachine();
+  m.code('90');
+  m.cpu.set('codeMode', 1);
+  m.cpu.set('segmentBase', 0xfff0_0000n, SEG.cs);
+  m.cpu.set('segmentAttributes', 0xc09b, SEG.cs);
+  m.cpu.set('segmentAttributes', 0xc093, SEG.ss);
+  m.mapNew(DATA, 1);
+  m.map(DATA + 0x1000n, Math.floor(m.entry(DATA) / 4096));
+  m.set('rdi', DATA + 0x1000n + BigInt(m.entry(DATA) % 4096));
+  m.write(CODE, parseHex('80 27 9f')); // and byte [edi], ~(A | D)
+  m.cpu.rip = CODE + 0x10_0000n;
+  expect([m.run(1), m.cpu.rip]).toEqual([{ kind: 'budget', steps: 1 }, CODE + 0x10_0003n]);
+});
+
 describe('traps', () => {
   it('pause before a single step and show a watched store of one (seeds 168 and 252 of the tier fuzz)', () => {
     const m = new TestMachine();

@@ -5,6 +5,7 @@ import type { Cpu } from '../../src/x86/cpu.ts';
 import type { Insn } from '../../src/x86/form.ts';
 import { type EventKind, type Fault, type Outcome, type Platform, stop } from '../../src/x86/seam.ts';
 import { GPR, SEG, STATE, VECTOR } from '../../src/x86/state.ts';
+import { setFlatSegment } from '../../src/x86/system/descriptors.ts';
 
 export const CODE = 0x40_0000n;
 export const DATA = 0x80_0000n;
@@ -103,7 +104,8 @@ export class TestMachine {
     cpu.set('efer', 0xd01);
     cpu.set('codeMode', 2);
     cpu.set('cpl', options.cpl ?? 0);
-    cpu.set('segmentAttributes', 0xa09b, SEG.cs);
+    for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) setFlatSegment(cpu, segment, 0, 0xc093);
+    setFlatSegment(cpu, SEG.cs, 0, 0xa09b);
     cpu.set('mxcsr', 0x1f80);
     cpu.rip = CODE;
     cpu.rsp = STACK_TOP - 0x100n;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { addressOf, bytesText, Disassembler, symbolText } from '../../src/inspect/disassembly.ts';
+import { addressOf, bytesText, Disassembler } from '../../src/inspect/disassembly.ts';
+import { symbolText } from '../../src/inspect/symbol-text.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
 
 const symbols = SymbolTable.of(

@@ -185,6 +185,8 @@ function environment(): { env: Environment<string>; view: DataView; log: string[
   const view = new DataView(new ArrayBuffer(64));
   const log: string[] = [];
   const env: Environment<string> = {
+    transfer: () => null,
+    access: () => null,
     view,
     base: 0,
     field: () => 8n,

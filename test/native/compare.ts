@@ -6,15 +6,17 @@
 import { Decoder, DecoderOptions, Formatter, FormatterSyntax, type Instruction } from 'iced-x86';
 import { GAPS } from './gaps.ts';
 import {
+  bitsOf,
   CASE_FP,
   type CaseRecord,
   CODE_BASE,
   FX,
+  isSegmented,
   MODE_64,
-  MODE_COMPAT,
   type OutcomeRecord,
   VECTOR_NONE,
 } from './records.ts';
+import { codeBase, loadedSegment } from './segments.ts';
 import type { Template } from './templates.ts';
 import { type Ignored, ignoredParts } from './undefined.ts';
 
@@ -104,7 +106,7 @@ function floatingDifferences(mode: number, host: OutcomeRecord, cpu: OutcomeReco
     if (!sameBytes(h, c, at, 10))
       lines.push(`st${i} silicon ${hexBytes(h.subarray(at, at + 10))} cpu ${hexBytes(c.subarray(at, at + 10))}`);
   }
-  for (let i = 0; i < (mode === MODE_COMPAT ? 8 : 16); i++) {
+  for (let i = 0; i < (mode !== MODE_64 ? 8 : 16); i++) {
     const at = FX.xmm + 16 * i;
     let same = sameBytes(h, c, at, 16);
     if (!same && ignored.approximate)
@@ -155,7 +157,7 @@ export function differences(record: CaseRecord, host: OutcomeRecord, cpu: Outcom
   const flagMask = ~(ignored.rflags | RF);
   if (((host.rflags ^ cpu.rflags) & flagMask) !== 0)
     lines.push(`rflags silicon ${flags(host.rflags & flagMask)} cpu ${flags(cpu.rflags & flagMask)}`);
-  for (let i = 0; i < (record.mode === MODE_COMPAT ? 8 : 16); i++) {
+  for (let i = 0; i < (record.mode !== MODE_64 ? 8 : 16); i++) {
     if ((ignored.gprs >> i) & 1) continue;
     const bits = (ignored.gprsHigh >> i) & 1 ? 32 : 64;
     const silicon = BigInt.asUintN(bits, host.gpr(i));
@@ -167,23 +169,32 @@ export function differences(record: CaseRecord, host: OutcomeRecord, cpu: Outcom
   return lines;
 }
 
+const segmentsText = (record: CaseRecord): string =>
+  ['es', 'cs', 'ss', 'ds', 'fs', 'gs']
+    .map((name, n) => {
+      const { base, limit, attributes } = loadedSegment(record.segmentIndex(n), n === 1);
+      return `${name}=${hex(base)}/${hex(limit)}/${hex(attributes)}`;
+    })
+    .join(' ');
+
 /** The state that goes into a case, readable. */
 export function describeCase(record: CaseRecord): string {
-  const decoder = new Decoder(record.mode === MODE_64 ? 64 : 32, record.code, DecoderOptions.None);
-  decoder.ip = BigInt(CODE_BASE + record.codeOffset);
+  const decoder = new Decoder(bitsOf(record.mode), record.code, DecoderOptions.None);
+  decoder.ip = BigInt(CODE_BASE + record.codeOffset - codeBase(record));
   const instruction: Instruction = decoder.decode();
   const formatter = new Formatter(FormatterSyntax.Nasm);
   const text = formatter.format(instruction);
   for (const owned of [decoder, instruction, formatter]) owned.free();
   const bytes = [...record.code].map((b) => b.toString(16).padStart(2, '0')).join(' ');
   const registers = Array.from(
-    { length: record.mode === MODE_COMPAT ? 8 : 16 },
+    { length: record.mode !== MODE_64 ? 8 : 16 },
     (_, i) => `${gprName(i)}=${hex(record.gpr(i))}`,
   );
   const lines = [
     `${text}  [${bytes}] at +${hex(record.codeOffset)}, flags ${flags(record.rflags)}`,
     registers.join(' '),
-    `fs=${hex(record.fsBase)} gs=${hex(record.gsBase)} seed=${hex(record.memorySeed)} poke +${hex(record.pokeOffset)}: ${hexBytes(record.poke)}`,
+    isSegmented(record.mode) ? segmentsText(record) : `fs=${hex(record.fsBase)} gs=${hex(record.gsBase)}`,
+    `seed=${hex(record.memorySeed)} poke +${hex(record.pokeOffset)}: ${hexBytes(record.poke)}`,
   ];
   if (record.flags & CASE_FP) {
     const fx = record.fxsave;

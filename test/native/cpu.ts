@@ -5,5 +5,5 @@ import { OracleCpu } from './oracle-cpu.ts';
 
 /** Freshly made CPUs under test: the bare evaluator, and the engine with its cold and hot tiers. */
 export async function createCpus(): Promise<CpuUnderTest[]> {
-  return [new OracleCpu(), new EngineCpu('cold'), new EngineCpu('hot')];
+  return [new OracleCpu(), new EngineCpu('cold'), new EngineCpu('hot'), new EngineCpu('cold', true)];
 }

@@ -24,8 +24,12 @@ export class EngineCpu implements CpuUnderTest {
   /** Cases that a region executed, of all so far. */
   inRegions = 0;
 
-  constructor(tier: 'hot' | 'cold' | 'oracle') {
-    this.name = `${tier} tier`;
+  readonly #compatible: boolean;
+
+  /** `compatible`: segmented cases run in compatibility mode, not in protected mode. */
+  constructor(tier: 'hot' | 'cold' | 'oracle', compatible = false) {
+    this.#compatible = compatible;
+    this.name = `${tier} tier${compatible ? ', compatibility' : ''}`;
     const memory = new GuestMemory({ vcpus: 1, slots: FRAMES, frameLimit: FRAMES, recordBytes: RECORD_BYTES });
     this.#engine = new Engine(memory, { tier, policy: 'x86-64-v2', promotion: AT_ONCE });
     this.#cpu = this.#engine.cpus[0]!;
@@ -36,7 +40,7 @@ export class EngineCpu implements CpuUnderTest {
     const cpu = this.#cpu;
     const platform = this.#platform;
     const fresh = this.#pages.load(record);
-    loadState(cpu, record);
+    loadState(cpu, record, this.#compatible);
     if (fresh) this.#promote();
     const step = (record.flags & CASE_STEP) !== 0;
     let delivered: Delivered | null = null;

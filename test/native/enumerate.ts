@@ -4,7 +4,7 @@
  * operand is a register or memory; what is left out is listed with the reason.
  */
 import { Code, CodeExt, CpuidFeature, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind } from 'iced-x86';
-import { CODE_BASE, MODE_64 } from './records.ts';
+import { bitsOf, CODE_BASE, MODE_64 } from './records.ts';
 
 /** One form and byte sequences (prefixes to ModRM) that decode to it. */
 export interface Form {
@@ -128,7 +128,6 @@ const isPrefix = (byte: number, mode: number): boolean =>
 
 /** All forms of `mode` in scope in the order of iced's codes, and the excluded ones. */
 export function enumerateForms(mode: number): { forms: Form[]; excluded: Excluded[] } {
-  const bitness = mode === MODE_64 ? 64 : 32;
   const forms = new Map<number, Form>();
   const seen = new Map<number, number>();
   const excluded = new Map<string, string>();
@@ -145,7 +144,7 @@ export function enumerateForms(mode: number): { forms: Form[]; excluded: Exclude
       slots[at + head.length + 1] = i & 0xff;
       slots.set(TAIL, at + head.length + 2);
     }
-    const decoder = new Decoder(bitness, slots, DecoderOptions.None);
+    const decoder = new Decoder(bitsOf(mode), slots, DecoderOptions.None);
     for (let i = 0; i < 65536; i++) {
       if (map.length === 0 && isPrefix(i >> 8, mode)) continue;
       decoder.position = i * SLOT;

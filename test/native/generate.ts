@@ -15,11 +15,24 @@ import {
   CODE_BASE,
   DATA_BASE,
   FX,
+  isSegmented,
   MODE_64,
-  MODE_COMPAT,
+  MODE_PROT16,
   PAGE,
   RO_BASE,
 } from './records.ts';
+import {
+  CODE_INDICES,
+  CODE16_INDICES,
+  codeBase,
+  DATA_INDICES,
+  DATA16_INDICES,
+  FLAT_SEGMENT,
+  loadedSegment,
+  NULL_SEGMENT,
+  STACK_INDICES,
+  segmentBase,
+} from './segments.ts';
 import type { MemoryUse, Template } from './templates.ts';
 import { ELEMENT_SIZE, type ElementKind, element, integer } from './values.ts';
 
@@ -29,9 +42,13 @@ const RDX = 2;
 const RBX = 3;
 const RSP = 4;
 const RBP = 5;
+const CS = 1;
+const SS = 2;
 /** Bit 17 of MXCSR is reserved at Intel and a feature at AMD. */
 const MISALIGNED_SSE = 0x20000;
 const POKE_MAX = 32;
+/** No operand has more bytes. */
+const WIDEST = 1024n;
 const C = CASE_OFFSETS;
 
 /** Counts around the widths of operands (SDM vol. 2 "SAL/SAR/SHL/SHR": masked to 5 or 6 bits). */
@@ -47,8 +64,7 @@ export function linearAddress(record: CaseRecord, use: MemoryUse, absolute: bigi
     if (use.index >= 0) offset += mask(use.indexBytes * 8, record.gpr(use.index)) * BigInt(use.scale);
     offset = mask(use.addressBits, offset);
   }
-  const base = use.segment === 'fs' ? record.fsBase : use.segment === 'gs' ? record.gsBase : 0n;
-  return mask(record.mode === MODE_COMPAT ? 32 : 64, base + offset);
+  return mask(record.mode !== MODE_64 ? 32 : 64, segmentBase(record, use.segment) + offset);
 }
 
 /** A linear address for an access of `size` bytes; where it lies decides between working and each kind of fault. */
@@ -62,7 +78,7 @@ function target(random: SplitMix64, size: number, mode: number): bigint {
   if (way < 182) return BigInt(RO_BASE + random.below(PAGE - 600));
   if (way < 187) return BigInt(RO_BASE + PAGE - 1 - random.below(span));
   if (way < 192) return BASE - 1n - BigInt(random.below(span));
-  if (way < 196 || mode === MODE_COMPAT) return random.pick([0x10n, 0x2fff_fffdn, 0x3000_0001n, 0x7fff_f000n]);
+  if (way < 196 || mode !== MODE_64) return random.pick([0x10n, 0x2fff_fffdn, 0x3000_0001n, 0x7fff_f000n]);
   return random.pick([0x8000_0000_0000n, 0xffff_7fff_ffff_0000n, 0x1234_5678_0000_0000n, 0x7fff_ffff_fffd_0000n]);
 }
 
@@ -73,7 +89,7 @@ function setLow(record: CaseRecord, register: number, bits: number, value: bigin
 
 /** Makes `use` address `wanted` by choosing its base or index register; without registers the displacement stands. */
 function aim(record: CaseRecord, use: MemoryUse, wanted: bigint): void {
-  const segment = use.segment === 'fs' ? record.fsBase : use.segment === 'gs' ? record.gsBase : 0n;
+  const segment = segmentBase(record, use.segment);
   const bits = use.addressBits;
   const rest = mask(bits, wanted - segment - use.displacement);
   const { base, index } = use;
@@ -229,7 +245,7 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
     }
     if (mnemonic.startsWith('fxrstor'))
       view.setUint32(24, random.chance(90) ? random.below(0x10000) : random.lo & ~MISALIGNED_SSE, true);
-    if (/^(call|jmp|ret)/.test(mnemonic)) view.setBigUint64(0, branchTarget(random, record.mode), true);
+    if (/^(call|jmp|ret)/.test(mnemonic)) view.setBigUint64(0, branchTarget(random, record), true);
     if (mnemonic === 'bound') {
       view.setInt32(0, -random.below(0x10000), true);
       view.setInt32(4, random.below(0x7fffffff), true);
@@ -241,8 +257,11 @@ function poke(template: Template, record: CaseRecord, random: SplitMix64, use: M
   record.bytes.set(bytes.subarray(0, length), record.base + C.poke);
 }
 
-function branchTarget(random: SplitMix64, mode: number): bigint {
-  if (mode === MODE_COMPAT) return BigInt(random.next());
+function branchTarget(random: SplitMix64, record: CaseRecord): bigint {
+  const { mode } = record;
+  if (isSegmented(mode) && random.chance(60))
+    return mask(32, BigInt(CODE_BASE - codeBase(record) + random.below(PAGE)));
+  if (mode !== MODE_64) return BigInt(random.next());
   const way = random.below(20);
   if (way < 10) return BigInt(CODE_BASE + random.below(PAGE));
   if (way < 18) return random.bits64() & 0x7fff_ffff_ffffn;
@@ -264,22 +283,22 @@ function implicitRegisters(template: Template, record: CaseRecord, random: Split
     setLow(record, RCX, 8, BigInt(random.pick(COUNTS)));
   if (/^(loop|jcxz|jecxz|jrcxz)/.test(mnemonic)) {
     const value = random.pick([0n, 1n, 2n, 0x10000n, 0x1_0000_0000n, 0x1_0000_0001n]);
-    record.setGpr(RCX, record.mode === MODE_COMPAT ? mask(32, value) : value);
+    record.setGpr(RCX, record.mode !== MODE_64 ? mask(32, value) : value);
   }
   if (/^i?div$/.test(mnemonic) && random.chance(75)) {
     const wide = !/rm8/.test(template.form.name);
     const negative = mnemonic === 'idiv' && ((record.gpr(RAX) >> 31n) & 1n) === 1n;
     const high = random.chance(50) ? BigInt(random.below(3)) : negative ? -1n : 0n;
-    if (wide && !addresses(RDX) && operand !== RDX) setLow(record, RDX, record.mode === MODE_COMPAT ? 32 : 64, high);
+    if (wide && !addresses(RDX) && operand !== RDX) setLow(record, RDX, record.mode !== MODE_64 ? 32 : 64, high);
     if (!wide && !addresses(RAX) && operand !== RAX) setLow(record, RAX, 16, BigInt(random.below(2048)));
   }
   if (/^bt[csr]?$/.test(mnemonic) && template.form.kind === 'mem') {
     const offset = template.gprOperands[1] ?? -1;
     if (offset >= 0 && !addresses(offset)) setLow(record, offset, 64, BigInt(random.below(8192) - 4096));
-    if (offset >= 0 && record.mode === MODE_COMPAT) setLow(record, offset, 64, mask(32, record.gpr(offset)));
+    if (offset >= 0 && record.mode !== MODE_64) setLow(record, offset, 64, mask(32, record.gpr(offset)));
   }
   if (mnemonic === 'cmpxchg' && operand >= 0 && random.chance(50)) record.setGpr(operand, record.gpr(RAX));
-  if (/^(call|jmp)$/.test(mnemonic) && operand >= 0) record.setGpr(operand, branchTarget(random, record.mode));
+  if (/^(call|jmp)$/.test(mnemonic) && operand >= 0) record.setGpr(operand, branchTarget(random, record));
   if (/^pcmpestr/.test(mnemonic))
     for (const register of [RAX, RDX])
       if (!addresses(register) && random.chance(70)) {
@@ -287,7 +306,11 @@ function implicitRegisters(template: Template, record: CaseRecord, random: Split
         setLow(record, register, record.mode === MODE_64 ? 64 : 32, length);
         if (record.mode === MODE_64 && random.chance(20)) setLow(record, register, 64, (length << 32n) | 5n);
       }
-  if (mnemonic === 'enter' || mnemonic === 'leave') record.setGpr(RBP, BASE + 8n * BigInt(64 + random.below(380)));
+  if (mnemonic === 'enter' || mnemonic === 'leave')
+    record.setGpr(
+      RBP,
+      mask(record.mode === MODE_64 ? 64 : 32, BASE - segmentBase(record, SS) + 8n * BigInt(64 + random.below(380))),
+    );
   if (mnemonic === 'xlatb' && random.chance(50)) setLow(record, RBX, 1, 0n);
 }
 
@@ -321,6 +344,38 @@ function absoluteAddress(template: Template, record: CaseRecord, wanted: bigint,
   else if (absolute.size === 2) record.view.setUint16(at, Number(mask(16, value)), true);
 }
 
+const SEGMENTS_ES_SS_DS_FS_GS = [0, 2, 3, 4, 5];
+/** Chooses segments: flat ones, open ones, and ones that end where the operands are. */
+function segments(record: CaseRecord, random: SplitMix64): void {
+  for (let i = 0; i < 8; i++) record.setSegmentIndex(i, 0);
+  const narrow = record.mode === MODE_PROT16;
+  const flat = !narrow && random.chance(15);
+  for (const n of SEGMENTS_ES_SS_DS_FS_GS) {
+    const way = flat ? 0 : random.below(20);
+    if (way < (narrow ? 1 : 3)) record.setSegmentIndex(n, FLAT_SEGMENT);
+    else if (way === 3 && n !== SS) record.setSegmentIndex(n, NULL_SEGMENT);
+    else record.setSegmentIndex(n, random.pick(n === SS ? STACK_INDICES : narrow ? DATA16_INDICES : DATA_INDICES));
+  }
+  if (narrow) record.setSegmentIndex(CS, random.pick(CODE16_INDICES));
+  else record.setSegmentIndex(CS, flat || random.chance(30) ? FLAT_SEGMENT : random.pick(CODE_INDICES));
+}
+/** Puts the code near the end of CS now and then; it begins inside. */
+function placeCode(record: CaseRecord, random: SplitMix64, length: number): void {
+  const { base, limit } = loadedSegment(record.segmentIndex(CS), true);
+  const last = base + limit - CODE_BASE;
+  let offset = record.codeOffset;
+  if (last < PAGE && random.chance(20)) offset = last + 1 - random.below(length + 2);
+  offset = Math.max(0, Math.min(offset, last, PAGE - 1));
+  record.view.setUint16(record.base + C.code_offset, offset, true);
+}
+/** Makes rSP an offset in SS. */
+function placeStack(record: CaseRecord, random: SplitMix64): void {
+  const { base, attributes } = loadedSegment(record.segmentIndex(SS), false);
+  const offset = mask(32, record.gpr(RSP) - BigInt(base));
+  const high = BigInt(random.below(0x10000)) << 16n;
+  record.setGpr(RSP, attributes & 0x4000 ? offset : high | (offset & 0xffffn));
+}
+
 /** Writes a random case of `template` into `record`, tagged `tag`; `leader`: a case whose code it has at the same place. */
 export function generateCase(
   template: Template,
@@ -332,23 +387,28 @@ export function generateCase(
   const { bytes, view, base } = record;
   const { mode } = template.form;
   bytes.fill(0, base, base + CASE_SIZE);
-  const registers = mode === MODE_COMPAT ? 8 : 16;
-  for (let i = 0; i < registers; i++)
-    record.setGpr(i, mode === MODE_COMPAT ? mask(32, integer(random)) : integer(random));
+  const registers = mode !== MODE_64 ? 8 : 16;
+  for (let i = 0; i < registers; i++) record.setGpr(i, mode !== MODE_64 ? mask(32, integer(random)) : integer(random));
   view.setUint32(base + C.rflags, (random.next() & 0x8d5) | 2, true);
+  if (random.chance(5)) bytes[base + C.rflags + 2]! |= 4; // AC
   if (template.string ? random.chance(50) : random.chance(6)) bytes[base + C.rflags + 1]! |= 4;
   view.setBigUint64(base + C.memory_seed, random.bits64(), true);
-  const segmentBase = (): bigint =>
+  const userBase = (): bigint =>
     random.chance(90) ? BASE - BigInt(random.below(0x8000)) : BASE + BigInt(random.below(PAGE));
-  view.setBigUint64(base + C.fs_base, segmentBase(), true);
-  view.setBigUint64(base + C.gs_base, segmentBase(), true);
+  view.setBigUint64(base + C.fs_base, userBase(), true);
+  view.setBigUint64(base + C.gs_base, userBase(), true);
   bytes[base + C.mode] = mode;
+  if (isSegmented(mode)) segments(record, random);
   bytes[base + C.flags] = (template.step ? CASE_STEP : 0) | (template.fp ? CASE_FP : 0);
   bytes[base + C.code_length] = template.code.length;
   // One fetch in a hundred runs over the end of the code page.
   const over = random.chance(1) ? random.below(template.code.length) : 0;
   const edge = over > 0 ? PAGE - over : 16 * random.below(PAGE / 16 - 2);
   view.setUint16(base + C.code_offset, leader === null ? edge : leader.codeOffset, true);
+  if (isSegmented(mode)) {
+    if (leader === null) placeCode(record, random, template.code.length);
+    else record.setSegmentIndex(CS, leader.segmentIndex(CS));
+  }
   view.setUint32(base + C.tag, tag, true);
   bytes.set(leader === null ? template.code : leader.code, base + C.code);
   if (leader === null) immediates(template, record, random);
@@ -357,11 +417,13 @@ export function generateCase(
   const stackEdge = random.chance(6);
   record.setGpr(RSP, stackEdge ? target(random, 8, mode) : BASE + 8n * BigInt(64 + random.below(380)));
   if (stackEdge && random.chance(50)) record.setGpr(RSP, BASE + BigInt(random.below(24)));
+  if (isSegmented(mode)) placeStack(record, random);
   for (const use of template.memory) {
     let wanted = target(random, use.size, mode);
-    const segment = use.segment === 'fs' ? record.fsBase : use.segment === 'gs' ? record.gsBase : 0n;
+    const segment = segmentBase(record, use.segment);
     // Offsets stay above 0, so that no access wraps at the 4 GiB limit of a segment.
-    if (mode === MODE_COMPAT && wanted < segment + 64n) wanted = segment + 64n + (wanted & 63n);
+    const below = segment - wanted;
+    if (mode !== MODE_64 && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
     if (use.base < 0 && use.index < 0) {
       if (leader === null) absoluteAddress(template, record, wanted, segment);
     } else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);

@@ -15,18 +15,31 @@ import {
   CODE_BASE,
   DATA_BASE,
   FX,
+  isSegmented,
   MODE_64,
+  MODE_PROT16,
   type OutcomeRecord,
   PAGE,
   RO_BASE,
   RO_SEED,
   VECTOR_NONE,
 } from './records.ts';
+import { codeBase, loadedSegment } from './segments.ts';
 
-/** Frames of the guest: four table levels (two leaf tables), then the pages. */
-const FRAME = { pml4: 0, pdpt: 1, pd: 2, codeTable: 3, dataTable: 4, code: 5, data: 6, readOnly: 7 } as const;
+/** Frames of the guest: four table levels (two leaf tables), then the pages, then the directory pointers of PAE paging. */
+const FRAME = {
+  pml4: 0,
+  pdpt: 1,
+  pd: 2,
+  codeTable: 3,
+  dataTable: 4,
+  code: 5,
+  data: 6,
+  readOnly: 7,
+  pdpt32: 8,
+} as const;
 /** Number of frames that {@link GuestPages} uses. */
-export const FRAMES = 8;
+export const FRAMES = 9;
 
 /** Page-table entry bits (SDM vol. 3A 4.5); accessed and dirty are set so that no walk changes memory. */
 const P = 1n;
@@ -40,6 +53,8 @@ const NX = 1n << 63n;
 const CR0 = 0x80050033n;
 const CR4 = 0x620n;
 const EFER = 0xd01n;
+const EFER_LME = 0x100n;
+const EFER_LMA = 0x400n;
 /** Present, DPL 3, accessed: data; 64-bit code; 32-bit code (LAR's bits >> 8). */
 const DATA_ATTRIBUTES = 0xc0f3;
 const CODE64_ATTRIBUTES = 0xa0fb;
@@ -72,6 +87,7 @@ export class GuestPages {
     const index = (address: number, level: number): number => Math.floor(address / 2 ** (12 + 9 * level)) % 512;
     entry(FRAME.pml4, 0, FRAME.pdpt, link);
     entry(FRAME.pdpt, 0, FRAME.pd, link);
+    entry(FRAME.pdpt32, 0, FRAME.pd, P);
     entry(FRAME.pd, index(CODE_BASE, 1), FRAME.codeTable, link);
     entry(FRAME.pd, index(DATA_BASE, 1), FRAME.dataTable, link);
     entry(FRAME.codeTable, index(CODE_BASE, 0), FRAME.code, P | U | A | D);
@@ -93,12 +109,14 @@ export class GuestPages {
     this.#memory.writeBytes(FRAME.data * PAGE, this.#beforeBytes);
     return !same;
   }
+  /** Puts INT3 in place of the last case's code, and the code of this one at its place. */
   #loadCode(codeOffset: number, code: Uint8Array): void {
+    const put = (offset: number, bytes: Uint8Array): void =>
+      this.#memory.writeBytes(FRAME.code * PAGE + offset, bytes.subarray(0, PAGE - offset));
+    if (this.#codeOffset >= 0) put(this.#codeOffset, new Uint8Array(this.#code.length).fill(0xcc));
+    put(codeOffset, code);
     this.#codeOffset = codeOffset;
     this.#code = code.slice();
-    const room = Math.min(code.length, PAGE - codeOffset);
-    this.#memory.writeBytes(FRAME.code * PAGE + codeOffset, code.subarray(0, room));
-    if (codeOffset + room < PAGE) this.#memory.write8(FRAME.code * PAGE + codeOffset + room, 0xcc);
   }
 
   /** The data page as {@link load} left it and as it is. */
@@ -125,8 +143,11 @@ function saveChanges({ before, now }: DataPage, outcome: OutcomeRecord): void {
   outcome.changes = count;
 }
 
-/** Puts the case's state into `cpu`, at CPL 3. The engine's derived slots (TLB, code mode) are the caller's. */
-export function loadState(cpu: Cpu, record: CaseRecord): void {
+/**
+ * Puts the case's state into `cpu`, at CPL 3. The engine's derived slots (TLB, code mode) are the caller's. `compatible` runs
+ * 32-bit cases in compatibility mode instead of protected mode with PAE paging.
+ */
+export function loadState(cpu: Cpu, record: CaseRecord, compatible = false): void {
   cpu.clear();
   const wide = record.mode === MODE_64;
   for (let i = 0; i < 16; i++) cpu.setGpr(i, record.gpr(i));
@@ -144,10 +165,27 @@ export function loadState(cpu: Cpu, record: CaseRecord): void {
   }
   cpu.set('selector', wide ? SEL_CODE64 : SEL_CODE32, SEG.cs);
   cpu.set('segmentAttributes', wide ? CODE64_ATTRIBUTES : CODE32_ATTRIBUTES, SEG.cs);
-  cpu.set('segmentBase', record.fsBase, SEG.fs);
-  cpu.set('segmentBase', record.gsBase, SEG.gs);
-  cpu.set('codeMode', wide ? 2 : 1);
+  cpu.set('codeMode', wide ? 2 : record.mode === MODE_PROT16 ? 0 : 1);
+  if (isSegmented(record.mode)) loadSegments(cpu, record, compatible);
+  else {
+    cpu.set('segmentBase', record.fsBase, SEG.fs);
+    cpu.set('segmentBase', record.gsBase, SEG.gs);
+  }
   loadFloating(cpu, record.fxsave);
+}
+
+function loadSegments(cpu: Cpu, record: CaseRecord, compatible: boolean): void {
+  for (const segment of [SEG.es, SEG.cs, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) {
+    const loaded = loadedSegment(record.segmentIndex(segment), segment === SEG.cs);
+    cpu.set('selector', loaded.selector, segment);
+    cpu.set('segmentBase', BigInt(loaded.base), segment);
+    cpu.set('segmentLimit', loaded.limit, segment);
+    cpu.set('segmentAttributes', loaded.attributes, segment);
+  }
+  cpu.rip = BigInt.asUintN(32, cpu.rip - cpu.get('segmentBase', SEG.cs));
+  if (compatible) return;
+  cpu.set('cr3', FRAME.pdpt32 * PAGE);
+  cpu.set('efer', EFER & ~EFER_LMA & ~EFER_LME);
 }
 
 /** Reads an FXSAVE image (SDM vol. 1, 10.5.1): registers there stand in stack order. */
@@ -193,7 +231,7 @@ function saveFloating(cpu: Cpu, image: Uint8Array): void {
 /** Records how the case ended, in the terms of oracle.h: the INT3 behind the code is the orderly end. */
 export function saveOutcome(cpu: Cpu, page: DataPage, record: CaseRecord, end: CaseEnd, outcome: OutcomeRecord): void {
   for (let i = 0; i < 16; i++) outcome.setGpr(i, cpu.gpr(i));
-  const after = BigInt(CODE_BASE + record.codeOffset + record.code.length);
+  const after = BigInt(CODE_BASE - codeBase(record) + record.codeOffset + record.code.length);
   const orderly = end === null || (!(record.flags & CASE_STEP) && end.vector === VECTOR.bp && cpu.rip === after + 1n);
   outcome.rip = end !== null && orderly ? after : cpu.rip;
   outcome.rflags = cpu.rflags & ~RF;

@@ -1,5 +1,6 @@
 /*
- * The native oracle: `oracle CASES OUTCOMES` runs every case of the first file on the host CPU and writes the second.
+ * The native oracle: `oracle CASES OUTCOMES [SEGMENTS]` runs every case of the first file on the host CPU and writes the
+ * second.
  * Record formats and the address space a case sees: oracle.h. Build: gcc -O2 oracle.c -o oracle. Linux on x86-64 only.
  *
  * One signal handler does everything. Each case ends in a signal (breakpoint, trap flag or fault); the handler records the
@@ -9,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "oracle.h"
+#include <asm/ldt.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,6 +20,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -28,9 +31,10 @@
 #define FRAME_MAGIC 0x46505853u /* FP_XSTATE_MAGIC1: an XSAVE header follows the legacy area */
 #define XSTATE_X87_SSE 3ull
 
-enum { CF_TO_OF = 0xcd5, TF = 0x100, ALWAYS_ON = 0x202, RF = 0x10000 };
+enum { CF_TO_OF = 0x40cd5, TF = 0x100, ALWAYS_ON = 0x202, RF = 0x10000 };
 enum { VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_PF = 14 };
 enum { SEL_CODE32 = 0x23, SEL_DATA = 0x2b, SEL_CODE64 = 0x33 };
+enum { ES, CS, SS, DS, FS, GS };
 
 static const struct case_record *cases;
 static struct outcome_record *outcomes;
@@ -39,6 +43,8 @@ static uint8_t *code_alias;      /* the code page, writable, at another address 
 static uint64_t *const data = (uint64_t *)DATA_BASE;
 static uint64_t pristine[WORDS], before[WORDS], filled_seed;
 static unsigned long host_fs, host_gs;
+static const struct segment_record *segments;
+static long segment_count;
 static sigjmp_buf finished;
 
 static const int gpr_index[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
@@ -59,7 +65,19 @@ static uint64_t *frame_xstate_bv(uint8_t *fp) {
   return magic == FRAME_MAGIC ? (uint64_t *)(fp + 512) : 0;
 }
 
-static void load(ucontext_t *context) {
+/* The index of a segment register in a case of MODE_PROT32 and MODE_PROT16. */
+static unsigned segment_index(const struct case_record *c, int segment) { return c->fs_base >> (segment * 8) & 0xff; }
+static unsigned selector_of(const struct case_record *c, int segment) {
+  unsigned index = segment_index(c, segment);
+  return index == 0 ? 0 : index == 255 ? (segment == CS ? SEL_CODE32 : SEL_DATA) : (index - 1) << 3 | 7;
+}
+/* What is taken from linear addresses to give RIP. */
+static uint64_t code_base(const struct case_record *c) {
+  unsigned index = c->mode >= MODE_PROT32 ? segment_index(c, CS) : 255;
+  return index == 255 ? 0 : segments[index - 1].base;
+}
+
+__attribute__((optimize("no-stack-protector"))) static void load(ucontext_t *context) {
   const struct case_record *c = &cases[current];
   greg_t *regs = context->uc_mcontext.gregs;
   if (c->memory_seed != filled_seed) {
@@ -69,18 +87,27 @@ static void load(ucontext_t *context) {
   }
   memcpy((uint8_t *)before + c->poke_offset, c->poke, c->poke_length);
   memcpy((uint8_t *)data + c->poke_offset, c->poke, c->poke_length);
-  for (unsigned i = 0; i <= c->code_length && c->code_offset + i < PAGE; i++)
-    code_alias[c->code_offset + i] = i < c->code_length ? c->code[i] : 0xcc;
+  for (unsigned i = 0; i < c->code_length && c->code_offset + i < PAGE; i++) code_alias[c->code_offset + i] = c->code[i];
   for (int i = 0; i < 16; i++) regs[gpr_index[i]] = c->gpr[i];
-  regs[REG_RIP] = CODE_BASE + c->code_offset;
+  regs[REG_RIP] = CODE_BASE + c->code_offset - code_base(c);
   regs[REG_EFL] = (c->rflags & CF_TO_OF) | ALWAYS_ON | (c->flags & CASE_STEP ? TF : 0);
   uint64_t cs = c->mode == MODE_COMPAT ? SEL_CODE32 : SEL_CODE64;
-  regs[REG_CSGSFS] = (regs[REG_CSGSFS] & 0x0000ffffffff0000ull) | cs | (uint64_t)SEL_DATA << 48;
+  uint64_t ss = SEL_DATA;
+  if (c->mode >= MODE_PROT32) cs = selector_of(c, CS), ss = selector_of(c, SS);
+  regs[REG_CSGSFS] = (regs[REG_CSGSFS] & 0x0000ffffffff0000ull) | cs | ss << 48;
   if (c->flags & CASE_FP) {
     uint8_t *fp = (uint8_t *)context->uc_mcontext.fpregs;
     uint64_t *bv = frame_xstate_bv(fp);
     memcpy(fp, c->fxsave, FX_BYTES);
     if (bv) *bv = XSTATE_X87_SSE;
+  }
+  static int loaded;
+  if (c->mode >= MODE_PROT32 || loaded) {
+    loaded = c->mode >= MODE_PROT32;
+    unsigned es = loaded ? selector_of(c, ES) : SEL_DATA, ds = loaded ? selector_of(c, DS) : SEL_DATA;
+    unsigned fs = loaded ? selector_of(c, FS) : SEL_DATA, gs = loaded ? selector_of(c, GS) : SEL_DATA;
+    asm volatile("mov %0, %%es\n mov %1, %%ds\n mov %2, %%gs\n mov %3, %%fs" ::"r"(es), "r"(ds), "r"(gs), "r"(fs));
+    if (loaded) return;
   }
   asm volatile("wrgsbase %0" ::"r"(c->gs_base));
   asm volatile("wrfsbase %0" ::"r"(c->fs_base));
@@ -91,6 +118,8 @@ static void save(const ucontext_t *context, int signal) {
   struct outcome_record *o = &outcomes[current];
   const greg_t *regs = context->uc_mcontext.gregs;
   for (int i = 0; i < 16; i++) o->gpr[i] = regs[gpr_index[i]];
+  /* the kernel returns to a 16-bit stack through one of its own: bits 63:32 of RSP are left over from it */
+  if (c->mode >= MODE_PROT32) o->gpr[4] = (uint32_t)o->gpr[4];
   o->rip = regs[REG_RIP];
   o->rflags = regs[REG_EFL] & ~(uint64_t)(RF | (c->flags & CASE_STEP ? TF : 0));
   o->vector = regs[REG_TRAPNO];
@@ -98,7 +127,7 @@ static void save(const ucontext_t *context, int signal) {
   o->error = regs[REG_ERR];
   o->cr2 = o->vector == VECTOR_PF ? regs[REG_CR2] : 0;
   if (c->flags & CASE_STEP ? o->vector == VECTOR_DB
-                           : o->vector == VECTOR_BP && o->rip == CODE_BASE + c->code_offset + c->code_length + 1) {
+                           : o->vector == VECTOR_BP && o->rip == CODE_BASE - code_base(c) + c->code_offset + c->code_length + 1) {
     o->rip -= c->flags & CASE_STEP ? 0 : 1;
     o->vector = VECTOR_NONE;
     o->signal = o->error = 0;
@@ -114,6 +143,7 @@ static void save(const ucontext_t *context, int signal) {
   }
   memcpy((uint8_t *)before + c->poke_offset, (uint8_t *)pristine + c->poke_offset, c->poke_length);
   memcpy((uint8_t *)data + c->poke_offset, (uint8_t *)pristine + c->poke_offset, c->poke_length);
+  memset(code_alias + c->code_offset, 0xcc, c->code_offset + c->code_length > PAGE ? PAGE - c->code_offset : c->code_length);
   if (c->flags & CASE_FP) memcpy(o->fxsave, context->uc_mcontext.fpregs, FX_BYTES);
   o->done = 1;
 }
@@ -161,8 +191,22 @@ static int build_address_space(void) {
   return !mprotect(read_only, PAGE, PROT_READ);
 }
 
+/* Puts the table into the LDT. */
+static int install_segments(void) {
+  for (long i = 0; i < segment_count; i++) {
+    const struct segment_record *s = &segments[i];
+    struct user_desc d = {.entry_number = i, .base_addr = s->base, .limit = s->limit};
+    d.seg_32bit = !!(s->flags & SEGMENT_BIG);
+    d.contents = (s->flags & SEGMENT_DOWN ? 1 : 0) | (s->flags & SEGMENT_CODE ? 2 : 0);
+    d.read_exec_only = !!(s->flags & SEGMENT_NO_ACCESS);
+    d.limit_in_pages = !!(s->flags & SEGMENT_PAGES);
+    if (syscall(SYS_modify_ldt, 0x11, &d, sizeof d)) return 0;
+  }
+  return 1;
+}
+
 int main(int argc, char **argv) {
-  if (argc != 3) return fprintf(stderr, "usage: oracle CASES OUTCOMES\n"), 2;
+  if (argc < 3 || argc > 4) return fprintf(stderr, "usage: oracle CASES OUTCOMES [SEGMENTS]\n"), 2;
   if (!(getauxval(AT_HWCAP2) & 2)) return fprintf(stderr, "the kernel does not allow WRFSBASE\n"), 77;
   size_t length = 0;
   cases = map_file(argv[1], O_RDONLY, &length, PROT_READ);
@@ -171,6 +215,12 @@ int main(int argc, char **argv) {
   length = total * sizeof *outcomes;
   outcomes = map_file(argv[2], O_RDWR | O_CREAT | O_TRUNC, &length, PROT_READ | PROT_WRITE);
   if (!outcomes) return perror(argv[2]), 2;
+  if (argc == 4) {
+    segments = map_file(argv[3], O_RDONLY, &length, PROT_READ);
+    if (!segments) return perror(argv[3]), 2;
+    segment_count = length / sizeof *segments;
+    if (!install_segments()) return perror("modify_ldt"), 77;
+  }
   if (!build_address_space()) return fprintf(stderr, "the fixed addresses are taken\n"), 77;
 
   static uint8_t stack[1 << 18];

@@ -6,7 +6,7 @@
  *
  * What a case sees:
  *
- *   CODE_BASE  one page, readable and executable; the instruction bytes at code_offset, an INT3 after them; bytes past the
+ *   CODE_BASE  one page, readable and executable; the instruction bytes at code_offset, INT3 everywhere else; bytes past the
  *              page's end are dropped, and the pages on both sides are not present, so that a fetch can fault
  *   DATA_BASE  one page, readable and writable: 512 words of splitmix64 from memory_seed, then poke_length bytes of `poke`
  *              over them at poke_offset
@@ -27,7 +27,17 @@
 #define CHANGES_MAX 68
 
 /* case_record.mode */
-enum { MODE_64 = 0, MODE_COMPAT = 1 };
+enum { MODE_64 = 0, MODE_COMPAT = 1, MODE_PROT32 = 2, MODE_PROT16 = 3 };
+/*
+ * MODE_PROT32 and MODE_PROT16: 32-bit and 16-bit code under segments of a table that the third argument names, installed in the LDT: an array of
+ * `struct segment_record`. fs_base then holds six bytes, for ES CS SS DS FS GS: 0 a null selector, 1..254 the entry of that
+ * number less one, 255 the flat segments above. Code runs at the linear addresses below; RIP is relative to the base of CS.
+ */
+struct segment_record {
+  uint32_t base, limit;    /* limit: the descriptor's 20 bits */
+  uint32_t flags;          /* SEGMENT_* */
+};
+enum { SEGMENT_BIG = 1, SEGMENT_DOWN = 2, SEGMENT_CODE = 4, SEGMENT_NO_ACCESS = 8, SEGMENT_PAGES = 16 };
 /*
  * case_record.flags. CASE_STEP ends the case by the trap flag after one instruction (control transfers); without it the case
  * ends at the INT3 behind the code (REP runs to its end, PUSHF pushes no TF). CASE_FP loads and records the FXSAVE image.
@@ -36,7 +46,7 @@ enum { CASE_STEP = 1, CASE_FP = 2 };
 
 struct case_record {
   uint64_t gpr[16];        /* RAX RCX RDX RBX RSP RBP RSI RDI R8..R15: the manual's register numbers */
-  uint64_t rflags;         /* only CF PF AF ZF SF DF OF are taken; IF and bit 1 are set */
+  uint64_t rflags;         /* only CF PF AF ZF SF DF OF AC are taken; IF and bit 1 are set */
   uint64_t memory_seed;
   uint64_t fs_base, gs_base;
   uint8_t mode, flags, code_length, poke_length;

@@ -15,6 +15,8 @@ import {
   DATA_BASE,
   MODE_64,
   MODE_COMPAT,
+  MODE_PROT16,
+  MODE_PROT32,
   OUTCOME_OFFSETS,
   OUTCOME_SIZE,
   OutcomeRecord,
@@ -26,6 +28,10 @@ const missing = oracleMissing();
 const MODES: Array<[string, number]> = [
   ['64-bit', MODE_64],
   ['compatibility', MODE_COMPAT],
+];
+const SEGMENTED: Array<[string, number]> = [
+  ['32-bit', MODE_PROT32],
+  ['16-bit', MODE_PROT16],
 ];
 
 /** One case with RAX = 1, RCX = 2, RBX = the data page, RSP in its middle. */
@@ -95,7 +101,8 @@ describe.skipIf(missing !== null)(`native oracle${missing === null ? '' : ` (ski
       const jumped = oracle.run(simple(mode, [0xeb, 0x20], CASE_STEP).bytes);
       expect([jumped.rip, jumped.vector, jumped.rflags]).toEqual([BigInt(CODE_BASE + 0x22), VECTOR_NONE, 0x202]);
     });
-
+  }
+  for (const [name, mode] of [...MODES, ...SEGMENTED]) {
     it(`gives outcomes in ${name} mode that depend on nothing but the case`, { timeout: 60_000 }, () => {
       const stream = new CaseStream({ mode, seed: 11n, forms: /./, encodings: 8 });
       const { cases, count, templates } = stream.next(20_000);

@@ -5,7 +5,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { CASE_SIZE, OUTCOME_SIZE, OutcomeRecord } from './records.ts';
+import { CASE_OFFSETS, CASE_SIZE, isSegmented, OUTCOME_SIZE, OutcomeRecord } from './records.ts';
+import { segmentFile } from './segments.ts';
 
 const CACHE = resolve(import.meta.dirname, '../../.cache/native');
 const SOURCES = ['oracle.c', 'oracle.h'].map((name) => join(import.meta.dirname, name));
@@ -46,6 +47,7 @@ export function oracleMissing(): string | null {
 export class NativeOracle {
   readonly #binary: string;
   readonly #directory: string;
+  readonly #segments: string;
   /** Seconds that the oracle itself spent on all batches so far. */
   seconds = 0;
 
@@ -53,6 +55,8 @@ export class NativeOracle {
     this.#binary = buildOracle();
     const shared = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
     this.#directory = mkdtempSync(join(shared, 'silicon-'));
+    this.#segments = join(this.#directory, 'segments');
+    writeFileSync(this.#segments, segmentFile());
   }
 
   /** Outcomes of the cases in `cases` (a whole number of case records), in order. */
@@ -60,7 +64,9 @@ export class NativeOracle {
     const input = join(this.#directory, 'cases');
     const output = join(this.#directory, 'outcomes');
     writeFileSync(input, cases);
-    const run = spawnSync(this.#binary, [input, output], { encoding: 'utf8' });
+    // a host may have no LDT: only 32-bit cases need one
+    const table = isSegmented(cases[CASE_OFFSETS.mode]!) ? [this.#segments] : [];
+    const run = spawnSync(this.#binary, [input, output, ...table], { encoding: 'utf8' });
     if (run.status === 77) throw new OracleUnavailable(run.stderr.trim());
     const outcomes = new OutcomeRecord(readFileSync(output));
     const count = cases.length / CASE_SIZE;

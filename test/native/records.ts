@@ -15,6 +15,14 @@ export const VECTOR_NONE = 0xff;
 
 export const MODE_64 = 0;
 export const MODE_COMPAT = 1;
+/** 32-bit code under the segments of segments.ts. */
+export const MODE_PROT32 = 2;
+/** 16-bit code (CS.D clear) under the same segments. */
+export const MODE_PROT16 = 3;
+/** True for the modes with segments of their own. */
+export const isSegmented = (mode: number): boolean => mode >= MODE_PROT32;
+/** Width of addresses and operands without prefix; 64 for 64-bit mode. */
+export const bitsOf = (mode: number): 64 | 32 | 16 => (mode === MODE_64 ? 64 : mode === MODE_PROT16 ? 16 : 32);
 /** End the case by the trap flag after one instruction, not at the INT3 behind the code. */
 export const CASE_STEP = 1;
 /** Load and record the FXSAVE image. */
@@ -95,6 +103,13 @@ export class CaseRecord {
   }
   get gsBase(): bigint {
     return this.view.getBigUint64(this.base + C.gs_base, true);
+  }
+  /** Index of segment register `n` (the manual's number) in the table of a 32-bit case. */
+  segmentIndex(n: number): number {
+    return this.bytes[this.base + C.fs_base + n]!;
+  }
+  setSegmentIndex(n: number, index: number): void {
+    this.bytes[this.base + C.fs_base + n] = index;
   }
   get mode(): number {
     return this.bytes[this.base + C.mode]!;

@@ -19,7 +19,7 @@ import {
 } from 'iced-x86';
 import { type Form, isNearBranch } from './enumerate.ts';
 import type { SplitMix64 } from './random.ts';
-import { CODE_BASE, MODE_64 } from './records.ts';
+import { bitsOf, CODE_BASE, MODE_64, MODE_COMPAT } from './records.ts';
 import type { ElementKind } from './values.ts';
 
 /** A memory operand, explicit or implicit. Registers are numbers 0..15 or -1. */
@@ -31,7 +31,8 @@ export interface MemoryUse {
   scale: number;
   displacement: bigint;
   addressBits: number;
-  segment: 'fs' | 'gs' | '';
+  /** Number of the segment register. */
+  segment: number;
   /** Bytes accessed; 0 when iced does not say. */
   size: number;
   element: ElementKind;
@@ -67,6 +68,8 @@ export interface Template {
   undefinedFsw: number;
 }
 
+/** Address size with the prefix 67. */
+const OTHER_BITS = { 64: 32, 32: 16, 16: 32 } as const;
 const STRING = /^(Movs|Cmps|Stos|Lods|Scas)([bwdq])_(m\d|AL|AX|EAX|RAX)/;
 const STRING_SIZE: Record<string, number> = { b: 1, w: 2, d: 4, q: 8 };
 const RFLAGS_BITS: Array<[number, number]> = [
@@ -123,7 +126,8 @@ function candidate(form: Form, random: SplitMix64, lockable: boolean): number[] 
   if (STRING.test(form.name) && !legacy.includes(0xf3) && !legacy.includes(0xf2) && random.chance(65))
     legacy.push(twoElements && random.chance(50) ? 0xf2 : 0xf3);
   // With 16-bit addresses only a segment base reaches the data page.
-  if (form.mode !== MODE_64 && legacy.includes(0x67) && random.chance(80)) legacy.unshift(random.pick([0x64, 0x65]));
+  if (form.mode === MODE_COMPAT && legacy.includes(0x67) && random.chance(80))
+    legacy.unshift(random.pick([0x64, 0x65]));
   const at = random.below(legacy.length + 1);
   const rotated = [...legacy.slice(at), ...legacy.slice(0, at)];
   const tail = Array.from({ length: 12 }, () => random.below(256));
@@ -160,7 +164,7 @@ export class TemplateBuilder {
 
   #decode(form: Form, bytes: Uint8Array): Decoder | null {
     const i = this.#instruction;
-    const decoder = new Decoder(form.mode === MODE_64 ? 64 : 32, bytes, DecoderOptions.None);
+    const decoder = new Decoder(bitsOf(form.mode), bytes, DecoderOptions.None);
     decoder.ip = BigInt(CODE_BASE);
     decoder.decodeOut(i);
     let memory = false;
@@ -219,7 +223,7 @@ export class TemplateBuilder {
         offset: displacement.offset,
         size: form.kind === 'mem' && bare ? displacement.size : 0,
         ripRelative: i.isIpRelMemoryOperand,
-        bits: hasPrefix(code, 0x67) ? (form.mode === MODE_64 ? 32 : 16) : form.mode === MODE_64 ? 64 : 32,
+        bits: hasPrefix(code, 0x67) ? OTHER_BITS[bitsOf(form.mode)] : bitsOf(form.mode),
       },
       immediates,
       gprOperands,
@@ -257,8 +261,8 @@ export class TemplateBuilder {
       indexBytes: use.index === Register.None ? 0 : RegisterExt.size(use.index),
       scale: use.scale,
       displacement: use.displacement,
-      addressBits: bytes !== 0 ? bytes * 8 : form.mode === MODE_64 ? 64 : 32,
-      segment: use.segment === Register.FS ? 'fs' : use.segment === Register.GS ? 'gs' : '',
+      addressBits: bytes !== 0 ? bytes * 8 : bitsOf(form.mode),
+      segment: RegisterExt.number(use.segment),
       size: STRING_SIZE[STRING.exec(form.name)?.[2] ?? ''] ?? MemorySizeExt.size(use.memorySize),
       element: elementOf(use.memorySize),
       reads: use.access !== OpAccess.Write && use.access !== OpAccess.CondWrite,

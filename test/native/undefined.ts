@@ -3,7 +3,16 @@
  * undefined whatever the operands; the conditions on operand values stand here, each with its page of the SDM.
  */
 import { operandAddresses } from './generate.ts';
-import { type CaseRecord, DATA_BASE, type OutcomeRecord, VECTOR_NONE } from './records.ts';
+import {
+  bitsOf,
+  type CaseRecord,
+  CODE_BASE,
+  DATA_BASE,
+  isSegmented,
+  type OutcomeRecord,
+  VECTOR_NONE,
+} from './records.ts';
+import { loadedSegment } from './segments.ts';
 import type { Template } from './templates.ts';
 
 /** The parts of an outcome that are not compared. */
@@ -32,8 +41,11 @@ export interface Ignored {
 const RSP = 4;
 const VECTOR_SS = 12;
 const VECTOR_PF = 14;
+const VECTOR_GP = 13;
+const VECTOR_AC = 17;
 /** Linux's TASK_SIZE_MAX: the last page of the lower half is out of bounds too. */
 const KERNEL_HALF = 0x7fff_ffff_f000n;
+const AC = 0x40000;
 const CF = 0x1;
 const PF = 0x4;
 const AF = 0x10;
@@ -73,9 +85,18 @@ const MANY_STORES = /^(pusha|pushad|enter|fnsave|fnstenv|fxsave|fxsave64|maskmov
 
 /** True when the host faulted on the stack word below RSP. */
 function pushFaulted(record: CaseRecord, host: OutcomeRecord): boolean {
-  if (host.vector === VECTOR_SS) return true;
+  if (host.vector === VECTOR_SS || host.vector === VECTOR_AC) return true;
   const below = record.gpr(RSP) - host.cr2;
   return host.vector === VECTOR_PF && below >= 0n && below <= 8n;
+}
+
+/** Conditional branches whose operand size is not that of the code. */
+const OTHER_SIZE = { 64: /$^/, 32: /^(J|Loop).*rel(8_)?16/, 16: /^(J|Loop).*rel(8_|)32/ } as const;
+
+/** True when the code segment ends with the instruction. */
+function endsCode(record: CaseRecord): boolean {
+  const { base, limit } = loadedSegment(record.segmentIndex(1), true);
+  return CODE_BASE - base + record.codeOffset + record.code.length === limit + 1;
 }
 
 const IMAGE = /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxsave64|fxrstor|fxrstor64)$/;
@@ -141,6 +162,28 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   // Whether a non-canonical target or the push of the return address faults first is the vendor's choice.
   if (mnemonic === 'call' && template.immediates.length === 0 && pushFaulted(record, host))
     ignored.skip = 'two faults of one CALL';
+  // SDM vol. 2 "FXSAVE", "FXRSTOR": an area that is not aligned raises #AC or #GP where alignment is checked.
+  if (
+    /^fx(save|rstor)/.test(mnemonic) &&
+    (record.rflags & AC) !== 0 &&
+    (host.vector === VECTOR_AC || host.vector === VECTOR_GP)
+  )
+    ignored.skip = '#AC or #GP';
+  // An operand that runs over the end of 64 KiB of 16-bit addresses: whether it wraps is the processor's choice.
+  if (mnemonic.startsWith('fx') && template.memory.some((use) => use.addressBits === 16) && host.vector === VECTOR_PF)
+    ignored.skip = 'the area may wrap at 64 KiB';
+  // Several pushes with limit and alignment checks: which of two faults is first is the vendor's choice.
+  const checked = isSegmented(record.mode) || (record.rflags & AC) !== 0;
+  if (/^(enter|pusha)/.test(mnemonic) && checked && [VECTOR_SS, VECTOR_PF, VECTOR_AC].includes(host.vector))
+    ignored.skip = 'two faults of several pushes';
+  // AMD's family 1Ah wants the next instruction inside CS for a conditional branch with prefix 66, taken or not.
+  if (
+    isSegmented(record.mode) &&
+    OTHER_SIZE[bitsOf(record.mode)].test(name) &&
+    host.vector === VECTOR_GP &&
+    endsCode(record)
+  )
+    ignored.skip = 'the code segment ends behind the branch';
   if (host.vector !== VECTOR_NONE) {
     // POPA may have loaded some registers before it faults; RSP is as it was.
     if (/^popa/.test(mnemonic)) ignored.gprs = 0xff & ~(1 << RSP);

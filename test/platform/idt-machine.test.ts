@@ -56,8 +56,19 @@ function expected(name: string): string[] {
 test('the kernels are there', () => {
   expect(kernels()).toEqual(
     [
-      ...['debug', 'doublefault', 'exceptions', 'fpu', 'modes', 'paging', 'privilege', 'protected', 'smc', 'strict'],
-      'triple',
+      ...[
+        'align',
+        'breakpoints',
+        'debug',
+        'doublefault',
+        'exceptions',
+        'fpu',
+        'limits',
+        'modes',
+        'paging',
+        'privilege',
+      ],
+      ...['protected', 'smc', 'strict', 'triple'],
     ].sort(),
   );
 });

@@ -5,7 +5,7 @@ import { Comparison, differences } from '../native/compare.ts';
 import { haveCpus, openCpus } from '../native/cpus.ts';
 import { enumerateForms } from '../native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../native/oracle.ts';
-import { MODE_64, MODE_COMPAT, OUTCOME_SIZE, OutcomeRecord } from '../native/records.ts';
+import { MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32, OUTCOME_SIZE, OutcomeRecord } from '../native/records.ts';
 import { type Template, TemplateBuilder } from '../native/templates.ts';
 import { ignoredParts } from '../native/undefined.ts';
 import { decodeVectors, type Vectors } from '../native/vectors.ts';
@@ -33,6 +33,8 @@ const missing = oracleMissing();
 describe.each([
   ['64', MODE_64],
   ['compat', MODE_COMPAT],
+  ['prot32', MODE_PROT32],
+  ['prot16', MODE_PROT16],
 ])('pinned silicon vectors, mode %s', (name, mode) => {
   const vectors = load(name);
 

@@ -3,8 +3,9 @@
  *
  * What counts is CPU time, user and system, of the whole process tree. Runs are interleaved, a figure is the median. From a kernel with
  * rounds the peer's own start-up is taken off: the median of runs with no round. A peer that would take longer than LIMIT_SECONDS does
- * fewer rounds and its figure is scaled up. Before it counts, every peer does a few rounds and all must come to the same result. The
- * full set of workloads, or --write, writes docs/bench. --fetch gets Bochs and v86 into .cache/peers, without root, nothing installed.
+ * fewer rounds and its figure is scaled up, less what happens once: two short trials tell both parts. In the first trial all peers must
+ * come to the same result. The full set of workloads, or --write, writes docs/bench. --fetch gets Bochs and v86 into .cache/peers,
+ * without root, nothing installed.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
@@ -19,8 +20,8 @@ import { fetchV86 } from './v86.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
 /** CPU seconds that one run of a peer should take at most. */
-const LIMIT_SECONDS = 4;
-/** Part of the rounds that the trial before the measurement does. */
+const LIMIT_SECONDS = 5;
+/** Part of the rounds that the first trial before the measurement does; the second does four times as many. */
 const TRIAL = 1 / 40;
 
 /** How Hindsight and the runner of v86 tell the steps that were done. */
@@ -33,7 +34,9 @@ async function runOnce(
   workload: Workload,
   rounds: number,
   folder: string,
+  recorder?: Peer,
 ): Promise<{ cpuSeconds: number; result: string | null; ticks: number | null }> {
+  if (recorder !== undefined) await runOnce(recorder, workload, rounds, folder);
   const { cpuSeconds, output } = await measure(peer.start(workload, rounds, folder));
   const match = workload.done.exec(output);
   if (match === null) throw new Error(`the guest did not come to its end: ${output.trim().slice(-400)}`);
@@ -65,6 +68,8 @@ interface Part {
   readonly peer: Peer;
   rounds: number;
   startUp: number;
+  /** CPU seconds that a kernel takes once, however many rounds it does. */
+  once: number;
   missing: string | null;
   ticks: number | null;
   readonly samples: number[];
@@ -84,6 +89,7 @@ async function measureWorkload(
         peer,
         rounds: 0,
         startUp: 0,
+        once: 0,
         missing: workload.missing ?? peer.missing,
         ticks: null,
         samples: [],
@@ -112,12 +118,14 @@ async function measureWorkload(
         const source = partOf(part.peer.replays);
         part.startUp = await startUps.of(part.peer, workload, folder, source?.peer ?? null);
         const few = Math.max(1, Math.round(rounds * TRIAL));
-        if (source !== null) await runOnce(source.peer, workload, few, folder);
-        const trial = await runOnce(part.peer, workload, few, folder);
+        const trial = await runOnce(part.peer, workload, few, folder, source?.peer);
         agreed ??= trial.result;
         if (trial.result !== agreed) throw new Error(`came to ${trial.result}, ${parts[0]!.peer.name} to ${agreed}`);
-        const expected = (Math.max(0.01, trial.cpuSeconds - part.startUp) / few) * rounds;
-        part.rounds = Math.max(few, Math.round(rounds * Math.min(1, LIMIT_SECONDS / expected)));
+        // what a round costs, apart from what happens once (tables, translation): the line through two trials
+        const more = await runOnce(part.peer, workload, few * 4, folder, source?.peer);
+        const round = Math.max(0, more.cpuSeconds - trial.cpuSeconds) / (few * 3);
+        part.once = Math.max(0, trial.cpuSeconds - part.startUp - round * few);
+        part.rounds = Math.max(few * 4, Math.round(rounds * Math.min(1, LIMIT_SECONDS / (round * rounds))));
         if (source !== null) part.rounds = source.rounds;
       });
   for (let run = 0; run < runs; run++)
@@ -126,7 +134,7 @@ async function measureWorkload(
         const { cpuSeconds, ticks } = await runOnce(part.peer, workload, part.rounds, folder);
         part.ticks = ticks;
         const scale = rounds === null ? 1 : rounds / part.rounds;
-        part.samples.push((cpuSeconds - part.startUp) * scale);
+        part.samples.push((cpuSeconds - part.startUp - part.once) * scale + part.once);
         log(`${workload.name} ${run + 1}/${runs} ${part.peer.name}: ${part.samples.at(-1)!.toFixed(2)} CPU s`);
       });
   return {

@@ -4,6 +4,13 @@
  */
 
 const WHY = {
+  dr6both: 'QEMU reports the first of several breakpoints met; every one that is met sets its bit (SDM vol. 3B 18.2.3)',
+  dr6step:
+    'QEMU takes the breakpoint before the single step and steps into the handler; both are one trap (SDM vol. 3B 18.3.1)',
+  repeated: 'QEMU reports the breakpoint of a repeated store at the instruction, without RF (SDM vol. 3B 18.3.1.1)',
+  heldback: 'QEMU does not hold the breakpoint of MOV SS back (SDM vol. 3A 6.8.3)',
+  detect: 'QEMU does not know general detect (SDM vol. 3B 18.2.4)',
+  limit: 'QEMU (TCG) checks neither limits nor null segments (SDM vol. 3A 5.3 and 5.4.1)',
   gate: 'QEMU takes 16 bytes an entry for the index in the error code of a 64-bit gate; it is vector * 8 + 2 (SDM vol. 3A 6.13)',
   ext: 'QEMU never sets the EXT bit of the error code (SDM vol. 3A 6.13)',
   icebp: 'QEMU does not know INT1 (SDM vol. 2A "INT n")',
@@ -107,7 +114,7 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
     'iret to code both 64-bit and 32-bit': line('#=d err=58 ip=0 cs=8 fl=2 ss=10 sp-=28', 'ld'),
     'sysretq sets what R11 says': line('#=80 err=0 ip=2 cs=33 fl=2c3ed7 ss=2b sp-=0', 'sysretflags'),
     'sysretq out of canonical addresses': line('#=d err=0 ip=a cs=8 fl=2 ss=10 sp-=0', 'sysret'),
-    'iret to syscall from compatibility mode': line('#=6 err=0 ip=a cs=23 fl=3202 ss=2b sp-=0', 'cstar'),
+    'iret to syscall from compatibility mode': line('#=6 err=0 ip=11 cs=23 fl=3202 ss=2b sp-=0', 'cstar'),
   },
   debug: {
     'step over two loads of ss': line('#=1 err=0 ip=c cs=8 fl=102 ss=10 sp-=0 dr6=ffff4ff0', 'twoss'),
@@ -125,7 +132,19 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
     'UD, stack not canonical': line('#=c err=1 ip=8 cs=8 fl=2 ss=10 sp-=0', 'ext'),
     'INT, gate absent': line('#=b err=18a ip=8 cs=8 fl=2 ss=10 sp-=0', 'gate'),
   },
+  protected: {
+    'reserved bit of a PAE entry': line('#=e err=9 ip=11 cs=18 fl=2 sp-=0 cr2=400000', 'rsvd'),
+  },
+  breakpoints: {
+    'two at once': line('#=1 err=0 ip=c cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff3', 'dr6both'),
+    'with a single step': line('#=1 err=0 ip=b cs=8 fl=102 ss=10 sp-=0 dr6=ffff4ff1', 'dr6step'),
+    'in a repeated store': line('#=1 err=0 ip=0 cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff1 cx=2 rf=1', 'repeated'),
+    'in the last of a repeated store': line('#=1 err=0 ip=2 cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff1 cx=0 rf=0', 'repeated'),
+    'held back by mov ss': line('#=1 err=0 ip=8 cs=8 fl=2 ss=10 sp-=0 dr6=ffff0ff1', 'heldback'),
+    'general detect': line('#=1 err=0 ip=0 cs=8 fl=2 ss=10 sp-=0 dr6=ffff2ff0 dr7=400', 'detect'),
+  },
   modes: {
+    'load through a null segment in compatibility mode': line('#=d err=0 ip=0 cs=18 fl=46 ss=10 sp-=0', 'limit'),
     'a data segment with a base': line('value=88 flat=88 ok', 'es'),
   },
   fpu: {

@@ -1,6 +1,6 @@
 /** `hindsight debug [RECORDING]`: a prompt that walks a recording forwards and backwards. */
 import { createInterface } from 'node:readline';
-import { DebugPrompt } from '../debug-prompt.ts';
+import type { DebugPrompt } from '../debug-prompt.ts';
 import { EXIT, failureOf } from '../exit.ts';
 import {
   type AddVerb,
@@ -29,6 +29,8 @@ export const addDebug: AddVerb = (program, start) => {
       start(options.json === true, async (setting) => {
         const exchanges = await onRecording(setting, name, 'debug', async (recording, hooks) => {
           const session = await recording.debug(hooks);
+          // the disassembler behind it is large: other verbs start without
+          const { DebugPrompt } = await import('../debug-prompt.ts');
           return converse(setting, new DebugPrompt(session, setting.terminal.paint), recording.info.recording);
         });
         if (setting.terminal.json) setting.terminal.answer(exchanges, () => []);

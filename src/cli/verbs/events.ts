@@ -1,8 +1,8 @@
 /** `hindsight events [RECORDING]`: hypercalls, exceptions, upcalls, input and Xen's lines, in order. */
 import { hex } from '../../core/units.ts';
-import { symbolText } from '../../inspect/disassembly.ts';
 import type { RunEvent } from '../../inspect/investigate.ts';
 import { type Paint, table, tickText } from '../../inspect/render.ts';
+import { symbolText } from '../../inspect/symbol-text.ts';
 import { EXIT } from '../exit.ts';
 import { parseTick } from '../parsers.ts';
 import { type AddVerb, type CommonOptions, JSON_OPTION, onRecording, RECORDING_ARGUMENT } from '../setting.ts';

@@ -1,7 +1,7 @@
 /**
  * Decoded records by page of code.
  *
- * For each (slot, code mode) a table of 4096 i32 gives the record of each page offset, or 0. Tables and records are handed
+ * For each (slot, code key) a table of 4096 i32 gives the record of each page offset, or 0. Tables and records are handed
  * out from one area that is emptied as a whole when it is full. Decoding runs ahead in a straight line, so that the
  * instruction behind a record is the next record; link, end and page-end records close a run.
  *
@@ -14,9 +14,10 @@
 import { assert } from '../../core/assert.ts';
 import { FRAME, type GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu } from '../../memory/mmu.ts';
+import { type CodeKey, KEYS, modeOf, stackSizeOf } from '../../x86/code-key.ts';
 import { decode } from '../../x86/decode/decode.ts';
 import { writeRecord } from '../../x86/decode/record-io.ts';
-import type { CodeMode, CpuPolicy, DecodeFailure, Insn } from '../../x86/form.ts';
+import type { CpuPolicy, DecodeFailure, Insn } from '../../x86/form.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { HANDLER } from './exits.ts';
 import type { Handlers } from './handlers.ts';
@@ -48,9 +49,9 @@ export class CodeCache {
   readonly #start: number;
   readonly #end: number;
   #top: number;
-  /** Table address by mode and slot; 0 where there is none. */
-  readonly #tables: readonly Int32Array[];
-  readonly #tabled: Array<{ slot: number; mode: CodeMode }> = [];
+  /** Table address by key and slot; 0 where there is none. */
+  readonly #tables: Array<Int32Array | undefined> = new Array<undefined>(KEYS).fill(undefined);
+  readonly #tabled: Array<{ slot: number; key: CodeKey }> = [];
   readonly #crossings = new Map<number, Crossing[]>();
   readonly #insns = new Map<number, Insn>();
   readonly #writes = new Map<number, { count: number; limit: number }>();
@@ -77,11 +78,10 @@ export class CodeCache {
     this.#end = map.records + map.shape.recordBytes;
     this.#top = this.#start;
     assert(map.shape.recordBytes >= 1 << 18, 'the area for records is too small');
-    this.#tables = [0, 1, 2].map(() => new Int32Array(map.shape.slots));
     memory.onCodeWrite = (slot, offset, length) => this.invalidate(slot, offset, length);
   }
 
-  /** Pages that hold decoded code, by mode. */
+  /** Pages that hold decoded code, by key. */
   get pages(): number {
     return this.#tabled.length;
   }
@@ -97,8 +97,8 @@ export class CodeCache {
   /** Drops every record. */
   flush(): void {
     this.onInvalidate(-1, 0, 0);
-    for (const { slot, mode } of this.#tabled) {
-      this.#tables[mode]![slot] = 0;
+    for (const { slot, key } of this.#tabled) {
+      this.#tables[key]![slot] = 0;
       this.#memory.slotFlags[slot]! &= ~FRAME.code;
     }
     for (const slot of this.#crossings.keys()) this.#memory.slotFlags[slot]! &= ~FRAME.code;
@@ -118,15 +118,17 @@ export class CodeCache {
   }
 
   /** Address of the table of a page's records; the page is marked as code. */
-  tableOf(slot: number, mode: CodeMode): number {
-    let table = this.#tables[mode]![slot]!;
+  tableOf(slot: number, key: CodeKey): number {
+    this.#tables[key] ??= new Int32Array(this.#memory.map.shape.slots);
+    const tables = this.#tables[key];
+    let table = tables[slot]!;
     if (table === 0) {
       table = this.#top;
       this.#top += TABLE_BYTES;
       assert(this.#top <= this.#end, 'the record area is full');
       this.#words.fill(0, table >>> 2, (table + TABLE_BYTES) >>> 2);
-      this.#tables[mode]![slot] = table;
-      this.#tabled.push({ slot, mode });
+      tables[slot] = table;
+      this.#tabled.push({ slot, key });
     }
     if ((this.#memory.slotFlags[slot]! & FRAME.code) === 0) this.#mmu.markCode(slot);
     return table;
@@ -160,8 +162,8 @@ export class CodeCache {
    * Decodes from a page offset on and returns the first record, or why there is none; `outside` also where a form has no
    * semantics. Room must have been reserved.
    */
-  decodeRun(slot: number, mode: CodeMode, offset: number): number | DecodeFailure {
-    const table = this.tableOf(slot, mode);
+  decodeRun(slot: number, key: CodeKey, offset: number): number | DecodeFailure {
+    const table = this.tableOf(slot, key);
     const tableWord = table >>> 2;
     const page = this.#memory.slotAddress(slot);
     let first = 0;
@@ -179,8 +181,8 @@ export class CodeCache {
         this.#special(this.#allocate(), HANDLER.end, at);
         break;
       }
-      const insn = decode(this.#bytes, page + at, 4096 - at, at, mode, this.#policy);
-      const handler = typeof insn === 'string' ? -1 : this.#handlers.indexOf(insn);
+      const insn = this.#decode(this.#bytes, page + at, 4096 - at, at, key);
+      const handler = typeof insn === 'string' ? -1 : this.#handlers.indexOf(insn, key);
       if (insn === 'short') {
         const record = this.#special(this.#allocate(), HANDLER.cross, at);
         this.#words[(record + RECORD.imm2) >>> 2] = -1;
@@ -209,15 +211,15 @@ export class CodeCache {
   }
 
   /** Decodes a STALE record again in its place; false when what it is now does not fit there. */
-  redecode(record: number, slot: number, mode: CodeMode): boolean {
+  redecode(record: number, slot: number, key: CodeKey): boolean {
     const offset = this.#view.getUint16(record + RECORD.place, true);
     const length = this.#bytes[record + RECORD.place + 2]!;
-    const table = this.tableOf(slot, mode);
+    const table = this.tableOf(slot, key);
     if (length === 0 || this.recordAt(table, offset) !== 0 || this.pauses.has(offset)) return false;
     const at = this.#memory.slotAddress(slot) + offset;
-    const insn = decode(this.#bytes, at, 4096 - offset, offset, mode, this.#policy);
+    const insn = this.#decode(this.#bytes, at, 4096 - offset, offset, key);
     if (typeof insn === 'string' || insn.length !== length) return false;
-    const handler = this.#handlers.indexOf(insn);
+    const handler = this.#handlers.indexOf(insn, key);
     if (handler < 0) return false;
     if (this.#bytes[record + ENDS] && !this.#handlers.info(insn.form).ends) return false;
     this.#write(record, insn, handler);
@@ -248,10 +250,10 @@ export class CodeCache {
    * Resolves a CROSS record against its two pages: decodes the instruction and puts its record behind the link. Null, or
    * why there is no instruction.
    */
-  resolveCrossing(record: number, slot: number, second: number, mode: CodeMode): null | DecodeFailure {
+  resolveCrossing(record: number, slot: number, second: number, key: CodeKey): null | DecodeFailure {
     const offset = this.#view.getUint16(record + RECORD.place, true);
-    const insn = this.decodeAcross(slot, second, offset, mode);
-    const handler = typeof insn === 'string' ? -1 : this.#handlers.indexOf(insn);
+    const insn = this.decodeAcross(slot, second, offset, key);
+    const handler = typeof insn === 'string' ? -1 : this.#handlers.indexOf(insn, key);
     if (handler < 0) return typeof insn === 'string' ? insn : 'outside';
     assert(typeof insn !== 'string', 'a handler comes from an instruction');
     let real = this.#words[(record + RECORD.link) >>> 2]!;
@@ -263,7 +265,7 @@ export class CodeCache {
     this.#special(real + RECORD_BYTES, HANDLER.pageEnd, offset + insn.length);
     this.#words[(record + RECORD.link) >>> 2] = real;
     this.#words[(record + RECORD.imm2) >>> 2] = this.#memory.slotAddress(second);
-    this.tableOf(second, mode);
+    this.tableOf(second, key);
     const list = this.#crossings.get(second) ?? [];
     if (!list.some((x) => x.record === record)) list.push({ record, bytes: MAX_LENGTH });
     this.#crossings.set(second, list);
@@ -271,17 +273,20 @@ export class CodeCache {
     return null;
   }
   /** Decodes the instruction at `offset` of one page that continues at the start of another. */
-  decodeAcross(slot: number, second: number, offset: number, mode: CodeMode): Insn | DecodeFailure {
+  decodeAcross(slot: number, second: number, offset: number, key: CodeKey): Insn | DecodeFailure {
     const inside = Math.min(MAX_LENGTH, 4096 - offset);
     const from = this.#memory.slotAddress(slot) + offset;
     const next = this.#memory.slotAddress(second);
     this.#buffer.set(this.#bytes.subarray(from, from + inside));
     this.#buffer.set(this.#bytes.subarray(next, next + MAX_LENGTH), inside);
-    return decode(this.#buffer, 0, MAX_LENGTH, offset, mode, this.#policy);
+    return this.#decode(this.#buffer, 0, MAX_LENGTH, offset, key);
   }
   /** Decodes the instruction at `offset` of a page without keeping it. */
-  decodeAt(slot: number, offset: number, mode: CodeMode): Insn | DecodeFailure {
-    return decode(this.#bytes, this.#memory.slotAddress(slot) + offset, 4096 - offset, offset, mode, this.#policy);
+  decodeAt(slot: number, offset: number, key: CodeKey): Insn | DecodeFailure {
+    return this.#decode(this.#bytes, this.#memory.slotAddress(slot) + offset, 4096 - offset, offset, key);
+  }
+  #decode(bytes: Uint8Array, at: number, available: number, offset: number, key: CodeKey): Insn | DecodeFailure {
+    return decode(bytes, at, available, offset, modeOf(key), this.#policy, stackSizeOf(key));
   }
 
   /** Makes `record` enter a region by `tag`; returns what {@link CodeCache.restore} needs. */
@@ -318,7 +323,7 @@ export class CodeCache {
     this.onInvalidate(slot, offset, length);
     const words = this.#words;
     for (const tables of this.#tables) {
-      const table = tables[slot]! >>> 2;
+      const table = tables === undefined ? 0 : tables[slot]! >>> 2;
       if (table === 0) continue;
       for (let at = Math.max(0, offset - MAX_LENGTH + 1); at < offset + length; at++) {
         const record = words[table + at]!;

@@ -9,8 +9,11 @@ import type { Program } from '../../ir/program.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { type Mmu, RETRY_VECTOR } from '../../memory/mmu.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
-import type { Cpu } from '../../x86/cpu.ts';
-import type { CodeMode, CpuPolicy, DecodeFailure, Form, Insn } from '../../x86/form.ts';
+import { accessFault, fetchRoom } from '../../x86/checks.ts';
+import { type CodeKey, codeKey, KEY, modeOf, stackSizeOf } from '../../x86/code-key.ts';
+import { Cpu } from '../../x86/cpu.ts';
+import { decode } from '../../x86/decode/decode.ts';
+import type { CpuPolicy, DecodeFailure, Form, Insn } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
@@ -19,10 +22,12 @@ import { HotTier, type Promotion } from '../hot/hot.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
-import { Handlers } from './handlers.ts';
+import { type CheckAccess, Handlers } from './handlers.ts';
+import { CHECK } from './lower.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
+const MAX_LENGTH = 15;
 
 /** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
 export type TierExit =
@@ -42,14 +47,15 @@ export class ColdTier {
   readonly cache: CodeCache;
   /** Null when everything is executed by handlers. */
   readonly hot: HotTier | null;
-  /** Code mode that the code translations of each TLB are for, by TLB address. */
-  readonly #modes = new Map<number, CodeMode>();
+  /** Key that the code translations of each TLB are for, by TLB address. */
+  readonly #keys = new Map<number, CodeKey>();
 
   // where the last fetch led
   #slot = 0;
   #table = 0;
   #offset = 0;
-  #mode: CodeMode = 2;
+  /** What the vCPU executes under during a run. */
+  #key: CodeKey = 2;
   #lo = 0;
   #hi = 0;
   #failure: Fault | Stop = fault(VECTOR.ud);
@@ -69,7 +75,8 @@ export class ColdTier {
     this.#mmu = mmu;
     this.#words = memory.words;
     this.#core = makeCore(memory.memory, promotion?.measured);
-    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, programOf, HELPERS);
+    const check = accessCheck(memory, mmu);
+    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot =
       promotion === null ? null : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion);
@@ -94,7 +101,8 @@ export class ColdTier {
   #fetch(cpu: Cpu): boolean {
     const words = this.#words;
     const at = cpu.base >>> 2;
-    const mode = words[at + (STATE.codeMode.offset >>> 2)]! as CodeMode;
+    const key = this.#key;
+    const mode = modeOf(key);
     const rip = at + (STATE.rip.offset >>> 2);
     let lo = words[rip]!;
     let hi = words[rip + 1]!;
@@ -104,11 +112,12 @@ export class ColdTier {
       words[rip + 1] = 0;
       lo = (lo + codeBase) | 0;
       hi = 0;
+      if (key & KEY.checked && fetchRoom(cpu) === 0) return this.#outOfCode();
     }
     this.cache.reserve();
     const tlb = this.#mmu.tlb(cpu);
-    if (this.#modes.get(tlb.base) !== mode) {
-      this.#modes.set(tlb.base, mode);
+    if (this.#keys.get(tlb.base) !== key) {
+      this.#keys.set(tlb.base, key);
       tlb.flushCode();
     }
     const entry = tlb.findCode(lo, hi);
@@ -117,12 +126,11 @@ export class ColdTier {
       page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
       this.#table = words[entry + (EXEC_ENTRY.code >>> 2)]!;
     } else {
-      page = this.#fetchPage(cpu, lo, hi, mode);
+      page = this.#fetchPage(cpu, lo, hi, key);
       if (page === 0) return false;
     }
     this.#slot = (page - this.#memory.map.ram) >>> 12;
     this.#offset = lo & 4095;
-    this.#mode = mode;
     this.#lo = lo;
     this.#hi = hi;
     const base = mode === 2 ? lo & ~4095 : ((lo & ~4095) >>> 0) - (codeBase >>> 0);
@@ -131,15 +139,21 @@ export class ColdTier {
     words[pageBase + 1] = mode === 2 ? hi : base < 0 ? -1 : 0;
     return true;
   }
+  /** The code segment ends before the instruction does. */
+  #outOfCode(): false {
+    this.#failure = fault(VECTOR.gp);
+    this.#fetched = false;
+    return false;
+  }
   /** Enters a code translation; returns the page's address in linear memory, or 0 with the fault noted. */
-  #fetchPage(cpu: Cpu, lo: number, hi: number, mode: CodeMode): number {
+  #fetchPage(cpu: Cpu, lo: number, hi: number, key: CodeKey): number {
     const page = this.#mmu.fetch(cpu, lo, hi);
     if (page === 0) {
       this.#failure = this.#mmu.lastFault;
       this.#fetched = false;
       return 0;
     }
-    this.#table = this.cache.tableOf((page - this.#memory.map.ram) >>> 12, mode);
+    this.#table = this.cache.tableOf((page - this.#memory.map.ram) >>> 12, key);
     this.#mmu.tlb(cpu).fillCode(lo, hi, page, this.#table);
     return page;
   }
@@ -148,11 +162,17 @@ export class ColdTier {
   #record(cpu: Cpu): number {
     const known = this.cache.recordAt(this.#table, this.#offset);
     if (known !== 0) return known;
-    const decoded = this.cache.decodeRun(this.#slot, this.#mode, this.#offset);
+    const decoded = this.cache.decodeRun(this.#slot, this.#key, this.#offset);
     return typeof decoded === 'number' ? decoded : this.#fail(cpu, decoded, this.#slot);
   }
   #fail(cpu: Cpu, why: DecodeFailure, second: number): 0 {
     this.#fetched = true;
+    const room = this.#key & KEY.checked ? fetchRoom(cpu) : MAX_LENGTH;
+    // what makes the bytes no instruction may lie behind the end of the code segment
+    if (room < MAX_LENGTH && isShort(this.#bytesHere(second), room, this.#key)) {
+      this.#outOfCode();
+      return 0;
+    }
     if (why === 'invalid') this.#failure = fault(VECTOR.ud);
     else if (why === 'outside') this.#failure = unimplemented(cpu, this.#bytesHere(second));
     else this.#failure = fault(VECTOR.gp);
@@ -168,12 +188,13 @@ export class ColdTier {
 
   /** Resolves the CROSS record where the last fetch led; false with the failure noted. */
   #cross(cpu: Cpu, record: number): boolean {
+    if (this.#key & KEY.checked && fetchRoom(cpu) <= 4096 - this.#offset) return this.#outOfCode();
     const next = ((this.#lo & ~4095) + 4096) | 0;
-    const hi = next === 0 && this.#mode === 2 ? (this.#hi + 1) | 0 : this.#hi;
-    const page = this.#fetchPage(cpu, next, hi, this.#mode);
+    const hi = next === 0 && modeOf(this.#key) === 2 ? (this.#hi + 1) | 0 : this.#hi;
+    const page = this.#fetchPage(cpu, next, hi, this.#key);
     if (page === 0) return false;
     const second = (page - this.#memory.map.ram) >>> 12;
-    const failed = this.cache.resolveCrossing(record, this.#slot, second, this.#mode);
+    const failed = this.cache.resolveCrossing(record, this.#slot, second, this.#key);
     if (failed === null) return true;
     this.#fail(cpu, failed, second);
     return false;
@@ -189,7 +210,7 @@ export class ColdTier {
     if (!this.#fetch(cpu)) return 0;
     const same = generation === this.cache.generation && !this.#mmu.entriesChanged;
     this.#mmu.entriesChanged = false;
-    if (code === EXIT.stale && same && this.cache.redecode(left, this.#slot, this.#mode)) return left;
+    if (code === EXIT.stale && same && this.cache.redecode(left, this.#slot, this.#key)) return left;
     const record = this.#record(cpu);
     if (record === 0) return 0;
     if (code === EXIT.cross && words[record >>> 2] === HANDLER.cross) return this.#cross(cpu, record) ? record : 0;
@@ -228,6 +249,7 @@ export class ColdTier {
     let left = steps;
     /** Handler to use for the first record, -1: its own. */
     let handler = -1;
+    this.#key = codeKey(cpu);
     let record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     for (;;) {
       if (record === 0) return this.#failed(steps - left);
@@ -252,7 +274,14 @@ export class ColdTier {
         if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
         continue;
       }
-      if (code === EXIT.system) return { kind: 'system', steps: steps - left, insn: this.cache.systemInsn(record) };
+      if (code === EXIT.system) {
+        const insn = this.cache.systemInsn(record);
+        if (this.#key & KEY.checked && fetchRoom(cpu) < insn.length) {
+          this.#outOfCode();
+          return this.#failed(steps - left);
+        }
+        return { kind: 'system', steps: steps - left, insn };
+      }
       if (code === EXIT.fault) return this.#raised(cpu, steps - left);
       if (left === 0) return { kind: 'steps', steps };
       if (code === EXIT.hop) {
@@ -273,9 +302,9 @@ export class ColdTier {
   #sample(cpu: Cpu, record: number): void {
     const words = this.#words;
     const at = cpu.base >>> 2;
-    const mode = words[at + (STATE.codeMode.offset >>> 2)]! as CodeMode;
+    if (this.#key & KEY.checked) return;
     const rip = at + (STATE.rip.offset >>> 2);
-    const legacy = mode !== 2;
+    const legacy = modeOf(this.#key) !== 2;
     const lo = legacy ? (words[rip]! + words[at + ((STATE.segmentBase.offset + SEG.cs * 8) >>> 2)]!) | 0 : words[rip]!;
     const hi = legacy ? 0 : words[rip + 1]!;
     const entry = this.#mmu.tlb(cpu).findCode(lo, hi);
@@ -284,10 +313,11 @@ export class ColdTier {
     const slot = (page - this.#memory.map.ram) >>> 12;
     const number = (hi >>> 0) * 0x100000 + (lo >>> 12);
     const table = words[entry + (EXEC_ENTRY.code >>> 2)]!;
-    this.hot!.sample(cpu, mode, { number, slot, table }, lo & 4095);
+    this.hot!.sample(cpu, this.#key, { number, slot, table }, lo & 4095);
   }
   /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
   promote(cpu: Cpu): void {
+    this.#key = codeKey(cpu);
     const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     if (record !== 0 && this.hot !== null) this.#sample(cpu, record);
   }
@@ -305,9 +335,35 @@ export class ColdTier {
   /** Forgets everything derived from guest memory. */
   reset(): void {
     this.cache.flush();
-    this.#modes.clear();
+    this.#keys.clear();
     this.#untilSample = 0;
   }
+}
+
+/** True when `room` bytes do not tell what the instruction is. */
+function isShort(bytes: Uint8Array, room: number, key: CodeKey): boolean {
+  return decode(bytes, 0, room, 0, modeOf(key), 'x86-64-v2', stackSizeOf(key)) === 'short';
+}
+
+/** The checks of an access as generated code calls them. */
+function accessCheck(memory: GuestMemory, mmu: Mmu): CheckAccess {
+  const cpus = new Map<number, Cpu>();
+  return (base, lo, hi, spec) => {
+    let cpu = cpus.get(base);
+    if (cpu === undefined) {
+      cpu = new Cpu(memory.view, base, (base - memory.map.vcpuBase) / memory.map.vcpuStride, mmu);
+      cpus.set(base, cpu);
+    }
+    const address = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
+    const segment = (spec >> CHECK.segmentShift) & 7;
+    const write = (spec & CHECK.write) !== 0;
+    const failed = accessFault(cpu, segment, address, spec & CHECK.bytes, write);
+    if (failed === null) return 1;
+    cpu.set('faultVector', failed.vector);
+    cpu.set('faultError', failed.error);
+    cpu.set('faultAddress', failed.address);
+    return 0;
+  };
 }
 
 /** The end of the run at an instruction that is not implemented. */

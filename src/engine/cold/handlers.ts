@@ -5,10 +5,11 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
+import { type CodeKey, KEY } from '../../x86/code-key.ts';
 import type { Form, Insn } from '../../x86/form.ts';
 import type { Helper } from '../../x86/helpers.ts';
-import { ATTR, operandInCode } from '../../x86/record.ts';
-import { STATE } from '../../x86/state.ts';
+import { ATTR, operandInCode, segmentNumberOf } from '../../x86/record.ts';
+import { SEG, STATE } from '../../x86/state.ts';
 import { ModuleBuilder } from '../wasm/encoder.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
 import { helperImport, helperSignature } from './helper-import.ts';
@@ -21,11 +22,14 @@ export interface SlowPaths {
   readonly slowProbe: (base: number, lo: number, hi: number, spec: number) => number;
   readonly commitScratch: (base: number) => number;
 }
+/** (vCPU state, low word, high word, {@link CHECK} bits) -> 1, or 0 with the fault in the vCPU state. */
+export type CheckAccess = (base: number, lo: number, hi: number, spec: number) => number;
 
 interface Entry {
   readonly index: number;
   readonly program: Program;
   readonly addressing: Addressing;
+  readonly checked: boolean;
 }
 
 /** How a form continues, as the decoder's run needs to know it. */
@@ -47,6 +51,7 @@ export class Handlers {
   readonly #memory: WebAssembly.Memory;
   readonly #table: WebAssembly.Table;
   readonly #slow: SlowPaths;
+  readonly #checkAccess: CheckAccess;
   readonly #programOf: (form: Form) => Program | null;
   readonly #helpers: Readonly<Record<string, Helper>>;
   readonly #forms = new Map<Form, FormInfo>();
@@ -62,12 +67,14 @@ export class Handlers {
     memory: WebAssembly.Memory,
     table: WebAssembly.Table,
     slow: SlowPaths,
+    checkAccess: CheckAccess,
     programOf: (form: Form) => Program | null,
     helpers: Readonly<Record<string, Helper>>,
   ) {
     this.#memory = memory;
     this.#table = table;
     this.#slow = slow;
+    this.#checkAccess = checkAccess;
     this.#programOf = programOf;
     this.#helpers = helpers;
   }
@@ -95,29 +102,36 @@ export class Handlers {
   }
 
   /** True when `insn` does nothing but raise #GP(0): it stores through CS outside 64-bit mode. */
-  isRefused(insn: Insn): boolean {
+  #isRefused(insn: Insn): boolean {
     return this.info(insn.form).stores && operandInCode(insn);
   }
+  /** True when `insn` is executed by a handler alone: it is checked under this key, or only raises a fault. */
+  isHandlersOwn(insn: Insn, key: CodeKey): boolean {
+    return isChecked(insn, key) || this.#isRefused(insn);
+  }
 
-  /** Dispatch-table index of the handler for `insn`, or -1 when its form has no semantics. */
-  indexOf(insn: Insn): number {
+  /** Dispatch-table index of the handler for `insn` under a key, or -1 when its form has no semantics. */
+  indexOf(insn: Insn, key: CodeKey): number {
     if (insn.form.system) return HANDLER.system;
     const info = this.info(insn.form);
     if (info.program === null) return -1;
-    if (this.isRefused(insn)) return HANDLER.protection;
-    const addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
+    const checked = isChecked(insn, key);
+    if (!checked && this.#isRefused(insn)) return HANDLER.protection;
+    let addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
+    if (checked) addressing = insn.mode === 2 ? ADDRESSING.general : ADDRESSING.legacy;
     let known = this.#indices.get(insn.form);
     if (known === undefined) {
-      known = new Int16Array(4);
+      known = new Int16Array(8);
       this.#indices.set(insn.form, known);
     }
-    if (known[addressing] === 0) {
+    const variant = addressing + (checked ? 4 : 0);
+    if (known[variant] === 0) {
       assert(this.#next < TABLE_SIZE, 'the dispatch table is full');
-      known[addressing] = this.#next;
+      known[variant] = this.#next;
       if (info.branches) this.branches[this.#next] = 1;
-      this.#pending.push({ index: this.#next++, program: info.program, addressing });
+      this.#pending.push({ index: this.#next++, program: info.program, addressing, checked });
     }
-    return known[addressing]!;
+    return known[variant]!;
   }
 
   /** Compiles what has been asked for since the last call. */
@@ -131,6 +145,7 @@ export class Handlers {
     const slowLoad = module.importFunction('e', 'slowLoad', SLOW_SIGNATURE);
     const slowProbe = module.importFunction('e', 'slowProbe', SLOW_SIGNATURE);
     const commitScratch = module.importFunction('e', 'commitScratch', COMMIT_SIGNATURE);
+    const checkAccess = module.importFunction('e', 'checkAccess', SLOW_SIGNATURE);
     const helpers = new Map<string, number>();
     const imports: Record<string, WebAssembly.ImportValue> = {};
     for (const { program } of entries) {
@@ -143,8 +158,9 @@ export class Handlers {
       }
     }
     const jump = [addJump(module, false), addJump(module, true)];
-    for (const { index, program, addressing } of entries) {
+    for (const { index, program, addressing, checked } of entries) {
       const body = lowerHandler(program, addressing, {
+        checkAccess: checked ? checkAccess : null,
         slowLoad,
         slowProbe,
         commitScratch,
@@ -155,12 +171,19 @@ export class Handlers {
     }
     const { slowLoad: load, slowProbe: probe, commitScratch: commit } = this.#slow;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
-      e: { m: this.#memory, slowLoad: load, slowProbe: probe, commitScratch: commit },
+      e: { m: this.#memory, slowLoad: load, slowProbe: probe, commitScratch: commit, checkAccess: this.#checkAccess },
       h: imports,
     });
     const exports = instance.exports as Record<string, unknown>;
     for (const { index } of entries) this.#table.set(index, exports[String(index)]);
   }
+}
+
+/** True when the accesses of `insn` are checked under this key. */
+function isChecked(insn: Insn, key: CodeKey): boolean {
+  if (key & KEY.checked) return true;
+  const segment = insn.mode === 2 ? 0 : segmentNumberOf(insn);
+  return (segment === SEG.fs && (key & KEY.fs) !== 0) || (segment === SEG.gs && (key & KEY.gs) !== 0);
 }
 
 function addressingOf(insn: Insn): Addressing {

@@ -11,7 +11,7 @@ import type { Commit, Node, Program, StateRef, Width } from '../../ir/program.ts
 import { TLB_ENTRIES } from '../../memory/layout.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { ATTR, RECORD, RECORD_BYTES } from '../../x86/record.ts';
-import { STATE, VECTOR } from '../../x86/state.ts';
+import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { FunctionBody, type TypeName } from '../wasm/encoder.ts';
 import type { MemoryOp } from '../wasm/opcodes.ts';
 import { EXIT } from './exits.ts';
@@ -36,9 +36,14 @@ export interface Callees {
   readonly slowProbe: number;
   readonly commitScratch: number;
   readonly jump: number;
+  /** Checks what comes before paging ({@link CHECK}); null where accesses need no checks. */
+  readonly checkAccess: number | null;
   /** Leaves the result of a helper on the stack; its arguments are there. */
   helper(name: string): number;
 }
+
+/** What an access is checked for: bytes in the low bits, number of the segment in bits 10:8 (as ATTR has it), write. */
+export const CHECK = { bytes: 127, segmentShift: 8, write: 1 << 11 } as const;
 
 const CPU = 0;
 const REC = 1;
@@ -287,6 +292,56 @@ class Lowering {
     f.i32(EXIT.fault).return();
   }
 
+  /** Leaves with the fault that segment, alignment or breakpoints raise. */
+  #check(addr: number, address: number, spec: number, stack: boolean): void {
+    const { checkAccess } = this.#callees;
+    if (checkAccess === null) return;
+    const f = this.#f;
+    f.get(CPU).get(address).op('i32.wrap_i64').get(address).i64(32n).op('i64.shr_u').op('i32.wrap_i64');
+    if (this.#program.body[addr]!.op === 'linear') {
+      this.#attribute(7 << ATTR.segmentShift);
+      f.i32(spec).op('i32.or');
+    } else f.i32(spec | ((stack ? SEG.ss : SEG.es) << CHECK.segmentShift));
+    f.call(checkAccess).op('i32.eqz').if().i32(EXIT.fault).return().end();
+  }
+  /** Raises #GP(0) when the instruction runs over the end of the code segment. */
+  #checkFetch(): void {
+    const f = this.#f;
+    this.#ripOf('next');
+    f.i64(0xffffffffn).op('i64.and').i64(1n).op('i64.sub');
+    this.#beyondCode();
+  }
+  /** Raises #GP(0) when the offset on the stack lies behind the end of the code segment. */
+  #beyondCode(): void {
+    const f = this.#f;
+    f.get(CPU)
+      .memory('i64.load32_u', STATE.segmentLimit.offset + SEG.cs * 4)
+      .op('i64.gt_s')
+      .if();
+    this.#fault(VECTOR.gp, 0);
+    f.end();
+  }
+  /** Raises #GP(0) when the instruction transfers control out of the code segment. */
+  #checkTransfer(): void {
+    const f = this.#f;
+    const last = this.#program.commits.at(-1);
+    if (last?.op === 'jump') {
+      const rip = this.#local(last.rip);
+      const node = this.#program.body[last.rip]!;
+      // a conditional branch of 16 bits
+      const conditional = node.op === 'select' && this.#program.body[node.b]!.op === 'nextRip';
+      if (conditional) f.get(this.#local(node.cond)).if();
+      f.get(rip);
+      this.#beyondCode();
+      if (conditional) f.end();
+    } else if (last?.op === 'branch') {
+      if (last.cond !== null) f.get(this.#local(last.cond)).if();
+      this.#targetRip();
+      this.#beyondCode();
+      if (last.cond !== null) f.end();
+    }
+  }
+
   /** Looks `bytes` bytes up in the TLB, by the tag at `tag`; returns the local with their linear-memory address. */
   #access(addr: number, bytes: number, tag: number, slow: number, align: boolean, stack: boolean): number {
     const f = this.#f;
@@ -300,6 +355,7 @@ class Lowering {
       this.#fault(VECTOR.gp, 0);
       f.end();
     }
+    this.#check(addr, address, bytes | (tag === TLB_ENTRY.write ? CHECK.write : 0), stack);
     const host = f.local('i32');
     const entry = f.local('i32');
     f.get(address)
@@ -427,7 +483,14 @@ class Lowering {
     f.if().get(CPU).call(this.#callees.commitScratch).if();
     f.get(CPU);
     rip();
-    f.memory('i64.store', STATE.rip.offset).i32(EXIT.lookup).return();
+    f.memory('i64.store', STATE.rip.offset);
+    // the page of code may begin below the base of CS
+    f.get(CPU).memory('i32.load', STATE.codeMode.offset).i32(2).op('i32.ne').if();
+    f.get(CPU)
+      .i32(0)
+      .memory('i32.store', STATE.rip.offset + 4)
+      .end();
+    f.i32(EXIT.lookup).return();
     f.end().end();
   }
   #ripOf(field: 'next' | 'place'): void {
@@ -508,7 +571,10 @@ class Lowering {
 
   run(): FunctionBody {
     const { body, commits } = this.#program;
+    const inSegment = this.#callees.checkAccess !== null && this.#addressing === ADDRESSING.legacy;
+    if (inSegment) this.#checkFetch();
     for (const [id, node] of body.entries()) this.#event(node, id);
+    if (inSegment) this.#checkTransfer();
     // the first commit may compute its value in place; later ones would see what earlier ones have written
     for (const commit of commits.slice(1)) for (const id of valuesOf(commit)) if (this.#readsState(id)) this.#local(id);
     for (const commit of commits) this.#commit(commit);

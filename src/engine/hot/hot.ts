@@ -12,8 +12,9 @@ import { assert } from '../../core/assert.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu, TranslatedCode } from '../../memory/mmu.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
+import { type CodeKey, codeKey, KEYS, modeOf } from '../../x86/code-key.ts';
 import type { Cpu } from '../../x86/cpu.ts';
-import type { CodeMode, Form } from '../../x86/form.ts';
+import type { Form } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
@@ -93,12 +94,12 @@ interface Region {
   readonly hops: Map<Region, number>;
 }
 interface Candidate {
-  readonly mode: CodeMode;
+  readonly code: CodeKey;
   readonly pages: readonly CodePage[];
   /** Where the region begins, and further entries. */
   readonly seeds: readonly Place[];
 }
-const ownerKey = (slot: number, mode: CodeMode): number => slot * 4 + mode;
+const ownerKey = (slot: number, code: CodeKey): number => slot * KEYS + code;
 
 export class HotTier implements TranslatedCode {
   readonly #memory: GuestMemory;
@@ -108,7 +109,7 @@ export class HotTier implements TranslatedCode {
   readonly #handlers: Handlers;
   readonly #regions = new Map<number, Region>();
   readonly #bySlot = new Map<number, Region[]>();
-  /** Region of each translated instruction by slot and mode, then page offset. */
+  /** Region of each translated instruction by slot and code key, then page offset. */
   readonly #owners = new Map<number, Map<number, Region>>();
   readonly #originals = new Map<number, Entry>();
   readonly #heat = new Map<number, number>();
@@ -168,10 +169,10 @@ export class HotTier implements TranslatedCode {
   // ---- heat ---------------------------------------------------------------------------------------------------------
 
   /** The cold tier was found at an offset of a page of code. */
-  sample(cpu: Cpu, mode: CodeMode, page: CodePage, offset: number): void {
+  sample(cpu: Cpu, code: CodeKey, page: CodePage, offset: number): void {
     this.samples++;
     if (this.#pending.length > 0 && ++this.#waited > this.promotion.patience) this.#compile(cpu);
-    const key = ownerKey(page.slot, mode);
+    const key = ownerKey(page.slot, code);
     const owner = this.#owners.get(key)?.get(offset);
     if (owner !== undefined) {
       this.covered++;
@@ -184,7 +185,7 @@ export class HotTier implements TranslatedCode {
     // code that keeps changing is not worth translating
     if (heat < this.promotion.samples << Math.min((this.#evicted.get(page.slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
     this.#heat.set(bucket, 0);
-    this.#want(cpu, { mode, pages: [page], seeds: [{ page: 0, offset }] });
+    this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }] });
   }
   #want(cpu: Cpu, candidate: Candidate): void {
     this.#pending.push(candidate);
@@ -203,7 +204,8 @@ export class HotTier implements TranslatedCode {
     const count = (region.missed.get(place) ?? 0) + 1;
     region.missed.set(place, count);
     if (count < this.promotion.samples || (block.entry && block.offset === offset)) return;
-    const { mode, pages } = region.plan;
+    const { pages } = region.plan;
+    const { code } = region.candidate;
     // the first seed is where the search for the region's start begins, no entry
     const [first, ...known] = region.candidate.seeds;
     const more = [...region.missed]
@@ -213,7 +215,7 @@ export class HotTier implements TranslatedCode {
     // an entry that did not help will not help again
     if (more.length === 0) return;
     this.#drop(region);
-    this.#want(cpu, { mode, pages, seeds: [first!, ...known, ...more] });
+    this.#want(cpu, { code, pages, seeds: [first!, ...known, ...more] });
   }
 
   /** A region was left for another, to be entered at `record`: where that happens often the two become one. */
@@ -224,7 +226,8 @@ export class HotTier implements TranslatedCode {
     const count = (left.hops.get(entered) ?? 0) + 1;
     left.hops.set(entered, count);
     if (count !== this.promotion.hops || left.steps + entered.steps > REGION_STEPS) return;
-    if (left.plan.mode !== entered.plan.mode) return;
+    const { code } = left.candidate;
+    if (code !== entered.candidate.code) return;
     const pages = [...left.plan.pages];
     const numbers = entered.plan.pages.map((page) => {
       const known = pages.findIndex((x) => x.slot === page.slot);
@@ -237,7 +240,7 @@ export class HotTier implements TranslatedCode {
     this.#drop(left);
     this.#drop(entered);
     this.merged++;
-    this.#pending.push({ mode: left.plan.mode, pages, seeds });
+    this.#pending.push({ code, pages, seeds });
     this.#compile(cpu);
   }
 
@@ -248,9 +251,9 @@ export class HotTier implements TranslatedCode {
     return record !== 0 && this.#memory.words[record >>> 2]! >= HANDLER.firstForm;
   }
   /** The start of the run of decoded instructions that leads to an offset. */
-  #startOf(mode: CodeMode, { slot, table }: CodePage, offset: number): number {
+  #startOf(code: CodeKey, { slot, table }: CodePage, offset: number): number {
     const { view } = this.#memory;
-    const owners = this.#owners.get(ownerKey(slot, mode));
+    const owners = this.#owners.get(ownerKey(slot, code));
     let at = offset;
     for (let count = 0; count < MAX_BACK; count++) {
       let before = -1;
@@ -266,9 +269,10 @@ export class HotTier implements TranslatedCode {
     }
     return at;
   }
-  #plan(cpu: Cpu, { mode, pages, seeds }: Candidate): RegionPlan | null {
+  #plan(cpu: Cpu, { code, pages, seeds }: Candidate): RegionPlan | null {
+    const mode = modeOf(code);
     const owned = (page: CodePage, at: number): boolean =>
-      this.#owners.get(ownerKey(page.slot, mode))?.has(at) ?? false;
+      this.#owners.get(ownerKey(page.slot, code))?.has(at) ?? false;
     const first = pages[seeds[0]!.page]!;
     if (owned(first, seeds[0]!.offset)) return null;
     const cache = this.#cache;
@@ -280,8 +284,8 @@ export class HotTier implements TranslatedCode {
         if (cache.pauses.has(offset)) return 'outside';
         const { slot } = source.pages[page]!;
         const insn =
-          second === null ? cache.decodeAt(slot, offset, mode) : cache.decodeAcross(slot, second.slot, offset, mode);
-        return typeof insn !== 'string' && this.#handlers.isRefused(insn) ? 'outside' : insn;
+          second === null ? cache.decodeAt(slot, offset, code) : cache.decodeAcross(slot, second.slot, offset, code);
+        return typeof insn !== 'string' && this.#handlers.isHandlersOwn(insn, code) ? 'outside' : insn;
       },
       programOf: (form) => this.#handlers.info(form).program,
       isWanted: ({ page, offset }) => {
@@ -292,6 +296,8 @@ export class HotTier implements TranslatedCode {
         return (this.#isPlain(record) || (crosses && mode === 2)) && !owned(here, offset);
       },
       pageAt: (number) => {
+        // the tables of the code TLB are those of the key the vCPU is under now
+        if (codeKey(cpu) !== code) return null;
         const entry = this.#mmu.tlb(cpu).findCode((number << 12) | 0, Math.floor(number / 0x100000) | 0);
         if (entry === 0) return null;
         const slot = ((words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0) - map.ram) >>> 12;
@@ -299,7 +305,7 @@ export class HotTier implements TranslatedCode {
       },
     };
     const [seed, ...more] = seeds;
-    return discover(source, [{ page: seed!.page, offset: this.#startOf(mode, first, seed!.offset) }, ...more]);
+    return discover(source, [{ page: seed!.page, offset: this.#startOf(code, first, seed!.offset) }, ...more]);
   }
 
   #compile(cpu: Cpu): void {
@@ -358,7 +364,7 @@ export class HotTier implements TranslatedCode {
   }
   /** Takes the region's instructions. */
   #enter(candidate: Candidate, plan: RegionPlan): Region {
-    const { blocks, pages, steps, mode } = plan;
+    const { blocks, pages, steps } = plan;
     const ranges: Range[] = [];
     for (const { page, second, steps: insns, offset } of blocks) {
       const last = insns.at(-1)!.insn;
@@ -384,7 +390,7 @@ export class HotTier implements TranslatedCode {
     for (const slot of new Set(ranges.map((x) => x.slot)))
       this.#bySlot.set(slot, [...(this.#bySlot.get(slot) ?? []), region]);
     this.#eachStep(plan, (slot, offset) => {
-      const key = ownerKey(slot, mode);
+      const key = ownerKey(slot, candidate.code);
       let owners = this.#owners.get(key);
       if (owners === undefined) {
         owners = new Map();
@@ -441,7 +447,7 @@ export class HotTier implements TranslatedCode {
       else this.#bySlot.delete(slot);
     }
     this.#eachStep(region.plan, (slot, offset) => {
-      const owners = this.#owners.get(ownerKey(slot, region.plan.mode));
+      const owners = this.#owners.get(ownerKey(slot, region.candidate.code));
       if (owners?.get(offset) === region) owners.delete(offset);
     });
     this.#regions.delete(region.index);

@@ -3,11 +3,12 @@
  * changes. Names the loop, the word and the event masks.
  */
 import { hex, type VirtAddr } from '../../core/units.ts';
-import { addressOf, MAX_INSTRUCTION_BYTES, symbolText } from '../disassembly.ts';
+import { addressOf, MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
 import type { Finding, Inquiry } from '../investigate.ts';
 import { instructionAt, lastWriter, link } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
 import type { Link } from '../report.ts';
+import { symbolText } from '../symbol-text.ts';
 
 /** How many of the last steps are searched for the loop. */
 const LOOP_STEPS = 8192;

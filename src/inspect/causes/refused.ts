@@ -2,9 +2,10 @@
  * What Xen refused: the page-table entry, found by following the slots that Xen's own lines name, or the request itself.
  */
 import { canonical, hex, PAGE_SIZE } from '../../core/units.ts';
-import { type Symbolizer, symbolText } from '../disassembly.ts';
+import type { Symbolizer } from '../disassembly.ts';
 import type { Place, RunEvent, Write } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
+import { symbolText } from '../symbol-text.ts';
 
 /** A word in memory that Xen refused. */
 export interface Blame {

@@ -3,10 +3,11 @@
  * who wrote what was loaded.
  */
 import { hex, type Tick, type VirtAddr } from '../../core/units.ts';
-import { addressOf, type Disassembled, MAX_INSTRUCTION_BYTES, symbolText } from '../disassembly.ts';
+import { addressOf, type Disassembled, MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
 import type { Finding, Inquiry, RunEvent } from '../investigate.ts';
 import { instructionAt, lastWriter, link } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
+import { symbolText } from '../symbol-text.ts';
 
 /** Mnemonics of SDM vol. 3A table 6-1. */
 const VECTORS = [

@@ -107,8 +107,11 @@ function attempt(cpu: Cpu, platform: Platform, kind: EventKind, event: Fault): O
   if (failed) return failed;
 
   const long = longMode(cpu);
-  const current = long ? { base: 0n, pointer: cpu.rsp, bits: 64, supervisor: cpl < 3 } : currentStack(cpu);
-  const chosen: Stack = inner?.stack ?? current;
+  const current = long
+    ? { base: 0n, segment: null, pointer: cpu.rsp, bits: 64, supervisor: cpl < 3 }
+    : { ...currentStack(cpu), supervisor: cpl < 3 };
+  // what the push itself refuses is an event of the delivery: EXT
+  const chosen: Stack = { ...(inner?.stack ?? current), error: (inner?.stack.error ?? 0) + ext };
   const stack = long ? { ...chosen, pointer: chosen.pointer & ~15n } : chosen;
   const values = [BigInt(pushedFlags(cpu, kind, event.vector)), BigInt(cpu.selector('cs')), cpu.rip];
   if (long || changesPrivilege) values.unshift(BigInt(cpu.selector('ss')), cpu.rsp);

@@ -12,6 +12,10 @@ import { type CompiledRow, cellAt, IMMEDIATE, KIND, MAP, MEMORY } from '../table
 import { makeForm } from './forms.ts';
 
 const MAX_LENGTH = 15;
+/** Bytes of the stack pointer where SS agrees with the code mode. */
+const STACK_SIZE = [2, 4, 8] as const;
+/** Forms by index end below. */
+const OTHER_STACK = 48 * 9;
 const PREFIX = { none: 0, segment: 1, operand: 2, address: 3, lock: 4, repne: 5, rep: 6, rex: 7 } as const;
 const prefixTable = (is64: boolean): Uint8Array => {
   const table = new Uint8Array(256);
@@ -95,7 +99,8 @@ function immediateBytes(immediate: number, size: number): number {
 
 /**
  * Decodes the instruction at `bytes[at]`, of which `available` bytes may be read. `pageOffset` is its offset in its page; it goes into
- * RIP-relative displacements and branch targets.
+ * RIP-relative displacements and branch targets. `stackSize` is the width of the stack pointer in bytes, which SS decides
+ * outside 64-bit mode.
  */
 export function decode(
   bytes: Uint8Array,
@@ -104,6 +109,7 @@ export function decode(
   pageOffset: number,
   mode: CodeMode,
   policy: CpuPolicy,
+  stackSize: 2 | 4 | 8 = STACK_SIZE[mode],
 ): Insn | DecodeFailure {
   const end = at + Math.min(available, MAX_LENGTH);
   const outOfBytes: DecodeFailure = available < MAX_LENGTH ? 'short' : 'long';
@@ -317,10 +323,11 @@ export function decode(
   const inMemory = memory !== MEMORY.none;
   let formIndex = (mode << 4) | (size & 12) | (inMemory ? 2 : 0) | (rexW ? 1 : 0);
   if (row.usesAddressSize) formIndex += 48 * (formRep * 3 + addressCode);
+  if (stackSize !== STACK_SIZE[mode]) formIndex += OTHER_STACK;
   let form = row.forms[formIndex];
   if (form === undefined) {
     const addressSize = 8 >> addressCode;
-    form = makeForm(row, { mode, size, memory: inMemory, rexW, rep: formRep, addressSize });
+    form = makeForm(row, { mode, size, memory: inMemory, rexW, rep: formRep, addressSize, stackSize });
     row.forms[formIndex] = form;
   }
   return {

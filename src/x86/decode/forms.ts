@@ -26,6 +26,8 @@ export interface FormContext {
   readonly rep: 0 | 1 | 2;
   /** Address size in bytes. */
   readonly addressSize: number;
+  /** Stack address size in bytes. */
+  readonly stackSize: number;
 }
 
 const FILE: Record<string, RegisterFile> = {
@@ -154,7 +156,7 @@ export function makeForm(row: CompiledRow, c: FormContext): Form {
   const operands = row.operands.map((x) => operandForm(x, c));
   const size = sizeOf(row, operands, c);
   const addressSize = row.usesAddressSize ? c.addressSize : 0;
-  const stackSize = row.usesStack ? [2, 4, 8][c.mode]! : 0;
+  const stackSize = row.usesStack ? c.stackSize : 0;
   const rep = row.rep ? c.rep : 0;
   let key = row.name;
   if (row.hasCondition) key += `#${row.variant}`;

@@ -5,9 +5,7 @@
 import { isFault } from '../seam.ts';
 import { GPR } from '../state.ts';
 import { type SystemHandler, type SystemTable, writeGpr } from './operands.ts';
-import { addressOf, currentStack, setPointer } from './stack.ts';
-
-const STACK = { stack: true } as const;
+import { addressOf, currentStack, loadStack, probeStack, setPointer } from './stack.ts';
 
 const enter: SystemHandler = (cpu, insn) => {
   const { size } = insn.form;
@@ -21,22 +19,22 @@ const enter: SystemHandler = (cpu, insn) => {
 
   // Everything that can fault first, the final rSP as a write among it.
   for (const address of [...Array.from({ length: level + 1 }, (_, i) => slot(i)), addressOf(stack, end)]) {
-    const failed = cpu.memory.probe(cpu, address, size, STACK);
+    const failed = probeStack(cpu, stack, address, size);
     if (failed) return failed;
   }
   for (let i = 1; i < level; i++) {
-    const value = cpu.memory.load(cpu, display(i), size, STACK);
+    const value = loadStack(cpu, stack, display(i), size);
     if (isFault(value)) return value;
   }
 
   for (let i = 0; i <= level; i++) {
     let value = frame;
     if (i > 0) {
-      const copied = i < level ? cpu.memory.load(cpu, display(i), size, STACK) : newFrame;
+      const copied = i < level ? loadStack(cpu, stack, display(i), size) : newFrame;
       if (isFault(copied)) return copied;
       value = copied;
     }
-    const failed = cpu.memory.store(cpu, slot(i), size, BigInt.asUintN(size * 8, value), STACK);
+    const failed = cpu.memory.store(cpu, slot(i), size, BigInt.asUintN(size * 8, value), { stack: true });
     if (failed) return failed;
   }
   setPointer(cpu, stack.bits, end);

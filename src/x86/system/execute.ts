@@ -7,10 +7,9 @@
 import { assert } from '../../core/assert.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn } from '../form.ts';
-import { type Outcome, type Platform, type Stop, stop } from '../seam.ts';
+import type { Outcome, Platform } from '../seam.ts';
 import { CACHE } from './cache.ts';
 import { CONTROL } from './control.ts';
-import { isNull } from './descriptors.ts';
 import { ENTER } from './enter.ts';
 import { FAR } from './far.ts';
 import { FAST_CALL } from './fast-call.ts';
@@ -21,7 +20,6 @@ import { IO } from './io.ts';
 import { MSR } from './msr.ts';
 import { type SystemTable, undefinedOpcode } from './operands.ts';
 import { SEGMENTS } from './segments.ts';
-import { stackBits } from './stack.ts';
 import { TABLES } from './tables.ts';
 import { X87 } from './x87/table.ts';
 
@@ -46,17 +44,6 @@ export const SYSTEM: SystemTable = {
   ...UNDEFINED,
 };
 
-/** Instructions that load SS or CS. */
-const LOADS_STACK = new Set(['mov_to_sreg', 'pop_sreg', 'lss', 'iret', 'retf', 'retf_imm', 'jmp_far', 'call_far']);
-
-/** Decoded instructions take the width of the stack pointer from the code: the end of the run where SS says another. */
-function checkStackWidth(cpu: Cpu): null | Stop {
-  const mode = cpu.num('codeMode');
-  if (mode === 2 || isNull(cpu.selector('ss'))) return null;
-  const [stack, code] = [stackBits(cpu), mode === 1 ? 32 : 16];
-  return stack === code ? null : stop('unimplemented', `a stack of ${stack} bits with code of ${code} bits`);
-}
-
 /**
  * Executes `insn`, whose address is `cpu.rip`. On success `rip` is where execution continues; on a stop, or a fault that the caller
  * delivers, it is unchanged. INT n and kin deliver through the platform themselves, and return a fault only when that
@@ -70,6 +57,5 @@ export function executeSystem(cpu: Cpu, insn: Insn, platform: Platform): Outcome
   cpu.rip = insn.mode === 2 ? next : BigInt.asUintN(32, next);
   const outcome = handler(cpu, insn, platform);
   if (outcome !== null) cpu.rip = start;
-  else if (LOADS_STACK.has(insn.form.name)) return checkStackWidth(cpu);
   return outcome;
 }

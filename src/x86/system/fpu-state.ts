@@ -1,6 +1,8 @@
 /** Saving and restoring x87 and SSE state: FXSAVE, FXRSTOR, FNSAVE, FRSTOR, FNSTENV, FLDENV (SDM vol. 1 8.1.10 and 10.5). */
+import { accessFault } from '../checks.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn } from '../form.ts';
+import { segmentNumberOf } from '../record.ts';
 import { type Fault, isFault } from '../seam.ts';
 import {
   generalProtection,
@@ -58,14 +60,19 @@ function setFullTagWord(cpu: Cpu, tags: number): void {
 // ---- FXSAVE area ------------------------------------------------------------------------------------------------------
 
 const XMM_AT = 160;
+const AREA_BYTES = 512;
 const xmmCount = (insn: Insn): number => (insn.mode === 2 ? 16 : 8);
 /** FIP and FDP are 64 bits wide with REX.W, else 32 bits and a selector, which is saved as 0. */
 const wide = (insn: Insn): boolean => insn.form.size === 8;
-const misaligned = (cpu: Cpu, insn: Insn): null | Fault =>
-  linearAddress(cpu, insn) & 15n ? generalProtection() : null;
+/** The whole area must lie in its segment, then be aligned; #AC, which could take the place of #GP, never does. */
+function areaFault(cpu: Cpu, insn: Insn, write: boolean): null | Fault {
+  const address = linearAddress(cpu, insn);
+  const failed = accessFault(cpu, segmentNumberOf(insn), address, AREA_BYTES, write, 1);
+  return failed ?? (address & 15n ? generalProtection() : null);
+}
 
 const fxsave: SystemHandler = (cpu, insn) => {
-  const failed = available(cpu) ?? misaligned(cpu, insn) ?? probeOperand(cpu, insn, 512);
+  const failed = available(cpu) ?? areaFault(cpu, insn, true) ?? probeOperand(cpu, insn, AREA_BYTES);
   if (failed) return failed;
   const pointer = (name: 'fip' | 'fdp'): bigint => (wide(insn) ? cpu.get(name) : cpu.get(name) & 0xffffffffn);
   const word = (value: number, at: number): bigint => BigInt(value) << BigInt(at * 8);
@@ -87,14 +94,17 @@ const fxsave: SystemHandler = (cpu, insn) => {
 };
 
 const fxrstor: SystemHandler = (cpu, insn) => {
-  const failed = available(cpu) ?? misaligned(cpu, insn);
+  const failed = available(cpu) ?? areaFault(cpu, insn, false);
   if (failed) return failed;
   const chunks: bigint[] = [];
-  for (let i = 0; i < XMM_AT / 16 + xmmCount(insn); i++) {
+  for (let i = 0; i < AREA_BYTES / 16; i++) {
     const chunk = loadOperand(cpu, insn, 16, i * 16);
     if (isFault(chunk)) return chunk;
     chunks.push(chunk);
   }
+  // the end of the area holds nothing, and is touched all the same
+  const last = loadOperand(cpu, insn, 16, 496);
+  if (isFault(last)) return last;
   const field = (chunk: number, at: number, bytes: number): bigint =>
     BigInt.asUintN(bytes * 8, chunks[chunk]! >> BigInt(at * 8));
   const mxcsr = Number(field(1, 8, 4));
@@ -158,7 +168,8 @@ function setEnvironment(cpu: Cpu, insn: Insn, fields: readonly bigint[]): void {
 
 /** FNSTENV masks all exceptions after saving. */
 const fnstenv: SystemHandler = (cpu, insn) => {
-  const failed = available(cpu) ?? probeOperand(cpu, insn, environmentBytes(insn)) ?? storeEnvironment(cpu, insn);
+  const failed =
+    available(cpu) ?? probeOperand(cpu, insn, environmentBytes(insn), fieldBytes(insn)) ?? storeEnvironment(cpu, insn);
   if (failed) return failed;
   setControlAndStatus(cpu, cpu.num('fcw') | EXCEPTIONS, statusWord(cpu));
   return null;
@@ -180,7 +191,7 @@ export function initialiseFpu(cpu: Cpu): void {
 
 const fnsave: SystemHandler = (cpu, insn) => {
   const start = environmentBytes(insn);
-  const failed = available(cpu) ?? probeOperand(cpu, insn, start + 80) ?? storeEnvironment(cpu, insn);
+  const failed = available(cpu) ?? probeOperand(cpu, insn, start + 80, fieldBytes(insn)) ?? storeEnvironment(cpu, insn);
   if (failed) return failed;
   for (let i = 0; i < 8; i++) {
     const value = cpu.get('fpr', physical(cpu, i)) & ((1n << 80n) - 1n);

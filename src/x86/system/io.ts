@@ -1,4 +1,5 @@
 /** Port input and output (SDM vol. 1 chapter 19). */
+import { notePortBreakpoints } from '../checks.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn } from '../form.ts';
 import { type Fault, isFault, type Platform } from '../seam.ts';
@@ -19,10 +20,13 @@ import { ioPermitted } from './tss.ts';
 
 /** #GP(0) unless IOPL or the I/O bitmap of the TSS allows the access. */
 function checkPort(cpu: Cpu, port: number, width: number): null | Fault {
-  if (cpu.cpl <= iopl(cpu)) return null;
-  const permitted = ioPermitted(cpu, port, width);
-  if (isFault(permitted)) return permitted;
-  return permitted ? null : generalProtection();
+  if (cpu.cpl > iopl(cpu)) {
+    const permitted = ioPermitted(cpu, port, width);
+    if (isFault(permitted)) return permitted;
+    if (!permitted) return generalProtection();
+  }
+  notePortBreakpoints(cpu, port, width);
+  return null;
 }
 
 const input: SystemHandler = (cpu, insn, platform) => {

@@ -1,8 +1,9 @@
 /** What every system instruction needs: operands, effective addresses, faults, the table type. */
 import { assert } from '../../core/assert.ts';
+import { accessFault } from '../checks.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn, OperandForm } from '../form.ts';
-import { ATTR, operandInCode } from '../record.ts';
+import { ATTR, segmentNumberOf } from '../record.ts';
 import { type Fault, fault, isFault, type Outcome, type Platform } from '../seam.ts';
 import { FLAG, STATE, VECTOR } from '../state.ts';
 
@@ -40,21 +41,29 @@ export function linearAddress(cpu: Cpu, insn: Insn, delta = 0): bigint {
   const sum = effectiveOffset(cpu, insn) + BigInt(delta) + segment;
   return BigInt.asUintN(insn.attr & ATTR.linear32 ? 32 : 64, sum);
 }
+/** An operand of several pieces is aligned as its first one. */
+const alignmentAt = (delta: number): number | undefined => (delta === 0 ? undefined : 1);
 const accessOptions = (insn: Insn): { stack: boolean } => ({ stack: (insn.attr & ATTR.stack) !== 0 });
 
 /** Reads `width` bytes of the memory operand, `delta` bytes in. */
 export function loadOperand(cpu: Cpu, insn: Insn, width: number, delta = 0): bigint | Fault {
-  return cpu.memory.load(cpu, linearAddress(cpu, insn, delta), width, accessOptions(insn));
+  const address = linearAddress(cpu, insn, delta);
+  return (
+    accessFault(cpu, segmentNumberOf(insn), address, width, false, alignmentAt(delta)) ??
+    cpu.memory.load(cpu, address, width, accessOptions(insn))
+  );
 }
 /** Writes `width` bytes of the memory operand, `delta` bytes in. */
 export function storeOperand(cpu: Cpu, insn: Insn, width: number, value: bigint, delta = 0): null | Fault {
-  if (operandInCode(insn)) return generalProtection();
-  return cpu.memory.store(cpu, linearAddress(cpu, insn, delta), width, value, accessOptions(insn));
+  const address = linearAddress(cpu, insn, delta);
+  const failed = accessFault(cpu, segmentNumberOf(insn), address, width, true, alignmentAt(delta));
+  return failed ?? cpu.memory.store(cpu, address, width, value, accessOptions(insn));
 }
-/** Checks that `bytes` bytes of the memory operand can be written. */
-export function probeOperand(cpu: Cpu, insn: Insn, bytes: number): null | Fault {
-  if (operandInCode(insn)) return generalProtection();
-  return cpu.memory.probe(cpu, linearAddress(cpu, insn), bytes, accessOptions(insn));
+/** Checks that `bytes` bytes of the memory operand, aligned to `alignment` where that is checked, can be written. */
+export function probeOperand(cpu: Cpu, insn: Insn, bytes: number, alignment?: number): null | Fault {
+  const address = linearAddress(cpu, insn);
+  const failed = accessFault(cpu, segmentNumberOf(insn), address, bytes, true, alignment);
+  return failed ?? cpu.memory.probe(cpu, address, bytes, accessOptions(insn));
 }
 
 function registerNumber(insn: Insn, operand: OperandForm): number {

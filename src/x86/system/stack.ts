@@ -1,10 +1,15 @@
 /** Pushes and pops of several values that happen together or not at all. */
+import { accessFault, limitFault, type SegmentView } from '../checks.ts';
 import type { Cpu } from '../cpu.ts';
 import { type Fault, isFault } from '../seam.ts';
-import { SEG } from '../state.ts';
+import { SEG, VECTOR } from '../state.ts';
 
 /** Where a stack is and how wide its pointer is. */
 export interface Stack {
+  /** Its segment; null in 64-bit mode, where no limit applies. */
+  readonly segment: SegmentView | null;
+  /** Error code of the #SS that leaving the segment raises. */
+  readonly error: number;
   /** Base of the stack segment; 0 in 64-bit mode. */
   readonly base: bigint;
   readonly pointer: bigint;
@@ -22,8 +27,15 @@ export function stackBits(cpu: Cpu): number {
 /** The stack in use. */
 export function currentStack(cpu: Cpu): Stack {
   const bits = stackBits(cpu);
-  const base = bits === 64 ? 0n : cpu.get('segmentBase', SEG.ss);
-  return { base, pointer: cpu.rsp, bits, supervisor: false };
+  const stack = { pointer: cpu.rsp, bits, supervisor: false, error: 0 };
+  if (bits === 64) return { ...stack, base: 0n, segment: null };
+  const base = cpu.get('segmentBase', SEG.ss);
+  const segment = {
+    attributes: cpu.num('segmentAttributes', SEG.ss),
+    limit: cpu.num('segmentLimit', SEG.ss),
+    start: Number(base & 0xffffffffn),
+  };
+  return { ...stack, base, segment };
 }
 
 /** Linear address of the stack offset `pointer`. */
@@ -33,12 +45,29 @@ const options = (stack: Stack): { stack: true; supervisor: boolean } => ({
   stack: true,
   supervisor: stack.supervisor,
 });
+/** The fault of an access to the stack that comes before paging: limits, and at the current stack what accessFault adds. */
+function stackFault(cpu: Cpu, stack: Stack, address: bigint, width: number, write: boolean): Fault | null {
+  if (stack.segment !== null) {
+    const lo = Number(address & 0xffffffffn);
+    const failed = limitFault(stack.segment, VECTOR.ss, lo, width, write, stack.error);
+    if (failed) return failed;
+  }
+  return stack.supervisor ? null : accessFault(cpu, SEG.ss, address, width, write);
+}
+/** Checks that `width` bytes at a linear address of the stack can be written. */
+export function probeStack(cpu: Cpu, stack: Stack, address: bigint, width: number): null | Fault {
+  return stackFault(cpu, stack, address, width, true) ?? cpu.memory.probe(cpu, address, width, options(stack));
+}
+/** Reads `width` bytes at a linear address of the stack. */
+export function loadStack(cpu: Cpu, stack: Stack, address: bigint, width: number): bigint | Fault {
+  return stackFault(cpu, stack, address, width, false) ?? cpu.memory.load(cpu, address, width, options(stack));
+}
 
 /** Pushes `values` in order, `width` bytes each; the pointer after it, to be set by {@link setPointer}. */
 export function pushAll(cpu: Cpu, stack: Stack, width: number, values: readonly bigint[]): bigint | Fault {
   const at = (i: number): bigint => addressOf(stack, stack.pointer - BigInt((i + 1) * width));
   for (let i = 0; i < values.length; i++) {
-    const failed = cpu.memory.probe(cpu, at(i), width, options(stack));
+    const failed = probeStack(cpu, stack, at(i), width);
     if (failed) return failed;
   }
   for (let i = 0; i < values.length; i++) {
@@ -51,7 +80,7 @@ export function pushAll(cpu: Cpu, stack: Stack, width: number, values: readonly 
 export function popAll(cpu: Cpu, stack: Stack, width: number, count: number): bigint[] | Fault {
   const values: bigint[] = [];
   for (let i = 0; i < count; i++) {
-    const value = cpu.memory.load(cpu, addressOf(stack, stack.pointer + BigInt(i * width)), width, options(stack));
+    const value = loadStack(cpu, stack, addressOf(stack, stack.pointer + BigInt(i * width)), width);
     if (isFault(value)) return value;
     values.push(value);
   }

@@ -19,6 +19,9 @@ export function readTss(cpu: Cpu, offset: number, width: number): bigint | Fault
   return cpu.memory.load(cpu, cpu.get('segmentBase', SEG.tr) + BigInt(offset), width, { supervisor: true });
 }
 
+/** The TSS is one of the 80286, with stacks of 16 bits. */
+const isNarrow = (cpu: Cpu): boolean => (cpu.num('segmentAttributes', SEG.tr) & 8) === 0;
+
 /** A stack of an inner privilege level, checked but not loaded. */
 export interface InnerStack {
   readonly stack: Stack;
@@ -33,16 +36,20 @@ export function innerStack(cpu: Cpu, platform: Platform, cpl: number, ist = 0): 
     const pointer = readTss(cpu, ist > 0 ? 0x24 + (ist - 1) * 8 : 4 + cpl * 8, 8);
     if (isFault(pointer)) return pointer;
     if (!isCanonical(pointer)) return fault(VECTOR.ss);
-    return { stack: { base: 0n, pointer, bits: 64, supervisor: cpl < 3 }, selector: cpl, descriptor: null };
+    const stack = { base: 0n, segment: null, error: 0, pointer, bits: 64, supervisor: cpl < 3 };
+    return { stack, selector: cpl, descriptor: null };
   }
-  const pointer = readTss(cpu, 4 + cpl * 8, 4);
+  const narrow = isNarrow(cpu);
+  const pointer = narrow ? readTss(cpu, 2 + cpl * 4, 2) : readTss(cpu, 4 + cpl * 8, 4);
   if (isFault(pointer)) return pointer;
-  const selector = readTss(cpu, 8 + cpl * 8, 2);
+  const selector = readTss(cpu, narrow ? 4 + cpl * 4 : 8 + cpl * 8, 2);
   if (isFault(selector)) return selector;
   const d = checkStackSegment(cpu, platform, Number(selector), cpl, false, VECTOR.ts);
   if (isFault(d)) return d;
   if (d === null) return fault(VECTOR.ts, errorOf(Number(selector)));
-  const stack = { base: d.base, pointer, bits: d.big ? 32 : 16, supervisor: cpl < 3 };
+  const segment = { attributes: d.attributes, limit: d.limit, start: Number(d.base) };
+  const error = errorOf(Number(selector));
+  const stack = { base: d.base, segment, error, pointer, bits: d.big ? 32 : 16, supervisor: cpl < 3 };
   return { stack, selector: Number(selector), descriptor: d };
 }
 

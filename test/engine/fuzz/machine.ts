@@ -216,7 +216,9 @@ export class FuzzMachine implements Platform {
     switch (happening.kind) {
       case 'write code': {
         const offset = unit && word() % 4 ? unit.offset + (word() % unit.length) : word() % code.length;
-        memory.write8(this.#codeAt(offset, word() % 5 === 0), word() & 255);
+        const bytes = code.slice(offset, offset + [1, 1, 2, 4, 8][word() % 5]!);
+        bytes[word() % bytes.length]! ^= word();
+        memory.writeBytes(this.#codeAt(offset, word() % 5 === 0), bytes);
         return;
       }
       case 'restore code':

@@ -15,6 +15,7 @@ export interface Mutation {
 const GRAPH = 'engine/hot/graph.ts';
 const BLOCK = 'engine/hot/block.ts';
 const EMIT = 'engine/hot/emit.ts';
+const REGION = 'engine/hot/region.ts';
 const HOT = 'engine/hot/hot.ts';
 const LOWER = 'engine/cold/lower.ts';
 const MMU = 'memory/mmu.ts';
@@ -67,8 +68,8 @@ export const MUTATIONS: readonly Mutation[] = [
   of(
     BLOCK,
     'hot: faults after commits forgotten',
-    "if (g.constantOf(cond) !== 0n)\n            this.events.push({ kind: 'raiseAfter'",
-    "if (g.constantOf(cond) === null && insn.length === 99)\n            this.events.push({ kind: 'raiseAfter'",
+    "if (g.constantOf(cond) !== 0n) this.events.push({ kind: 'raise', cond, vector, error, ...here() });",
+    'assert(cond + vector + error + here().insn >= 0);',
   ),
   of(
     EMIT,
@@ -90,26 +91,25 @@ export const MUTATIONS: readonly Mutation[] = [
     'steps.length - event.insn - 1, EXIT.hotFault',
   ),
   of(
-    EMIT,
-    'hot: a changed entry gives one step too many back',
-    'this.#block.steps.length - event.insn - 1;',
-    'this.#block.steps.length - event.insn;',
+    REGION,
+    'hot: a budget is asked for too few steps',
+    'Math.max(reach[id]!, blocks[id]!.steps.length + reach[to]!)',
+    'Math.max(reach[id]!, reach[to]!)',
   ),
   of(EMIT, 'hot: 32-bit stores of 64 bits', "4: 'i64.store32'", "4: 'i64.store'"),
   of(EMIT, 'hot: 16-bit loads of 8 bits', "2: 'i64.load16_u'", "2: 'i64.load8_u'"),
   of(
     EMIT,
-    'hot: stores of an instruction that traps are lost',
-    "event.kind === 'raiseAfter' && event.stored",
-    "event.kind === 'raiseAfter' && !event.stored",
+    'hot: carries are not updated on the way out by a fault',
+    'wanted.filter(([home, id]) => this.#resident[home] !== id)',
+    'wanted.filter(([home, id]) => this.#resident[home] !== id && home !== HOME.flagsAux)',
   ),
   of(
     HOT,
-    'hot: an eviction misses stores that begin before',
-    'offset < end && first < offset + bytes',
-    'offset < end && first <= offset',
+    'hot: an eviction misses the first byte of a block',
+    'offset < x.end && x.first < offset + bytes',
+    'offset < x.end && x.first < offset',
   ),
-  of(MMU, 'a running region does not see its code change', '|| this.#changesTranslated(bytes))', ')'),
   of(
     MMU,
     'a page-table entry that changes goes unseen',

@@ -4,7 +4,8 @@ import { decode } from '../../../src/x86/decode/decode.ts';
 import { emulate } from '../../../src/x86/emulate.ts';
 import type { CodeMode } from '../../../src/x86/form.ts';
 import { type Fault, fault, type Platform } from '../../../src/x86/seam.ts';
-import { FLAG, GPR, STATE_BYTES, VECTOR } from '../../../src/x86/state.ts';
+import { FLAG, GPR, SEG, STATE_BYTES, VECTOR } from '../../../src/x86/state.ts';
+import { setFlatSegment } from '../../../src/x86/system/descriptors.ts';
 import { executeSystem } from '../../../src/x86/system/execute.ts';
 
 /** Memory lies at this linear address; everything else is not present. */
@@ -66,6 +67,8 @@ export class Machine {
     // A base that is not 0, so that a forgotten one shows.
     this.cpu = new Cpu(new DataView(new ArrayBuffer(STATE_BYTES + 64)), 64, 0, this.memory);
     this.cpu.clear();
+    for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) setFlatSegment(this.cpu, segment, 0, 0xc093);
+    setFlatSegment(this.cpu, SEG.cs, 0, 0xc09b);
     this.cpu.rip = CODE;
     this.cpu.rsp = DATA + 0x800n;
     for (const [name, value] of Object.entries(registers)) this.set(name as RegisterName, value);

@@ -17,6 +17,7 @@
 #define WORD .quad
 #define IRET iretq
 #define KERNEL_CODE 0x08
+#define SAVED saved
 #else
 #define AX %eax
 #define BX %ebx
@@ -30,6 +31,8 @@
 #define WORD .long
 #define IRET iret
 #define KERNEL_CODE 0x18
+/* DS is null after ring 3 */
+#define SAVED %ss:saved
 #endif
 
 #define KERNEL_DATA 0x10
@@ -122,11 +125,16 @@
     push $\flags
 #if BITS == 64
     push $USER_CODE64
-#else
-    push $USER_CODE32
-#endif
     push $882f
     IRET
+#else
+    push $USER_CODE32
+    push $883f
+    IRET
+883:
+    push $USER_DATA
+    pop %ds
+#endif
 882:
 .endm
 .macro BACK
@@ -304,11 +312,11 @@ vectors:
     .endr
 
 handler:
-    mov AX, saved
-    mov CX, saved + W
-    mov DX, saved + 2 * W
-    mov SI, saved + 3 * W
-    mov DI, saved + 4 * W
+    mov AX, SAVED
+    mov CX, SAVED + W
+    mov DX, SAVED + 2 * W
+    mov SI, SAVED + 3 * W
+    mov DI, SAVED + 4 * W
     cld
     mov $KERNEL_DATA, %eax
     mov %eax, %ds

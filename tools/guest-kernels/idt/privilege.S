@@ -401,6 +401,8 @@ entered:
 
     .code32
 compatible:
+    mov $USER_DATA, %eax
+    mov %eax, %ds
     mov $'c', %al
     out %al, $0xe9
     movl $compatible, body_ip
@@ -408,6 +410,8 @@ compatible:
     inc %eax
     int $0x80
 compatible_call:
+    mov $USER_DATA, %eax
+    mov %eax, %ds
     movl $compatible_call, body_ip
     syscall
     int $0x80

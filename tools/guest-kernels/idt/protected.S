@@ -171,7 +171,7 @@ narrow:
     SHOW "value", %eax
     DONE
     TRY "an expand-down segment"
-    DESCRIPTOR SLOT0, 0x00000000, 0x00cf9600
+    DESCRIPTOR SLOT0, 0x00000000, 0x00c09600
     mov $SLOT0, %eax
     mov %eax, %es
     mov %es:scratch, %eax
@@ -393,6 +393,23 @@ narrow:
     TRY "absent page"
     mov PAGE(1), %eax
     DONE
+    TRY "reserved bit of a PAE entry"
+    movl $0x00100000, window_table + 4
+    invlpg PAGE(0)
+    mov PAGE(0), %eax
+    DONE
+    movl $0, window_table + 4
+    TRY "user reads supervisor under PAE"
+    movl $0x83, directory
+    movl $(arena + 0x1003), window_table
+    mov $arena, %eax
+    mov %eax, %cr3
+    movl $0x87, directory
+    invlpg PAGE(0)
+    USER
+    mov PAGE(0), %eax
+    BACK
+    movl $(arena + 0x1007), window_table
     TRY "no-execute"
     mov $0xc0000080, %ecx
     rdmsr

@@ -1,0 +1,109 @@
+/**
+ * Resident memory: `node tools/bench/memory.ts [--minutes 30] [--tier hot] [--only boot|newcode]`. Exit 1 when a target is missed.
+ *
+ * boot: the peak (VmHWM) of `record` over the boot of the 256 MiB Debian guest, under 1 GB. newcode: a kernel of ours that writes fresh
+ * functions into 2,000 pages in turn and runs each hot, for so many minutes; what is resident then is at most 1.1 times what was resident
+ * after five minutes (after a sixth of the time in shorter runs).
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { median } from './measure.ts';
+import { ROOT } from './workloads.ts';
+
+const BENCH = join(ROOT, 'tools/guest-kernels/bench/bench.elf');
+const DEBIAN = join(ROOT, '.cache/guests/debian');
+const FOR_EVER = '1000000000000';
+const SAMPLE_MS = 500;
+/** Samples that a figure is the median of: half a minute, so that a garbage collection does not decide. */
+const WINDOW = 60;
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '30' },
+    tier: { type: 'string', default: 'hot' },
+    only: { type: 'string' },
+  },
+});
+const minutes = Number(values.minutes);
+if (!(minutes > 0)) throw new Error('--minutes is not a time');
+
+/** A field of /proc/PID/status in MB (proc_pid_status(5)); null when the process is gone. */
+function status(pid: number, field: 'VmRSS' | 'VmHWM'): number | null {
+  const path = `/proc/${pid}/status`;
+  if (!existsSync(path)) return null;
+  try {
+    const kib = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(path, 'utf8'))?.[1];
+    return kib === undefined ? null : (Number(kib) * 1024) / 1e6;
+  } catch {
+    return null;
+  }
+}
+
+/** Records a guest and samples its memory until it ends or `milliseconds` have passed. */
+async function sample(
+  args: readonly string[],
+  milliseconds: number,
+): Promise<{ rss: number[]; peak: number; exit: number | NodeJS.Signals | null; output: string }> {
+  const child = spawn(process.execPath, [join(ROOT, 'src/cli/main.ts'), 'record', ...args], {
+    env: { ...process.env, HINDSIGHT_TIER: values.tier },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (data: Buffer) => (output = (output + data.toString()).slice(-2000)));
+  const ended = new Promise<number | NodeJS.Signals>((end) =>
+    child.on('exit', (code, signal) => end(code ?? signal ?? 'SIGKILL')),
+  );
+  const rss: number[] = [];
+  let peak = 0;
+  const deadline = performance.now() + milliseconds;
+  while (child.exitCode === null && child.signalCode === null && performance.now() < deadline) {
+    const now = status(child.pid!, 'VmRSS');
+    if (now !== null) rss.push(now);
+    peak = Math.max(peak, status(child.pid!, 'VmHWM') ?? 0);
+    await Promise.race([sleep(SAMPLE_MS), ended]);
+  }
+  const exit = child.exitCode ?? child.signalCode;
+  if (exit === null) child.kill('SIGINT');
+  await ended;
+  return { rss, peak, exit, output };
+}
+
+function report(text: string, reached: boolean): void {
+  console.log(`${text}: ${reached ? 'reached' : 'missed'}`);
+  if (!reached) process.exitCode = 1;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'memory-'));
+try {
+  if (values.only !== 'newcode') {
+    const files = [join(DEBIAN, 'vmlinux'), '--initrd', join(DEBIAN, 'initrd.gz')];
+    if (!existsSync(files[0]!)) console.log('boot is missing: no guest, run npm run guests');
+    else {
+      const target = ['--memory', '256M', '-o', join(folder, 'boot.hs'), '--json', '--', 'console=hvc0'];
+      const { peak, exit, output } = await sample([...files, ...target], 3_600_000);
+      if (exit !== 0) throw new Error(`the boot ended with ${exit}: ${output}`);
+      report(`boot of 256 MiB, ${values.tier} tier: peak ${peak.toFixed(0)} MB resident (under 1000)`, peak < 1000);
+    }
+  }
+  if (values.only !== 'boot') {
+    const target = ['--memory', '64M', '-o', join(folder, 'newcode.hs'), '--idle-limit', '100000s', '--json', '--'];
+    const milliseconds = minutes * 60_000;
+    const { rss, exit, output } = await sample([BENCH, ...target, 'newcode', FOR_EVER], milliseconds);
+    if (exit !== null) throw new Error(`the workload ended with ${exit} after ${rss.length / 2} s: ${output}`);
+    const early = Math.floor(rss.length * Math.min(5 / minutes, 1 / 6) || 1);
+    const window = Math.max(1, Math.min(WINDOW, Math.floor(early / 2)));
+    const [before, after] = [median(rss.slice(early - window, early)), median(rss.slice(-window))];
+    const ratio = after / before;
+    report(
+      `new code for ${minutes} minutes, ${values.tier} tier: ${before.toFixed(0)} MB after ${((early * minutes) / rss.length).toFixed(1)} minutes, ${after.toFixed(0)} MB at the end, ${ratio.toFixed(2)} times (at most 1.1)`,
+      ratio <= 1.1,
+    );
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
