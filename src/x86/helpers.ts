@@ -22,7 +22,11 @@ export const HELPERS: Readonly<Record<string, Helper>> = {
   divide128: {
     params: ['i64', 'i64', 'i64'],
     result: 'i64',
-    evaluate: (high, low, divisor) => (divisor === 0n ? 0n : (((high << 64n) | low) / divisor) & MASK_64),
+    evaluate: (high, low, divisor) => {
+      if (divisor === 0n) return 0n;
+      // nearly always: nothing wider than the operands comes up
+      return high === 0n ? low / divisor : (((high << 64n) | low) / divisor) & MASK_64;
+    },
   },
   /** (crc, data, bytes): the CRC-32C after the low `bytes` bytes of `data`. */
   crc32c: {

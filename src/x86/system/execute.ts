@@ -44,13 +44,16 @@ export const SYSTEM: SystemTable = {
   ...UNDEFINED,
 };
 
+/** The same as a map: an object with so many keys is slow to look into. */
+const HANDLERS = new Map(Object.entries(SYSTEM));
+
 /**
  * Executes `insn`, whose address is `cpu.rip`. On success `rip` is where execution continues; on a stop, or a fault that the caller
  * delivers, it is unchanged. INT n and kin deliver through the platform themselves, and return a fault only when that
  * delivery faulted as part of the instruction.
  */
 export function executeSystem(cpu: Cpu, insn: Insn, platform: Platform): Outcome {
-  const handler = SYSTEM[insn.form.name];
+  const handler = HANDLERS.get(insn.form.name);
   assert(handler, `${insn.form.key} is no system instruction`);
   const start = cpu.rip;
   const next = start + BigInt(insn.length);

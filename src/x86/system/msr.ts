@@ -5,7 +5,7 @@ import { GPR } from '../state.ts';
 import { CR4 } from './control.ts';
 import { generalProtection, privileged, type SystemHandler, type SystemTable } from './operands.ts';
 
-const low = (value: bigint): bigint => value & 0xffffffffn;
+const low = (value: bigint): bigint => BigInt.asUintN(32, value);
 /** EDX:EAX, both zero-extended to 64 bits. */
 function setPair(cpu: Cpu, value: bigint): void {
   cpu.setGpr(GPR.rax, low(value));
