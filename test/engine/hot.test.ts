@@ -213,4 +213,42 @@ describe('the hot tier', () => {
       expect(m.cpu.rip).toBe(CODE + 2n);
     }
   });
+
+  it('goes from page to page, by branches, calls, returns and an instruction across the border', () => {
+    // 1: call 2; jmp 3, 3 being at the end of the page: add rbx, 0x01020304 across it; jmp 1; 2, in the next page: inc rax; ret
+    const machines = hotMachine('e8 fb 0f 00 00  e9 f2 0f 00 00', (m) => {
+      m.write(CODE + 0xffcn, new Uint8Array([0x48, 0x81, 0xc3, 4, 3, 2, 1]));
+      m.write(CODE + 0x1003n, new Uint8Array([0xe9, 0xf8, 0xef, 0xff, 0xff]));
+      m.write(CODE + 0x1000n + 0x10n, new Uint8Array([0x48, 0xff, 0xc0, 0xc3]));
+      m.write(CODE, new Uint8Array([0xe8, 0x0b, 0x10, 0, 0]));
+    });
+    together(machines, 200, randomOf(3), 400);
+    expect(machines[0]!.get('rbx')).toBeGreaterThan(0x01020304n * 100n);
+    expect(machines[0]!.engine.cold!.hot!.merged).toBeGreaterThan(0);
+    // the second page is another one from now on: inc rax has become dec rax, the sum another
+    for (const m of machines) {
+      const first = m.mapNew(DATA + 0x10_0000n, 1);
+      const bytes = m.memory.bytes.slice(m.memory.slotAddress(m.memory.frameSlots[m.pa(CODE + 0x1000n) / 4096]!));
+      m.write(DATA + 0x10_0000n, bytes.subarray(0, 4096));
+      m.write(DATA + 0x10_0012n, new Uint8Array([0xc8]));
+      m.memory.write64(m.entry(CODE + 0x1000n), BigInt(first) * 4096n + 7n);
+    }
+    together(machines, 200, randomOf(4), 400);
+  });
+
+  it('enters a switch at its targets', () => {
+    // 1: inc ecx; mov eax, ecx; and eax, 3; lea rax, [rbx + rax*4]; jmp rax; rbx: 4 times inc rdx and jmp short
+    const machines = hotMachine('ff c1  89 c8  83 e0 03  48 8d 04 83  ff e0', (m) => {
+      m.write(CODE + 0x40n, new Uint8Array([0xff, 0xc2, 0xeb, 0xbc, 0xff, 0xc6, 0xeb, 0xb8]));
+      m.write(CODE + 0x48n, new Uint8Array([0xff, 0xc5, 0xeb, 0xb4, 0xff, 0xc2, 0xeb, 0xb0]));
+      m.set('rbx', CODE + 0x40n);
+    });
+    together(machines, 100, randomOf(8), 300);
+    const [hot] = machines;
+    hot!.run(20_000);
+    const before = hot!.engine.cold!.hot!.samples;
+    hot!.run(100_000);
+    // nearly nothing of it is met by the cold tier any more
+    expect(hot!.engine.cold!.hot!.samples - before).toBeLessThan(100);
+  });
 });

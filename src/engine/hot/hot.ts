@@ -192,20 +192,30 @@ export class HotTier implements TranslatedCode {
     if (this.#pending.length >= this.promotion.batch) this.#compile(cpu);
   }
 
-  /** The cold tier was found inside a region: it should be entered at that block. */
+  /**
+   * The cold tier was found inside a region: it should be entered at that block, or, where it is and the cold tier came in behind
+   * its start, right there.
+   */
   #miss(cpu: Cpu, region: Region, slot: number, offset: number): void {
     const page = region.plan.pages.findIndex((x) => x.slot === slot);
     const block = region.plan.blocks.findLast((x) => x.page === page && x.offset <= offset);
     if (block === undefined) return;
-    const place = page * 4096 + block.offset;
+    const place = page * 4096 + (block.entry ? offset : block.offset);
     const count = (region.missed.get(place) ?? 0) + 1;
     region.missed.set(place, count);
-    if (count !== this.promotion.samples) return;
+    if (count < this.promotion.samples || (block.entry && block.offset === offset)) return;
     const { pages } = region.plan;
-    const { code, seeds } = region.candidate;
-    if (seeds.some((x) => x.page === page && x.offset === block.offset)) return;
+    const { code } = region.candidate;
+    // the first seed is where the search for the region's start begins, no entry
+    const [first, ...known] = region.candidate.seeds;
+    const more = [...region.missed]
+      .filter(([, found]) => found * 4 >= count)
+      .map(([x]) => ({ page: x >>> 12, offset: x & 4095 }))
+      .filter((x) => !known.some((y) => x.page === y.page && x.offset === y.offset));
+    // an entry that did not help will not help again
+    if (more.length === 0) return;
     this.#drop(region);
-    this.#want(cpu, { code, pages, seeds: [...seeds, block] });
+    this.#want(cpu, { code, pages, seeds: [first!, ...known, ...more] });
   }
 
   /** A region was left for another, to be entered at `record`: where that happens often the two become one. */
