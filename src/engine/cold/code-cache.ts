@@ -89,6 +89,11 @@ export class CodeCache {
     return this.#tabled.length;
   }
 
+  /** Bytes of the area handed out. */
+  get used(): number {
+    return this.#top - this.#start;
+  }
+
   // ---- space --------------------------------------------------------------------------------------------------------
 
   /** Makes room for a table and a run; true when that dropped all records. */
