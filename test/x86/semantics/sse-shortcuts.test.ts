@@ -23,7 +23,7 @@ const single = (x: number): bigint => {
 };
 /** A pattern and its neighbours. */
 const around = (bits: bigint): bigint[] => [bits - 1n, bits, bits + 1n];
-const PLAIN = [1, 1.5, 3, 0.1, 1 / 3, 2 ** 12 + 1, 2 ** 26 - 1, 2 ** 27 + 1, 2 ** 53 - 1, 1e10, 0.5, 2.5];
+const PLAIN = [1.5, 3, 0.1, 1 / 3, 2 ** 12 + 1, 2 ** 26 - 1, 2 ** 27 + 1, 2 ** 53 - 1, 1e10, 0.5, 2.5];
 const DOUBLES = [
   ...[0n, 1n, 0x0008_0000_0000_0000n, 0x000f_ffff_ffff_ffffn],
   // the smallest normal number, its neighbours, and what gives it as a product or a quotient
@@ -31,6 +31,8 @@ const DOUBLES = [
   ...[2 ** -1021, 2 ** -511, 2 ** -500, 2 ** -512 * 1.75].map(double),
   ...around(double(2 ** 511)),
   ...[double(2 ** 1023), double(Number.MAX_VALUE) - 1n, double(Number.MAX_VALUE)],
+  // 1 - 2^-53 of the smallest normal number rounds up to it, and underflows
+  ...[...around(double(1)), double(2 ** 1022)],
   // the borders of binary32: smallest normal and denormal, largest, and halves of its last place
   ...around(double(2 ** -126)),
   ...around(double(2 ** -126 - 2 ** -150)),
@@ -50,6 +52,7 @@ const SINGLES = [
   ...[2 ** -125, 2 ** -63, 2 ** -60, 2 ** -64 * 1.75].map(single),
   ...around(single(2 ** 63)),
   ...[single(2 ** 127), 0x7f7f_fffen, 0x7f7f_ffffn],
+  ...[...around(single(1)), single(2 ** 126)],
   ...around(single(2 ** 31)),
   ...around(single(2 ** 30)),
   ...around(single(1 + 2 ** -12)),
