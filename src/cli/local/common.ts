@@ -1,7 +1,7 @@
 /** What recording and opening a recording have in common. */
 import { basename, dirname, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { LevelStore } from '../../../store/level-store.ts';
+import type { LevelStore } from '../../../store/level-store.ts';
 import { EmulatorError } from '../../core/errors.ts';
 import type { Tick } from '../../core/units.ts';
 import type { EngineOptions } from '../../engine/engine.ts';
@@ -45,11 +45,11 @@ export function engineOptions(): EngineOptions {
   return { tier };
 }
 
-/** The store and the name in it that a recording's path means. */
-export const storeOf = (path: string): { store: LevelStore; name: string } => ({
-  store: new LevelStore(dirname(resolve(path))),
-  name: basename(path),
-});
+/** The store, loaded for it, and the name in it that a recording's path means. */
+export async function storeOf(path: string): Promise<{ store: LevelStore; name: string }> {
+  const { LevelStore } = await import('../../../store/level-store.ts');
+  return { store: new LevelStore(dirname(resolve(path))), name: basename(path) };
+}
 
 /** Symbols of an unpacked kernel; none is no error. */
 export const symbolsOf = (elf: Uint8Array): SymbolTable => symbolsOfImage(elf) ?? SymbolTable.empty;
