@@ -100,7 +100,7 @@ export function accessFault(
   write: boolean,
   alignment: number = alignmentOf(bytes),
 ): Fault | null {
-  const lo = Number(address & 0xffffffffn);
+  const lo = Number(BigInt.asUintN(32, address));
   const failed = segmentFault(cpu, segment, lo, bytes, write);
   if (failed) return failed;
   // an address that is not canonical has its own fault, from the MMU
@@ -125,7 +125,7 @@ export function instructionBreakpoints(cpu: Cpu): number {
 export function fetchRoom(cpu: Cpu): number {
   if (cpu.num('codeMode') === 2) return 15;
   const limit = cpu.num('segmentLimit', SEG.cs);
-  const room = limit - Number(cpu.rip & 0xffffffffn) + 1;
+  const room = limit - Number(BigInt.asUintN(32, cpu.rip)) + 1;
   return limit === 0xffffffff ? 15 : Math.max(0, Math.min(15, room));
 }
 

@@ -25,8 +25,6 @@ export interface AccessOptions {
   readonly stack?: boolean;
 }
 
-const WIDTH = { u8: 1, u16: 2, u32: 4, u64: 8, u128: 16 } as const;
-
 export class Cpu {
   readonly view: DataView;
   /** Address of this vCPU's state in linear memory. */
@@ -44,7 +42,7 @@ export class Cpu {
   /** A slot of up to 8 bytes, zero-extended. */
   get(name: SlotName, index = 0): bigint {
     const info = STATE[name];
-    const at = this.base + info.offset + index * WIDTH[info.type];
+    const at = this.base + info.offset + index * info.width;
     switch (info.type) {
       case 'u8':
         return BigInt(this.view.getUint8(at));
@@ -61,31 +59,23 @@ export class Cpu {
   /** Writes the low bits of `value` to a slot. */
   set(name: SlotName, value: bigint | number, index = 0): void {
     const info = STATE[name];
-    const at = this.base + info.offset + index * WIDTH[info.type];
-    const v = BigInt(value);
-    switch (info.type) {
-      case 'u8':
-        this.view.setUint8(at, Number(BigInt.asUintN(8, v)));
-        break;
-      case 'u16':
-        this.view.setUint16(at, Number(BigInt.asUintN(16, v)), true);
-        break;
-      case 'u32':
-        this.view.setUint32(at, Number(BigInt.asUintN(32, v)), true);
-        break;
-      case 'u64':
-        this.view.setBigUint64(at, BigInt.asUintN(64, v), true);
-        break;
-      case 'u128':
-        this.view.setBigUint64(at, BigInt.asUintN(64, v), true);
-        this.view.setBigUint64(at + 8, BigInt.asUintN(64, v >> 64n), true);
-        break;
+    const at = this.base + info.offset + index * info.width;
+    const { view } = this;
+    if (info.width <= 4) {
+      const low = typeof value === 'number' ? value : Number(BigInt.asUintN(32, value));
+      if (info.width === 1) view.setUint8(at, low);
+      else if (info.width === 2) view.setUint16(at, low, true);
+      else view.setUint32(at, low, true);
+      return;
     }
+    const wide = BigInt(value);
+    view.setBigUint64(at, wide, true);
+    if (info.width === 16) view.setBigUint64(at + 8, wide >> 64n, true);
   }
   /** A slot of at most 32 bits as a number. */
   num(name: SlotName, index = 0): number {
     const info = STATE[name];
-    const at = this.base + info.offset + index * WIDTH[info.type];
+    const at = this.base + info.offset + index * info.width;
     if (info.type === 'u8') return this.view.getUint8(at);
     if (info.type === 'u16') return this.view.getUint16(at, true);
     return this.view.getUint32(at, true);
@@ -95,13 +85,13 @@ export class Cpu {
     return this.view.getBigUint64(this.base + STATE.gpr.offset + number * 8, true);
   }
   setGpr(number: number, value: bigint): void {
-    this.view.setBigUint64(this.base + STATE.gpr.offset + number * 8, BigInt.asUintN(64, value), true);
+    this.view.setBigUint64(this.base + STATE.gpr.offset + number * 8, value, true);
   }
   get rip(): bigint {
-    return this.get('rip');
+    return this.view.getBigUint64(this.base + STATE.rip.offset, true);
   }
   set rip(value: bigint) {
-    this.set('rip', value);
+    this.view.setBigUint64(this.base + STATE.rip.offset, value, true);
   }
   get rsp(): bigint {
     return this.gpr(GPR.rsp);
@@ -110,7 +100,7 @@ export class Cpu {
     this.setGpr(GPR.rsp, value);
   }
   get cpl(): number {
-    return this.num('cpl');
+    return this.view.getUint8(this.base + STATE.cpl.offset);
   }
   selector(segment: keyof typeof SEG): number {
     return this.num('selector', SEG[segment]);
@@ -119,12 +109,12 @@ export class Cpu {
   /** The architectural RFLAGS word. */
   get rflags(): number {
     const result = this.view.getBigInt64(this.base + STATE.flagsResult.offset, true);
-    const aux = this.num('flagsAux');
-    let parity = Number(BigInt.asUintN(8, result)) ^ ((aux >>> AUX.pdbShift) & 0xff);
+    const aux = this.view.getUint32(this.base + STATE.flagsAux.offset, true);
+    let parity = this.view.getUint8(this.base + STATE.flagsResult.offset) ^ ((aux >>> AUX.pdbShift) & 0xff);
     parity ^= parity >> 4;
     parity ^= parity >> 2;
     parity ^= parity >> 1;
-    let flags = this.num('rflags');
+    let flags = this.view.getUint32(this.base + STATE.rflags.offset, true);
     if (aux >>> 31) flags |= FLAG.cf;
     if ((parity & 1) === 0) flags |= FLAG.pf;
     if (aux & AUX.af) flags |= FLAG.af;
@@ -144,9 +134,10 @@ export class Cpu {
     if (bit(FLAG.af)) aux |= AUX.af;
     if (bit(FLAG.cf)) aux |= AUX.cf;
     if (bit(FLAG.cf) !== bit(FLAG.of)) aux |= AUX.po;
-    this.set('flagsResult', result);
-    this.set('flagsAux', aux >>> 0);
-    this.set('rflags', (value & ~ARITHMETIC_FLAGS) | 2);
+    const { view, base } = this;
+    view.setBigUint64(base + STATE.flagsResult.offset, result, true);
+    view.setUint32(base + STATE.flagsAux.offset, aux, true);
+    view.setUint32(base + STATE.rflags.offset, (value & ~ARITHMETIC_FLAGS) | 2, true);
   }
 
   /** Zeroes the whole state and sets the fixed bits of RFLAGS. */

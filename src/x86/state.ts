@@ -17,6 +17,8 @@ const WIDTH: Record<SlotType, number> = { u8: 1, u16: 2, u32: 4, u64: 8, u128: 1
 export interface SlotInfo {
   readonly offset: number;
   readonly type: SlotType;
+  /** Bytes of an element. */
+  readonly width: number;
   readonly count: number;
   /** Architectural: in the snapshot and in the hash. */
   readonly architectural: boolean;
@@ -26,7 +28,7 @@ let cursor = 0;
 const slot = (type: SlotType, count = 1, architectural = true): SlotInfo => {
   const width = WIDTH[type];
   cursor = Math.ceil(cursor / width) * width;
-  const info = { offset: cursor, type, count, architectural };
+  const info = { offset: cursor, type, width, count, architectural };
   cursor += width * count;
   return info;
 };

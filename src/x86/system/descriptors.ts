@@ -25,22 +25,23 @@ export interface Descriptor {
   readonly attributes: number;
 }
 
-const bit = (raw: bigint, n: number): boolean => ((raw >> BigInt(n)) & 1n) === 1n;
-
 /** Takes a descriptor apart. */
 export function parseDescriptor(raw: bigint): Descriptor {
-  const limit = Number((raw & 0xffffn) | ((raw >> 32n) & 0xf0000n));
+  const low = Number(BigInt.asUintN(32, raw));
+  const high = Number(BigInt.asUintN(32, raw >> 32n));
+  const bit = (n: number): boolean => ((high >>> (n - 32)) & 1) === 1;
+  const limit = (low & 0xffff) | (high & 0xf0000);
   return {
     raw,
-    type: Number((raw >> 40n) & 15n),
-    user: bit(raw, 44),
-    dpl: Number((raw >> 45n) & 3n),
-    present: bit(raw, 47),
-    long: bit(raw, 53),
-    big: bit(raw, 54),
-    base: ((raw >> 16n) & 0xffffffn) | ((raw >> 32n) & 0xff000000n),
-    limit: bit(raw, 55) ? ((limit << 12) | 0xfff) >>> 0 : limit,
-    attributes: Number((raw >> 40n) & 0xf0ffn),
+    type: (high >>> 8) & 15,
+    user: bit(44),
+    dpl: (high >>> 13) & 3,
+    present: bit(47),
+    long: bit(53),
+    big: bit(54),
+    base: BigInt(((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff000000)) >>> 0),
+    limit: bit(55) ? ((limit << 12) | 0xfff) >>> 0 : limit,
+    attributes: (high >>> 8) & 0xf0ff,
   };
 }
 
@@ -111,7 +112,7 @@ export function markAccessed(cpu: Cpu, platform: Platform, selector: number, d: 
   const outcome = platform.writeDescriptor(cpu, selector, d.raw | (1n << 40n));
   return isFault(outcome) ? outcome : null;
 }
-const accessed = (d: Descriptor): Descriptor => parseDescriptor(d.raw | (1n << 40n));
+const accessed = (d: Descriptor): Descriptor => ((d.type & 1) !== 0 ? d : parseDescriptor(d.raw | (1n << 40n)));
 
 /** The descriptor for SS at privilege `cpl`, checked; null for a null selector that 64-bit mode allows. */
 export function checkStackSegment(

@@ -243,13 +243,13 @@ const ret: SystemHandler = (cpu, insn, platform) => {
   const stack = currentStack(cpu);
   const values = popAll(cpu, stack, width, 2);
   if (isFault(values)) return values;
-  const selector = Number(values[1]! & 0xffffn);
+  const selector = Number(BigInt.asUintN(16, values[1]!));
   const released = BigInt(2 * width) + insn.imm;
   const after = stack.pointer + released;
   if ((selector & 3) <= cpu.cpl) return returnTo(cpu, platform, selector, values[0]!, null, after);
   const outer = popAll(cpu, { ...stack, pointer: after }, width, 2);
   if (isFault(outer)) return outer;
-  const outerStack = { pointer: outer[0]! + insn.imm, selector: Number(outer[1]! & 0xffffn) };
+  const outerStack = { pointer: outer[0]! + insn.imm, selector: Number(BigInt.asUintN(16, outer[1]!)) };
   return returnTo(cpu, platform, selector, values[0]!, outerStack, after);
 };
 

@@ -33,7 +33,7 @@ const popf: SystemHandler = (cpu, insn) => {
   const values = popAll(cpu, stack, size, 1);
   if (isFault(values)) return values;
   setPointer(cpu, stack.bits, stack.pointer + BigInt(size));
-  popFlags(cpu, Number(values[0]! & 0xffffffffn), size);
+  popFlags(cpu, Number(BigInt.asUintN(32, values[0]!)), size);
   return null;
 };
 

@@ -33,14 +33,16 @@ export function currentStack(cpu: Cpu): Stack {
   const segment = {
     attributes: cpu.num('segmentAttributes', SEG.ss),
     limit: cpu.num('segmentLimit', SEG.ss),
-    start: Number(base & 0xffffffffn),
+    start: Number(BigInt.asUintN(32, base)),
   };
   return { ...stack, base, segment };
 }
 
 /** Linear address of the stack offset `pointer`. */
 export const addressOf = (stack: Stack, pointer: bigint): bigint =>
-  BigInt.asUintN(stack.bits === 64 ? 64 : 32, BigInt.asUintN(stack.bits, pointer) + stack.base);
+  stack.bits === 64
+    ? BigInt.asUintN(64, pointer)
+    : BigInt.asUintN(32, BigInt.asUintN(stack.bits, pointer) + stack.base);
 const options = (stack: Stack): { stack: true; supervisor: boolean } => ({
   stack: true,
   supervisor: stack.supervisor,
@@ -48,7 +50,7 @@ const options = (stack: Stack): { stack: true; supervisor: boolean } => ({
 /** The fault of an access to the stack that comes before paging: limits, and at the current stack what accessFault adds. */
 function stackFault(cpu: Cpu, stack: Stack, address: bigint, width: number, write: boolean): Fault | null {
   if (stack.segment !== null) {
-    const lo = Number(address & 0xffffffffn);
+    const lo = Number(BigInt.asUintN(32, address));
     const failed = limitFault(stack.segment, VECTOR.ss, lo, width, write, stack.error);
     if (failed) return failed;
   }
