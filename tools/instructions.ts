@@ -1,10 +1,10 @@
 /**
  * Writes docs/instructions.md, the table of instruction forms and how each is tested: `node tools/instructions.ts`. Forms and
- * undefined flags are iced-x86's, cases those of the pinned vectors, values of undefined flags what
- * src/x86/semantics/flags.ts says of them.
+ * undefined flags are iced-x86's, cases those of the last campaign (docs/silicon.json) and of the pinned vectors, values of
+ * undefined flags what src/x86/semantics/flags.ts says of them.
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Excluded, enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { SplitMix64 } from '../test/native/random.ts';
@@ -13,8 +13,37 @@ import { decodeVectors } from '../test/native/vectors.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 export const PAGE = join(ROOT, 'docs/instructions.md');
+/** What `node tools/silicon.ts --report` wrote. */
+export const CAMPAIGN = join(ROOT, 'docs/silicon.json');
 const VECTORS = join(ROOT, 'test/vectors/silicon');
 const FLAGS = join(ROOT, 'src/x86/semantics/flags.ts');
+
+/** The modes of the page; each has a file of vectors. */
+const MODES = ['64', 'compat', 'prot32', 'prot16'] as const;
+
+/** The last campaign against silicon in each mode that had one. */
+export type Campaign = Record<string, CampaignMode>;
+export interface CampaignMode {
+  /** The host's CPU. */
+  readonly silicon: string;
+  readonly seed: string;
+  /** Names of our CPUs that were compared. */
+  readonly cpus: readonly string[];
+  readonly cases: number;
+  readonly differing: number;
+  /** Cases of each form: of the CPU with the fewest. */
+  readonly forms: Readonly<Record<string, number>>;
+}
+
+/** What the manual leaves open beyond flags, by mnemonic, and what the comparison makes of it. */
+const OPEN: ReadonlyMap<string, string> = new Map([
+  ...['RCPPS', 'RCPSS', 'RSQRTPS', 'RSQRTSS'].map(
+    (name) => [name, 'approximation: our own table, within 1.5 * 2^-12'] as const,
+  ),
+  ['FBLD', 'digits above 9 are not compared'],
+  ['FPREM', 'partial remainders are not compared'],
+  ['FPREM1', 'partial remainders are not compared'],
+]);
 
 const RFLAGS: ReadonlyArray<readonly [string, number]> = [
   ['CF', 1],
@@ -45,17 +74,17 @@ interface Line {
   readonly feature: string;
   readonly undefinedFlags: string;
   readonly mnemonic: string;
-  /** Pinned cases by file. */
-  readonly cases: Map<string, number>;
+  /** By mode: cases of the last campaign and pinned ones. */
+  readonly cases: Map<string, string>;
 }
 
-/** Every form of every mode with pinned cases, by name; and what is left out, by reason. */
-function collect(files: readonly string[]): { lines: Line[]; excluded: Map<string, Excluded[]> } {
+/** Every form of every mode, by name; and what is left out, by reason. */
+function collect(campaign: Campaign): { lines: Line[]; excluded: Map<string, Excluded[]> } {
   const lines = new Map<string, Line>();
   const left = new Map<string, Excluded>();
   const builder = new TemplateBuilder();
-  for (const file of files) {
-    const { header, cases } = decodeVectors(readFileSync(join(VECTORS, `${file}.bin.zst`)));
+  for (const mode of MODES) {
+    const { header, cases } = decodeVectors(readFileSync(join(VECTORS, `${mode}.bin.zst`)));
     const counts = new Map<string, number>();
     for (let i = 0; i < header.count; i++) {
       const name = header.forms[cases.at(i).tag]!;
@@ -75,7 +104,7 @@ function collect(files: readonly string[]): { lines: Line[]; excluded: Map<strin
         line = { name: form.name, feature, undefinedFlags, mnemonic: form.mnemonic.toUpperCase(), cases: new Map() };
         lines.set(form.name, line);
       }
-      line.cases.set(file, counts.get(form.name) ?? 0);
+      line.cases.set(mode, `${campaign[mode]?.forms[form.name] ?? 0} + ${counts.get(form.name) ?? 0}`);
     }
   }
   builder.free();
@@ -84,32 +113,41 @@ function collect(files: readonly string[]): { lines: Line[]; excluded: Map<strin
   return { lines: sorted, excluded: Map.groupBy(reasons, (x) => x.reason) };
 }
 
-/** The page as forms and vectors are now. */
+/** The page as forms, campaign and vectors are now. */
 export function currentPage(): string {
-  const files = readdirSync(VECTORS)
-    .map((name) => name.replace('.bin.zst', ''))
-    .toSorted();
-  const { lines, excluded } = collect(files);
+  const campaign = JSON.parse(readFileSync(CAMPAIGN, 'utf8')) as Campaign;
+  const { lines, excluded } = collect(campaign);
   const values = definedValues();
   const rows = lines.map(({ name, feature, undefinedFlags, mnemonic, cases }) => {
-    const counts = files.map((file) => cases.get(file) ?? '-');
+    const counts = MODES.map((mode) => cases.get(mode) ?? '-');
     // of the x87 only condition codes are undefined: they stay as they are
     const known = undefinedFlags.includes('C0') ? 'unchanged' : values.get(mnemonic === 'SAL' ? 'SHL' : mnemonic);
     assert(undefinedFlags === '' || known, `${name}: flags.ts says nothing of ${undefinedFlags}`);
-    const value = undefinedFlags === '' ? '' : known;
-    return `| ${[name, feature, ...counts, undefinedFlags, value].join(' | ')} |`;
+    const notes = [undefinedFlags === '' ? undefined : known, OPEN.get(mnemonic)].filter((x) => x !== undefined);
+    return `| ${[name, feature, ...counts, undefinedFlags, notes.join('; ')].join(' | ')} |`;
+  });
+  const campaigns = MODES.map((mode) => {
+    const ran = campaign[mode];
+    if (ran === undefined) return `* ${mode}: no campaign yet`;
+    const { cases, cpus, differing, silicon, seed } = ran;
+    return `* ${mode}: ${cases} cases on ${cpus.join(', ')}; ${differing} differ (${silicon}, seed ${seed})`;
   });
   return `# Instructions
 
 Written by \`node tools/instructions.ts\`; \`test/tools/instructions.test.ts\` fails when it is out of date. iced-x86
-enumerates and names the forms, so that none depends on somebody remembering it. The numbers are cases pinned from a CPU
-(\`test/vectors/silicon\`), which the evaluator and the cold tier run on every host; "-": the mode does not have the form.
-\`node tools/silicon.ts\` runs any number of fresh ones against the host's own CPU, \`test/engine/hot-forms.test.ts\` has
-every form with a program in the hot tier. Undefined flags are the manual's (of shifts: for some counts only); the last
-column says what Hindsight defines, as measured on AMD family 1Ah.
+enumerates and names the forms, so that none depends on somebody remembering it; register and memory operands count apart.
+"64 + 8" in a mode's column: 64 random cases in the last campaign against a CPU (\`node tools/silicon.ts --report
+docs/silicon.json\`), 8 cases pinned from one (\`test/vectors/silicon\`), which the evaluator and the cold tier run on every
+host; "-": the mode does not have the form. \`test/engine/hot-forms.test.ts\` has every form with a program in the hot tier.
+Undefined flags are the manual's (of shifts: for some counts only) and not compared; the last column says what Hindsight
+defines, as measured on AMD family 1Ah, and what else the manual leaves open.
 
-| form | features | ${files.join(' | ')} | undefined | defined as |
-| --- | --- | ${files.map(() => '---').join(' | ')} | --- | --- |
+The last campaign in each mode:
+
+${campaigns.join('\n')}
+
+| form | features | ${MODES.join(' | ')} | undefined | defined as |
+| --- | --- | ${MODES.map(() => '---').join(' | ')} | --- | --- |
 ${rows.join('\n')}
 
 ## Left out

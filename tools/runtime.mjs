@@ -3,7 +3,7 @@
  * later, and nothing from node_modules: it also runs in a fresh clone.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, utimesSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,14 +13,15 @@ export const ROOT = resolve(fileURLToPath(import.meta.url), '../..');
 const MODULES = join(ROOT, 'node_modules');
 const NODE = join(MODULES, '.bin', process.platform === 'win32' ? 'node.exe' : 'node');
 
+const INSTALLED_LOCK = join(MODULES, '.package-lock.json');
+
 const readLock = (path) => JSON.parse(readFileSync(path, 'utf8')).packages ?? {};
 
 /** Says why node_modules does not match package-lock.json; null when it does. */
 export function missingInstallation() {
-  const installedLock = join(MODULES, '.package-lock.json');
-  if (!existsSync(installedLock)) return 'node_modules is not there yet';
+  if (!existsSync(INSTALLED_LOCK)) return 'node_modules is not there yet';
   if (!existsSync(NODE)) return 'the Node of node_modules is not there';
-  const installed = readLock(installedLock);
+  const installed = readLock(INSTALLED_LOCK);
   for (const [path, wanted] of Object.entries(readLock(join(ROOT, 'package-lock.json')))) {
     if (path === '' || wanted.optional || wanted.peer) continue;
     if (installed[path]?.version !== wanted.version) return `${path} ${wanted.version} is not installed`;
@@ -28,11 +29,24 @@ export function missingInstallation() {
   return null;
 }
 
+/** Dates the installation now, which tells hindsight.sh that it fits; one that may not be written stays as it is. */
+function markInstalled() {
+  try {
+    utimesSync(INSTALLED_LOCK, new Date(), new Date());
+  } catch {
+    // hindsight.sh asks again next time
+  }
+}
+
 /** Runs `npm ci` when node_modules does not match the lock file; ends the process with npm's status when that fails. */
 export function ensureInstalled() {
   const reason = missingInstallation();
-  if (reason === null) return;
-  if (existsSync(MODULES) && lstatSync(MODULES).isSymbolicLink()) {
+  const linked = existsSync(MODULES) && lstatSync(MODULES).isSymbolicLink();
+  if (reason === null) {
+    if (!linked) markInstalled();
+    return;
+  }
+  if (linked) {
     console.error(`hindsight: ${reason}; node_modules is a link and is left alone`);
     return;
   }

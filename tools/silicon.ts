@@ -1,7 +1,8 @@
 /**
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
  * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
- * `--group`: so many cases in a row have the same code. `--report FILE` (docs/silicon.json) notes the cases of each form.
+ * `--group`: so many cases in a row have the same code. `--report FILE` (docs/silicon.json) notes the cases of each form in the
+ * modes that ran, for tools/instructions.ts; modes that did not run stay as they are in the file.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
  * in scope and the excluded ones with their reasons and runs nothing.
  */
@@ -13,7 +14,7 @@ import { openCpus } from '../test/native/cpus.ts';
 import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
 import { isSegmented, MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../test/native/records.ts';
-import type { Campaign } from './forms/page.ts';
+import type { Campaign } from './instructions.ts';
 
 const { values } = parseArgs({
   options: {
@@ -32,10 +33,13 @@ const { values } = parseArgs({
   },
 });
 
-/** The report to write; modes that do not run now stay as they are. */
-function reportSoFar(file: string | undefined): Campaign {
-  const old = file !== undefined && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Campaign) : null;
-  return { silicon: hostCpu(), seed: values.seed, modes: old?.modes ?? {} };
+/** Notes modes in the report, a line a mode; what it has of other modes stays. */
+function writeReport(file: string, ran: Campaign): void {
+  const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Campaign) : {};
+  const lines = Object.entries({ ...before, ...ran }).map(
+    ([mode, x]) => `${JSON.stringify(mode)}: ${JSON.stringify(x)}`,
+  );
+  writeFileSync(file, `{\n${lines.join(',\n')}\n}\n`);
 }
 
 const BATCH = 8192;
@@ -46,6 +50,7 @@ const modes = [
   { name: 'prot16', mode: MODE_PROT16 },
 ].filter(({ name }) => values.mode === 'all' || values.mode === name);
 const filter = new RegExp(values.form);
+if (values.report !== undefined && values.form !== '.') throw new Error('--report is of every form: without --form');
 
 if (values.list) {
   for (const { name, mode } of modes) {
@@ -70,7 +75,7 @@ console.log(`silicon: ${hostCpu()}; comparing: ${cpus.map((cpu) => cpu.name).joi
 const start = performance.now();
 const timeUp = (): boolean => performance.now() - start > Number(values.seconds) * 1000;
 let wrong = 0;
-const report: Campaign = reportSoFar(values.report);
+const ran: Campaign = {};
 for (const { name, mode } of modes) {
   const stream = new CaseStream({
     mode,
@@ -93,7 +98,9 @@ for (const { name, mode } of modes) {
     done += batch.count;
   }
   const least = (form: string): number => Math.min(...comparisons.map(({ rows }) => rows.get(form)?.cases ?? 0));
-  report.modes[name] = {
+  ran[name] = {
+    silicon: hostCpu(),
+    seed: values.seed,
     cpus: chosen.map((cpu) => cpu.name),
     cases: done,
     differing: comparisons.reduce((sum, x) => sum + x.total().mismatches, 0),
@@ -112,6 +119,6 @@ for (const { name, mode } of modes) {
   });
 }
 oracle.close();
-if (values.report !== undefined) writeFileSync(values.report, `${JSON.stringify(report, null, 2)}\n`);
+if (values.report !== undefined) writeReport(values.report, ran);
 console.log(`${((performance.now() - start) / 1000).toFixed(1)} s`);
 process.exit(wrong > 0 ? 1 : 0);

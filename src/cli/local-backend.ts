@@ -1,17 +1,15 @@
 /**
  * The backend of the verbs: recordings on disk, machines in this process. Everything that the other layers only describe
- * meets here.
+ * meets here. What a verb does not need is not loaded for it: recording takes no disassembler, and no store without one.
  */
 import { EmulatorError } from '../core/errors.ts';
 import { SEMANTICS_VERSION } from '../timeline/run.ts';
 import type { Recording } from '../timeline/trace-store.ts';
 import type { Backend, VerifyResult, WorkHooks } from './backend.ts';
 import { storeOf } from './local/common.ts';
-import { infoOf, Opened } from './local/opened.ts';
-import { record } from './local/record.ts';
 
 async function verify(path: string, hooks: WorkHooks): Promise<VerifyResult> {
-  const { store, name } = storeOf(path);
+  const { store, name } = await storeOf(path);
   const findings: Array<{ place: string; problem: string }> = [];
   let recording: Recording | null = null;
   try {
@@ -36,14 +34,16 @@ async function verify(path: string, hooks: WorkHooks): Promise<VerifyResult> {
 
 /** The backend that does the work. */
 export const LOCAL_BACKEND: Backend = {
-  record,
+  record: async (config, hooks) => (await import('./local/record.ts')).record(config, hooks),
   async open(path) {
-    const { store, name } = storeOf(path);
+    const { Opened } = await import('./local/opened.ts');
+    const { store, name } = await storeOf(path);
     return new Opened(path, await store.open(name, SEMANTICS_VERSION));
   },
   async info(path) {
-    const { store, name } = storeOf(path);
+    const { store, name } = await storeOf(path);
     const recording = await store.open(name, SEMANTICS_VERSION);
+    const { infoOf } = await import('./local/opened.ts');
     const info = infoOf(path, recording, 0);
     await recording.close();
     return info;

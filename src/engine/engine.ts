@@ -41,6 +41,8 @@ export interface EngineOptions {
   /** How instructions are executed: by handlers (the default), by handlers and regions, by the evaluator. Unobservable. */
   readonly tier?: 'cold' | 'hot' | 'oracle';
   readonly promotion?: Promotion;
+  /** Called when much memory outside the JavaScript heap waits for a collection of garbage: the host may start one. Unobservable. */
+  readonly collectGarbage?: () => void;
   readonly mmu?: MmuOptions;
   /** The semantics of forms; those of src/x86/semantics by default. */
   readonly programOf?: (form: Form) => Program | null;
@@ -105,6 +107,7 @@ export class Engine {
             programs,
             options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null,
           );
+    if (this.cold?.hot && options.collectGarbage) this.cold.hot.onGarbage = options.collectGarbage;
     this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
     const { vcpus } = memory.map.shape;
     this.cpus = Array.from({ length: vcpus }, (_, id) => {

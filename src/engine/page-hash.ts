@@ -6,21 +6,24 @@
  * change within one lane's word always changes H. It is no defence against somebody who wants a collision.
  */
 import { PAGE_SIZE } from '../core/units.ts';
-import type { GuestMemory } from '../memory/guest-memory.ts';
+import { FRAME, type GuestMemory } from '../memory/guest-memory.ts';
 import { FunctionBody, ModuleBuilder } from './wasm/encoder.ts';
 
 // odd constants without structure: digits of the fractional parts of square roots of primes
 const SEED = [0x6a09e667f3bcc909n, 0xbb67ae8584caa73bn, 0x3c6ef372fe94f82bn, 0xa54ff53a5f1d36f1n] as const;
 const WORD = 0x510e527fade682d1n;
 const LANE = 0x9b05688c2b3e6c1fn;
-const FRAME = 0x1f83d9abfb41bd6bn;
+const FRAME_FACTOR = 0x1f83d9abfb41bd6bn;
 const LOW = [0x5be0cd19137e2179n, 0xcbbb9d5dc1059ed9n, 0x629a292a367cd507n, 0x9159015a3070dd17n] as const;
 const HIGH = [0x152fecd8f70e5939n, 0x67332667ffc00b31n, 0x8eb44a8768581511n, 0xdb0c2e0d64f98fa7n] as const;
 const FINISH = [0x47b5481dbefa4fa5n, 0xae5f9156e7b6d99bn] as const;
 const UNROLL = 4;
 
-/** Adds the function that takes the slot's page out of the total as it was last hashed and puts it in as it is. */
-function addUpdate(module: ModuleBuilder, memory: GuestMemory, low: number, high: number): void {
+/**
+ * Adds the function that takes the slot's page out of the total as it was last hashed and puts it in as it is: `update`, or
+ * `updateZero` for a page of zeros, which is not read (a page that nothing has touched would cost the host a fault).
+ */
+function addUpdate(module: ModuleBuilder, memory: GuestMemory, low: number, high: number, zero: boolean): void {
   const { map } = memory;
   const f = new FunctionBody({ params: ['i32'], results: [] });
   const SLOT = 0;
@@ -34,17 +37,20 @@ function addUpdate(module: ModuleBuilder, memory: GuestMemory, low: number, high
   f.get(SLOT).i32(PAGE_SIZE).op('i32.mul').i32(map.ram).op('i32.add').tee(at);
   f.i32(PAGE_SIZE).op('i32.add').set(end);
   f.get(SLOT).i32(4).op('i32.shl').i32(map.slotHashes).op('i32.add').set(entry);
-  f.get(SLOT).i32(2).op('i32.shl').memory('i64.load32_u', map.slotFrames).i64(FRAME).op('i64.mul').set(frame);
+  f.get(SLOT).i32(2).op('i32.shl').memory('i64.load32_u', map.slotFrames).i64(FRAME_FACTOR).op('i64.mul').set(frame);
   for (const [i, lane] of lanes.entries()) f.get(frame).i64(SEED[i]!).op('i64.xor').set(lane);
   f.loop();
   for (let i = 0; i < UNROLL * 4; i++) {
     const lane = lanes[i % 4]!;
-    f.get(at)
-      .memory('i64.load', i * 8)
-      .i64(WORD)
-      .op('i64.mul')
-      .tee(word);
-    f.get(word).i64(32n).op('i64.shr_u').op('i64.xor').get(lane).op('i64.xor');
+    if (zero) f.get(lane);
+    else {
+      f.get(at)
+        .memory('i64.load', i * 8)
+        .i64(WORD)
+        .op('i64.mul')
+        .tee(word);
+      f.get(word).i64(32n).op('i64.shr_u').op('i64.xor').get(lane).op('i64.xor');
+    }
     f.i64(LANE).op('i64.mul').i64(31n).op('i64.rotl').set(lane);
   }
   f.get(at)
@@ -76,7 +82,7 @@ function addUpdate(module: ModuleBuilder, memory: GuestMemory, low: number, high
   f.globalGet(low).get(hash).op('i64.lt_u').op('i64.extend_i32_u').op('i64.add').globalSet(high);
   f.get(entry).get(hash).memory('i64.store', 0);
   f.get(entry).get(word).memory('i64.store', 8);
-  module.add(f, 'update');
+  module.add(f, zero ? 'updateZero' : 'update');
 }
 
 /** The hash of a machine's memory. */
@@ -86,6 +92,7 @@ export class MemoryHash {
   readonly #low: WebAssembly.Global;
   readonly #high: WebAssembly.Global;
 
+  /** Of memory in which no page has been marked clean yet: pages that are not dirty are zero. */
   constructor(memory: GuestMemory) {
     this.#memory = memory;
     const module = new ModuleBuilder();
@@ -94,13 +101,17 @@ export class MemoryHash {
     const high = module.global64();
     module.exportGlobal('low', low);
     module.exportGlobal('high', high);
-    addUpdate(module, memory, low, high);
+    addUpdate(module, memory, low, high, false);
+    addUpdate(module, memory, low, high, true);
     const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), { e: { m: memory.memory } });
     const exports = instance.exports as Record<string, unknown>;
     this.#update = exports.update as (slot: number) => void;
     this.#low = exports.low as WebAssembly.Global;
     this.#high = exports.high as WebAssembly.Global;
-    this.rebuild();
+    const updateZero = exports.updateZero as (slot: number) => void;
+    for (let slot = 0; slot < memory.slotCount; slot++)
+      if (memory.slotFlags[slot]! & FRAME.dirty) this.#update(slot);
+      else updateZero(slot);
   }
 
   /** Brings the hashes of these slots up to date. */

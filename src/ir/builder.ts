@@ -89,7 +89,12 @@ export class Builder {
   }
   /** A helper's result; helpers are pure and listed in src/x86/helpers.ts. */
   call(helper: string, type: Type, ...args: Value[]): Value {
-    return this.#push({ op: 'call', type, helper, args: args.map((x) => x.id) });
+    return this.#push({ op: 'call', type, helper, args: args.map((x) => x.id), shortcut: null });
+  }
+  /** `value` where `when` (i32) is not zero, else the helper's result, which would be the same. */
+  callUnless(when: Value, value: Value, helper: string, ...args: Value[]): Value {
+    const shortcut = { when: when.id, value: value.id };
+    return this.#push({ op: 'call', type: value.type, helper, args: args.map((x) => x.id), shortcut });
   }
 
   // ---- operands and state -------------------------------------------------------------------------------------------

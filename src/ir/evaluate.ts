@@ -172,14 +172,18 @@ class Run<F> {
       case 'complete':
         return this.#of(node.cond) === 0n ? 0n : { kind: 'next' };
       case 'call':
-        return BigInt.asUintN(
-          BITS[node.type],
-          env.helper(
-            node.helper,
-            node.args.map((id) => this.#of(id)),
-          ),
-        );
+        return this.#call(node);
     }
+  }
+  /** The helper's result, with which a shortcut has to agree. */
+  #call({ type, helper, args, shortcut }: Node & { op: 'call' }): bigint {
+    const values = args.map((id) => this.#of(id));
+    const value = BigInt.asUintN(BITS[type], this.#env.helper(helper, values));
+    assert(
+      shortcut === null || this.#of(shortcut.when) === 0n || this.#of(shortcut.value) === value,
+      `${helper}(${values.join(', ')}) is not what its shortcut says`,
+    );
+    return value;
   }
 
   #finish(commit: Commit): Completion<F> | null {

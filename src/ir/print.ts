@@ -51,8 +51,10 @@ function nodeText(node: Node, nameOf: NameOffset): string {
       return `raise #${node.vector}(${node.error}) if ${v(node.cond)}`;
     case 'complete':
       return `complete if ${v(node.cond)}`;
-    case 'call':
-      return `call ${node.helper}(${node.args.map(v).join(', ')})`;
+    case 'call': {
+      const call = `call ${node.helper}(${node.args.map(v).join(', ')})`;
+      return node.shortcut === null ? call : `${v(node.shortcut.when)} ? ${v(node.shortcut.value)} : ${call}`;
+    }
   }
 }
 

@@ -21,6 +21,9 @@ export interface Value {
   readonly type: Type;
 }
 
+/** Lane shape of floating-point operations; the NaN that one gives is any NaN (tiers differ), and must reach no state. */
+export type FloatLane = 'f32x4' | 'f64x2';
+
 /** Numeric operations are named by their WebAssembly mnemonic and mean exactly what it means. */
 export type UnaryOp =
   | 'i32.eqz'
@@ -61,7 +64,15 @@ export type UnaryOp =
   | 'i64x2.extend_low_i32x4_u'
   | 'i8x16.abs'
   | 'i16x8.abs'
-  | 'i32x4.abs';
+  | 'i32x4.abs'
+  | `${FloatLane}.${'abs' | 'sqrt' | 'nearest'}`
+  | 'f32x4.convert_i32x4_s'
+  | 'f32x4.demote_f64x2_zero'
+  | 'f64x2.convert_low_i32x4_s'
+  | 'f64x2.convert_low_i32x4_u'
+  | 'f64x2.promote_low_f32x4'
+  | 'i32x4.trunc_sat_f32x4_s'
+  | 'i32x4.trunc_sat_f64x2_s_zero';
 
 export type BinaryOp =
   | 'i32.add'
@@ -171,6 +182,7 @@ export type BinaryOp =
   | 'i32x4.extmul_high_i16x8_s'
   | 'i32x4.extmul_low_i16x8_u'
   | 'i32x4.extmul_high_i16x8_u'
+  | `${FloatLane}.${'add' | 'sub' | 'mul' | 'div' | 'pmin' | 'pmax' | 'eq' | 'lt' | 'le'}`
   // vector shifts: v128 by i32 count, which the semantics have already bounded to the lane width
   | 'i16x8.shl'
   | 'i16x8.shr_u'
@@ -277,8 +289,20 @@ export type Node =
    * execution falls through (a REP string instruction with count 0).
    */
   | { readonly op: 'complete'; readonly type: 'i32'; readonly cond: number }
-  /** Calls a pure helper (see src/x86/helpers.ts). */
-  | { readonly op: 'call'; readonly type: Type; readonly helper: string; readonly args: readonly number[] };
+  /** Calls a pure helper (see src/x86/helpers.ts), unless the shortcut holds. */
+  | {
+      readonly op: 'call';
+      readonly type: Type;
+      readonly helper: string;
+      readonly args: readonly number[];
+      readonly shortcut: Shortcut | null;
+    };
+
+/** Micro-ops in place of a helper: where `when` (i32) is not zero, `value` is what the helper would give. Ids of values. */
+export interface Shortcut {
+  readonly when: number;
+  readonly value: number;
+}
 
 export type Commit =
   | { readonly op: 'set'; readonly ref: StateRef; readonly width: Width; readonly value: number }

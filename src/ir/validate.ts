@@ -155,6 +155,9 @@ class Validator {
           this.#use(arg, helper.params[i]!, id);
         });
         this.#type(node.type, helper.result);
+        if (node.shortcut === null) return;
+        this.#use(node.shortcut.when, 'i32', id);
+        this.#use(node.shortcut.value, node.type, id);
       }
     }
   }

@@ -3,6 +3,7 @@
  * name does. Lane 0 is the least significant.
  */
 import { assert } from '../core/assert.ts';
+import { evaluateFloatBinary, evaluateFloatUnary, isFloat } from './float.ts';
 import type { BinaryOp, Lane, UnaryOp } from './program.ts';
 
 /** Bits of a lane. */
@@ -74,6 +75,7 @@ function extendHalf(value: bigint, bits: number, high: boolean, withSign: boolea
 export function evaluateVectorUnary(name: UnaryOp, a: bigint): bigint {
   if (name === 'v128.not') return ALL ^ a;
   if (name === 'v128.any_true') return a === 0n ? 0n : 1n;
+  if (isFloat(name)) return evaluateFloatUnary(name, a);
   const [bits, operation] = split(name);
   if (operation === 'splat') return vectorOf(Array<bigint>(128 / bits).fill(a), bits);
   if (operation === 'bitmask')
@@ -92,6 +94,7 @@ export function evaluateVectorUnary(name: UnaryOp, a: bigint): bigint {
 export function evaluateVectorBinary(name: BinaryOp, a: bigint, b: bigint): bigint {
   const whole = WHOLE[name];
   if (whole) return whole(a, b);
+  if (isFloat(name)) return evaluateFloatBinary(name, a, b);
   const [bits, operation] = split(name);
   const shift = SHIFT[operation];
   if (shift) {

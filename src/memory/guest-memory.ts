@@ -5,7 +5,7 @@
  * - a machine frame is not a memory offset: the frame table gives its slot, and pages lie in slot order;
  * - every change of a page outside the engine's stores goes through the write functions here, which mark the page dirty
  *   and tell the engine when it holds decoded code;
- * - a page whose DIRTY bit is clear has not changed since `clearDirty`.
+ * - a page whose DIRTY bit is clear has not changed since `clearDirty`, and before the first of those is zero.
  */
 import { assert } from '../core/assert.ts';
 import { type MachineFrame, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, type PhysAddr } from '../core/units.ts';
@@ -68,7 +68,6 @@ export class GuestMemory {
     const slot = this.#used++;
     this.frameSlots[frame] = slot;
     this.slotFrames[slot] = frame;
-    this.slotFlags[slot] = FRAME.dirty;
   }
   hasFrame(frame: MachineFrame): boolean {
     return frame >= 0 && frame < this.map.shape.frameLimit && this.frameSlots[frame]! >= 0;
@@ -158,7 +157,7 @@ export class GuestMemory {
 
   // ---- dirty pages --------------------------------------------------------------------------------------------------
 
-  /** Slots whose page may have changed since the last `clearDirty`, ascending. */
+  /** Slots whose page may have changed since the last `clearDirty` or since it was added, ascending. */
   dirtySlots(): number[] {
     const out: number[] = [];
     for (let slot = 0; slot < this.#used; slot++) if (this.slotFlags[slot]! & FRAME.dirty) out.push(slot);

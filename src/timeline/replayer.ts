@@ -3,7 +3,8 @@
  * digests every DIGEST_TICKS, the hash of the whole state at every block.
  *
  * A mismatch is located before it is reported: the window since the last state known to be good is run again, which tells
- * a disturbance of this run from a difference to the recording.
+ * a disturbance of this run from a difference to the recording; then it is run on a machine of another tier, which tells an engine
+ * that executes an instruction wrongly, and which one.
  */
 import type { Tick } from '../core/units.ts';
 import { Divergence } from '../machine/inputs.ts';
@@ -13,6 +14,7 @@ import { ReplayDoor } from './journal.ts';
 import type { Run } from './run.ts';
 import { BLOCK_TICKS } from './run.ts';
 import type { JournalBlock, Recording } from './trace-store.ts';
+import { type Difference, differing, firstDifference, Track } from './witness.ts';
 
 export interface ReplayOutcome {
   readonly tick: Tick;
@@ -31,6 +33,16 @@ export interface ReplayHooks {
 /** Something of the machine that tests change during replay, to see it caught. */
 export type Saboteur = (run: Run, tick: Tick) => void;
 
+/** Makes a machine that executes in another way than the one that replays. */
+export interface Witness {
+  /** What a person calls that way: `cold tier`. */
+  readonly name: string;
+  make(): Run;
+}
+
+/** What the recording has at a tick: the hash of the state, the digest of the registers, or only that the run came there. */
+type Recorded = { readonly hash: bigint } | { readonly digest: bigint } | null;
+
 /** Ticks between hashes of everything anew, which find changes of memory that no write told of. */
 const FRESH_TICKS = 2 ** 28;
 
@@ -39,14 +51,16 @@ export class Replayer {
   readonly #recording: Recording;
   readonly #blocks: readonly JournalBlock[];
   readonly #versions: PageVersions;
-  readonly #door: ReplayDoor;
   /** From here on the journal is not the recorded one and nothing is compared. */
   readonly #editedFrom: Tick;
   /** The last state known to be the recorded one, and the last of them that was hashed anew. */
   #good: Checkpoint;
   #fresh: Checkpoint;
+  readonly #track: Track;
   /** Called at every stop of the replay. */
   sabotage: Saboteur = () => {};
+  /** Asked when this run and the recording differ and running again does not help. */
+  witness: Witness | null = null;
 
   constructor(run: Run, recording: Recording) {
     this.#run = run;
@@ -55,11 +69,14 @@ export class Replayer {
     this.#blocks = recording.blocks.map((b) => recording.block(b.sequence));
     this.#versions = new PageVersions(run.tracker);
     this.#good = this.#fresh = this.#versions.take();
-    this.#door = new ReplayDoor(
+    this.#track = new Track(run, this.#versions, this.#newDoor());
+  }
+
+  #newDoor(): ReplayDoor {
+    return new ReplayDoor(
       this.#blocks.flatMap((b) => b.entries),
       this.#editedFrom,
     );
-    run.machine.door = this.#door;
   }
 
   /** Replays to the recorded end; throws {@link Divergence} with the tick or window. */
@@ -73,7 +90,7 @@ export class Replayer {
       for (const stop of stops) {
         this.#runTo(stop.tick);
         if (stop.digest !== null && this.#compares(stop.tick) && tracker.registerDigest() !== stop.digest)
-          this.#locate(this.#good, stop.tick, 'the registers differ');
+          this.#locate(this.#good, stop.tick, 'the registers differ', { digest: stop.digest });
         hooks.progress(machine.tick, end);
         await hooks.breathe();
         this.sabotage(this.#run, machine.tick);
@@ -94,10 +111,11 @@ export class Replayer {
   #compare(block: JournalBlock, end: Tick): void {
     const { tracker } = this.#run;
     const tick = block.lastTick;
-    if (tracker.stateHash() !== block.stateHash) this.#locate(this.#good, tick, 'the state differs');
+    if (tracker.stateHash() !== block.stateHash)
+      this.#locate(this.#good, tick, 'the state differs', { hash: block.stateHash });
     if (tick === end || tick - this.#fresh.tick >= FRESH_TICKS) {
       if (tracker.freshHash() !== block.stateHash)
-        this.#locate(this.#fresh, tick, 'memory has changed without having been written');
+        this.#locate(this.#fresh, tick, 'memory has changed without having been written', { hash: block.stateHash });
       this.#fresh = this.#good = this.#versions.take();
     } else if (tick - this.#good.tick >= BLOCK_TICKS) this.#good = this.#versions.take();
   }
@@ -108,33 +126,60 @@ export class Replayer {
       const end = this.#run.runTo(tick);
       if (machine.tick === tick || !this.#compares(tick)) return;
       const why = end.kind === 'stop' ? `ended (${end.stop.verdict.kind})` : 'stood still';
-      throw new Divergence(
-        machine.tick,
-        `the replay ${why} at tick ${machine.tick}, the recording went on to ${tick}`,
-        this.#good.tick,
-      );
+      const message = `the replay ${why} at tick ${machine.tick}, the recording went on to ${tick}`;
+      throw new Divergence(machine.tick, message, this.#good.tick);
     } catch (error) {
-      if (error instanceof Divergence) throw new Divergence(error.tick, error.message, this.#good.tick);
       // A machine that is not the recorded one may come to anything, also to what a sound one asserts against.
       const message = error instanceof Error ? error.message : String(error);
-      throw new Divergence(machine.tick, `the replay broke down: ${message}`, this.#good.tick);
+      const told = error instanceof Divergence ? message : `the replay broke down: ${message}`;
+      const blame = this.#ask(this.#good, tick, null);
+      if (blame !== null) throw blame(told);
+      throw new Divergence(error instanceof Divergence ? error.tick : machine.tick, told, this.#good.tick);
     }
   }
 
   /** Runs the window again to tell a disturbance of this run from a difference to the recording. */
-  #locate(good: Checkpoint, bad: Tick, what: string): never {
-    const { tracker } = this.#run;
-    const first = tracker.componentHashes();
-    this.#versions.restore(good, true);
-    this.#door.seek(good.tick);
+  #locate(good: Checkpoint, bad: Tick, what: string, recorded: Recorded): never {
+    const first = this.#run.tracker.componentHashes();
     this.#good = good;
-    this.#runTo(bad);
-    const second = tracker.componentHashes();
-    const differing = [...first].filter(([name, hash]) => second.get(name) !== hash).map(([name]) => name);
-    const again =
-      differing.length > 0
-        ? `running them again gives another result in ${differing.join(', ')}: this run was disturbed`
-        : 'running them again gives the same result';
-    throw new Divergence(bad, `${what} between ticks ${good.tick} and ${bad}; ${again}`, good.tick);
+    this.#track.start(good);
+    const changed = differing(first, this.#track.stateAt(bad));
+    const told = `${what} between ticks ${good.tick} and ${bad}`;
+    if (changed.length > 0) {
+      const again = `running them again gives another result in ${changed.join(', ')}: this run was disturbed`;
+      throw new Divergence(bad, `${told}; ${again}`, good.tick);
+    }
+    const blame = this.#ask(good, bad, recorded);
+    if (blame !== null) throw blame(told);
+    const too = this.witness === null ? '' : `, in the ${this.witness.name} too`;
+    throw new Divergence(bad, `${told}; running them again gives the same result${too}`, good.tick);
   }
+
+  /** Runs the window on the witness: where that comes out differently, what to say of it. */
+  #ask(good: Checkpoint, bad: Tick, recorded: Recorded): ((told: string) => Divergence) | null {
+    const { witness } = this;
+    if (witness === null) return null;
+    const other = Track.of(witness.make(), this.#newDoor());
+    other.start(good);
+    const failure = other.to(bad);
+    const { tracker } = other.run;
+    const agrees =
+      failure === null &&
+      (recorded === null ||
+        ('hash' in recorded ? tracker.stateHash() === recorded.hash : tracker.registerDigest() === recorded.digest));
+    const difference = firstDifference(this.#track, other, good, bad);
+    if (difference === null) return null;
+    const verdict = agrees ? 'goes on as recorded' : 'does something else again';
+    return (told) =>
+      new Divergence(
+        difference.tick,
+        `${told}; the ${witness.name} ${verdict}: ${nameOf(difference)}`,
+        difference.tick,
+      );
+  }
+}
+
+function nameOf({ rip, form, components }: Difference): string {
+  const instruction = form === null ? 'the step' : `the instruction "${form}"`;
+  return `${instruction} at 0x${rip.toString(16)} is the first that they execute differently (${components.join(', ')})`;
 }

@@ -43,6 +43,17 @@ describe('the hash of guest memory', () => {
     );
   });
 
+  it('of a page that was never written is that of a page that was read and found zero', () => {
+    const memory = memoryOf([3, 90, 4]);
+    fill(memory, 90, 7);
+    const hash = new MemoryHash(memory);
+    const built = [0, 1, 2].map((slot) => hash.pageHash(slot));
+    const { total } = hash;
+    hash.rebuild();
+    expect([0, 1, 2].map((slot) => hash.pageHash(slot))).toEqual(built);
+    expect(hash.total).toBe(total);
+  });
+
   it('tells the same page at two frames apart, and swapped pages', () => {
     const memory = memoryOf([1, 2]);
     fill(memory, 1, 9);

@@ -249,9 +249,12 @@ describe('a replay that goes wrong is caught', () => {
         programOf: (form) => (form.key === victim.key ? wrongly(form) : programOf(form)),
       });
       const replayer = new Replayer(run, recorded.recording);
+      replayer.witness = { name: 'cold tier', make: () => new Run(GUEST, { tier: 'cold' }) };
       const replay = replayer.replay({ breathe: async () => {}, progress: () => {} });
       const found = await divergence(replay, `with ${victim.key} made wrong`);
       expect(found.tick).toBeLessThanOrEqual(end);
+      expect(found.from).toBe(found.tick);
+      expect(found.message).toContain(`the cold tier goes on as recorded: the instruction "${victim.key}" at 0x`);
     }
   });
 });

@@ -1,9 +1,25 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { currentPage, definedValues, PAGE } from '../../tools/instructions.ts';
+import { CAMPAIGN, type Campaign, currentPage, definedValues, PAGE } from '../../tools/instructions.ts';
+import { enumerateForms } from '../native/enumerate.ts';
+import { MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../native/records.ts';
 
-test('docs/instructions.md is up to date', () => {
+const MODES: Record<string, number> = { 64: MODE_64, compat: MODE_COMPAT, prot32: MODE_PROT32, prot16: MODE_PROT16 };
+
+test('docs/instructions.md is up to date (node tools/instructions.ts)', () => {
   expect(readFileSync(PAGE, 'utf8')).toBe(currentPage());
+});
+
+test('the last campaign of each mode compared every form, and nothing differed', () => {
+  const campaign = JSON.parse(readFileSync(CAMPAIGN, 'utf8')) as Campaign;
+  for (const [mode, { forms, differing }] of Object.entries(campaign)) {
+    const missing = enumerateForms(MODES[mode]!).forms.filter(({ name }) => !forms[name]);
+    expect(
+      missing.map(({ name }) => name),
+      mode,
+    ).toEqual([]);
+    expect(differing, mode).toBe(0);
+  }
 });
 
 test('the values of undefined flags are read from flags.ts', () => {

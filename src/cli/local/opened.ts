@@ -123,6 +123,8 @@ export class Opened implements OpenRecording {
     const run = new Run(configOf(this.#recording), engineOptions());
     run.onOutput = hooks.console;
     const replayer = new Replayer(run, this.#recording);
+    const tier = engineOptions().tier === 'cold' ? 'hot' : 'cold';
+    replayer.witness = { name: `${tier} tier`, make: () => new Run(configOf(this.#recording), { tier }) };
     const breathe = breather(hooks.stop);
     try {
       const outcome = await replayer.replay({ breathe, progress: (tick, of) => hooks.progress(tick, of) });

@@ -127,7 +127,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   run.xen.observer = { log: hooks.xen };
   let recording: Recording | null = null;
   if (config.directory !== null) {
-    const { store, name } = storeOf(config.directory);
+    const { store, name } = await storeOf(config.directory);
     const blobs = new Map([['kernel', kernel]]);
     if (ramdisk !== null) blobs.set('initrd', ramdisk);
     recording = await store.create(name, headerOf(config), blobs);

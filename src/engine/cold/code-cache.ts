@@ -2,7 +2,7 @@
  * Decoded records by page of code.
  *
  * For each (slot, code key) a table of 4096 i32 gives the record of each page offset, or 0. Tables and records are handed
- * out from one area that is emptied as a whole when it is full. Decoding runs ahead in a straight line, so that the
+ * out from one area that is emptied as a whole when it is full or much of it is garbage. Decoding runs ahead in a straight line, so that the
  * instruction behind a record is the next record; link, end and page-end records close a run.
  *
  * Invariants:
@@ -26,6 +26,8 @@ const TABLE_BYTES = 4096 * 4;
 /** Instructions decoded ahead at most. */
 const RUN = 48;
 const MAX_LENGTH = 15;
+/** Bytes of records that are not in a table any more after which all are dropped: nothing else gives their space back. */
+const MAX_GARBAGE = 32 << 20;
 /** Writes to a page of code after which its records are dropped altogether; doubles each time. */
 const CODE_WRITES = 64;
 /** Byte of a record: 1 when nothing follows it in its run. */
@@ -49,6 +51,7 @@ export class CodeCache {
   readonly #start: number;
   readonly #end: number;
   #top: number;
+  #garbage = 0;
   /** Table address by key and slot; 0 where there is none. */
   readonly #tables: Array<Int32Array | undefined> = new Array<undefined>(KEYS).fill(undefined);
   readonly #tabled: Array<{ slot: number; key: CodeKey }> = [];
@@ -86,11 +89,17 @@ export class CodeCache {
     return this.#tabled.length;
   }
 
+  /** Bytes of the area handed out. */
+  get used(): number {
+    return this.#top - this.#start;
+  }
+
   // ---- space --------------------------------------------------------------------------------------------------------
 
   /** Makes room for a table and a run; true when that dropped all records. */
   reserve(): boolean {
-    if (this.#end - this.#top >= 2 * TABLE_BYTES + (RUN + 8) * RECORD_BYTES) return false;
+    const room = this.#end - this.#top;
+    if (room >= 2 * TABLE_BYTES + (RUN + 8) * RECORD_BYTES && this.#garbage < MAX_GARBAGE) return false;
     this.flush();
     return true;
   }
@@ -107,6 +116,7 @@ export class CodeCache {
     this.#insns.clear();
     this.#writes.clear();
     this.#top = this.#start;
+    this.#garbage = 0;
     this.generation++;
     this.#mmu.flushCode();
   }
@@ -224,6 +234,7 @@ export class CodeCache {
     if (this.#bytes[record + ENDS] && !this.#handlers.info(insn.form).ends) return false;
     this.#write(record, insn, handler);
     this.#words[(table >>> 2) + offset] = record;
+    this.#garbage -= RECORD_BYTES;
     this.#handlers.compile();
     return true;
   }
@@ -333,6 +344,7 @@ export class CodeCache {
         if (bytes !== 0 && at + bytes <= offset) continue;
         words[record >>> 2] = HANDLER.stale;
         words[table + at] = 0;
+        this.#garbage += RECORD_BYTES;
       }
     }
     for (const { record, bytes } of this.#crossings.get(slot) ?? [])

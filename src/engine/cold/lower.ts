@@ -86,7 +86,7 @@ export function operandsOf(node: Node): readonly number[] {
     case 'complete':
       return [node.cond];
     case 'call':
-      return node.args;
+      return node.shortcut === null ? node.args : [...node.args, node.shortcut.when, node.shortcut.value];
     default:
       return [];
   }
@@ -430,12 +430,21 @@ class Lowering {
         return;
     }
   }
-  /** Vectors pass as two i64, low half first. */
+  /** Vectors pass as two i64, low half first. What either arm of a shortcut uses is computed before. */
   #call(node: Node & { op: 'call' }, id: number): void {
     const f = this.#f;
+    const { shortcut } = node;
+    if (shortcut !== null) {
+      for (const used of operandsOf(node))
+        if (!['const', 'field'].includes(this.#program.body[used]!.op)) this.#local(used);
+      this.#value(shortcut.when);
+      f.if(node.type);
+      this.#value(shortcut.value);
+      f.else();
+    }
     for (const arg of node.args) {
       if (this.#program.body[arg]!.type !== 'v128') this.#value(arg);
-      else for (const lane of [0, 1]) f.get(this.#local(arg)).extract('i64x2', lane);
+      else this.#halves(arg);
     }
     f.call(this.#callees.helper(node.helper));
     const result = f.local(node.type);
@@ -444,8 +453,16 @@ class Lowering {
       f.set(high).op('i64x2.splat').get(high).replace('i64x2', 1);
       f.release(high);
     }
+    if (shortcut !== null) f.end();
     f.set(result);
     this.#locals[id] = result;
+  }
+  #halves(id: number): void {
+    const f = this.#f;
+    const node = this.#program.body[id]!;
+    for (const lane of [0, 1])
+      if (node.op === 'const') f.i64(BigInt.asUintN(64, node.value >> BigInt(64 * lane)));
+      else f.get(this.#local(id)).extract('i64x2', lane);
   }
   #read(id: number, host: number, offset: number, width: Width): void {
     const f = this.#f;

@@ -3,7 +3,7 @@
  * register updates. Operands of the instructions are constant; registers and flags are values.
  */
 import { assert } from '../../core/assert.ts';
-import type { Program, StateRef, Type, Width } from '../../ir/program.ts';
+import type { Program, Shortcut, StateRef, Type, Width } from '../../ir/program.ts';
 import type { CodeMode, Insn } from '../../x86/form.ts';
 import { ATTR } from '../../x86/record.ts';
 import { STATE } from '../../x86/state.ts';
@@ -44,7 +44,13 @@ export type Event =
     }
   | { readonly kind: 'read'; readonly id: number; readonly offset: number; readonly width: Width }
   | ({ readonly kind: 'raise'; readonly cond: number; readonly vector: number; readonly error: number } & Leaving)
-  | { readonly kind: 'call'; readonly id: number; readonly helper: string; readonly args: readonly number[] }
+  | {
+      readonly kind: 'call';
+      readonly id: number;
+      readonly helper: string;
+      readonly args: readonly number[];
+      readonly shortcut: Shortcut | null;
+    }
   | {
       readonly kind: 'store';
       readonly token: number;
@@ -299,7 +305,13 @@ export class Block {
           break;
         case 'call':
           id = g.event(node.type);
-          this.events.push({ kind: 'call', id, helper: node.helper, args: node.args.map((arg) => ids[arg]!) });
+          this.events.push({
+            kind: 'call',
+            id,
+            helper: node.helper,
+            args: node.args.map((arg) => ids[arg]!),
+            shortcut: node.shortcut && { when: ids[node.shortcut.when]!, value: ids[node.shortcut.value]! },
+          });
           break;
       }
       ids.push(id);

@@ -127,6 +127,9 @@ export class BlockEmitter {
           break;
         case 'call':
           for (const arg of event.args) this.#need(arg);
+          if (event.shortcut === null) break;
+          this.#need(event.shortcut.when);
+          this.#need(event.shortcut.value);
           break;
         case 'store':
           this.#need(event.token);
@@ -400,23 +403,37 @@ export class BlockEmitter {
     else if (width === 8) f.op('i64.extend_i32_u').memory('i64.store', offset);
     else f.memory(STORES_32[width], offset);
   }
-  /** Vectors pass as two i64, low half first. */
+  /** Vectors pass as two i64, low half first. What either arm of a shortcut uses is computed before. */
   #call(event: Event & { kind: 'call' }): void {
     const f = this.#f;
+    const { shortcut } = event;
+    const { type } = this.#items[event.id]!;
+    if (shortcut !== null) {
+      for (const id of [...event.args, shortcut.value]) if (this.#items[id]!.kind !== 'const') this.#hold(id);
+      this.#value(shortcut.when);
+      f.op('i32.eqz').seldom().if(type);
+    }
     for (const arg of event.args) {
-      if (this.#items[arg]!.type !== 'v128') this.#value(arg);
-      else {
+      const item = this.#items[arg]!;
+      if (item.type !== 'v128') this.#value(arg);
+      else if (item.kind === 'const') {
+        f.i64(BigInt.asUintN(64, item.value)).i64(item.value >> 64n);
+      } else {
         const local = this.#hold(arg);
         for (const lane of [0, 1]) f.get(local).extract('i64x2', lane);
         this.#consume(arg);
       }
     }
     f.call(f.callees.helper(event.helper));
-    const { type } = this.#items[event.id]!;
     if (type === 'v128') {
       const high = f.local('i64');
       f.set(high).op('i64x2.splat').get(high).replace('i64x2', 1);
       f.release(high);
+    }
+    if (shortcut !== null) {
+      f.else();
+      this.#value(shortcut.value);
+      f.end();
     }
     this.#result(event.id, type);
   }

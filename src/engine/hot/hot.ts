@@ -6,7 +6,9 @@
  * - a region was made from what its bytes are now: a change of any of them drops it first ({@link HotTier.invalidate}), and a
  *   running region never goes on after that, since the instruction that would do it is sent back (src/memory/mmu.ts);
  * - an instruction belongs to one region at most;
- * - nothing is compiled or dropped while generated code runs, except through a slow path that is then sent back.
+ * - nothing is compiled or dropped while generated code runs, except through a slow path that is then sent back;
+ * - what it keeps is bounded: modules with regions by {@link MAX_MODULES}, modules without any by {@link DEAD_MODULES} (a module
+ *   lives as long as one of its functions is in a table), maps by what regions there are or by the pages of memory.
  */
 import { assert } from '../../core/assert.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -24,7 +26,7 @@ import { helperImport, helperSignature } from '../cold/helper-import.ts';
 import { addJump, BLOCK_BITS, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
-import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, Recipes, nameOf as recipeName } from './recipes.ts';
+import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, Recipes } from './recipes.ts';
 import {
   type CodePage,
   type CodeSource,
@@ -65,8 +67,14 @@ export const PROMOTION: Promotion = {
 const PATIENT_SHIFT = 2;
 /** Bytes of code a bucket, as a shift. */
 const BUCKET_SHIFT = 8;
-/** Instructions translated at most at a time: all are dropped when there are more. */
+/** Instructions translated at most at a time, but for those of the module being made. */
 const MAX_STEPS = 200_000;
+/** Modules with regions at most. V8 gives up at some 32,000. */
+const MAX_MODULES = 2048;
+/** Modules left without regions after which the host is asked to collect them: hardly any of their memory is in V8's heap. */
+const DEAD_MODULES = 1024;
+/** Buckets of code with heat at most. */
+const MAX_BUCKETS = 1 << 16;
 /** Instructions that a sample is led back through to the start of its run. */
 const MAX_BACK = 64;
 
@@ -83,15 +91,20 @@ interface Range {
 }
 interface Region {
   readonly index: number;
+  /** The regions of its module that are left. */
+  readonly module: Set<Region>;
   readonly ranges: readonly Range[];
-  readonly steps: number;
   readonly entries: Entry[];
   readonly candidate: Candidate;
-  readonly plan: RegionPlan;
+  readonly pages: readonly CodePage[];
+  /** In order of pages and offsets. */
+  readonly blocks: ReadonlyArray<Place & { readonly entry: boolean }>;
+  /** Its instructions: number in the list of pages * 4096 + page offset. */
+  readonly places: Uint16Array;
   /** Samples of the cold tier inside the region, by block. */
   readonly missed: Map<number, number>;
   /** Samples of steps from here to other regions. */
-  readonly hops: Map<Region, number>;
+  readonly hops: WeakMap<Region, number>;
 }
 interface Candidate {
   readonly code: CodeKey;
@@ -112,6 +125,9 @@ export class HotTier implements TranslatedCode {
   /** Region of each translated instruction by slot and code key, then page offset. */
   readonly #owners = new Map<number, Map<number, Region>>();
   readonly #originals = new Map<number, Entry>();
+  /** Modules with regions, in the order they were made in. */
+  readonly #modules = new Set<Set<Region>>();
+  #dead = 0;
   readonly #heat = new Map<number, number>();
   readonly #evicted = new Map<number, number>();
   readonly #recipes = new Recipes();
@@ -132,6 +148,8 @@ export class HotTier implements TranslatedCode {
   covered = 0;
   translatedSteps = 0;
   wasmBytes = 0;
+  /** Asks the host to collect what is not referenced any more. */
+  onGarbage: () => void = () => {};
   /** Forms that have been translated. */
   readonly forms = new Set<Form>();
 
@@ -156,6 +174,18 @@ export class HotTier implements TranslatedCode {
   /** Regions that exist. */
   get live(): number {
     return this.#regions.size;
+  }
+  /** Modules with regions. */
+  get liveModules(): number {
+    return this.#modules.size;
+  }
+  /** Entries of all that grows with the code translated. */
+  get kept(): number {
+    const maps = [this.#regions, this.#bySlot, this.#owners, this.#originals, this.#heat, this.#modules];
+    return maps.reduce(
+      (sum, x) => sum + x.size,
+      [...this.#owners.values()].reduce((sum, x) => sum + x.size, 0),
+    );
   }
   /** Handler of a record as it was before it became an entry. */
   handlerOf(record: number): number {
@@ -182,10 +212,17 @@ export class HotTier implements TranslatedCode {
     const bucket = key * 64 + (offset >>> BUCKET_SHIFT);
     const heat = (this.#heat.get(bucket) ?? 0) + 1;
     this.#heat.set(bucket, heat);
+    if (this.#heat.size > MAX_BUCKETS) this.#cool();
     // code that keeps changing is not worth translating
     if (heat < this.promotion.samples << Math.min((this.#evicted.get(page.slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
-    this.#heat.set(bucket, 0);
+    this.#heat.delete(bucket);
     this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }] });
+  }
+  /** Halves all heat and forgets what was met once. */
+  #cool(): void {
+    for (const [bucket, heat] of this.#heat)
+      if (heat > 1) this.#heat.set(bucket, heat >> 1);
+      else this.#heat.delete(bucket);
   }
   #want(cpu: Cpu, candidate: Candidate): void {
     this.#pending.push(candidate);
@@ -197,14 +234,14 @@ export class HotTier implements TranslatedCode {
    * its start, right there.
    */
   #miss(cpu: Cpu, region: Region, slot: number, offset: number): void {
-    const page = region.plan.pages.findIndex((x) => x.slot === slot);
-    const block = region.plan.blocks.findLast((x) => x.page === page && x.offset <= offset);
+    const page = region.pages.findIndex((x) => x.slot === slot);
+    const block = region.blocks.findLast((x) => x.page === page && x.offset <= offset);
     if (block === undefined) return;
     const place = page * 4096 + (block.entry ? offset : block.offset);
     const count = (region.missed.get(place) ?? 0) + 1;
     region.missed.set(place, count);
     if (count < this.promotion.samples || (block.entry && block.offset === offset)) return;
-    const { pages } = region.plan;
+    const { pages } = region;
     const { code } = region.candidate;
     // the first seed is where the search for the region's start begins, no entry
     const [first, ...known] = region.candidate.seeds;
@@ -225,18 +262,20 @@ export class HotTier implements TranslatedCode {
     if (left === undefined || entered === undefined || left === entered) return;
     const count = (left.hops.get(entered) ?? 0) + 1;
     left.hops.set(entered, count);
-    if (count !== this.promotion.hops || left.steps + entered.steps > REGION_STEPS) return;
+    if (count !== this.promotion.hops || left.places.length + entered.places.length > REGION_STEPS) return;
     const { code } = left.candidate;
     if (code !== entered.candidate.code) return;
-    const pages = [...left.plan.pages];
-    const numbers = entered.plan.pages.map((page) => {
+    const pages = [...left.pages];
+    const numbers = entered.pages.map((page) => {
       const known = pages.findIndex((x) => x.slot === page.slot);
       return known >= 0 ? known : pages.push(page) - 1;
     });
-    if (pages.length > MAX_PAGES || (left.plan.mode !== 2 && pages.length > 1)) return;
-    const { page, offset } = entered.plan.blocks[this.#originals.get(record)!.tag & ((1 << BLOCK_BITS) - 1)]!;
-    const seeds = [...left.candidate.seeds, ...entered.candidate.seeds.map((x) => ({ ...x, page: numbers[x.page]! }))];
-    seeds.push({ page: numbers[page]!, offset });
+    if (pages.length > MAX_PAGES || (modeOf(code) !== 2 && pages.length > 1)) return;
+    const { page, offset } = entered.blocks[this.#originals.get(record)!.tag & ((1 << BLOCK_BITS) - 1)]!;
+    const seeds = [...left.candidate.seeds];
+    const theirs = entered.candidate.seeds.map((x) => ({ ...x, page: numbers[x.page]! }));
+    for (const seed of [...theirs, { page: numbers[page]!, offset }])
+      if (!seeds.some((x) => x.page === seed.page && x.offset === seed.offset)) seeds.push(seed);
     this.#drop(left);
     this.#drop(entered);
     this.merged++;
@@ -312,18 +351,16 @@ export class HotTier implements TranslatedCode {
     const candidates = this.#pending;
     this.#pending = [];
     this.#waited = 0;
-    if (this.#steps > MAX_STEPS || this.#regions.size + candidates.length > REGION_TABLE_SIZE) {
-      this.reset();
-      return;
-    }
+    this.#makeRoom(candidates.length);
     const module = new ModuleBuilder();
     module.importMemory('e', 'm', this.#memory.memory.buffer.byteLength / 65536);
     module.importTable('e', 'f', RECIPE_TABLE_SIZE);
     const slow = ['slowLoad', 'slowProbe'].map((name) => module.importFunction('e', name, SLOW_SIGNATURE));
-    const made: Region[] = [];
+    const made: Array<{ region: Region; plan: RegionPlan }> = [];
+    const regions = new Set<Region>();
     for (const candidate of candidates) {
       const plan = this.#plan(cpu, candidate);
-      if (plan !== null) made.push(this.#enter(candidate, plan));
+      if (plan !== null) made.push({ region: this.#enter(candidate, plan, regions), plan });
     }
     if (made.length === 0) return;
     const helpers = new Map<string, number>();
@@ -346,8 +383,8 @@ export class HotTier implements TranslatedCode {
       recipes: this.#recipes,
       recipeType: module.type(RECIPE_SIGNATURE),
     };
-    for (const region of made) module.add(writeRegion(region.plan, region.index, callees), nameOf(region));
-    const recipes = this.#recipes.addTo(module);
+    for (const { region, plan } of made) module.add(writeRegion(plan, region.index, callees), nameOf(region));
+    this.#recipes.compile(this.#memory.memory, this.#recipeTable);
     const { slowLoad, slowProbe } = this.#mmu;
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
@@ -356,14 +393,25 @@ export class HotTier implements TranslatedCode {
       h: imports,
     });
     this.modules++;
-    for (const number of recipes) this.#recipeTable.set(number, instance.exports[recipeName(number)]);
-    for (const region of made) {
+    this.#modules.add(regions);
+    for (const { region } of made) {
       this.#table.set(region.index, instance.exports[nameOf(region)]);
       this.#attach(region);
     }
   }
+  /** Drops the oldest modules until there is room for one of so many regions, and has dead ones collected. */
+  #makeRoom(regions: number): void {
+    for (const module of this.#modules) {
+      const room = REGION_TABLE_SIZE - this.#regions.size;
+      if (this.#modules.size < MAX_MODULES && this.#steps <= MAX_STEPS && room >= regions) break;
+      for (const region of module) this.#drop(region);
+    }
+    if (this.#dead < DEAD_MODULES) return;
+    this.#dead = 0;
+    this.onGarbage();
+  }
   /** Takes the region's instructions. */
-  #enter(candidate: Candidate, plan: RegionPlan): Region {
+  #enter(candidate: Candidate, plan: RegionPlan, module: Set<Region>): Region {
     const { blocks, pages, steps } = plan;
     const ranges: Range[] = [];
     for (const { page, second, steps: insns, offset } of blocks) {
@@ -374,14 +422,18 @@ export class HotTier implements TranslatedCode {
     }
     const region: Region = {
       index: this.#free.pop() ?? this.#next++,
+      module,
       ranges,
-      steps,
       entries: [],
       candidate,
-      plan,
+      pages,
+      // what it was planned with, a decoded form of every instruction, is not kept
+      blocks: blocks.map(({ page, offset, entry }) => ({ page, offset, entry })),
+      places: Uint16Array.from(blocks.flatMap((x) => x.steps.map(({ insn }) => x.page * 4096 + insn.pageOffset))),
       missed: new Map(),
-      hops: new Map(),
+      hops: new WeakMap(),
     };
+    module.add(region);
     this.#regions.set(region.index, region);
     for (const block of blocks) for (const { insn } of block.steps) this.forms.add(insn.form);
     this.#steps += steps;
@@ -389,23 +441,20 @@ export class HotTier implements TranslatedCode {
     this.translatedSteps += steps;
     for (const slot of new Set(ranges.map((x) => x.slot)))
       this.#bySlot.set(slot, [...(this.#bySlot.get(slot) ?? []), region]);
-    this.#eachStep(plan, (slot, offset) => {
-      const key = ownerKey(slot, candidate.code);
+    for (const place of region.places) {
+      const key = ownerKey(pages[place >>> 12]!.slot, candidate.code);
       let owners = this.#owners.get(key);
       if (owners === undefined) {
         owners = new Map();
         this.#owners.set(key, owners);
       }
-      owners.set(offset, region);
-    });
+      owners.set(place & 4095, region);
+    }
     return region;
-  }
-  #eachStep({ blocks, pages }: RegionPlan, visit: (slot: number, offset: number) => void): void {
-    for (const { page, steps } of blocks) for (const { insn } of steps) visit(pages[page]!.slot, insn.pageOffset);
   }
   /** Lets the region's entries take the place of their records. */
   #attach(region: Region): void {
-    const { blocks, pages } = region.plan;
+    const { blocks, pages } = region;
     for (const [block, { page, offset, entry }] of blocks.entries()) {
       const record = this.#cache.recordAt(pages[page]!.table, offset);
       if (!entry || !this.#isPlain(record)) continue;
@@ -446,14 +495,19 @@ export class HotTier implements TranslatedCode {
       if (left.length > 0) this.#bySlot.set(slot, left);
       else this.#bySlot.delete(slot);
     }
-    this.#eachStep(region.plan, (slot, offset) => {
-      const owners = this.#owners.get(ownerKey(slot, region.candidate.code));
-      if (owners?.get(offset) === region) owners.delete(offset);
-    });
+    for (const place of region.places) {
+      const key = ownerKey(region.pages[place >>> 12]!.slot, region.candidate.code);
+      const owners = this.#owners.get(key);
+      if (owners?.get(place & 4095) !== region) continue;
+      owners.delete(place & 4095);
+      if (owners.size === 0) this.#owners.delete(key);
+    }
     this.#regions.delete(region.index);
     this.#table.set(region.index, null);
     this.#free.push(region.index);
-    this.#steps -= region.steps;
+    this.#steps -= region.places.length;
+    region.module.delete(region);
+    if (region.module.size === 0 && this.#modules.delete(region.module)) this.#dead++;
   }
   /** Drops every region. */
   reset(): void {

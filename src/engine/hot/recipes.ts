@@ -2,11 +2,11 @@
  * Flags that are not computed yet. A recipe computes (flagsResult, flagsAux) from up to three operands; a region keeps the
  * number of a recipe and its operands in locals, and only when it is left are the flags computed and stored.
  *
- * Recipes are shared by all regions of an engine: each is a function in a table, made together with the first region that
- * needs it.
+ * Recipes are shared by all regions of an engine: each is a function in a table. Their modules hold nothing else, since a
+ * function keeps its whole module alive.
  */
 import { STATE } from '../../x86/state.ts';
-import { FunctionBody, type ModuleBuilder, type Signature } from '../wasm/encoder.ts';
+import { FunctionBody, ModuleBuilder, type Signature } from '../wasm/encoder.ts';
 import type { Item } from './graph.ts';
 
 /** (vCPU state, operands): stores the flags. */
@@ -96,16 +96,17 @@ export class Recipes {
     return { number: recipe.number, operands: copier.operands };
   }
 
-  /** Adds the functions of the recipes found since the last call to a module; returns their numbers. */
-  addTo(module: ModuleBuilder): number[] {
-    const made = this.#new;
+  /** Puts the recipes found since the last call into a table. */
+  compile(memory: WebAssembly.Memory, table: WebAssembly.Table): void {
+    if (this.#new.length === 0) return;
+    const module = new ModuleBuilder();
+    module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
+    for (const recipe of this.#new) module.add(write(recipe), `flags ${recipe.number}`);
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), { e: { m: memory } });
+    for (const { number } of this.#new) table.set(number, exports[`flags ${number}`]);
     this.#new = [];
-    for (const recipe of made) module.add(write(recipe), nameOf(recipe.number));
-    return made.map((x) => x.number);
   }
 }
-/** Export name of a recipe. */
-export const nameOf = (number: number): string => `flags ${number}`;
 
 function write({ nodes, result, aux }: Recipe): FunctionBody {
   const f = new FunctionBody(RECIPE_SIGNATURE);

@@ -33,15 +33,16 @@ const lanes = remembering(([op, a, b, mxcsr]) => packed(Number(op), a!, b!, Numb
 
 const SCALAR = ['i32', 'i64', 'i64', 'i32'] as const;
 const PACKED = ['i32', 'v128', 'v128', 'i32'] as const;
-const flagsOf = (result: Result): bigint => BigInt(result.flags & EXCEPTIONS);
+/** Those that change nothing are left out: they are set in MXCSR and masked. */
+const flagsOf = (result: Result, mxcsr: bigint): bigint => BigInt(result.flags & EXCEPTIONS) & ~(mxcsr & (mxcsr >> 7n));
 
 /** The helpers by name. */
 export const SSE_HELPERS: Readonly<Record<string, Helper>> = {
   /** The result pattern of a scalar operation. */
   sseValue: { params: SCALAR, result: 'i64', evaluate: (...args) => scalar(args).value },
-  /** The exceptions (MXCSR bits 0 to 5) that it raises. */
-  sseFlags: { params: SCALAR, result: 'i32', evaluate: (...args) => flagsOf(scalar(args)) },
+  /** The exceptions (MXCSR bits 0 to 5) that it raises and MXCSR does not hold masked already. */
+  sseFlags: { params: SCALAR, result: 'i32', evaluate: (...args) => flagsOf(scalar(args), args[3]!) },
   /** The result of a packed operation, and the exceptions of all lanes. */
   ssePackedValue: { params: PACKED, result: 'v128', evaluate: (...args) => lanes(args).value },
-  ssePackedFlags: { params: PACKED, result: 'i32', evaluate: (...args) => flagsOf(lanes(args)) },
+  ssePackedFlags: { params: PACKED, result: 'i32', evaluate: (...args) => flagsOf(lanes(args), args[3]!) },
 };

@@ -15,7 +15,7 @@ const horizontal =
   (c) => {
     const [a, b] = [readVector(c, 0), readVector(c, 1)];
     const every = (odd: boolean): Value => c.b.shuffle(everyOther(bytesOf(precision), 16, odd), a, b);
-    c.write(0, packed(c, number(c, name + precision), every(false), every(true)));
+    c.write(0, packed(c, name + precision, every(false), every(true)));
   };
 
 /** Exceptions found before the computation, the lowest three bits: an unmasked one hides the others of all lanes. */
@@ -36,8 +36,8 @@ const addSubtract =
     const even = evenElements(c, bytesOf(precision));
     const evenOf = (x: Value): Value => c.b.binary('v128.and', x, even);
     const oddOf = (x: Value): Value => c.b.binary('v128.andnot', x, even);
-    const difference = compute(c, number(c, `SUB${precision}`), evenOf(a), evenOf(b));
-    const sum = compute(c, number(c, `ADD${precision}`), oddOf(a), oddOf(b));
+    const difference = compute(c, `SUB${precision}`, evenOf(a), evenOf(b));
+    const sum = compute(c, `ADD${precision}`, oddOf(a), oddOf(b));
     raise(c, prioritized(c, c.op('or', difference.flags, sum.flags)));
     c.write(0, blend(c, even, difference.value, sum.value));
   };
@@ -64,12 +64,12 @@ const dotProduct =
       );
     const factors = selected(4);
     const used = (x: Value): Value => c.b.binary('v128.and', x, factors);
-    let { value, flags } = compute(c, number(c, `MUL${precision}`), used(a), used(b));
+    let { value, flags } = compute(c, `MUL${precision}`, used(a), used(b));
     raise(c, flags);
     for (let terms = 16 / bytes; terms > 1; terms /= 2) {
       const even = c.b.shuffle(everyOther(bytes, 16, false), value, none);
       const odd = c.b.shuffle(everyOther(bytes, 16, true), value, none);
-      const sum = compute(c, number(c, `ADD${precision}`), even, odd);
+      const sum = compute(c, `ADD${precision}`, even, odd);
       flags = c.op('or', flags, sum.flags);
       raise(c, flags);
       value = sum.value;
@@ -105,8 +105,7 @@ const roundPacked =
   (c) => {
     const imm = c.low(c.read(2));
     const none = c.b.const('v128', 0);
-    const operation = number(c, `ROUND${precision}`);
-    const { value, flags } = compute(c, operation, readVector(c, 1), none, roundingControl(c, imm));
+    const { value, flags } = compute(c, `ROUND${precision}`, readVector(c, 1), none, roundingControl(c, imm));
     raiseRounding(c, imm, flags);
     c.write(0, value);
   };

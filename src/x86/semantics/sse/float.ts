@@ -1,11 +1,13 @@
 /** SSE and SSE2 floating point: arithmetic, comparisons and conversions through the helpers of ../../softfloat/helpers.ts. */
 import type { Value } from '../../../ir/program.ts';
-import { sseOp } from '../../softfloat/sse.ts';
+import { GREATER } from '../../softfloat/compare.ts';
+import { SSE_OPS, sseOp } from '../../softfloat/sse.ts';
 import { VECTOR } from '../../state.ts';
 import { type Context, type Semantics, type SemanticsTable, slotOf } from '../context.ts';
 import { setComparison } from '../flags.ts';
 import { guardBoth, guardSse, writeMmx } from './gate.ts';
-import { lowHalf, readVector, zeroExtended } from './vectors.ts';
+import { holds, relationOf, shortcutOf } from './shortcuts.ts';
+import { lowHalf, readVector, splat, zeroExtended } from './vectors.ts';
 
 export const MXCSR = slotOf('mxcsr');
 /** The masks of the exceptions start at this bit of MXCSR. */
@@ -27,47 +29,98 @@ export function raise(c: Context, flags: Value): void {
   c.b.raiseAfterIf(unmasked, VECTOR.ud);
 }
 
-/** The result of scalar operation `op` on i64 patterns; its exceptions are raised. */
-function scalar(c: Context, op: Value, a: Value, b: Value = c.b.i64(0)): Value {
-  const mxcsr = c.b.get32(MXCSR);
-  const value = c.b.call('sseValue', 'i64', op, a, b, mxcsr);
-  raise(c, c.b.call('sseFlags', 'i32', op, a, b, mxcsr));
+/** The number (i32) of the operation `name` of ../../softfloat/sse.ts. */
+export const number = (c: Context, name: string): Value => c.b.i32(sseOp(name));
+
+/** An operation on i64 patterns as the helpers take it. */
+interface ScalarCall {
+  /** Its number (i32). */
+  readonly op: Value;
+  readonly a: Value;
+  readonly b: Value;
+}
+/** The value of `call` where `when` is not zero; null: always. */
+interface KnownResult {
+  readonly when: Value | null;
+  readonly value: Value;
+}
+/** The result of a scalar operation (i64); its exceptions are raised. */
+function called(c: Context, { op, a, b }: ScalarCall, shortcut: KnownResult | null, mxcsr: Value): Value {
+  const args = [op, a, b, mxcsr];
+  if (shortcut === null) {
+    const value = c.b.call('sseValue', 'i64', ...args);
+    raise(c, c.b.call('sseFlags', 'i32', ...args));
+    return value;
+  }
+  if (shortcut.when === null) return shortcut.value;
+  const value = c.b.callUnless(shortcut.when, shortcut.value, 'sseValue', ...args);
+  raise(c, c.b.callUnless(shortcut.when, c.b.i32(0), 'sseFlags', ...args));
   return value;
+}
+
+/** The lowest lane as an i64 pattern, and a pattern in every lane. */
+const lowest = (c: Context, bits: 32 | 64, vector: Value): Value =>
+  bits === 64 ? lowHalf(c, vector) : c.widen(c.b.extract('i32x4', 0, vector));
+const spread = (c: Context, bits: 32 | 64, pattern: Value): Value => splat(c, bits === 64 ? 8 : 4, pattern);
+
+/** The result of scalar operation `name` on i64 patterns; its exceptions are raised. */
+function scalar(c: Context, name: string, a: Value, b: Value = c.b.i64(0)): Value {
+  const mxcsr = c.b.get32(MXCSR);
+  const { from, to, operands } = SSE_OPS[sseOp(name)]!;
+  const first = spread(c, from, a);
+  const shortcut = shortcutOf(c, name, first, operands === 1 ? first : spread(c, from, b));
+  const known = shortcut && { when: holds(c, shortcut, mxcsr), value: lowest(c, to, shortcut.value) };
+  return called(c, { op: number(c, name), a, b }, known, mxcsr);
 }
 /** A result (v128) and the exceptions (i32) to be raised for it. */
 export interface Computed {
   readonly value: Value;
   readonly flags: Value;
 }
-/** `op` on every lane. */
-export function compute(c: Context, op: Value, a: Value, b: Value, mxcsr: Value = c.b.get32(MXCSR)): Computed {
-  const args = [op, a, b, mxcsr];
-  const value = c.b.call('ssePackedValue', 'v128', ...args);
-  return { value, flags: c.b.call('ssePackedFlags', 'i32', ...args) };
+/** Operation `name` on every lane. */
+export function compute(c: Context, name: string, a: Value, b: Value, mxcsr: Value = c.b.get32(MXCSR)): Computed {
+  const args = [number(c, name), a, b, mxcsr];
+  const shortcut = shortcutOf(c, name, a, b);
+  return computed(c, args, shortcut && { when: holds(c, shortcut, mxcsr), value: shortcut.value });
 }
-/** The result of `op` on every lane; its exceptions are raised. */
-export function packed(c: Context, op: Value, a: Value, b: Value = c.b.const('v128', 0)): Value {
-  const { value, flags } = compute(c, op, a, b);
+function computed(c: Context, args: Value[], shortcut: KnownResult | null): Computed {
+  if (shortcut === null) {
+    const value = c.b.call('ssePackedValue', 'v128', ...args);
+    return { value, flags: c.b.call('ssePackedFlags', 'i32', ...args) };
+  }
+  const { when, value } = shortcut;
+  const none = c.b.i32(0);
+  if (when === null) return { value, flags: none };
+  return {
+    value: c.b.callUnless(when, value, 'ssePackedValue', ...args),
+    flags: c.b.callUnless(when, none, 'ssePackedFlags', ...args),
+  };
+}
+/** The result of operation `name` on every lane; its exceptions are raised. */
+export function packed(c: Context, name: string, a: Value, b: Value = c.b.const('v128', 0)): Value {
+  const { value, flags } = compute(c, name, a, b);
   raise(c, flags);
   return value;
 }
-/** The number (i32) of the operation `name` of ../../softfloat/sse.ts. */
-export const number = (c: Context, name: string): Value => c.b.i32(sseOp(name));
+
+/** The suffixes of the operations on single and double precision. */
+type Precision = 'SS' | 'SD';
+const bitsOf = (type: Precision): 32 | 64 => (type === 'SS' ? 32 : 64);
 
 /** Two-operand arithmetic in its four shapes. */
 function arithmetic(name: string): SemanticsTable {
   const upper = name.toUpperCase();
   const one = (type: string): Semantics => {
-    return (c) => c.write(0, scalar(c, number(c, upper + type), c.read(0), c.read(1)));
+    return (c) => c.write(0, scalar(c, upper + type, c.read(0), c.read(1)));
   };
   const all = (type: string): Semantics => {
-    return (c) => c.write(0, packed(c, number(c, upper + type), readVector(c, 0), readVector(c, 1)));
+    return (c) => c.write(0, packed(c, upper + type, readVector(c, 0), readVector(c, 1)));
   };
   return { [`${name}ss`]: one('SS'), [`${name}sd`]: one('SD'), [`${name}ps`]: all('SS'), [`${name}pd`]: all('SD') };
 }
 const root = (type: string): SemanticsTable => ({
-  [`sqrts${type}`]: (c) => c.write(0, scalar(c, number(c, `SQRTS${type.toUpperCase()}`), c.read(1))),
-  [`sqrtp${type}`]: (c) => c.write(0, packed(c, number(c, `SQRTS${type.toUpperCase()}`), readVector(c, 1))),
+  [`sqrts${type}`]: (c) => c.write(0, scalar(c, `SQRTS${type.toUpperCase()}`, c.read(1))),
+  [`sqrtp${type}`]: (c) => c.write(0, packed(c, `SQRTS${type.toUpperCase()}`, readVector(c, 1))),
 });
 
 /** RCPSS, RSQRTSS and the packed ones raise nothing. */
@@ -83,28 +136,71 @@ function approximation(name: string): SemanticsTable {
   };
 }
 
-/** The comparison whose predicate is the low three bits of the immediate. */
-const predicate = (c: Context, type: 'SS' | 'SD'): Value =>
+/** The number of the comparison whose predicate is the low three bits of the immediate. */
+const predicate = (c: Context, type: Precision): Value =>
   c.op('add', c.op('and', c.low(c.read(2)), 7), sseOp(`CMPEQ${type}`));
+/**
+ * The mask of the comparison by its predicate: LT and LE ask for "less", EQ and LE for "equal", bit 2 inverts; UNORD is never
+ * true where this holds.
+ */
+function compared(c: Context, type: Precision, a: Value, b: Value): KnownResult {
+  const relation = relationOf(c, type, a, b);
+  const imm = c.low(c.read(2));
+  const where = (bit: Value): Value => c.b.unary('i32x4.splat', c.negate(bit));
+  const less = c.b.binary('v128.and', relation.less, where(c.op('xor', c.bit(imm, 0), c.bit(imm, 1))));
+  const equal = c.b.binary('v128.and', relation.equal, where(c.op('xor', c.bit(imm, 0), 1)));
+  const holding = c.b.binary('v128.xor', c.b.binary('v128.or', less, equal), where(c.bit(imm, 2)));
+  return { when: holds(c, { ...relation, exact: null }, c.b.get32(MXCSR)), value: holding };
+}
+const compareScalar =
+  (type: Precision): Semantics =>
+  (c) => {
+    const [a, b] = [c.read(0), c.read(1)];
+    const bits = bitsOf(type);
+    const { when, value } = compared(c, type, spread(c, bits, a), spread(c, bits, b));
+    const shortcut = { when, value: lowest(c, bits, value) };
+    c.write(0, called(c, { op: predicate(c, type), a, b }, shortcut, c.b.get32(MXCSR)));
+  };
+const comparePacked =
+  (type: Precision): Semantics =>
+  (c) => {
+    const [a, b] = [readVector(c, 0), readVector(c, 1)];
+    const { value, flags } = computed(c, [predicate(c, type), a, b, c.b.get32(MXCSR)], compared(c, type, a, b));
+    raise(c, flags);
+    c.write(0, value);
+  };
 const COMPARE: SemanticsTable = {
-  cmpss: (c) => c.write(0, scalar(c, predicate(c, 'SS'), c.read(0), c.read(1))),
-  cmpsd: (c) => c.write(0, scalar(c, predicate(c, 'SD'), c.read(0), c.read(1))),
-  cmpps: (c) => c.write(0, packed(c, predicate(c, 'SS'), readVector(c, 0), readVector(c, 1))),
-  cmppd: (c) => c.write(0, packed(c, predicate(c, 'SD'), readVector(c, 0), readVector(c, 1))),
+  cmpss: compareScalar('SS'),
+  cmpsd: compareScalar('SD'),
+  cmpps: comparePacked('SS'),
+  cmppd: comparePacked('SD'),
 };
-const ordering = (name: string): Semantics => {
-  return (c) => setComparison(c, c.low(scalar(c, number(c, name), c.read(0), c.read(1))));
+/** A relation of ../../softfloat/compare.ts as EFLAGS; in the shortcut LESS, EQUAL or GREATER by subtraction. */
+const ordering = (name: string, type: Precision): Semantics => {
+  return (c) => {
+    const [a, b] = [c.read(0), c.read(1)];
+    const bits = bitsOf(type);
+    const relation = relationOf(c, type, spread(c, bits, a), spread(c, bits, b));
+    const bit = (mask: Value): Value => c.op('and', lowHalf(c, mask), 1);
+    const below = c.op('add', c.op('shl', bit(relation.less), 1), bit(relation.equal));
+    const mxcsr = c.b.get32(MXCSR);
+    const shortcut = {
+      when: holds(c, { ...relation, exact: null }, mxcsr),
+      value: c.op('sub', c.b.i64(GREATER), below),
+    };
+    setComparison(c, c.low(called(c, { op: number(c, name + type), a, b }, shortcut, mxcsr)));
+  };
 };
 
 /** Scalar conversions; the integer width of the general register is part of the operation. */
 const toInteger = (name: string): Semantics => {
-  return (c) => c.write(0, scalar(c, number(c, name + c.operand(0).width * 8), c.read(1)));
+  return (c) => c.write(0, scalar(c, name + c.operand(0).width * 8, c.read(1)));
 };
 const fromInteger = (name: string): Semantics => {
-  return (c) => c.write(0, scalar(c, number(c, name + c.operand(1).width * 8), c.read(1)));
+  return (c) => c.write(0, scalar(c, name + c.operand(1).width * 8, c.read(1)));
 };
 const between = (name: string): Semantics => {
-  return (c) => c.write(0, scalar(c, number(c, name), c.read(1)));
+  return (c) => c.write(0, scalar(c, name, c.read(1)));
 };
 /** A source of 8 bytes, the other lanes zero so that they raise nothing. */
 function half(c: Context, i: number): Value {
@@ -112,10 +208,10 @@ function half(c: Context, i: number): Value {
   return zeroExtended(c, value.type === 'v128' ? lowHalf(c, value) : value);
 }
 const lanes = (name: string): Semantics => {
-  return (c) => c.write(0, packed(c, number(c, name), readVector(c, 1)));
+  return (c) => c.write(0, packed(c, name, readVector(c, 1)));
 };
 const widened = (name: string): Semantics => {
-  return (c) => c.write(0, packed(c, number(c, name), half(c, 1)));
+  return (c) => c.write(0, packed(c, name, half(c, 1)));
 };
 const CONVERT: SemanticsTable = {
   cvtsi2ss: fromInteger('CVTSI2SS'),
@@ -140,12 +236,12 @@ const CONVERT: SemanticsTable = {
 const toMmx = (name: string): Semantics => {
   return (c) => {
     const source = c.operand(1).width === 16 ? readVector(c, 1) : half(c, 1);
-    const result = packed(c, number(c, name), source);
+    const result = packed(c, name, source);
     writeMmx(c, 0, lowHalf(c, result));
   };
 };
 const CONVERT_MMX: SemanticsTable = {
-  cvtpi2ps: (c) => c.write(0, lowHalf(c, packed(c, number(c, 'CVTSI2SS32'), half(c, 1)))),
+  cvtpi2ps: (c) => c.write(0, lowHalf(c, packed(c, 'CVTSI2SS32', half(c, 1)))),
   cvtpi2pd: widened('CVTSI2SD32'),
   cvtps2pi: toMmx('CVTSS2SI32'),
   cvtpd2pi: toMmx('CVTSD2SI32'),
@@ -174,10 +270,10 @@ export const SSE_FLOAT: SemanticsTable = {
     ...approximation('rcp'),
     ...approximation('rsqrt'),
     ...COMPARE,
-    comiss: ordering('COMISS'),
-    comisd: ordering('COMISD'),
-    ucomiss: ordering('UCOMISS'),
-    ucomisd: ordering('UCOMISD'),
+    comiss: ordering('COMI', 'SS'),
+    comisd: ordering('COMI', 'SD'),
+    ucomiss: ordering('UCOMI', 'SS'),
+    ucomisd: ordering('UCOMI', 'SD'),
     ...CONVERT,
     ldmxcsr,
     stmxcsr: (c) => c.write(0, c.b.get(MXCSR, 4)),

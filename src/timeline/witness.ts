@@ -1,0 +1,101 @@
+/**
+ * Two machines run the same window, each in a tier of its own: the first instruction that they execute differently is found
+ * by halving.
+ *
+ * Invariant: both start from the same checkpoint and hear the same journal, so that whatever differs is the engine's doing.
+ */
+import type { Tick, VirtAddr } from '../core/units.ts';
+import { type Checkpoint, PageVersions } from './checkpoints.ts';
+import type { ReplayDoor } from './journal.ts';
+import type { Run } from './run.ts';
+
+/** What two machines did differently. */
+export interface Difference {
+  /** The tick after the step that they execute differently. */
+  readonly tick: Tick;
+  readonly rip: VirtAddr;
+  /** Key of the instruction's form; null where there is none to decode. */
+  readonly form: string | null;
+  /** Parts of the state that differ after it. */
+  readonly components: readonly string[];
+}
+
+/** A machine that can be taken to any tick of a window. */
+export class Track {
+  readonly run: Run;
+  readonly #versions: PageVersions;
+  readonly #door: ReplayDoor;
+
+  constructor(run: Run, versions: PageVersions, door: ReplayDoor) {
+    this.run = run;
+    this.#versions = versions;
+    this.#door = door;
+    run.machine.door = door;
+  }
+  /** A machine as built, which is given its states by {@link start}. */
+  static of(run: Run, door: ReplayDoor): Track {
+    return new Track(run, new PageVersions(run.tracker), door);
+  }
+
+  /** Puts the machine into a checkpoint's state, which may be another machine's. */
+  start(checkpoint: Checkpoint): void {
+    this.#versions.restore(checkpoint, true);
+    this.#door.seek(checkpoint.tick);
+  }
+  take(): Checkpoint {
+    return this.#versions.take();
+  }
+  /** Runs to `tick`; what keeps it from coming there, or null. A machine that is not the recorded one may come to anything. */
+  to(tick: Tick): string | null {
+    try {
+      const end = this.run.runTo(tick);
+      if (this.run.tick === tick) return null;
+      return end.kind === 'stop' ? `ended (${end.stop.verdict.kind})` : 'stood still';
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+  /** Hashes of the parts of the state, or what kept the machine from `tick`. */
+  stateAt(tick: Tick): ReadonlyMap<string, bigint | string> {
+    const failure = this.to(tick);
+    return failure === null ? this.run.tracker.componentHashes() : new Map([['run', failure]]);
+  }
+}
+
+/** Parts in which two states differ. */
+export function differing(
+  one: ReadonlyMap<string, bigint | string>,
+  other: ReadonlyMap<string, bigint | string>,
+): string[] {
+  const names = new Set([...one.keys(), ...other.keys()]);
+  return [...names].filter((name) => one.get(name) !== other.get(name));
+}
+
+/**
+ * The first difference between two tracks that agree at `good` and no longer at tick `bad`; null when they agree there too. Both
+ * are left after it.
+ */
+export function firstDifference(one: Track, other: Track, good: Checkpoint, bad: Tick): Difference | null {
+  let [low, high] = [good.tick, bad];
+  let starts: readonly [Checkpoint, Checkpoint] = [good, good];
+  const compare = (tick: Tick): string[] => {
+    one.start(starts[0]);
+    other.start(starts[1]);
+    return differing(one.stateAt(tick), other.stateAt(tick));
+  };
+  if (compare(high).length === 0) return null;
+  while (high - low > 1) {
+    const middle = low + Math.floor((high - low) / 2);
+    if (compare(middle).length > 0) high = middle;
+    else {
+      low = middle;
+      starts = [one.take(), other.take()];
+    }
+  }
+  one.start(starts[0]);
+  const { machine } = one.run;
+  const { rip } = machine.cpu;
+  const here = machine.engine.instructionAt(machine.cpu, rip);
+  const form = here === null || typeof here.insn === 'string' ? null : here.insn.form.key;
+  return { tick: high, rip, form, components: compare(high) };
+}
