@@ -103,8 +103,9 @@ export function accessFault(
   const lo = Number(BigInt.asUintN(32, address));
   const failed = segmentFault(cpu, segment, lo, bytes, write);
   if (failed) return failed;
-  // an address that is not canonical has its own fault, from the MMU
-  if (lo & (alignment - 1) && checksAlignment(cpu) && isCanonical(address)) return fault(VECTOR.ac);
+  // bytes at an address that is not canonical have their own fault, from the MMU
+  const canonical = isCanonical(address) && isCanonical(BigInt.asUintN(64, address + BigInt(bytes - 1)));
+  if (lo & (alignment - 1) && checksAlignment(cpu) && canonical) return fault(VECTOR.ac);
   if (hasBreakpoints(cpu)) noteBreakpoints(cpu, address, bytes, write ? isMetByWrite : isMetByRead);
   return null;
 }
