@@ -48,7 +48,7 @@ async function sample(
   args: readonly string[],
   milliseconds: number,
 ): Promise<{ rss: number[]; peak: number; exit: number | NodeJS.Signals | null; output: string }> {
-  const child = spawn(process.execPath, [join(ROOT, 'src/cli/main.ts'), 'record', ...args], {
+  const child = spawn(join(ROOT, 'tools/hindsight.sh'), ['record', ...args], {
     env: { ...process.env, HINDSIGHT_TIER: values.tier },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

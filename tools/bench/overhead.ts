@@ -10,6 +10,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../..');
+/** The command as npm installs it. */
+const HINDSIGHT = join(ROOT, 'tools/hindsight.sh');
 const GUEST = join(ROOT, '.cache/guests/debian');
 const PAIRS = Number(process.argv[2] ?? 9);
 const TICKS_PER_SECOND = 100;
@@ -22,8 +24,8 @@ function childSeconds(): number {
 function record(...options: string[]): number {
   const before = childSeconds();
   const image = [join(GUEST, 'vmlinux'), '--initrd', join(GUEST, 'initrd.gz'), '--memory', '256M', '--json'];
-  const run = [join(ROOT, 'src/cli/main.ts'), 'record', ...image, ...options, '--', 'console=hvc0'];
-  const { status, stdout, stderr } = spawnSync(process.execPath, run, { encoding: 'utf8', maxBuffer: 1 << 26 });
+  const run = ['record', ...image, ...options, '--', 'console=hvc0'];
+  const { status, stdout, stderr } = spawnSync(HINDSIGHT, run, { encoding: 'utf8', maxBuffer: 1 << 26 });
   if (status !== 0) throw new Error(`record ended with ${status}: ${stdout}${stderr}`);
   return childSeconds() - before;
 }

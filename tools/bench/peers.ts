@@ -9,6 +9,8 @@ import { ROOT, type Workload } from './workloads.ts';
 
 /** Where fetched peers are unpacked. */
 export const PEER_FOLDER = join(ROOT, '.cache/peers');
+/** The command as npm installs it. */
+const HINDSIGHT = join(ROOT, 'tools/hindsight.sh');
 
 export interface Peer {
   readonly name: string;
@@ -41,7 +43,7 @@ function hindsightRecord(name: string, tier: string): Peer {
       const initrd = workload.initrd === null ? [] : ['--initrd', workload.initrd];
       return {
         command: [
-          ...[process.execPath, join(ROOT, 'src/cli/main.ts'), 'record', workload.kernel, ...initrd],
+          ...[HINDSIGHT, 'record', workload.kernel, ...initrd],
           ...['--memory', `${workload.megabytes}M`, '-o', recording, '--json', '--'],
           workload.commandLine('xen', rounds),
         ],
@@ -57,7 +59,7 @@ const HINDSIGHT_REPLAY: Peer = {
   replays: 'hindsight',
   ...EVERYTHING,
   start: (_workload, _rounds, folder) => ({
-    command: [process.execPath, join(ROOT, 'src/cli/main.ts'), 'replay', join(folder, 'hindsight.hs'), '--console'],
+    command: [HINDSIGHT, 'replay', join(folder, 'hindsight.hs'), '--console'],
     environment: { HINDSIGHT_TIER: 'hot' },
   }),
 };
