@@ -24,8 +24,8 @@ export const WATCH_VECTOR = 256;
  * changes translated code, or stores across pages or to a page of tables.
  */
 export const RETRY_VECTOR = 257;
-/** Bit of an access's `spec`: it comes from a region. */
-const REGION_SPEC = 256;
+/** An access's `spec`, as generated code passes it: its bytes; of the stack; from a region, so that it may be sent back. */
+export const ACCESS_SPEC = { bytes: 127, stack: 128, region: 256 } as const;
 
 /** Code that has been translated into regions. */
 export interface TranslatedCode {
@@ -406,14 +406,15 @@ export class Mmu implements LinearMemory {
   }
 
   /**
-   * Makes `spec & 127` bytes at hi:lo readable; bit 7 of `spec`: a stack access. Returns their linear-memory address, in
+   * Makes the bytes that `spec` ({@link ACCESS_SPEC}) asks for at hi:lo readable. Returns their linear-memory address, in
    * the scratch area when they cross a page, or 0 with the fault in the vCPU state.
    */
   readonly slowLoad = (base: number, lo: number, hi: number, spec: number): number => {
-    const bytes = spec & 127;
+    const bytes = spec & ACCESS_SPEC.bytes;
     const evictions = this.translated?.evictions;
-    if (!this.#resolve(base, lo, hi, bytes, false, (spec & 128) !== 0, false)) return this.#enterFault(base);
-    if (spec & REGION_SPEC && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
+    if (!this.#resolve(base, lo, hi, bytes, false, (spec & ACCESS_SPEC.stack) !== 0, false))
+      return this.#enterFault(base);
+    if (spec & ACCESS_SPEC.region && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
     return this.#firstBytes === bytes ? this.#first : this.#gather(bytes);
   };
 
@@ -423,10 +424,11 @@ export class Mmu implements LinearMemory {
    * instruction is sent back instead.
    */
   readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
-    const bytes = spec & 127;
+    const bytes = spec & ACCESS_SPEC.bytes;
     const evictions = this.translated?.evictions;
-    if (!this.#resolve(base, lo, hi, bytes, true, (spec & 128) !== 0, false)) return this.#enterFault(base);
-    if (spec & REGION_SPEC && (this.translated?.evictions !== evictions || this.#changesTranslated(bytes)))
+    if (!this.#resolve(base, lo, hi, bytes, true, (spec & ACCESS_SPEC.stack) !== 0, false))
+      return this.#enterFault(base);
+    if (spec & ACCESS_SPEC.region && (this.translated?.evictions !== evictions || this.#changesTranslated(bytes)))
       return this.#sendBack(base, lo, hi);
     if (this.#watches.length > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
       this.#refuse(WATCH_VECTOR, 0, lo, hi);
@@ -435,10 +437,10 @@ export class Mmu implements LinearMemory {
     if (this.#firstBytes === bytes && !this.#isTable(this.#first)) {
       this.#willChange(this.#first, bytes);
       // the page may have been given up as code
-      if (spec & REGION_SPEC && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
+      if (spec & ACCESS_SPEC.region && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
       return this.#first;
     }
-    if (spec & REGION_SPEC) return this.#sendBack(base, lo, hi);
+    if (spec & ACCESS_SPEC.region) return this.#sendBack(base, lo, hi);
     const scratch = this.#gather(bytes);
     this.#pending.push({
       scratch,

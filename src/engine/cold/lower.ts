@@ -8,12 +8,14 @@
 import { assert } from '../../core/assert.ts';
 import { PAGE_SIZE } from '../../core/units.ts';
 import type { Commit, Node, Program, StateRef, Width } from '../../ir/program.ts';
+import { operandsOf, valuesOf } from '../../ir/uses.ts';
 import { TLB_ENTRIES } from '../../memory/layout.ts';
+import { ACCESS_SPEC } from '../../memory/mmu.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { ATTR, RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { FunctionBody, type TypeName } from '../wasm/encoder.ts';
-import type { MemoryOp } from '../wasm/opcodes.ts';
+import { LOADS, STORES, STORES_32 } from '../wasm/widths.ts';
 import { EXIT } from './exits.ts';
 import { HANDLER_SIGNATURE } from './runtime.ts';
 
@@ -47,66 +49,6 @@ export const CHECK = { bytes: 127, segmentShift: 8, write: 1 << 11 } as const;
 
 const CPU = 0;
 const REC = 1;
-const STACK_SPEC = 128;
-
-const LOADS: Record<1 | 2 | 4 | 8, MemoryOp> = {
-  1: 'i64.load8_u',
-  2: 'i64.load16_u',
-  4: 'i64.load32_u',
-  8: 'i64.load',
-};
-const STORES: Record<1 | 2 | 4 | 8, MemoryOp> = {
-  1: 'i64.store8',
-  2: 'i64.store16',
-  4: 'i64.store32',
-  8: 'i64.store',
-};
-const STORES_32: Record<1 | 2 | 4, MemoryOp> = { 1: 'i32.store8', 2: 'i32.store16', 4: 'i32.store' };
-
-/** Ids of the values that a node uses. */
-export function operandsOf(node: Node): readonly number[] {
-  switch (node.op) {
-    case 'unary':
-    case 'extract':
-      return [node.a];
-    case 'binary':
-    case 'replace':
-    case 'shuffle':
-      return [node.a, node.b];
-    case 'select':
-      return [node.cond, node.a, node.b];
-    case 'linear':
-      return node.delta === null ? [] : [node.delta];
-    case 'load':
-    case 'probe':
-      return [node.addr];
-    case 'peek':
-      return [node.token];
-    case 'raise':
-    case 'complete':
-      return [node.cond];
-    case 'call':
-      return node.shortcut === null ? node.args : [...node.args, node.shortcut.when, node.shortcut.value];
-    default:
-      return [];
-  }
-}
-/** Ids of the values that a commit uses. */
-export function valuesOf(commit: Commit): readonly number[] {
-  switch (commit.op) {
-    case 'set':
-      return [commit.value];
-    case 'store':
-      return [commit.token, commit.value];
-    case 'raiseAfter':
-    case 'repeat':
-      return [commit.cond];
-    case 'jump':
-      return [commit.rip];
-    case 'branch':
-      return commit.cond === null ? [] : [commit.cond];
-  }
-}
 
 /** True when the handler depends on how the effective address is formed or on the code mode. */
 export function dependsOnAddressing(program: Program): boolean {
@@ -371,7 +313,7 @@ class Lowering {
     f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
     f.else();
     f.get(CPU).get(address).op('i32.wrap_i64').get(address).i64(32n).op('i64.shr_u').op('i32.wrap_i64');
-    if (stack) f.i32(bytes | STACK_SPEC);
+    if (stack) f.i32(bytes | ACCESS_SPEC.stack);
     else if (this.#program.body[addr]!.op === 'linear') {
       this.#attribute(ATTR.stack);
       f.i32(4).op('i32.shl').i32(bytes).op('i32.or');

@@ -8,32 +8,15 @@
 import { assert } from '../../core/assert.ts';
 import type { Width } from '../../ir/program.ts';
 import { TLB_ENTRIES } from '../../memory/layout.ts';
+import { ACCESS_SPEC } from '../../memory/mmu.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { STATE, VECTOR } from '../../x86/state.ts';
 import { EXIT } from '../cold/exits.ts';
 import type { TypeName } from '../wasm/encoder.ts';
-import type { MemoryOp } from '../wasm/opcodes.ts';
+import { LOADS, STORES, STORES_32 } from '../wasm/widths.ts';
 import { type AccessEvent, type Block, type Event, type FlagState, HOME } from './block.ts';
 import { type Frame, PARAM } from './frame.ts';
 import type { Item } from './graph.ts';
-
-const STACK_SPEC = 128;
-/** The access comes from a region: it may be sent back (src/memory/mmu.ts). */
-const REGION_SPEC = 256;
-
-const LOADS: Record<1 | 2 | 4 | 8, MemoryOp> = {
-  1: 'i64.load8_u',
-  2: 'i64.load16_u',
-  4: 'i64.load32_u',
-  8: 'i64.load',
-};
-const STORES: Record<1 | 2 | 4 | 8, MemoryOp> = {
-  1: 'i64.store8',
-  2: 'i64.store16',
-  4: 'i64.store32',
-  8: 'i64.store',
-};
-const STORES_32: Record<1 | 2 | 4, MemoryOp> = { 1: 'i32.store8', 2: 'i32.store16', 4: 'i32.store' };
 
 /** Where a block's control flow goes; implemented by the region. */
 export interface Successors {
@@ -374,7 +357,7 @@ export class BlockEmitter {
     f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
     f.get(PARAM.cpu)
       .get(address)
-      .i32(bytes | REGION_SPEC | (event.stack ? STACK_SPEC : 0));
+      .i32(bytes | ACCESS_SPEC.region | (event.stack ? ACCESS_SPEC.stack : 0));
     f.call(event.kind === 'load' ? f.callees.slowLoad : f.callees.slowProbe)
       .tee(host)
       .op('i32.eqz')
