@@ -22,7 +22,7 @@ export interface SlowPaths {
   readonly slowProbe: (base: number, lo: number, hi: number, spec: number) => number;
   readonly commitScratch: (base: number) => number;
 }
-/** (vCPU state, low word, high word, {@link CHECK} bits) -> 1, or 0 with the fault in the vCPU state. */
+/** (vCPU state, low word, high word, spec) -> 1, or 0 with the fault in the vCPU state. */
 export type CheckAccess = (base: number, lo: number, hi: number, spec: number) => number;
 
 interface Entry {
@@ -101,13 +101,9 @@ export class Handlers {
     return info;
   }
 
-  /** True when `insn` does nothing but raise #GP(0): it stores through CS outside 64-bit mode. */
-  #isRefused(insn: Insn): boolean {
-    return this.info(insn.form).stores && operandInCode(insn);
-  }
-  /** True when `insn` is executed by a handler alone: it is checked under this key, or only raises a fault. */
-  isHandlersOwn(insn: Insn, key: CodeKey): boolean {
-    return isChecked(insn, key) || this.#isRefused(insn);
+  /** True when `insn` is checked under this key, and so executed by a handler alone; a store through CS always is. */
+  isChecked(insn: Insn, key: CodeKey): boolean {
+    return isChecked(insn, key) || (operandInCode(insn) && this.info(insn.form).stores);
   }
 
   /** Dispatch-table index of the handler for `insn` under a key, or -1 when its form has no semantics. */
@@ -115,8 +111,7 @@ export class Handlers {
     if (insn.form.system) return HANDLER.system;
     const info = this.info(insn.form);
     if (info.program === null) return -1;
-    const checked = isChecked(insn, key);
-    if (!checked && this.#isRefused(insn)) return HANDLER.protection;
+    const checked = this.isChecked(insn, key);
     let addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
     if (checked) addressing = insn.mode === 2 ? ADDRESSING.general : ADDRESSING.legacy;
     let known = this.#indices.get(insn.form);
@@ -179,7 +174,7 @@ export class Handlers {
   }
 }
 
-/** True when the accesses of `insn` are checked under this key. */
+/** True when the segments that `insn` may use are checked under this key. */
 function isChecked(insn: Insn, key: CodeKey): boolean {
   if (key & KEY.checked) return true;
   const segment = insn.mode === 2 ? 0 : segmentNumberOf(insn);

@@ -357,7 +357,7 @@ export class BlockEmitter {
     f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
     f.get(PARAM.cpu)
       .get(address)
-      .i32(bytes | ACCESS_SPEC.region | (event.stack ? ACCESS_SPEC.stack : 0));
+      .i32(bytes | ACCESS_SPEC.region | (event.segment << ACCESS_SPEC.segmentShift));
     f.call(event.kind === 'load' ? f.callees.slowLoad : f.callees.slowProbe)
       .tee(host)
       .op('i32.eqz')

@@ -140,6 +140,19 @@ function environment(cpu: Cpu, insn: Insn): bigint[] {
     upper,
   ];
 }
+/** Checks the fields of an image and as many registers one by one: the first that cannot be written is the fault. */
+function probeImage(cpu: Cpu, insn: Insn, registers: number): null | Fault {
+  const width = fieldBytes(insn);
+  for (let i = 0; i < 7; i++) {
+    const failed = probeOperand(cpu, insn, width, i * width);
+    if (failed) return failed;
+  }
+  for (let i = 0; i < registers; i++) {
+    const failed = probeOperand(cpu, insn, 10, environmentBytes(insn) + i * 10);
+    if (failed) return failed;
+  }
+  return null;
+}
 function storeEnvironment(cpu: Cpu, insn: Insn): null | Fault {
   const width = fieldBytes(insn);
   for (const [i, value] of environment(cpu, insn).entries()) {
@@ -168,8 +181,7 @@ function setEnvironment(cpu: Cpu, insn: Insn, fields: readonly bigint[]): void {
 
 /** FNSTENV masks all exceptions after saving. */
 const fnstenv: SystemHandler = (cpu, insn) => {
-  const failed =
-    available(cpu) ?? probeOperand(cpu, insn, environmentBytes(insn), fieldBytes(insn)) ?? storeEnvironment(cpu, insn);
+  const failed = available(cpu) ?? probeImage(cpu, insn, 0) ?? storeEnvironment(cpu, insn);
   if (failed) return failed;
   setControlAndStatus(cpu, cpu.num('fcw') | EXCEPTIONS, statusWord(cpu));
   return null;
@@ -191,7 +203,7 @@ export function initialiseFpu(cpu: Cpu): void {
 
 const fnsave: SystemHandler = (cpu, insn) => {
   const start = environmentBytes(insn);
-  const failed = available(cpu) ?? probeOperand(cpu, insn, start + 80, fieldBytes(insn)) ?? storeEnvironment(cpu, insn);
+  const failed = available(cpu) ?? probeImage(cpu, insn, 8) ?? storeEnvironment(cpu, insn);
   if (failed) return failed;
   for (let i = 0; i < 8; i++) {
     const value = cpu.get('fpr', physical(cpu, i)) & ((1n << 80n) - 1n);
