@@ -44,6 +44,7 @@ const RSP = 4;
 const RBP = 5;
 const CS = 1;
 const SS = 2;
+const FS = 4;
 /** Bit 17 of MXCSR is reserved at Intel and a feature at AMD. */
 const MISALIGNED_SSE = 0x20000;
 const POKE_MAX = 32;
@@ -421,9 +422,9 @@ export function generateCase(
   for (const use of template.memory) {
     let wanted = target(random, use.size, mode);
     const segment = segmentBase(record, use.segment);
-    // Offsets stay above 0, so that no access wraps at the 4 GiB limit of a segment.
+    // Accesses may run over the end of a segment of 4 GiB, but for FS and GS that begin inside a page (src/x86/checks.ts).
     const below = segment - wanted;
-    if (mode !== MODE_64 && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
+    if (mode !== MODE_64 && use.segment >= FS && (segment & 0xfffn) !== 0n && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
     if (use.base < 0 && use.index < 0) {
       if (leader === null) absoluteAddress(template, record, wanted, segment);
     } else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);
