@@ -422,9 +422,11 @@ export function generateCase(
   for (const use of template.memory) {
     let wanted = target(random, use.size, mode);
     const segment = segmentBase(record, use.segment);
-    // Accesses may run over the end of a segment of 4 GiB, but for FS and GS that begin inside a page (src/x86/checks.ts).
+    // FS and GS that begin inside a page wrap at 4 GiB (src/x86/checks.ts): there offsets stay above 0
+    const wraps = use.segment >= FS && (segment & 0xfffn) !== 0n;
+    if (isSegmented(mode) && random.chance(3)) wanted = mask(32, segment - BigInt(random.below(use.size + 2)));
     const below = segment - wanted;
-    if (mode !== MODE_64 && use.segment >= FS && (segment & 0xfffn) !== 0n && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
+    if (mode !== MODE_64 && wraps && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
     if (use.base < 0 && use.index < 0) {
       if (leader === null) absoluteAddress(template, record, wanted, segment);
     } else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);
