@@ -409,8 +409,8 @@ export class Mmu implements LinearMemory {
   }
 
   /**
-   * {@link Mmu.#resolve} by `spec`. Outside 64-bit mode no access runs over the end of a segment of 4 GiB, which lies where it
-   * begins; bases are multiples of the page size wherever generated code makes no checks of its own (code-key.ts).
+   * {@link Mmu.#resolve} by `spec`. Outside 64-bit mode no access may run over the end of a segment of 4 GiB, behind which its
+   * first byte lies again. Code without checks relies on this for all segments that begin where a page does (code-key.ts).
    */
   #resolveSpec(base: number, lo: number, hi: number, spec: number, write: boolean): boolean {
     const bytes = spec & ACCESS_SPEC.bytes;

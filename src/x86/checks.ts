@@ -23,7 +23,7 @@ export function segmentFault(cpu: Cpu, segment: number, lo: number, bytes: numbe
   const attributes = view.getUint16(base + STATE.segmentAttributes.offset + segment * 2, true);
   const limit = view.getUint32(base + STATE.segmentLimit.offset + segment * 4, true);
   const start = view.getUint32(base + STATE.segmentBase.offset + segment * 8, true);
-  // where FS or GS begins inside a page, code under a flat key does not see that an access runs over their end
+  // code under a flat key does not see the end of 4 GiB of an FS or GS that begins inside a page: there accesses wrap everywhere
   const wraps = segment >= SEG.fs && limit === 0xffffffff && (start & 4095) !== 0;
   const inside = wraps ? Math.min(bytes, 2 ** 32 - ((lo - start) >>> 0)) : bytes;
   return limitFault({ attributes, limit, start }, segment === SEG.ss ? VECTOR.ss : VECTOR.gp, lo, inside, write);

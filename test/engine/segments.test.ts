@@ -282,4 +282,32 @@ describe.each(['cold', 'hot', 'oracle'] as const)('faults as AMD family 1Ah orde
     for (const left of refused) expect(at(left)).toEqual([VECTOR.gp, 0n]);
     for (const left of absent) expect(at(left)).toEqual([VECTOR.pf, 0x32000n - left]);
   });
+  it.each([
+    ['fxsave', '36 0f ae 03'],
+    ['fxrstor', '36 0f ae 0b'],
+  ])('%s looks at four bytes, alignment, the last byte and its page, in this order', (_, code) => {
+    const at = (left: bigint): ReturnType<typeof outcome> => {
+      const m = flat(code);
+      m.cpu.set('segmentBase', 0x30000n, SEG.ss);
+      m.cpu.set('segmentLimit', 0x1fffn, SEG.ss);
+      m.set('rbx', 0x2000n - left);
+      return outcome(m);
+    };
+    for (const left of [0n, 1n, 3n, 16n, 496n]) expect(at(left)).toEqual([VECTOR.ss, 0n]);
+    for (const left of [4n, 8n, 100n, 511n, 513n]) expect(at(left)).toEqual([VECTOR.gp, 0n]);
+    for (const left of [512n, 528n]) expect(at(left)).toEqual([VECTOR.pf, 0x321ffn - left]);
+  });
+  it('fxsave may wrap at 4 GiB between two of its parts', () => {
+    for (const [left, vector] of [
+      [2n, VECTOR.ss],
+      [8n, VECTOR.gp],
+      [16n, null],
+      [496n, null],
+    ] as const) {
+      const m = flat('36 0f ae 03');
+      m.cpu.set('segmentBase', DATA + 0x1000n, SEG.ss);
+      m.set('rbx', 2n ** 32n - left);
+      expect(outcome(m)?.[0] ?? null).toBe(vector);
+    }
+  });
 });

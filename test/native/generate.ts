@@ -418,13 +418,15 @@ export function generateCase(
   const stackEdge = random.chance(6);
   record.setGpr(RSP, stackEdge ? target(random, 8, mode) : BASE + 8n * BigInt(64 + random.below(380)));
   if (stackEdge && random.chance(50)) record.setGpr(RSP, BASE + BigInt(random.below(24)));
+  if (stackEdge && mode !== MODE_64 && random.chance(20))
+    record.setGpr(RSP, mask(32, segmentBase(record, SS) + BigInt(random.below(12) - 6)));
   if (isSegmented(mode)) placeStack(record, random);
   for (const use of template.memory) {
     let wanted = target(random, use.size, mode);
     const segment = segmentBase(record, use.segment);
     // FS and GS that begin inside a page wrap at 4 GiB (src/x86/checks.ts): there offsets stay above 0
     const wraps = use.segment >= FS && (segment & 0xfffn) !== 0n;
-    if (isSegmented(mode) && random.chance(3)) wanted = mask(32, segment - BigInt(random.below(use.size + 2)));
+    if (mode !== MODE_64 && random.chance(3)) wanted = mask(32, segment - BigInt(random.below(use.size + 2)));
     const below = segment - wanted;
     if (mode !== MODE_64 && wraps && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
     if (use.base < 0 && use.index < 0) {
