@@ -163,9 +163,6 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
     (host.vector === VECTOR_AC || host.vector === VECTOR_GP)
   )
     ignored.skip = '#AC or #GP';
-  // An operand that runs over the end of 64 KiB of 16-bit addresses: whether it wraps is the processor's choice.
-  if (mnemonic.startsWith('fx') && template.memory.some((use) => use.addressBits === 16) && host.vector === VECTOR_PF)
-    ignored.skip = 'the area may wrap at 64 KiB';
   // Bit 17 of MXCSR is AMD's misaligned SSE mode: the host has it, x86-64-v2 does not.
   if (mnemonic.startsWith('fxrstor') && (host.fxsave[FX.mxcsr + 2]! & AMD_MM) !== 0) ignored.skip = "AMD's MXCSR.MM";
   // Several pushes with limit and alignment checks: which of two faults is first is the vendor's choice.

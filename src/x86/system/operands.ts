@@ -27,18 +27,18 @@ export const privileged =
 export const instructionAddress = (cpu: Cpu, insn: Insn): bigint => cpu.rip - BigInt(insn.length);
 
 const ADDRESS_BITS = [64, 32, 16];
-/** The offset of the memory operand, cut to the address size. */
-export function effectiveOffset(cpu: Cpu, insn: Insn): bigint {
+/** The offset of the memory operand plus `delta`, cut to the address size. */
+export function effectiveOffset(cpu: Cpu, insn: Insn, delta = 0): bigint {
   const at = (offset: number): bigint => cpu.view.getBigUint64(cpu.base + offset, true);
   const ripRelative = insn.base === STATE.pageBase.offset;
   const base = ripRelative ? instructionAddress(cpu, insn) - BigInt(insn.pageOffset) : at(insn.base);
-  const sum = base + (at(insn.index) << BigInt(insn.scale)) + insn.disp;
+  const sum = base + (at(insn.index) << BigInt(insn.scale)) + insn.disp + BigInt(delta);
   return BigInt.asUintN(ADDRESS_BITS[insn.attr & ATTR.addressMask]!, sum);
 }
-/** The linear address of the memory operand, plus `delta`. */
+/** The linear address of the byte `delta` of the memory operand. */
 export function linearAddress(cpu: Cpu, insn: Insn, delta = 0): bigint {
   const segment = cpu.view.getBigUint64(cpu.base + insn.seg, true);
-  const sum = effectiveOffset(cpu, insn) + BigInt(delta) + segment;
+  const sum = effectiveOffset(cpu, insn, delta) + segment;
   return BigInt.asUintN(insn.attr & ATTR.linear32 ? 32 : 64, sum);
 }
 /** An operand of several pieces is aligned as its first one. */
