@@ -310,4 +310,14 @@ describe.each(['cold', 'hot', 'oracle'] as const)('faults as AMD family 1Ah orde
       expect(outcome(m)?.[0] ?? null).toBe(vector);
     }
   });
+  it.each([
+    ['fbld [bx]', '67 df 27', 3n, 5n],
+    ['frstor [bx]', '67 dd 27', 4n, 0n],
+    ['fxsave [bx]', '67 0f ae 07', 16n, 0x1efn],
+  ])('each part of %s is cut to 16 bits', (_, code, left, absent) => {
+    const m = flat(code);
+    m.mapNew(0xf000n, 2);
+    m.set('rbx', 0x1_0000n - left);
+    expect(outcome(m)).toEqual([VECTOR.pf, absent]);
+  });
 });
