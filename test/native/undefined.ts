@@ -93,7 +93,7 @@ function endsCode(record: CaseRecord): boolean {
   return CODE_BASE - base + record.codeOffset + record.code.length === limit + 1;
 }
 
-const IMAGE = /^(fldenv|fnstenv|frstor|fnsave|fxsave|fxsave64|fxrstor|fxrstor64)$/;
+const IMAGE = /^(fldenv|fnstenv|frstor|fnsave)$/;
 
 /** What to pass over in this case, given what the host did. */
 export function ignoredParts(template: Template, record: CaseRecord, host: OutcomeRecord): Ignored {
@@ -144,7 +144,7 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   }
   // SDM vol. 2 "MASKMOVDQU": whether masked bytes fault is implementation dependent.
   if (mnemonic.startsWith('maskmov') && host.vector !== VECTOR_NONE) ignored.skip = 'masked bytes fault or not';
-  // Which byte of an x87 or FXSAVE image is touched first is the processor's choice.
+  // Which byte of an x87 image is touched first is the processor's choice.
   if (IMAGE.test(mnemonic) && host.vector === VECTOR_PF) {
     ignored.cr2 = true;
     ignored.error = 1;
