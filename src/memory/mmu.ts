@@ -27,6 +27,9 @@ export const RETRY_VECTOR = 257;
 /** An access's `spec`, as generated code passes it: its bytes; of the stack; from a region, so that it may be sent back. */
 export const ACCESS_SPEC = { bytes: 127, stack: 128, region: 256 } as const;
 
+/** A span's `spec`: its bytes; some of them are written. */
+export const SPAN_SPEC = { bytes: 511, write: 512 } as const;
+
 /** Code that has been translated into regions. */
 export interface TranslatedCode {
   /** Regions dropped so far. */
@@ -82,6 +85,9 @@ export class Mmu implements LinearMemory {
   readonly #roots: Float64Array;
   readonly #chosen: Float64Array;
   #time = 0;
+  /** How often write tags were taken away from a page. */
+  #protections = 0;
+  readonly #isMarked = (slot: number, level: number): boolean => (this.#levels[slot]! & (1 << level)) !== 0;
   readonly #mark = (slot: number, level: number): void => {
     const bit = 1 << level;
     if (this.#levels[slot]! & bit) return;
@@ -107,6 +113,8 @@ export class Mmu implements LinearMemory {
   entriesChanged = false;
   /** Set by the hot tier. */
   translated: TranslatedCode | null = null;
+  /** A span of accesses was refused; whoever asks takes it back. */
+  spanRefused = false;
   /** Watched bytes have changed by other means than an instruction's store. */
   watchHit = false;
   /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
@@ -219,7 +227,10 @@ export class Mmu implements LinearMemory {
   /** Takes the write tags of a page away and sets `flag` (CODE or TABLE) on it. */
   #protect(slot: number, flag: number): void {
     const flags = this.memory.slotFlags[slot]!;
-    if (flags & FRAME.tagged) this.#tlbs.dropWrites(this.memory.slotAddress(slot));
+    if (flags & FRAME.tagged) {
+      this.#tlbs.dropWrites(this.memory.slotAddress(slot));
+      this.#protections++;
+    }
     this.memory.slotFlags[slot] = (flags & ~FRAME.tagged) | flag;
   }
   /** Marks a page as holding decoded code: stores to it are seen from now on. */
@@ -297,13 +308,18 @@ export class Mmu implements LinearMemory {
       const flags = this.memory.slotFlags[slot]!;
       const plain = (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
       if (access === ACCESS.write && plain) this.memory.slotFlags[slot] = flags | FRAME.dirty;
-      if (access !== ACCESS.exec && !supervisor) {
-        const writable = walker.writable && plain && (access === ACCESS.write || (flags & FRAME.dirty) !== 0);
-        if (writable) this.memory.slotFlags[slot]! |= FRAME.tagged;
-        this.#tlb(base).fill(lo, hi, page, writable);
-      }
+      if (access !== ACCESS.exec && !supervisor) this.#fill(base, lo, hi);
     }
     return page + (lo & 4095);
+  }
+  /** Fills the TLB with what the walker found. */
+  #fill(base: number, lo: number, hi: number): void {
+    const { slot, writable } = this.#walker;
+    const flags = this.memory.slotFlags[slot]!;
+    const tagged =
+      writable && (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0 && (flags & FRAME.dirty) !== 0;
+    if (tagged) this.memory.slotFlags[slot] = flags | FRAME.tagged;
+    this.#tlb(base).fill(lo, hi, this.#ram + slot * 4096, tagged);
   }
 
   /** Resolves an access of `bytes` (1 to 64) bytes into #first, #firstBytes and #second; false with the fault noted. */
@@ -412,9 +428,11 @@ export class Mmu implements LinearMemory {
   readonly slowLoad = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & ACCESS_SPEC.bytes;
     const evictions = this.translated?.evictions;
+    const protections = this.#protections;
     if (!this.#resolve(base, lo, hi, bytes, false, (spec & ACCESS_SPEC.stack) !== 0, false))
       return this.#enterFault(base);
-    if (spec & ACCESS_SPEC.region && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
+    if (spec & ACCESS_SPEC.region && (this.translated?.evictions !== evictions || this.#protections !== protections))
+      return this.#sendBack(base, lo, hi);
     return this.#firstBytes === bytes ? this.#first : this.#gather(bytes);
   };
 
@@ -426,10 +444,13 @@ export class Mmu implements LinearMemory {
   readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & ACCESS_SPEC.bytes;
     const evictions = this.translated?.evictions;
+    const protections = this.#protections;
     if (!this.#resolve(base, lo, hi, bytes, true, (spec & ACCESS_SPEC.stack) !== 0, false))
       return this.#enterFault(base);
-    if (spec & ACCESS_SPEC.region && (this.translated?.evictions !== evictions || this.#changesTranslated(bytes)))
-      return this.#sendBack(base, lo, hi);
+    if (spec & ACCESS_SPEC.region) {
+      const undone = this.translated?.evictions !== evictions || this.#protections !== protections;
+      if (undone || this.#changesTranslated(bytes)) return this.#sendBack(base, lo, hi);
+    }
     if (this.#watches.length > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
       this.#refuse(WATCH_VECTOR, 0, lo, hi);
       return this.#enterFault(base);
@@ -451,6 +472,28 @@ export class Mmu implements LinearMemory {
       secondBytes: bytes - this.#firstBytes,
     });
     return scratch;
+  };
+
+  /**
+   * Finds the bytes that `spec` ({@link SPAN_SPEC}) asks for at hi:lo, for accesses that a region is going to make there.
+   * Returns their linear-memory address where all of them are in one page and may be accessed without any effect but on that
+   * page's bytes; else sends the instruction back, to be executed access by access.
+   */
+  readonly slowSpan = (base: number, lo: number, hi: number, spec: number): number => {
+    const access = spec & SPAN_SPEC.write ? ACCESS.write : ACCESS.read;
+    const walker = this.#walker;
+    const user = this.#bytes[base + STATE.cpl.offset] === 3;
+    const inside = (lo & 4095) + (spec & SPAN_SPEC.bytes) <= 4096 && canonical(hi);
+    if (inside && walker.walk(base, lo, hi, access, user) && walker.isSettled(access, this.#isMarked)) {
+      const { slotFlags } = this.memory;
+      const plain = (slotFlags[walker.slot]! & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
+      if (access === ACCESS.write && plain) slotFlags[walker.slot]! |= FRAME.dirty;
+      this.#fill(base, lo, hi);
+      const found = this.#tlb(base).find(lo, hi, access === ACCESS.write);
+      if (found !== 0) return found;
+    }
+    this.spanRefused = true;
+    return this.#sendBack(base, lo, hi);
   };
 
   /** Writes the scratch stores back. Returns 1 when a page-table entry or translated code has changed. */
