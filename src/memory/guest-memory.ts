@@ -41,6 +41,8 @@ export class GuestMemory {
   onCodeWrite: (slot: number, offset: number, length: number) => void = () => {};
   /** Called when a watched page is about to change outside the engine's stores. The MMU sets it. */
   onWatchedWrite: (pa: PhysAddr, length: number) => void = () => {};
+  /** Called before a page changes for the first time since `clearDirty`. A recorder sets it, to keep what the page held. */
+  onFirstWrite: (slot: number) => void = () => {};
   /** Called when a page that the walker used as a table changes outside {@link GuestMemory.writeEntry}. The MMU sets it. */
   onTableWrite: (address: PhysAddr, length: number) => void = () => {};
 
@@ -126,7 +128,7 @@ export class GuestMemory {
     if (flags & FRAME.code) this.onCodeWrite(slot, offset, length);
     if (flags & FRAME.table) this.onTableWrite(pa, length);
     if (flags & FRAME.watched) this.onWatchedWrite(pa, length);
-    this.slotFlags[slot] = flags | FRAME.dirty;
+    this.markDirty(slot);
     return this.map.ram + slot * PAGE_SIZE + offset;
   }
   write8(pa: PhysAddr, value: number): void {
@@ -157,6 +159,13 @@ export class GuestMemory {
 
   // ---- dirty pages --------------------------------------------------------------------------------------------------
 
+  /** To be called before the page in `slot` changes. */
+  markDirty(slot: number): void {
+    const flags = this.slotFlags[slot]!;
+    if (flags & FRAME.dirty) return;
+    this.onFirstWrite(slot);
+    this.slotFlags[slot] = flags | FRAME.dirty;
+  }
   /** Slots whose page may have changed since the last `clearDirty` or since it was added, ascending. */
   dirtySlots(): number[] {
     const out: number[] = [];

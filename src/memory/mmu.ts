@@ -296,7 +296,7 @@ export class Mmu implements LinearMemory {
       walker.commit(access, this.#mark);
       const flags = this.memory.slotFlags[slot]!;
       const plain = (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
-      if (access === ACCESS.write && plain) this.memory.slotFlags[slot] = flags | FRAME.dirty;
+      if (access === ACCESS.write && plain) this.memory.markDirty(slot);
       if (access !== ACCESS.exec && !supervisor) {
         const writable = walker.writable && plain && (access === ACCESS.write || (flags & FRAME.dirty) !== 0);
         if (writable) this.memory.slotFlags[slot]! |= FRAME.tagged;
@@ -355,7 +355,7 @@ export class Mmu implements LinearMemory {
     const slot = (host - this.#ram) >>> 12;
     const flags = this.memory.slotFlags[slot]!;
     if (flags & FRAME.code) this.memory.onCodeWrite(slot, (host - this.#ram) & 4095, bytes);
-    this.memory.slotFlags[slot]! |= FRAME.dirty;
+    this.memory.markDirty(slot);
   }
   #isTable(host: number): boolean {
     return (this.memory.slotFlags[(host - this.#ram) >>> 12]! & FRAME.table) !== 0;

@@ -55,7 +55,7 @@ export function writePte(d: Domain, mfn: MachineFrame, index: number, lo: number
   const flags = memory.slotFlags[slot]!;
   if (flags & FRAME.code) memory.onCodeWrite(slot, index * 8, 8);
   if (flags & FRAME.watched) memory.onWatchedWrite(mfn * PAGE_SIZE + index * 8, 8);
-  memory.slotFlags[slot] = memory.slotFlags[slot]! | FRAME.dirty;
+  memory.markDirty(slot);
   memory.words[at] = lo;
   memory.words[at + 1] = hi;
   if ((oldLo & (PTE.present | PTE.accessed)) === (PTE.present | PTE.accessed))
