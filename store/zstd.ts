@@ -17,11 +17,12 @@ const CHUNK_BYTES_MAX = 1 << 20;
 /** Node's own, from 22.15 and 23.8 on. */
 export function nativeZstd(): Zstd | null {
   if (typeof zlib.zstdCompressSync !== 'function') return null;
-  // The frame is to say how long its contents are: zstd-codec reads no other. One or two chunks of output are enough.
+  // The frame is to say how long its contents are: zstd-codec reads no other. Where one chunk of output is sure to hold it
+  // (ZSTD_COMPRESSBOUND), zstd writes it there straight from the input and needs no memory of its own for either.
   const options = (data: Uint8Array): zlib.ZstdOptions & { pledgedSrcSize: number } => ({
     params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL },
     pledgedSrcSize: data.length,
-    chunkSize: Math.max(data.length >> 2, CHUNK_BYTES_MIN),
+    chunkSize: data.length + (data.length >> 8) + CHUNK_BYTES_MIN,
   });
   return {
     compress: (data) => zlib.zstdCompressSync(data, options(data)),

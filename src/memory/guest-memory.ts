@@ -22,6 +22,8 @@ export const FRAME = {
   tagged: 8,
   /** A debugger watches bytes of this page: every store to it is seen. */
   watched: 16,
+  /** The page has changed since it was added: without this it is zero. */
+  written: 32,
 } as const;
 
 export class GuestMemory {
@@ -164,7 +166,7 @@ export class GuestMemory {
     const flags = this.slotFlags[slot]!;
     if (flags & FRAME.dirty) return;
     this.onFirstWrite(slot);
-    this.slotFlags[slot] = flags | FRAME.dirty;
+    this.slotFlags[slot] = flags | FRAME.dirty | FRAME.written;
   }
   /** Slots whose page may have changed since the last `clearDirty` or since it was added, ascending. */
   dirtySlots(): number[] {

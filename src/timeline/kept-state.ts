@@ -10,35 +10,27 @@
  */
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { Sections } from '../machine/state.ts';
+import { FRAME } from '../memory/guest-memory.ts';
 import type { Run } from './run.ts';
 import type { NewSnapshot, SnapshotPage } from './trace-store.ts';
 
 const HASH_BYTES = 16;
-const ENTRY_BYTES = PAGE_SIZE + HASH_BYTES;
 /** Pages to a slab: 1 MiB. */
 const SLAB_PAGES = 256;
-/** In the table of places: the page is as it was. */
+const ZERO = new Uint8Array(PAGE_SIZE);
+/** In the table of places: the page has not been written since; it had never been written. */
 const UNCHANGED = -1;
+const ZEROES = -2;
 
-/** Memory for copies of pages and their hashes, by number. */
+/** Memory for copies of pages, by number. */
 class Slabs {
   readonly #slabs: Uint8Array[] = [];
 
-  /** Copies a page to place `index`. */
-  set(index: number, page: SnapshotPage): void {
-    const { slab, at } = this.#place(index);
-    slab.set(page.bytes, at);
-    slab.set(page.hash, at + PAGE_SIZE);
-  }
-  /** What lies at place `index`, as live views. */
-  get(index: number, slot: number): SnapshotPage {
-    const { slab, at } = this.#place(index);
-    return { slot, bytes: slab.subarray(at, at + PAGE_SIZE), hash: slab.subarray(at + PAGE_SIZE, at + ENTRY_BYTES) };
-  }
-  #place(index: number): { slab: Uint8Array; at: number } {
-    const number = Math.floor(index / SLAB_PAGES);
-    const slab = (this.#slabs[number] ??= new Uint8Array(SLAB_PAGES * ENTRY_BYTES));
-    return { slab, at: (index % SLAB_PAGES) * ENTRY_BYTES };
+  /** The page at place `index`, to be read or written. */
+  page(index: number): Uint8Array {
+    const slab = (this.#slabs[Math.floor(index / SLAB_PAGES)] ??= new Uint8Array(SLAB_PAGES * PAGE_SIZE));
+    const at = (index % SLAB_PAGES) * PAGE_SIZE;
+    return slab.subarray(at, at + PAGE_SIZE);
   }
 }
 
@@ -50,10 +42,11 @@ export class KeptState {
   #sections: Sections | undefined;
   /** 1 for each slot that changed since the state stored last (at first: since the machine was built). */
   readonly #changed: Uint8Array;
-  readonly #slabs = new Slabs();
-  /** Where the slabs hold what a slot held at `tick`, and how many places are taken. */
+  /** Where the slabs hold what a slot held at `tick`, and how many places are taken; its hash, where it was copied. */
   readonly #places: Int32Array;
+  readonly #slabs = new Slabs();
   #copies = 0;
+  readonly #hashes: Uint8Array;
 
   /** Of a run of which nothing has been executed. */
   constructor(run: Run) {
@@ -61,14 +54,21 @@ export class KeptState {
     this.#run = run;
     this.#changed = new Uint8Array(memory.slotCount);
     this.#places = new Int32Array(memory.slotCount).fill(UNCHANGED);
+    this.#hashes = new Uint8Array(memory.slotCount * HASH_BYTES);
     run.tracker.onSync((slots) => {
       for (const slot of slots) this.#changed[slot] = 1;
     });
     memory.onFirstWrite = (slot) => {
-      if (this.#tick === null || this.#places[slot] !== UNCHANGED) return;
-      this.#slabs.set(this.#copies, run.page(slot));
-      this.#places[slot] = this.#copies++;
+      if (this.#tick !== null && this.#places[slot] === UNCHANGED) this.#copy(slot);
     };
+  }
+  #copy(slot: number): void {
+    const page = this.#run.page(slot);
+    this.#hashes.set(page.hash, slot * HASH_BYTES);
+    // A page that nothing has touched is not read: that would cost the host a fault more.
+    const written = (this.#run.machine.engine.memory.slotFlags[slot]! & FRAME.written) !== 0;
+    if (written) this.#slabs.page(this.#copies).set(page.bytes);
+    this.#places[slot] = written ? this.#copies++ : ZEROES;
   }
   /** Where the state is; null when none is kept. */
   get tick(): Tick | null {
@@ -93,7 +93,11 @@ export class KeptState {
   *#pages(): Generator<SnapshotPage> {
     for (let slot = this.#changed.indexOf(1); slot >= 0; slot = this.#changed.indexOf(1, slot + 1)) {
       const place = this.#places[slot]!;
-      yield place === UNCHANGED ? this.#run.page(slot) : this.#slabs.get(place, slot);
+      if (place === UNCHANGED) yield this.#run.page(slot);
+      else {
+        const hash = this.#hashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
+        yield { slot, hash, bytes: place === ZEROES ? ZERO : this.#slabs.page(place) };
+      }
     }
   }
   #forget(): void {
