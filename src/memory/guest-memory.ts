@@ -26,6 +26,9 @@ export const FRAME = {
   written: 32,
 } as const;
 
+/** Bytes up to which a loop copies faster than a view of them is made. */
+const SHORT = 64;
+
 export class GuestMemory {
   readonly map: MemoryMap;
   readonly memory: WebAssembly.Memory;
@@ -66,8 +69,8 @@ export class GuestMemory {
   }
   /** Gives `frame` a zeroed page; slots are handed out in order of the calls. */
   addFrame(frame: MachineFrame): void {
-    assert(frame >= 0 && frame < this.map.shape.frameLimit, `frame ${frame} is out of range`);
-    assert(this.frameSlots[frame] === -1, `frame ${frame} exists`);
+    assert(frame >= 0 && frame < this.map.shape.frameLimit, 'the frame is out of range');
+    assert(this.frameSlots[frame] === -1, 'the frame exists already');
     assert(this.#used < this.map.shape.slots, 'no free slot');
     const slot = this.#used++;
     this.frameSlots[frame] = slot;
@@ -79,7 +82,7 @@ export class GuestMemory {
   /** Address in linear memory of a frame's first byte; the frame must exist. */
   frameAddress(frame: MachineFrame): number {
     const slot = frame < this.map.shape.frameLimit ? this.frameSlots[frame]! : -1;
-    assert(slot >= 0, `frame ${frame} does not exist`);
+    assert(slot >= 0, 'the frame does not exist');
     return this.map.ram + slot * PAGE_SIZE;
   }
   slotAddress(slot: number): number {
@@ -112,11 +115,16 @@ export class GuestMemory {
     for (let done = 0; done < length; ) {
       const at = pa + done;
       const count = Math.min(length - done, PAGE_SIZE - (at % PAGE_SIZE));
-      const from = this.address(at);
-      out.set(this.bytes.subarray(from, from + count), done);
+      this.copyOut(at, count, out, done);
       done += count;
     }
     return out;
+  }
+  /** Copies `length` bytes inside one page to `out[at]`. */
+  copyOut(pa: PhysAddr, length: number, out: Uint8Array, at: number): void {
+    const from = this.address(pa);
+    if (length > SHORT) out.set(this.bytes.subarray(from, from + length), at);
+    else for (let i = 0; i < length; i++) out[at + i] = this.bytes[from + i]!;
   }
 
   // ---- writes -------------------------------------------------------------------------------------------------------
