@@ -9,6 +9,7 @@
  * - no access changes guest memory when it faults.
  */
 import type { MachineFrame, PhysAddr } from '../core/units.ts';
+import { highWord, joinWords, lowWord } from '../core/words.ts';
 import type { AccessOptions, Cpu, LinearMemory } from '../x86/cpu.ts';
 import { type Fault, fault } from '../x86/seam.ts';
 import { STATE, VECTOR } from '../x86/state.ts';
@@ -51,7 +52,6 @@ export interface MmuOptions {
 
 /** After this many writes to one page of tables everything is flushed and the page is forgotten as a table. */
 const TABLE_WRITES = 64;
-const U32 = 0xffffffffn;
 const CR0_BITS = (1 << 31) | (1 << 16);
 const CR4_BITS = (1 << 5) | (1 << 4);
 const EFER_BITS = (1 << 11) | (1 << 10);
@@ -200,7 +200,7 @@ export class Mmu implements LinearMemory {
   /** Drops the vCPU's translations of the page at `va`. */
   flushPage(cpu: Cpu, va: bigint): void {
     const vcpu = this.#vcpu(cpu.base);
-    const index = Number((va >> 12n) & 4095n);
+    const index = (lowWord(va) >>> 12) & 4095;
     for (let i = 0; i < TLBS; i++) this.#tlbs.of(vcpu, i).drop(index, 1, 4096);
   }
   flush(cpu: Cpu, address?: bigint): void {
@@ -273,8 +273,8 @@ export class Mmu implements LinearMemory {
 
   /** The machine address behind `va` in the vCPU's present address space, or null; no side effects. */
   translate(cpu: Cpu, va: bigint): PhysAddr | null {
-    const lo = Number(va & U32) | 0;
-    const hi = Number((va >> 32n) & U32) | 0;
+    const lo = lowWord(va);
+    const hi = highWord(va);
     if (!canonical(hi) || !this.#walker.walk(cpu.base, lo, hi, ACCESS.read, false)) return null;
     return this.#walker.frame * 4096 + (lo & 4095);
   }
@@ -307,7 +307,7 @@ export class Mmu implements LinearMemory {
       walker.commit(access, this.#mark);
       const flags = this.memory.slotFlags[slot]!;
       const plain = (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
-      if (access === ACCESS.write && plain) this.memory.slotFlags[slot] = flags | FRAME.dirty;
+      if (access === ACCESS.write && plain) this.memory.markDirty(slot);
       if (access !== ACCESS.exec && !supervisor) this.#fill(base, lo, hi);
     }
     return page + (lo & 4095);
@@ -371,7 +371,7 @@ export class Mmu implements LinearMemory {
     const slot = (host - this.#ram) >>> 12;
     const flags = this.memory.slotFlags[slot]!;
     if (flags & FRAME.code) this.memory.onCodeWrite(slot, (host - this.#ram) & 4095, bytes);
-    this.memory.slotFlags[slot]! |= FRAME.dirty;
+    this.memory.markDirty(slot);
   }
   #isTable(host: number): boolean {
     return (this.memory.slotFlags[(host - this.#ram) >>> 12]! & FRAME.table) !== 0;
@@ -487,7 +487,7 @@ export class Mmu implements LinearMemory {
     if (inside && walker.walk(base, lo, hi, access, user) && walker.isSettled(access, this.#isMarked)) {
       const { slotFlags } = this.memory;
       const plain = (slotFlags[walker.slot]! & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
-      if (access === ACCESS.write && plain) slotFlags[walker.slot]! |= FRAME.dirty;
+      if (access === ACCESS.write && plain) this.memory.markDirty(walker.slot);
       this.#fill(base, lo, hi);
       const found = this.#tlb(base).find(lo, hi, access === ACCESS.write);
       if (found !== 0) return found;
@@ -561,15 +561,22 @@ export class Mmu implements LinearMemory {
   /** The fault that the last refused access raises. */
   get lastFault(): Fault {
     if (this.#vector !== VECTOR.pf) return fault(this.#vector, this.#error);
-    return fault(this.#vector, this.#error, (BigInt(this.#faultHi >>> 0) << 32n) | BigInt(this.#faultLo >>> 0));
+    return fault(this.#vector, this.#error, joinWords(this.#faultLo, this.#faultHi));
   }
 
   // ---- LinearMemory -------------------------------------------------------------------------------------------------
 
   #access(cpu: Cpu, address: bigint, bytes: number, write: boolean, options: AccessOptions | undefined): boolean {
-    const lo = Number(address & U32) | 0;
-    const hi = Number((address >> 32n) & U32) | 0;
-    return this.#resolve(cpu.base, lo, hi, bytes, write, options?.stack ?? false, options?.supervisor ?? false);
+    const lo = lowWord(address);
+    return this.#resolve(
+      cpu.base,
+      lo,
+      highWord(address),
+      bytes,
+      write,
+      options?.stack ?? false,
+      options?.supervisor ?? false,
+    );
   }
   load(cpu: Cpu, address: bigint, width: number, options?: AccessOptions): bigint | Fault {
     if (!this.#access(cpu, address, width, false, options)) return this.lastFault;
@@ -592,10 +599,12 @@ export class Mmu implements LinearMemory {
     const second = this.#second;
     this.#willChange(first, firstBytes);
     if (firstBytes < width) this.#willChange(second, width - firstBytes);
-    for (let i = 0; i < width; i++) {
-      const at = i < firstBytes ? first + i : second + i - firstBytes;
-      this.#bytes[at] = Number((value >> BigInt(8 * i)) & 0xffn);
-    }
+    if (firstBytes === width && width === 8) this.memory.view.setBigUint64(first, value, true);
+    else
+      for (let i = 0; i < width; i++) {
+        const at = i < firstBytes ? first + i : second + i - firstBytes;
+        this.#bytes[at] = Number((value >> BigInt(8 * i)) & 0xffn);
+      }
     this.#hasChanged(first, firstBytes);
     if (firstBytes < width) this.#hasChanged(second, width - firstBytes);
     return null;

@@ -172,8 +172,8 @@ export class Walker {
       if ((old & bits) !== bits) {
         const flags = memory.slotFlags[slot]!;
         if (flags & FRAME.code) memory.onCodeWrite(slot, (at * 4) & 4095, 4);
+        memory.markDirty(slot);
         words[at] = old | bits;
-        memory.slotFlags[slot]! |= FRAME.dirty;
       }
       marked(slot, level);
     }

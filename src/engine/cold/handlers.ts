@@ -42,7 +42,11 @@ export interface FormInfo {
   readonly addressed: boolean;
   /** It writes its memory operand. */
   readonly stores: boolean;
+  /** Dispatch-table indices by {@link Addressing}, from {@link CHECKED} on of handlers that check accesses; 0 where there is none. */
+  readonly handlers: Int16Array;
 }
+
+const CHECKED = 4;
 
 const storesOperand = (program: Program): boolean =>
   program.body.some((node) => node.op === 'probe' && program.body[node.addr]!.op === 'linear');
@@ -55,7 +59,6 @@ export class Handlers {
   readonly #programOf: (form: Form) => Program | null;
   readonly #helpers: Readonly<Record<string, Helper>>;
   readonly #forms = new Map<Form, FormInfo>();
-  readonly #indices = new Map<Form, Int16Array>();
   #pending: Entry[] = [];
   #next: number = HANDLER.firstForm;
   /** By handler index: 1 where a relative branch can be linked. */
@@ -95,19 +98,16 @@ export class Handlers {
         branches: last?.op === 'branch',
         addressed: program !== null && dependsOnAddressing(program),
         stores: program !== null && storesOperand(program),
+        handlers: new Int16Array(2 * CHECKED),
       };
       this.#forms.set(form, info);
     }
     return info;
   }
 
-  /** True when `insn` does nothing but raise #GP(0): it stores through CS outside 64-bit mode. */
-  #isRefused(insn: Insn): boolean {
-    return this.info(insn.form).stores && operandInCode(insn);
-  }
   /** True when `insn` is executed by a handler alone: it is checked under this key, or only raises a fault. */
   isHandlersOwn(insn: Insn, key: CodeKey): boolean {
-    return isChecked(insn, key) || this.#isRefused(insn);
+    return isChecked(insn, key) || isRefused(insn, this.info(insn.form));
   }
 
   /** Dispatch-table index of the handler for `insn` under a key, or -1 when its form has no semantics. */
@@ -116,22 +116,18 @@ export class Handlers {
     const info = this.info(insn.form);
     if (info.program === null) return -1;
     const checked = isChecked(insn, key);
-    if (!checked && this.#isRefused(insn)) return HANDLER.protection;
+    if (!checked && isRefused(insn, info)) return HANDLER.protection;
     let addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
     if (checked) addressing = insn.mode === 2 ? ADDRESSING.general : ADDRESSING.legacy;
-    let known = this.#indices.get(insn.form);
-    if (known === undefined) {
-      known = new Int16Array(8);
-      this.#indices.set(insn.form, known);
-    }
-    const variant = addressing + (checked ? 4 : 0);
-    if (known[variant] === 0) {
+    const { handlers } = info;
+    const variant = addressing + (checked ? CHECKED : 0);
+    if (handlers[variant] === 0) {
       assert(this.#next < TABLE_SIZE, 'the dispatch table is full');
-      known[variant] = this.#next;
+      handlers[variant] = this.#next;
       if (info.branches) this.branches[this.#next] = 1;
       this.#pending.push({ index: this.#next++, program: info.program, addressing, checked });
     }
-    return known[variant]!;
+    return handlers[variant]!;
   }
 
   /** Compiles what has been asked for since the last call. */
@@ -185,6 +181,9 @@ function isChecked(insn: Insn, key: CodeKey): boolean {
   const segment = insn.mode === 2 ? 0 : segmentNumberOf(insn);
   return (segment === SEG.fs && (key & KEY.fs) !== 0) || (segment === SEG.gs && (key & KEY.gs) !== 0);
 }
+
+/** True when `insn` does nothing but raise #GP(0): it stores through CS outside 64-bit mode. */
+const isRefused = (insn: Insn, { stores }: FormInfo): boolean => stores && operandInCode(insn);
 
 function addressingOf(insn: Insn): Addressing {
   if (insn.mode !== 2) return ADDRESSING.legacy;

@@ -405,16 +405,12 @@ export class HotTier implements TranslatedCode {
     if (made.length === 0) return;
     const helpers = new Map<string, number>();
     const imports: Record<string, WebAssembly.ImportValue> = {};
-    for (const { plan } of made)
-      for (const { steps } of plan.blocks)
-        for (const { program } of steps)
-          for (const node of program.body) {
-            if (node.op !== 'call' || helpers.has(node.helper)) continue;
-            const helper = HELPERS[node.helper];
-            assert(helper, `no helper ${node.helper}`);
-            helpers.set(node.helper, module.importFunction('h', node.helper, helperSignature(helper)));
-            imports[node.helper] = helperImport(helper);
-          }
+    for (const name of new Set(made.flatMap(({ plan }) => helpersOf(plan)))) {
+      const helper = HELPERS[name];
+      assert(helper, `no helper ${name}`);
+      helpers.set(name, module.importFunction('h', name, helperSignature(helper)));
+      imports[name] = helperImport(helper);
+    }
     const callees: RegionCallees = {
       slowLoad: addAccess(module, slow[0]!),
       slowProbe: addAccess(module, slow[1]!),
@@ -568,6 +564,13 @@ export class HotTier implements TranslatedCode {
 /** For profilers: frame slot and page offset of the region's first block. */
 function nameOf({ index, ranges }: Region): string {
   return `region ${index} ${ranges[0]!.slot}+${ranges[0]!.first.toString(16)}`;
+}
+/** Names of the helpers that a region's instructions call, each as often as it is called. */
+function helpersOf({ blocks }: RegionPlan): string[] {
+  const names: string[] = [];
+  for (const { steps } of blocks)
+    for (const { program } of steps) for (const node of program.body) if (node.op === 'call') names.push(node.helper);
+  return names;
 }
 function overlaps({ ranges }: Region, slot: number, offset: number, bytes: number): boolean {
   return ranges.some((x) => x.slot === slot && offset < x.end && x.first < offset + bytes);
