@@ -12,7 +12,7 @@ import type { MachineFrame, PhysAddr } from '../core/units.ts';
 import { highWord, joinWords, lowWord } from '../core/words.ts';
 import type { AccessOptions, Cpu, LinearMemory } from '../x86/cpu.ts';
 import { type Fault, fault } from '../x86/seam.ts';
-import { STATE, VECTOR } from '../x86/state.ts';
+import { SEG, STATE, VECTOR } from '../x86/state.ts';
 import { FRAME, type GuestMemory } from './guest-memory.ts';
 import { SCRATCH_BASE, SCRATCH_BYTES, TLB_BYTES, TLB_WAYS, TLBS } from './layout.ts';
 import { type Tlb, Tlbs } from './tlb.ts';
@@ -25,8 +25,11 @@ export const WATCH_VECTOR = 256;
  * changes translated code, or stores across pages or to a page of tables.
  */
 export const RETRY_VECTOR = 257;
-/** An access's `spec`, as generated code passes it: its bytes; of the stack; from a region, so that it may be sent back. */
-export const ACCESS_SPEC = { bytes: 127, stack: 128, region: 256 } as const;
+/**
+ * An access's `spec`, as generated code passes it: its bytes; number of the segment in bits 10:8 (as ATTR has it); for checks
+ * before paging, that it writes; from a region, so that it may be sent back.
+ */
+export const ACCESS_SPEC = { bytes: 127, segmentShift: 8, write: 1 << 11, region: 1 << 12 } as const;
 
 /** A span's `spec`: its bytes; some of them are written. */
 export const SPAN_SPEC = { bytes: 511, write: 512 } as const;
@@ -422,6 +425,24 @@ export class Mmu implements LinearMemory {
   }
 
   /**
+   * {@link Mmu.#resolve} by `spec`. Outside 64-bit mode no access may run over the end of a segment of 4 GiB, behind which its
+   * first byte lies again. Code without checks relies on this for all segments that begin where a page does (code-key.ts).
+   */
+  #resolveSpec(base: number, lo: number, hi: number, spec: number, write: boolean): boolean {
+    const bytes = spec & ACCESS_SPEC.bytes;
+    const segment = (spec >> ACCESS_SPEC.segmentShift) & 7;
+    const stack = segment === SEG.ss;
+    if ((lo & 4095) + bytes > 4096 && this.#words[(base + STATE.codeMode.offset) >>> 2] !== 2) {
+      const start = this.#words[(base + STATE.segmentBase.offset + segment * 8) >>> 2]!;
+      if (start === (((lo & ~4095) + 4096) | 0)) {
+        this.#refuse(stack ? VECTOR.ss : VECTOR.gp, 0, lo, hi);
+        return false;
+      }
+    }
+    return this.#resolve(base, lo, hi, bytes, write, stack, false);
+  }
+
+  /**
    * Makes the bytes that `spec` ({@link ACCESS_SPEC}) asks for at hi:lo readable. Returns their linear-memory address, in
    * the scratch area when they cross a page, or 0 with the fault in the vCPU state.
    */
@@ -429,8 +450,7 @@ export class Mmu implements LinearMemory {
     const bytes = spec & ACCESS_SPEC.bytes;
     const evictions = this.translated?.evictions;
     const protections = this.#protections;
-    if (!this.#resolve(base, lo, hi, bytes, false, (spec & ACCESS_SPEC.stack) !== 0, false))
-      return this.#enterFault(base);
+    if (!this.#resolveSpec(base, lo, hi, spec, false)) return this.#enterFault(base);
     if (spec & ACCESS_SPEC.region && (this.translated?.evictions !== evictions || this.#protections !== protections))
       return this.#sendBack(base, lo, hi);
     return this.#firstBytes === bytes ? this.#first : this.#gather(bytes);
@@ -445,8 +465,7 @@ export class Mmu implements LinearMemory {
     const bytes = spec & ACCESS_SPEC.bytes;
     const evictions = this.translated?.evictions;
     const protections = this.#protections;
-    if (!this.#resolve(base, lo, hi, bytes, true, (spec & ACCESS_SPEC.stack) !== 0, false))
-      return this.#enterFault(base);
+    if (!this.#resolveSpec(base, lo, hi, spec, true)) return this.#enterFault(base);
     if (spec & ACCESS_SPEC.region) {
       const undone = this.translated?.evictions !== evictions || this.#protections !== protections;
       if (undone || this.#changesTranslated(bytes)) return this.#sendBack(base, lo, hi);

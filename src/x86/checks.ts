@@ -23,7 +23,10 @@ export function segmentFault(cpu: Cpu, segment: number, lo: number, bytes: numbe
   const attributes = view.getUint16(base + STATE.segmentAttributes.offset + segment * 2, true);
   const limit = view.getUint32(base + STATE.segmentLimit.offset + segment * 4, true);
   const start = view.getUint32(base + STATE.segmentBase.offset + segment * 8, true);
-  return limitFault({ attributes, limit, start }, segment === SEG.ss ? VECTOR.ss : VECTOR.gp, lo, bytes, write);
+  // code under a flat key does not see the end of 4 GiB of an FS or GS that begins inside a page: there accesses wrap everywhere
+  const wraps = segment >= SEG.fs && limit === 0xffffffff && (start & 4095) !== 0;
+  const inside = wraps ? Math.min(bytes, 2 ** 32 - ((lo - start) >>> 0)) : bytes;
+  return limitFault({ attributes, limit, start }, segment === SEG.ss ? VECTOR.ss : VECTOR.gp, lo, inside, write);
 }
 
 /** What a check needs to know of a segment. */
@@ -48,11 +51,8 @@ export function limitFault(
   if (write ? code || (attributes & ACCESS) === 0 : code && (attributes & ACCESS) === 0) return fault(vector, error);
   const first = (lo - start) >>> 0;
   const last = first + bytes - 1;
-  let inside: boolean;
-  if (!code && (attributes & EXPAND_DOWN) !== 0)
-    inside = first > limit && last <= (attributes & BIG ? 0xffffffff : 0xffff);
-  // an access that runs over the end of a segment of 4 GiB is the implementation's own affair (SDM vol. 3A 5.3)
-  else inside = limit === 0xffffffff || last <= limit;
+  const down = !code && (attributes & EXPAND_DOWN) !== 0;
+  const inside = down ? first > limit && last <= (attributes & BIG ? 0xffffffff : 0xffff) : last <= limit;
   return inside ? null : fault(vector, error);
 }
 

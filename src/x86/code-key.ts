@@ -34,6 +34,7 @@ export const stackSizeOf = (key: CodeKey): 2 | 4 | 8 => {
   return (mode === 1) === ((key & KEY.stack) === 0) ? 4 : 2;
 };
 
+const BASE = STATE.segmentBase.offset;
 const LIMIT = STATE.segmentLimit.offset;
 const ATTRIBUTES = STATE.segmentAttributes.offset;
 /** Bits of the attributes: present; code, expand-down (conforming), writable (readable). */
@@ -46,6 +47,9 @@ const CR0_AM = 1 << 18;
 /** A breakpoint of DR7 that is enabled for memory: bits L and G of one, and its R/W field not 0. */
 const DR7_ENABLED = 0xff;
 
+/** The segment begins where a page does: what runs over its end of 4 GiB crosses pages, and is seen by the MMU. */
+const startsPage = ({ view, base }: Cpu, segment: number): boolean =>
+  (view.getUint32(base + BASE + segment * 8, true) & 4095) === 0;
 /** True when nothing in the segment can be out of reach: present, writable (code: readable), up to 4 GiB. */
 function isFlat({ view, base }: Cpu, segment: number): boolean {
   if (view.getUint32(base + LIMIT + segment * 4, true) !== 0xffffffff) return false;
@@ -54,6 +58,7 @@ function isFlat({ view, base }: Cpu, segment: number): boolean {
   const looked = segment === SEG.cs ? wanted : wanted | CODE | EXPAND_DOWN;
   return (attributes & looked) === wanted;
 }
+const isUsable = (cpu: Cpu, segment: number): boolean => isFlat(cpu, segment) && startsPage(cpu, segment);
 /** Alignment is checked: CPL 3 with CR0.AM and RFLAGS.AC (SDM vol. 3A 6.15 "#AC"). */
 export function checksAlignment({ view, base }: Cpu): boolean {
   return (
@@ -74,7 +79,7 @@ export function codeKey(cpu: Cpu): CodeKey {
   if (mode === 2) return mode | checked;
   const big = (view.getUint16(base + ATTRIBUTES + SEG.ss * 2, true) & BIG) !== 0;
   const key = mode | (big === (mode === 1) ? 0 : KEY.stack);
-  const flat = isFlat(cpu, SEG.cs) && isFlat(cpu, SEG.ss) && isFlat(cpu, SEG.ds) && isFlat(cpu, SEG.es);
+  const flat = isUsable(cpu, SEG.cs) && isUsable(cpu, SEG.ss) && isUsable(cpu, SEG.ds) && isUsable(cpu, SEG.es);
   if (checked !== 0 || !flat) return key | KEY.checked;
   return key | (isFlat(cpu, SEG.fs) ? 0 : KEY.fs) | (isFlat(cpu, SEG.gs) ? 0 : KEY.gs);
 }

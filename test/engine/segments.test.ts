@@ -9,6 +9,7 @@ const SEEDS = Number(process.env.SEEDS ?? 6);
 const FIRST = Number(process.env.FIRST ?? 1);
 const DATA_SEGMENTS = [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs];
 const DR7_FIXED = 0x400;
+const CR0_NE = 0x20n;
 
 /** Puts a segment into `m` that ends among the data, or a flat or a null one. */
 function randomSegment(m: TestMachine, random: Random, segment: number): void {
@@ -99,11 +100,15 @@ describe('the code key', () => {
     return m;
   };
 
-  it('asks for no checks where segments are flat, whatever their bases', () => {
+  it('asks for no checks where segments are flat and begin where a page does; for FS and GS wherever they begin', () => {
     const m = compatible();
     expect(codeKey(m.cpu)).toBe(1);
-    m.cpu.set('segmentBase', 0x1234n, SEG.ds);
+    m.cpu.set('segmentBase', 0x1000n, SEG.ds);
+    m.cpu.set('segmentBase', 0x1234n, SEG.fs);
+    m.cpu.set('segmentBase', 0x1234n, SEG.gs);
     expect(codeKey(m.cpu)).toBe(1);
+    m.cpu.set('segmentBase', 0x1234n, SEG.ds);
+    expect(codeKey(m.cpu)).toBe(1 | KEY.checked);
   });
   it('looks at FS and GS by themselves: user code has one of them null', () => {
     const m = compatible();
@@ -152,5 +157,167 @@ describe('the code key', () => {
       m.run(1);
       expect(m.platform.deliveries.map(({ event, rip }) => [event.vector, rip])).toEqual([[VECTOR.gp, CODE]]);
     }
+  });
+});
+
+/** In each tier: 32-bit code under flat segments with a page of code and, at DATA, two of data. */
+describe.each(['cold', 'hot', 'oracle'] as const)('faults as AMD family 1Ah orders them, %s tier', (tier) => {
+  const promotion = { sampleSteps: 1_000_000, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+  function flat(code: string): TestMachine {
+    const m = new TestMachine(tier === 'hot' ? { tier, promotion } : { tier });
+    m.code(code);
+    m.cpu.set('codeMode', 1);
+    m.cpu.set('cr0', m.cpu.get('cr0') | CR0_NE);
+    m.mapNew(DATA, 2);
+    return m;
+  }
+  /** The vector that the instruction raises, with the address of a page fault; null when it retires. */
+  function outcome(m: TestMachine): null | readonly [vector: number, address: bigint] {
+    m.engine.mmu.sync(m.cpu);
+    m.engine.cold?.promote(m.cpu);
+    m.run(1);
+    const event = m.platform.deliveries.at(-1)?.event;
+    return event === undefined ? null : [event.vector, event.address];
+  }
+  /** The vector of an access at an offset in a segment of 4 GiB. */
+  const vectorAt = (code: string, segment: number, base: bigint, offset: bigint): number | null => {
+    const m = flat(code);
+    m.cpu.set('segmentBase', base, segment);
+    if (segment === SEG.cs) m.cpu.rip = BigInt.asUintN(32, CODE - base);
+    for (const register of ['rbx', 'rdi', 'rbp'] as const) m.set(register, offset);
+    return outcome(m)?.[0] ?? null;
+  };
+
+  it('a pending x87 exception comes before the #GP of an MMX store through CS', () => {
+    const m = flat('2e 0f 7f 03'); // movq cs:[ebx], mm0
+    m.set('rbx', DATA);
+    expect(outcome(m)).toEqual([VECTOR.gp, 0n]);
+    m.platform.deliveries.length = 0;
+    m.cpu.set('fsw', 0x8081);
+    expect(outcome(m)).toEqual([VECTOR.mf, 0n]);
+  });
+  it("a pop's read of the stack comes before the #GP of its store through CS", () => {
+    const m = flat('2e 8f 03'); // pop dword cs:[ebx]
+    m.set('rbx', DATA);
+    expect(outcome(m)).toEqual([VECTOR.gp, 0n]);
+    m.platform.deliveries.length = 0;
+    m.set('rsp', DATA + 0x4000n);
+    expect(outcome(m)).toEqual([VECTOR.pf, DATA + 0x4000n]);
+  });
+
+  it.each([
+    ['mov eax, [ebx]', '8b 03', SEG.ds, VECTOR.gp],
+    ['mov [ebx], eax', '89 03', SEG.ds, VECTOR.gp],
+    ['add [ebx], eax', '01 03', SEG.ds, VECTOR.gp],
+    ['mov eax, cs:[ebx]', '2e 8b 03', SEG.cs, VECTOR.gp],
+    ['mov eax, ss:[ebx]', '36 8b 03', SEG.ss, VECTOR.ss],
+    ['mov [ebp], eax', '89 45 00', SEG.ss, VECTOR.ss],
+    ['stosd', 'ab', SEG.es, VECTOR.gp],
+    ['fst dword [ebx]', 'd9 13', SEG.ds, VECTOR.gp],
+    ['mov eax, fs:[ebx]', '64 8b 03', SEG.fs, VECTOR.gp],
+  ])('%s may end where a segment of 4 GiB does, not behind it', (_, code, segment, vector) => {
+    for (const base of [DATA + 0x1000n, DATA + 0x1800n, DATA + 0x1802n]) {
+      expect(vectorAt(code, segment, base, 0xffff_fffcn)).toBeNull();
+      const seen = segment !== SEG.fs || base === DATA + 0x1000n;
+      for (const offset of [0xffff_fffdn, 0xffff_ffffn])
+        expect(vectorAt(code, segment, base, offset), `base ${base}`).toBe(seen ? vector : null);
+    }
+  });
+  it.each([
+    ['push eax', '50', 4n],
+    ['push ds', '1e', 4n],
+    ['push dword [ebx]', 'ff 33', 4n],
+    ['call', 'e8 00 00 00 00', 4n],
+    ['pushfd', '9c', 4n],
+    ['push ax', '66 50', 2n],
+    ['pop eax', '58', 0n],
+    ['ret', 'c3', 0n],
+  ])('%s may not run over the end of a stack of 4 GiB', (_, code, below) => {
+    for (const base of [DATA + 0x1000n, DATA + 0x1800n]) {
+      const m = flat(code);
+      m.cpu.set('segmentBase', base, SEG.ss);
+      m.set('rbx', DATA);
+      m.set('rsp', (below - 1n) & 0xffff_ffffn);
+      expect(outcome(m)).toEqual([VECTOR.ss, 0n]);
+    }
+  });
+  it('the end of the address space is that of flat segments', () => {
+    for (const [code, vector] of [
+      ['8b 03', VECTOR.gp],
+      ['36 89 03', VECTOR.ss],
+      ['65 8b 03', VECTOR.gp],
+    ] as const) {
+      const m = flat(code);
+      m.mapNew(0xffff_f000n, 1);
+      m.mapNew(0n, 1);
+      m.set('rbx', 0xffff_fffdn);
+      expect(outcome(m)).toEqual([vector, 0n]);
+    }
+  });
+  it('but not of a segment with a base', () => {
+    const m = flat('8b 03');
+    m.mapNew(0xffff_f000n, 1);
+    m.mapNew(0n, 1);
+    m.cpu.set('segmentBase', 0x1000n, SEG.ds);
+    m.set('rbx', 0xffff_effdn);
+    expect(outcome(m)).toBeNull();
+  });
+
+  it.each([
+    ['fld tbyte [ebx]', 'db 2b', [7n, 1n], [8n, 10n]],
+    ['fstp tbyte [ebx]', 'db 3b', [7n, 1n], [8n, 10n]],
+    ['fbstp [ebx]', 'df 33', [7n, 1n], [8n, 10n]],
+    ['fnsave [ebx]', 'dd 33', [3n, 1n], [8n, 104n]],
+    ['frstor [ebx]', 'dd 23', [3n, 1n], [8n, 104n]],
+    ['fnstenv [ebx]', 'd9 33', [3n, 1n], [8n, 24n]],
+    ['fldenv [ebx]', 'd9 23', [3n, 1n], [8n, 24n]],
+  ] as const)('%s meets an absent page before the limit behind it', (_, code, refused, absent) => {
+    const at = (left: bigint): ReturnType<typeof outcome> => {
+      const m = flat(code);
+      m.cpu.set('segmentBase', 0x30000n, SEG.ds);
+      m.cpu.set('segmentLimit', 0x1fffn, SEG.ds);
+      m.set('rbx', 0x2000n - left);
+      return outcome(m);
+    };
+    for (const left of refused) expect(at(left)).toEqual([VECTOR.gp, 0n]);
+    for (const left of absent) expect(at(left)).toEqual([VECTOR.pf, 0x32000n - left]);
+  });
+  it.each([
+    ['fxsave', '36 0f ae 03'],
+    ['fxrstor', '36 0f ae 0b'],
+  ])('%s looks at four bytes, alignment, the last byte and its page, in this order', (_, code) => {
+    const at = (left: bigint): ReturnType<typeof outcome> => {
+      const m = flat(code);
+      m.cpu.set('segmentBase', 0x30000n, SEG.ss);
+      m.cpu.set('segmentLimit', 0x1fffn, SEG.ss);
+      m.set('rbx', 0x2000n - left);
+      return outcome(m);
+    };
+    for (const left of [0n, 1n, 3n, 16n, 496n]) expect(at(left)).toEqual([VECTOR.ss, 0n]);
+    for (const left of [4n, 8n, 100n, 511n, 513n]) expect(at(left)).toEqual([VECTOR.gp, 0n]);
+    for (const left of [512n, 528n]) expect(at(left)).toEqual([VECTOR.pf, 0x321ffn - left]);
+  });
+  it('fxsave may wrap at 4 GiB between two of its parts', () => {
+    for (const [left, vector] of [
+      [2n, VECTOR.ss],
+      [8n, VECTOR.gp],
+      [16n, null],
+      [496n, null],
+    ] as const) {
+      const m = flat('36 0f ae 03');
+      m.cpu.set('segmentBase', DATA + 0x1000n, SEG.ss);
+      m.set('rbx', 2n ** 32n - left);
+      expect(outcome(m)?.[0] ?? null).toBe(vector);
+    }
+  });
+  it.each([
+    ['fbld [bx]', '67 df 27', 3n, 5n],
+    ['frstor [bx]', '67 dd 27', 4n, 0n],
+    ['fxsave [bx]', '67 0f ae 07', 16n, 0x1efn],
+  ])('each part of %s is cut to 16 bits', (_, code, left, absent) => {
+    const m = flat(code);
+    m.mapNew(0xf000n, 2);
+    m.set('rbx', 0x1_0000n - left);
+    expect(outcome(m)).toEqual([VECTOR.pf, absent]);
   });
 });

@@ -5,6 +5,9 @@
 import { type CaseRecord, isSegmented, type OutcomeRecord, VECTOR_NONE } from './records.ts';
 import type { Template } from './templates.ts';
 
+const CS = 1;
+const VECTOR_PF = 14;
+
 /** One known difference. */
 export interface Gap {
   what: string;
@@ -16,6 +19,9 @@ export const GAPS: readonly Gap[] = [
   {
     what: 'CLFLUSH through CS is allowed where code is execute-only (SDM vol. 2A "CLFLUSH"); here it is checked as a load',
     is: (template, record, host) =>
-      template.form.mnemonic === 'clflush' && isSegmented(record.mode) && host.vector === VECTOR_NONE,
+      template.form.mnemonic === 'clflush' &&
+      isSegmented(record.mode) &&
+      template.memory.some((use) => use.segment === CS) &&
+      (host.vector === VECTOR_NONE || host.vector === VECTOR_PF),
   },
 ];

@@ -44,6 +44,7 @@ const RSP = 4;
 const RBP = 5;
 const CS = 1;
 const SS = 2;
+const FS = 4;
 /** Bit 17 of MXCSR is reserved at Intel and a feature at AMD. */
 const MISALIGNED_SSE = 0x20000;
 const POKE_MAX = 32;
@@ -417,13 +418,17 @@ export function generateCase(
   const stackEdge = random.chance(6);
   record.setGpr(RSP, stackEdge ? target(random, 8, mode) : BASE + 8n * BigInt(64 + random.below(380)));
   if (stackEdge && random.chance(50)) record.setGpr(RSP, BASE + BigInt(random.below(24)));
+  if (stackEdge && mode !== MODE_64 && random.chance(20))
+    record.setGpr(RSP, mask(32, segmentBase(record, SS) + BigInt(random.below(12) - 6)));
   if (isSegmented(mode)) placeStack(record, random);
   for (const use of template.memory) {
     let wanted = target(random, use.size, mode);
     const segment = segmentBase(record, use.segment);
-    // Offsets stay above 0, so that no access wraps at the 4 GiB limit of a segment.
+    // FS and GS that begin inside a page wrap at 4 GiB (src/x86/checks.ts): there offsets stay above 0
+    const wraps = use.segment >= FS && (segment & 0xfffn) !== 0n;
+    if (mode !== MODE_64 && random.chance(3)) wanted = mask(32, segment - BigInt(random.below(use.size + 2)));
     const below = segment - wanted;
-    if (mode !== MODE_64 && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
+    if (mode !== MODE_64 && wraps && below > -64n && below < WIDEST) wanted = segment + 64n + (wanted & 63n);
     if (use.base < 0 && use.index < 0) {
       if (leader === null) absoluteAddress(template, record, wanted, segment);
     } else if (use.base !== RSP || template.form.kind === 'mem') aim(record, use, wanted);

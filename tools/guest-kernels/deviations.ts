@@ -27,6 +27,8 @@ const WHY = {
     'accessed bit of the first page when the second faults: either is allowed (SDM vol. 3A 4.8); Hindsight sets it only for accesses that happen',
   partial:
     "QEMU has written the first half when the second faults; Hindsight, like the manual's restartable faults, writes nothing (SDM vol. 3A 6.6)",
+  wrap: 'QEMU wraps an access over the end of a segment of 4 GiB; it may raise #GP (SDM vol. 3A 5.3), as AMD family 1Ah does',
+  area: 'QEMU touches the FXSAVE area from its first byte on; AMD family 1Ah touches the last byte first, either is allowed',
   enter: 'QEMU does not test the stack at ENTER\'s final rSP (SDM vol. 2A "ENTER", exceptions)',
   ssnp: 'QEMU raises #NP for an absent SS; it is #SS (SDM vol. 2A "IRET")',
   ld: 'QEMU takes a code segment with both L and D (SDM vol. 2A "IRET")',
@@ -101,6 +103,7 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
       '#=e err=2 ip=2 cs=8 fl=2 ss=10 sp-=0 cr2=40001000 value=ffffff0000000000',
       'partial',
     ),
+    'fxsave across, second absent': line('#=e err=2 ip=c cs=8 fl=2 ss=10 sp-=0 cr2=400011ef', 'area'),
     'sgdt across, second absent': line('#=e err=2 ip=c cs=8 fl=2 ss=10 sp-=0 cr2=40001000 value=0', 'partial'),
     'enter to an absent page': line(
       '#=e err=2 ip=a cs=8 fl=2 ss=10 sp-=ffffffffc010cff8 cr2=40001ff0 bp=40002000',
@@ -144,6 +147,7 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
     'general detect': line('#=1 err=0 ip=0 cs=8 fl=2 ss=10 sp-=0 dr6=ffff2ff0 dr7=400', 'detect'),
   },
   modes: {
+    'page fault across 4 GiB in compatibility mode': line('#=d err=0 ip=0 cs=18 fl=2 ss=10 sp-=0', 'wrap'),
     'load through a null segment in compatibility mode': line('#=d err=0 ip=0 cs=18 fl=46 ss=10 sp-=0', 'limit'),
     'a data segment with a base': line('value=88 flat=88 ok', 'es'),
   },

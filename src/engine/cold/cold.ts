@@ -7,7 +7,7 @@
 import { hex } from '../../core/units.ts';
 import type { Program } from '../../ir/program.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import { type Mmu, RETRY_VECTOR } from '../../memory/mmu.ts';
+import { ACCESS_SPEC, type Mmu, RETRY_VECTOR } from '../../memory/mmu.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { accessFault, fetchRoom } from '../../x86/checks.ts';
 import { type CodeKey, codeKey, KEY, modeOf, stackSizeOf } from '../../x86/code-key.ts';
@@ -23,7 +23,6 @@ import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
 import { type CheckAccess, Handlers } from './handlers.ts';
-import { CHECK } from './lower.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
@@ -365,9 +364,9 @@ function accessCheck(memory: GuestMemory, mmu: Mmu): CheckAccess {
       cpus.set(base, cpu);
     }
     const address = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
-    const segment = (spec >> CHECK.segmentShift) & 7;
-    const write = (spec & CHECK.write) !== 0;
-    const failed = accessFault(cpu, segment, address, spec & CHECK.bytes, write);
+    const segment = (spec >> ACCESS_SPEC.segmentShift) & 7;
+    const write = (spec & ACCESS_SPEC.write) !== 0;
+    const failed = accessFault(cpu, segment, address, spec & ACCESS_SPEC.bytes, write);
     if (failed === null) return 1;
     cpu.set('faultVector', failed.vector);
     cpu.set('faultError', failed.error);

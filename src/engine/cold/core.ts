@@ -2,7 +2,7 @@
 import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
-import { SEG, STATE, VECTOR } from '../../x86/state.ts';
+import { SEG, STATE } from '../../x86/state.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runtime.ts';
@@ -83,15 +83,6 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
 const handlerBody = (): FunctionBody => new FunctionBody(HANDLER_SIGNATURE);
 const exitHandler = (code: number): FunctionBody => handlerBody().i32(code);
 
-/** Raises #GP(0): an instruction that can do nothing else. */
-function protectionHandler(): FunctionBody {
-  const f = handlerBody();
-  f.get(CPU).i32(VECTOR.gp).memory('i32.store', STATE.faultVector.offset);
-  f.get(CPU).i32(0).memory('i32.store', STATE.faultError.offset);
-  f.get(CPU).i64(0n).memory('i64.store', STATE.faultAddress.offset);
-  return f.i32(EXIT.fault);
-}
-
 /** Continues without a step at the record in `link`. */
 function linkHandler(): FunctionBody {
   const f = handlerBody();
@@ -168,7 +159,6 @@ export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   module.add(exitHandler(EXIT.system), `h${HANDLER.system}`);
   module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
   module.add(exitHandler(EXIT.hot), `h${HANDLER.hot}`);
-  module.add(protectionHandler(), `h${HANDLER.protection}`);
   const table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SIZE });
   const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {

@@ -44,9 +44,8 @@ export const HANDLER = {
   cross: 4,
   system: 5,
   pause: 6,
-  protection: 7,
-  hot: 8,
-  firstForm: 9,
+  hot: 7,
+  firstForm: 8,
 } as const;
 
 /** Handlers the dispatch table has room for. */

@@ -22,7 +22,7 @@ export interface SlowPaths {
   readonly slowProbe: (base: number, lo: number, hi: number, spec: number) => number;
   readonly commitScratch: (base: number) => number;
 }
-/** (vCPU state, low word, high word, {@link CHECK} bits) -> 1, or 0 with the fault in the vCPU state. */
+/** (vCPU state, low word, high word, spec) -> 1, or 0 with the fault in the vCPU state. */
 export type CheckAccess = (base: number, lo: number, hi: number, spec: number) => number;
 
 interface Entry {
@@ -105,9 +105,9 @@ export class Handlers {
     return info;
   }
 
-  /** True when `insn` is executed by a handler alone: it is checked under this key, or only raises a fault. */
-  isHandlersOwn(insn: Insn, key: CodeKey): boolean {
-    return isChecked(insn, key) || isRefused(insn, this.info(insn.form));
+  /** True when `insn` is checked under this key, and so executed by a handler alone; a store through CS always is. */
+  isChecked(insn: Insn, key: CodeKey): boolean {
+    return isChecked(insn, key) || (operandInCode(insn) && this.info(insn.form).stores);
   }
 
   /** Dispatch-table index of the handler for `insn` under a key, or -1 when its form has no semantics. */
@@ -115,8 +115,7 @@ export class Handlers {
     if (insn.form.system) return HANDLER.system;
     const info = this.info(insn.form);
     if (info.program === null) return -1;
-    const checked = isChecked(insn, key);
-    if (!checked && isRefused(insn, info)) return HANDLER.protection;
+    const checked = this.isChecked(insn, key);
     let addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
     if (checked) addressing = insn.mode === 2 ? ADDRESSING.general : ADDRESSING.legacy;
     const { handlers } = info;
@@ -175,15 +174,12 @@ export class Handlers {
   }
 }
 
-/** True when the accesses of `insn` are checked under this key. */
+/** True when the segments that `insn` may use are checked under this key. */
 function isChecked(insn: Insn, key: CodeKey): boolean {
   if (key & KEY.checked) return true;
   const segment = insn.mode === 2 ? 0 : segmentNumberOf(insn);
   return (segment === SEG.fs && (key & KEY.fs) !== 0) || (segment === SEG.gs && (key & KEY.gs) !== 0);
 }
-
-/** True when `insn` does nothing but raise #GP(0): it stores through CS outside 64-bit mode. */
-const isRefused = (insn: Insn, { stores }: FormInfo): boolean => stores && operandInCode(insn);
 
 function addressingOf(insn: Insn): Addressing {
   if (insn.mode !== 2) return ADDRESSING.legacy;

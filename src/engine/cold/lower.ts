@@ -38,14 +38,11 @@ export interface Callees {
   readonly slowProbe: number;
   readonly commitScratch: number;
   readonly jump: number;
-  /** Checks what comes before paging ({@link CHECK}); null where accesses need no checks. */
+  /** Checks what comes before paging; null where accesses need no checks. */
   readonly checkAccess: number | null;
   /** Leaves the result of a helper on the stack; its arguments are there. */
   helper(name: string): number;
 }
-
-/** What an access is checked for: bytes in the low bits, number of the segment in bits 10:8 (as ATTR has it), write. */
-export const CHECK = { bytes: 127, segmentShift: 8, write: 1 << 11 } as const;
 
 const CPU = 0;
 const REC = 1;
@@ -234,16 +231,21 @@ class Lowering {
     f.i32(EXIT.fault).return();
   }
 
+  /** Leaves an access's spec on the stack: `bits`, and the segment of the memory operand, or of an implicit access. */
+  #spec(addr: number, bits: number, stack: boolean): void {
+    const f = this.#f;
+    if (this.#program.body[addr]!.op === 'linear') {
+      this.#attribute(7 << ATTR.segmentShift);
+      f.i32(bits).op('i32.or');
+    } else f.i32(bits | ((stack ? SEG.ss : SEG.es) << ACCESS_SPEC.segmentShift));
+  }
   /** Leaves with the fault that segment, alignment or breakpoints raise. */
   #check(addr: number, address: number, spec: number, stack: boolean): void {
     const { checkAccess } = this.#callees;
     if (checkAccess === null) return;
     const f = this.#f;
     f.get(CPU).get(address).op('i32.wrap_i64').get(address).i64(32n).op('i64.shr_u').op('i32.wrap_i64');
-    if (this.#program.body[addr]!.op === 'linear') {
-      this.#attribute(7 << ATTR.segmentShift);
-      f.i32(spec).op('i32.or');
-    } else f.i32(spec | ((stack ? SEG.ss : SEG.es) << CHECK.segmentShift));
+    this.#spec(addr, spec, stack);
     f.call(checkAccess).op('i32.eqz').if().i32(EXIT.fault).return().end();
   }
   /** Raises #GP(0) when the instruction runs over the end of the code segment. */
@@ -297,7 +299,7 @@ class Lowering {
       this.#fault(VECTOR.gp, 0);
       f.end();
     }
-    this.#check(addr, address, bytes | (tag === TLB_ENTRY.write ? CHECK.write : 0), stack);
+    this.#check(addr, address, bytes | (tag === TLB_ENTRY.write ? ACCESS_SPEC.write : 0), stack);
     const host = f.local('i32');
     const entry = f.local('i32');
     f.get(address)
@@ -313,11 +315,7 @@ class Lowering {
     f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
     f.else();
     f.get(CPU).get(address).op('i32.wrap_i64').get(address).i64(32n).op('i64.shr_u').op('i32.wrap_i64');
-    if (stack) f.i32(bytes | ACCESS_SPEC.stack);
-    else if (this.#program.body[addr]!.op === 'linear') {
-      this.#attribute(ATTR.stack);
-      f.i32(4).op('i32.shl').i32(bytes).op('i32.or');
-    } else f.i32(bytes);
+    this.#spec(addr, bytes, stack);
     f.call(slow).tee(host).op('i32.eqz').if().i32(EXIT.fault).return().end();
     f.get(host).end().set(host);
     f.release(entry);

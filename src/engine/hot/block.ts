@@ -5,8 +5,8 @@
 import { assert } from '../../core/assert.ts';
 import type { Program, Shortcut, StateRef, Type, Width } from '../../ir/program.ts';
 import type { CodeMode, Insn } from '../../x86/form.ts';
-import { ATTR } from '../../x86/record.ts';
-import { STATE } from '../../x86/state.ts';
+import { ATTR, segmentNumberOf } from '../../x86/record.ts';
+import { SEG, STATE } from '../../x86/state.ts';
 import type { TypeName } from '../wasm/encoder.ts';
 import { Graph } from './graph.ts';
 
@@ -31,7 +31,8 @@ export interface AccessEvent extends Leaving {
   readonly address: number;
   readonly bytes: number;
   readonly align: boolean;
-  readonly stack: boolean;
+  /** Number of the segment (0 ES to 5 GS). */
+  readonly segment: number;
 }
 export type Event =
   | AccessEvent
@@ -275,7 +276,7 @@ export class Block {
         case 'load':
         case 'probe': {
           const bytes = node.op === 'load' ? node.width : node.bytes;
-          const inStack = program.body[node.addr]!.op === 'linear' && (insn.attr & ATTR.stack) !== 0;
+          const isOperand = program.body[node.addr]!.op === 'linear';
           id = g.event(node.type, node.type === 'i64' ? Math.min(64, bytes * 8) : undefined);
           const address = ids[node.addr]!;
           this.events.push({
@@ -284,7 +285,7 @@ export class Block {
             address,
             bytes,
             align: node.align,
-            stack: node.stack || inStack,
+            segment: isOperand ? segmentNumberOf(insn) : node.stack ? SEG.ss : SEG.es,
             ...leaving,
           });
           break;

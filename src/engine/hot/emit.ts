@@ -385,7 +385,7 @@ export class BlockEmitter {
     const { bytes } = event;
     if (event.align) this.#checkAlignment(event, false);
     const write = event.kind === 'probe';
-    const spec = bytes | ACCESS_SPEC.region | (event.stack ? ACCESS_SPEC.stack : 0);
+    const spec = bytes | ACCESS_SPEC.region | (event.segment << ACCESS_SPEC.segmentShift);
     const host = this.#look(this.#hold(event.address), bytes, write, write ? slowProbe : slowLoad, spec, event);
     this.#consume(event.address);
     return host;

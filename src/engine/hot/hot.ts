@@ -364,7 +364,7 @@ export class HotTier implements TranslatedCode {
         const { slot } = source.pages[page]!;
         const insn =
           second === null ? cache.decodeAt(slot, offset, code) : cache.decodeAcross(slot, second.slot, offset, code);
-        return typeof insn !== 'string' && this.#handlers.isHandlersOwn(insn, code) ? 'outside' : insn;
+        return typeof insn !== 'string' && this.#handlers.isChecked(insn, code) ? 'outside' : insn;
       },
       programOf: (form) => this.#handlers.info(form).program,
       isWanted: ({ page, offset }) => {

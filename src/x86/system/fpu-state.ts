@@ -64,15 +64,27 @@ const AREA_BYTES = 512;
 const xmmCount = (insn: Insn): number => (insn.mode === 2 ? 16 : 8);
 /** FIP and FDP are 64 bits wide with REX.W, else 32 bits and a selector, which is saved as 0. */
 const wide = (insn: Insn): boolean => insn.form.size === 8;
-/** The whole area must lie in its segment, then be aligned; #AC, which could take the place of #GP, never does. */
+/** Chunks of 16 bytes that hold something; the area's end does not, but is touched. */
+const chunkCount = (insn: Insn): number => XMM_AT / 16 + xmmCount(insn);
+/**
+ * What the measured CPU (AMD family 1Ah) looks at before any page: four bytes in the segment, alignment, the last byte in the
+ * segment. #AC, which could take the place of #GP, is never raised.
+ */
 function areaFault(cpu: Cpu, insn: Insn, write: boolean): null | Fault {
-  const address = linearAddress(cpu, insn);
-  const failed = accessFault(cpu, segmentNumberOf(insn), address, AREA_BYTES, write, 1);
-  return failed ?? (address & 15n ? generalProtection() : null);
+  const check = (bytes: number, delta: number): null | Fault =>
+    accessFault(cpu, segmentNumberOf(insn), linearAddress(cpu, insn, delta), bytes, write, 1);
+  const misaligned = (linearAddress(cpu, insn) & 15n) !== 0n;
+  return check(4, 0) ?? (misaligned ? generalProtection() : null) ?? check(1, AREA_BYTES - 1);
+}
+/** The fault of writing the area, which is then not written at all. */
+function probeArea(cpu: Cpu, insn: Insn): null | Fault {
+  let failed = probeOperand(cpu, insn, 1, AREA_BYTES - 1);
+  for (let i = 0; failed === null && i < chunkCount(insn); i++) failed = probeOperand(cpu, insn, 16, i * 16);
+  return failed;
 }
 
 const fxsave: SystemHandler = (cpu, insn) => {
-  const failed = available(cpu) ?? areaFault(cpu, insn, true) ?? probeOperand(cpu, insn, AREA_BYTES);
+  const failed = available(cpu) ?? areaFault(cpu, insn, true) ?? probeArea(cpu, insn);
   if (failed) return failed;
   const pointer = (name: 'fip' | 'fdp'): bigint => (wide(insn) ? cpu.get(name) : cpu.get(name) & 0xffffffffn);
   const word = (value: number, at: number): bigint => BigInt(value) << BigInt(at * 8);
@@ -96,15 +108,14 @@ const fxsave: SystemHandler = (cpu, insn) => {
 const fxrstor: SystemHandler = (cpu, insn) => {
   const failed = available(cpu) ?? areaFault(cpu, insn, false);
   if (failed) return failed;
+  const last = loadOperand(cpu, insn, 1, AREA_BYTES - 1);
+  if (isFault(last)) return last;
   const chunks: bigint[] = [];
-  for (let i = 0; i < AREA_BYTES / 16; i++) {
+  for (let i = 0; i < chunkCount(insn); i++) {
     const chunk = loadOperand(cpu, insn, 16, i * 16);
     if (isFault(chunk)) return chunk;
     chunks.push(chunk);
   }
-  // the end of the area holds nothing, and is touched all the same
-  const last = loadOperand(cpu, insn, 16, 496);
-  if (isFault(last)) return last;
   const field = (chunk: number, at: number, bytes: number): bigint =>
     BigInt.asUintN(bytes * 8, chunks[chunk]! >> BigInt(at * 8));
   const mxcsr = Number(field(1, 8, 4));
@@ -140,6 +151,19 @@ function environment(cpu: Cpu, insn: Insn): bigint[] {
     upper,
   ];
 }
+/** Checks the fields of an image and as many registers one by one: the first that cannot be written is the fault. */
+function probeImage(cpu: Cpu, insn: Insn, registers: number): null | Fault {
+  const width = fieldBytes(insn);
+  for (let i = 0; i < 7; i++) {
+    const failed = probeOperand(cpu, insn, width, i * width);
+    if (failed) return failed;
+  }
+  for (let i = 0; i < registers; i++) {
+    const failed = probeOperand(cpu, insn, 10, environmentBytes(insn) + i * 10);
+    if (failed) return failed;
+  }
+  return null;
+}
 function storeEnvironment(cpu: Cpu, insn: Insn): null | Fault {
   const width = fieldBytes(insn);
   for (const [i, value] of environment(cpu, insn).entries()) {
@@ -168,8 +192,7 @@ function setEnvironment(cpu: Cpu, insn: Insn, fields: readonly bigint[]): void {
 
 /** FNSTENV masks all exceptions after saving. */
 const fnstenv: SystemHandler = (cpu, insn) => {
-  const failed =
-    available(cpu) ?? probeOperand(cpu, insn, environmentBytes(insn), fieldBytes(insn)) ?? storeEnvironment(cpu, insn);
+  const failed = available(cpu) ?? probeImage(cpu, insn, 0) ?? storeEnvironment(cpu, insn);
   if (failed) return failed;
   setControlAndStatus(cpu, cpu.num('fcw') | EXCEPTIONS, statusWord(cpu));
   return null;
@@ -191,7 +214,7 @@ export function initialiseFpu(cpu: Cpu): void {
 
 const fnsave: SystemHandler = (cpu, insn) => {
   const start = environmentBytes(insn);
-  const failed = available(cpu) ?? probeOperand(cpu, insn, start + 80, fieldBytes(insn)) ?? storeEnvironment(cpu, insn);
+  const failed = available(cpu) ?? probeImage(cpu, insn, 8) ?? storeEnvironment(cpu, insn);
   if (failed) return failed;
   for (let i = 0; i < 8; i++) {
     const value = cpu.get('fpr', physical(cpu, i)) & ((1n << 80n) - 1n);

@@ -27,43 +27,63 @@ export const privileged =
 export const instructionAddress = (cpu: Cpu, insn: Insn): bigint => cpu.rip - BigInt(insn.length);
 
 const ADDRESS_BITS = [64, 32, 16];
-/** The offset of the memory operand, cut to the address size. */
-export function effectiveOffset(cpu: Cpu, insn: Insn): bigint {
+/** The offset of the memory operand plus `delta`, cut to the address size. */
+export function effectiveOffset(cpu: Cpu, insn: Insn, delta = 0): bigint {
   const at = (offset: number): bigint => cpu.view.getBigUint64(cpu.base + offset, true);
   const ripRelative = insn.base === STATE.pageBase.offset;
   const base = ripRelative ? instructionAddress(cpu, insn) - BigInt(insn.pageOffset) : at(insn.base);
-  const sum = base + (at(insn.index) << BigInt(insn.scale)) + insn.disp;
+  const sum = base + (at(insn.index) << BigInt(insn.scale)) + insn.disp + BigInt(delta);
   return BigInt.asUintN(ADDRESS_BITS[insn.attr & ATTR.addressMask]!, sum);
 }
-/** The linear address of the memory operand, plus `delta`. */
+/** The linear address of the byte `delta` of the memory operand. */
 export function linearAddress(cpu: Cpu, insn: Insn, delta = 0): bigint {
   const segment = cpu.view.getBigUint64(cpu.base + insn.seg, true);
-  const sum = effectiveOffset(cpu, insn) + BigInt(delta) + segment;
+  const sum = effectiveOffset(cpu, insn, delta) + segment;
   return BigInt.asUintN(insn.attr & ATTR.linear32 ? 32 : 64, sum);
 }
 /** An operand of several pieces is aligned as its first one. */
 const alignmentAt = (delta: number): number | undefined => (delta === 0 ? undefined : 1);
 const accessOptions = (insn: Insn): { stack: boolean } => ({ stack: (insn.attr & ATTR.stack) !== 0 });
 
+/** Bytes of the first access to an operand of 10 bytes, which takes two (measured on AMD family 1Ah). */
+const FIRST_OF_TEN = 8;
+
 /** Reads `width` bytes of the memory operand, `delta` bytes in. */
 export function loadOperand(cpu: Cpu, insn: Insn, width: number, delta = 0): bigint | Fault {
+  if (width === 10) {
+    const low = loadOperand(cpu, insn, FIRST_OF_TEN, delta);
+    if (isFault(low)) return low;
+    const high = loadOperand(cpu, insn, width - FIRST_OF_TEN, delta + FIRST_OF_TEN);
+    return isFault(high) ? high : low | (high << 64n);
+  }
   const address = linearAddress(cpu, insn, delta);
   return (
     accessFault(cpu, segmentNumberOf(insn), address, width, false, alignmentAt(delta)) ??
     cpu.memory.load(cpu, address, width, accessOptions(insn))
   );
 }
-/** Writes `width` bytes of the memory operand, `delta` bytes in. */
+/** Writes `width` bytes of the memory operand, `delta` bytes in, or none. */
 export function storeOperand(cpu: Cpu, insn: Insn, width: number, value: bigint, delta = 0): null | Fault {
+  if (width === 10)
+    return (
+      probeOperand(cpu, insn, width, delta) ??
+      storeOperand(cpu, insn, FIRST_OF_TEN, BigInt.asUintN(64, value), delta) ??
+      storeOperand(cpu, insn, width - FIRST_OF_TEN, value >> 64n, delta + FIRST_OF_TEN)
+    );
   const address = linearAddress(cpu, insn, delta);
   const failed = accessFault(cpu, segmentNumberOf(insn), address, width, true, alignmentAt(delta));
   return failed ?? cpu.memory.store(cpu, address, width, value, accessOptions(insn));
 }
-/** Checks that `bytes` bytes of the memory operand, aligned to `alignment` where that is checked, can be written. */
-export function probeOperand(cpu: Cpu, insn: Insn, bytes: number, alignment?: number): null | Fault {
-  const address = linearAddress(cpu, insn);
-  const failed = accessFault(cpu, segmentNumberOf(insn), address, bytes, true, alignment);
-  return failed ?? cpu.memory.probe(cpu, address, bytes, accessOptions(insn));
+/** Checks that `width` bytes of the memory operand, `delta` bytes in, can be written. */
+export function probeOperand(cpu: Cpu, insn: Insn, width: number, delta = 0): null | Fault {
+  if (width === 10)
+    return (
+      probeOperand(cpu, insn, FIRST_OF_TEN, delta) ??
+      probeOperand(cpu, insn, width - FIRST_OF_TEN, delta + FIRST_OF_TEN)
+    );
+  const address = linearAddress(cpu, insn, delta);
+  const failed = accessFault(cpu, segmentNumberOf(insn), address, width, true, alignmentAt(delta));
+  return failed ?? cpu.memory.probe(cpu, address, width, accessOptions(insn));
 }
 
 function registerNumber(insn: Insn, operand: OperandForm): number {

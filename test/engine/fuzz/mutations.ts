@@ -163,5 +163,10 @@ export const MUTATIONS: readonly Mutation[] = [
     "memory('i64.load', RECORD.imm).op('i64.add');\n    if (this.#addressing === ADDRESSING.legacy)",
     "memory('i64.load', RECORD.imm).op('i64.add');\n    if (this.#addressing === ADDRESSING.flat)",
   ),
-  of(LOWER, 'cold: accesses of the stack segment raise #GP', 'this.#attribute(ATTR.stack);', 'this.#attribute(0);'),
+  of(
+    LOWER,
+    'cold: accesses of the stack segment raise #GP',
+    'this.#attribute(7 << ATTR.segmentShift);',
+    'this.#attribute(0);',
+  ),
 ];
