@@ -4,7 +4,7 @@
 import { FORMAT_VERSION, type RecordingHeader } from '../src/timeline/trace-store.ts';
 import { bigOfBytes, bytesOfBig, headerCodec } from './messages.ts';
 import { damaged, numbered, sha256 } from './sealed.ts';
-import type { QueuedValue } from './write-queue.ts';
+import type { RawValue } from './write-queue.ts';
 
 const PIECE_BYTES = 4 << 20;
 
@@ -38,7 +38,7 @@ export function decodeHeader(bytes: Uint8Array): { header: RecordingHeader; blob
 }
 
 /** An image, not to change until it is on disk, as values to store. */
-export function splitBlob(name: string, bytes: Uint8Array): QueuedValue[] {
+export function splitBlob(name: string, bytes: Uint8Array): RawValue[] {
   return Array.from({ length: Math.ceil(bytes.length / PIECE_BYTES) }, (_, i) => ({
     key: numbered(`blob/${name}`, i),
     data: bytes.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES),

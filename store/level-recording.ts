@@ -29,13 +29,12 @@ import { type BlobInfo, blobInfo, decodeHeader, encodeHeader, joinBlob, splitBlo
 import { decodeBlock, decodeBlockMessage, encodeBlock, sums } from './journal-codec.ts';
 import { bigOfBytes, bytesOfBig, endCodec, sectionsCodec, snapshotCodec } from './messages.ts';
 import { PageStore } from './page-store.ts';
-import { chainHash, damaged, numbered, placeOf, plain, unseal } from './sealed.ts';
+import { chainHash, damaged, numbered, placeOf, plain, seal, unseal } from './sealed.ts';
 import { checkTables } from './table-check.ts';
-import { type Database, hostError, WriteQueue } from './write-queue.ts';
+import { type Database, hostError, type SealedValue, storedBytes, WriteQueue } from './write-queue.ts';
 
 interface LevelSnapshot extends SnapshotRow {
   readonly sequence: number;
-  storedBytes: number;
 }
 
 /** Values are compressed before they come; larger files than the default suit chunks of pages. */
@@ -47,6 +46,7 @@ const LEVEL_OPTIONS = {
   maxFileSize: 16 << 20,
 } as const;
 
+const sealed = (key: string, data: Uint8Array): SealedValue => ({ key, value: seal(key, data) });
 const NO_HASH = new Uint8Array(16);
 const databasePath = (path: string): string => join(path, 'db');
 const anchorPath = (path: string): string => join(path, 'anchor');
@@ -113,13 +113,13 @@ export class LevelRecording implements Recording {
       const infos = [...blobs].map(([blob, bytes]) => blobInfo(blob, bytes));
       const anchor = new AnchorWriter(anchorPath(path), { ...newAnchor(), count: 1 });
       const recording = new LevelRecording(name, database, anchor, header, infos);
-      recording.#queue.put({ key: 'header', data: encodeHeader(header, infos) });
+      recording.#queue.put(sealed('header', encodeHeader(header, infos)));
       await recording.#queue.flush();
-      const sealed = (bytes: number): void => {
-        recording.#blobBytes += bytes;
+      const count = (stored: number): void => {
+        recording.#blobBytes += stored;
       };
       for (const [blob, bytes] of blobs)
-        recording.#queue.put(...splitBlob(blob, bytes).map((piece) => ({ ...piece, sealed })));
+        recording.#queue.put(...splitBlob(blob, bytes).map((piece) => ({ ...piece, sealed: count })));
       return recording;
     } catch (error) {
       throw hostError(error);
@@ -348,39 +348,30 @@ export class LevelRecording implements Recording {
     this.#entries = [];
     this.#digests = [];
     this.#lastHash = chainHash(bytes);
-    const summary = { sequence, firstTick, lastTick: tick, stateHash, storedBytes: 0 };
-    this.blocks.push(summary);
-    this.#queue.put({
-      key: numbered('journal', sequence),
-      data: bytes,
-      sealed: (stored) => {
-        summary.storedBytes = stored;
-      },
-      anchor: { blocks: sequence + 1, lastHash: this.#lastHash },
-    });
+    const value = sealed(numbered('journal', sequence), bytes);
+    this.blocks.push({ sequence, firstTick, lastTick: tick, stateHash, storedBytes: storedBytes(value) });
+    this.#queue.put({ ...value, anchor: { blocks: sequence + 1, lastHash: this.#lastHash } });
   }
 
   putSnapshot(snapshot: NewSnapshot): void {
     this.#queue.check();
     const { slots, values } = this.#pages.store(snapshot.pages);
     const sequence = this.#tables.rows.length;
-    const row: LevelSnapshot = {
+    const sections = [...snapshot.sections].map(([name, bytes]) => ({ name, bytes }));
+    values.push(sealed(numbered('sections', sequence), sectionsCodec.encode({ sections })));
+    const base = snapshot.base === null ? 0 : this.#tables.get(snapshot.base)!.sequence + 1;
+    const row = {
       sequence,
       tick: snapshot.tick,
       base: snapshot.base,
       stateHash: snapshot.stateHash,
       dirtySlots: slots.map(({ slot }) => slot),
       pageNumbers: slots.map(({ number }) => number),
-      storedBytes: 0,
-    };
-    const base = snapshot.base === null ? 0 : this.#tables.get(snapshot.base)!.sequence + 1;
-    this.#tables.add(row);
-    const sections = [...snapshot.sections].map(([name, bytes]) => ({ name, bytes }));
-    const sealed = (bytes: number): void => {
-      row.storedBytes += bytes;
+      storedBytes: values.reduce((sum, value) => sum + storedBytes(value), 0),
     };
     const differences = (numbers: readonly number[]): number[] => numbers.map((n, i) => n - (numbers[i - 1] ?? 0));
-    const meta = (): Uint8Array =>
+    const meta = sealed(
+      numbered('snapshot', sequence),
       snapshotCodec.encode({
         sequence,
         tick: row.tick,
@@ -389,12 +380,10 @@ export class LevelRecording implements Recording {
         slotDeltas: differences(row.dirtySlots),
         pageDeltas: differences(row.pageNumbers),
         storedBytes: row.storedBytes,
-      });
-    this.#queue.put(
-      ...values.map((value) => ({ ...value, sealed })),
-      { key: numbered('sections', sequence), data: sectionsCodec.encode({ sections }), sealed },
-      { key: numbered('snapshot', sequence), data: meta, sealed, anchor: { snapshots: sequence + 1 } },
+      }),
     );
+    this.#tables.add({ ...row, storedBytes: row.storedBytes + storedBytes(meta) });
+    this.#queue.put(...values, { ...meta, anchor: { snapshots: sequence + 1 } });
   }
 
   get queuedBytes(): number {
@@ -419,7 +408,7 @@ export class LevelRecording implements Recording {
       placeVcpu: place.vcpu,
       placeRip: bytesOfBig(place.rip, 8),
     });
-    this.#queue.put({ key: 'end', data, anchor: { ended: true } });
+    this.#queue.put({ ...sealed('end', data), anchor: { ended: true } });
     await this.flush();
   }
   async close(): Promise<void> {

@@ -1,12 +1,12 @@
 /**
  * Pages of a recording by number and by content: stored once, in chunks of up to 256, compressed together.
  *
- * Invariants: a page number, once given, names the same contents and hash for ever; the memory of a chunk on its way to the
- * disk is used again once it is there, so that storing does not make work for the garbage collector.
+ * Invariants: a page number, once given, names the same contents and hash for ever; chunks are sealed as they fill, through one
+ * buffer, since touching fresh memory costs more than compressing it.
  */
 import { PAGE_SIZE } from '../src/core/units.ts';
-import { damaged, numbered, placeOf, plain } from './sealed.ts';
-import type { QueuedValue } from './write-queue.ts';
+import { damaged, numbered, placeOf, plain, seal } from './sealed.ts';
+import type { SealedValue } from './write-queue.ts';
 
 const CHUNK_PAGES = 256;
 const HASH_BYTES = 16;
@@ -26,8 +26,8 @@ export class PageStore {
   #chunks: number;
   /** Page number by hash; null until the first page is to be stored. */
   #numbers: Map<string, number> | null = null;
-  /** Memory for chunks, free to be filled. */
-  readonly #free: Uint8Array[] = [];
+  /** The chunk being filled; null until the first page is to be stored. */
+  #chunk: Uint8Array | null = null;
 
   constructor(read: ReadValue, chunks: number) {
     this.#read = read;
@@ -74,34 +74,30 @@ export class PageStore {
   /** Gives each page its number; `values` are what is to be stored for those that are new. */
   store(pages: Iterable<{ slot: number; hash: Uint8Array; bytes: Uint8Array }>): {
     slots: Array<{ slot: number; number: number }>;
-    values: QueuedValue[];
+    values: SealedValue[];
   } {
     this.#numbers ??= this.#loadNumbers();
     const slots: Array<{ slot: number; number: number }> = [];
-    const values: QueuedValue[] = [];
-    let fresh: Uint8Array | null = null;
+    const values: SealedValue[] = [];
+    const chunk = (this.#chunk ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE));
     let hashes: Uint8Array[] = [];
+    const put = (key: string, data: Uint8Array): void => {
+      values.push({ key, value: seal(key, data) });
+    };
     const close = (): void => {
-      if (fresh === null) return;
+      if (hashes.length === 0) return;
       const index = this.#chunks++;
       const hashChunk = plain(Buffer.concat(hashes));
       this.#hashChunks.set(index, hashChunk);
-      const chunk = fresh;
-      values.push({
-        key: numbered('pages', index),
-        data: chunk.subarray(0, hashes.length * PAGE_SIZE),
-        written: () => this.#free.push(chunk),
-      });
-      values.push({ key: numbered('hashes', index), data: hashChunk });
-      fresh = null;
+      put(numbered('pages', index), chunk.subarray(0, hashes.length * PAGE_SIZE));
+      put(numbered('hashes', index), hashChunk);
       hashes = [];
     };
     for (const { slot, hash, bytes } of pages) {
       const key = keyOf(hash);
       let number = this.#numbers.get(key);
       if (number === undefined) {
-        fresh ??= this.#free.pop() ?? new Uint8Array(CHUNK_PAGES * PAGE_SIZE);
-        fresh.set(bytes, hashes.length * PAGE_SIZE);
+        chunk.set(bytes, hashes.length * PAGE_SIZE);
         hashes.push(hash.slice());
         number = this.#chunks * CHUNK_PAGES + hashes.length - 1;
         this.#numbers.set(key, number);

@@ -53,10 +53,10 @@ function close(key: string, codec: number, body: Uint8Array): Uint8Array {
   return out;
 }
 
-/** Seals `data` for `key`, compressed where that helps; the work is done outside the main thread. */
-export async function seal(key: string, data: Uint8Array): Promise<Uint8Array> {
+/** Seals `data` for `key`, compressed where that helps; the result shares nothing with `data`. */
+export function seal(key: string, data: Uint8Array): Uint8Array {
   if (data.length < COMPRESS_MIN) return close(key, CODEC.plain, data);
-  const frame = await zstd.compress(data);
+  const frame = zstd.compress(data);
   return frame.length < data.length ? close(key, CODEC.zstd, frame) : close(key, CODEC.plain, data);
 }
 
@@ -75,7 +75,7 @@ export function unseal(key: string, value: Uint8Array): Uint8Array {
   if (bytes[0] === CODEC.plain) return body;
   if (bytes[0] !== CODEC.zstd) throw damaged(place, `has the unknown codec ${bytes[0]}`);
   try {
-    return plain(zstd.decompressSync(body, VALUE_MAX));
+    return plain(zstd.decompress(body, VALUE_MAX));
   } catch (error) {
     throw damaged(place, 'is damaged: it does not unpack', error);
   }

@@ -7,36 +7,45 @@
 import type { Level } from 'level';
 import { EmulatorError } from '../src/core/errors.ts';
 import type { Anchor, AnchorWriter } from './anchor.ts';
-import { seal } from './sealed.ts';
+import { seal, unseal } from './sealed.ts';
 
 export type Database = Level<string, Uint8Array>;
 
-/** A value on its way. */
-export interface QueuedValue {
+/** A value ready for the disk. */
+export interface SealedValue {
   readonly key: string;
-  /** The bytes, not to change until they are on disk; a function is called once all values before it are sealed. */
-  readonly data: Uint8Array | (() => Uint8Array);
-  /** Told the bytes the value takes on disk, key included, before it gets there. */
-  readonly sealed?: (storedBytes: number) => void;
-  /** Called once the value is on disk and nothing here holds its bytes any more. */
-  readonly written?: () => void;
+  readonly value: Uint8Array;
   /** What the anchor may claim once the value is on disk. */
   readonly anchor?: Partial<Omit<Anchor, 'count'>>;
 }
+/** A value that is sealed when its turn comes. */
+export interface RawValue {
+  readonly key: string;
+  /** The bytes, not to change until they are on disk. */
+  readonly data: Uint8Array;
+  /** Told the bytes the value takes on disk, key included, before it gets there. */
+  readonly sealed?: (storedBytes: number) => void;
+}
+type QueuedValue = SealedValue | RawValue;
 
-/** Bytes, before compression, of one batch. */
-const BATCH_BYTES = 8 << 20;
+/** Bytes a value takes on disk, key included. */
+export const storedBytes = ({ key, value }: SealedValue): number => key.length + value.length;
+/** Bytes that the queue itself keeps in memory for a value. */
+const heldBytes = (item: QueuedValue): number => ('value' in item ? item.value.length : 0);
+
+/** Bytes of one batch; what a batch is copied through on its way to the disk is fresh memory, so that it should be small. */
+const BATCH_BYTES = 1 << 20;
 /** The queue counts as drained below this. */
 const DRAINED_BYTES = 8 << 20;
 
 export class WriteQueue {
-  /** Bytes accepted and not yet on disk. */
+  /** Bytes kept in memory that are not yet on disk. */
   bytes = 0;
   readonly #database: Database;
   readonly #anchor: AnchorWriter;
   readonly #items: QueuedValue[] = [];
   /** Values accepted and not yet on disk, for reading. */
-  readonly #pending = new Map<string, Uint8Array>();
+  readonly #pending = new Map<string, QueuedValue>();
   #running: Promise<void> | null = null;
   #failure: EmulatorError | null = null;
   #drainers: Array<() => void> = [];
@@ -51,15 +60,15 @@ export class WriteQueue {
     this.check();
     for (const value of values) {
       this.#items.push(value);
-      if (typeof value.data === 'function') continue;
-      this.bytes += value.data.length;
-      this.#pending.set(value.key, value.data);
+      this.bytes += heldBytes(value);
+      this.#pending.set(value.key, value);
     }
     this.#running ??= this.#run();
   }
   /** A copy of the bytes of a value not yet on disk. */
   pending(key: string): Uint8Array | undefined {
-    return this.#pending.get(key)?.slice();
+    const item = this.#pending.get(key);
+    return item === undefined ? undefined : 'value' in item ? unseal(key, item.value).slice() : item.data.slice();
   }
   /** Throws what has gone wrong. */
   check(): void {
@@ -92,35 +101,25 @@ export class WriteQueue {
 
   async #writeBatch(): Promise<void> {
     const items: QueuedValue[] = [];
+    const batch: Array<{ type: 'put'; key: string; value: Uint8Array }> = [];
     for (let size = 0; size < BATCH_BYTES && this.#items.length > 0; ) {
       const item = this.#items.shift()!;
+      const sealed = 'value' in item ? item : { key: item.key, value: seal(item.key, item.data) };
+      if ('data' in item) item.sealed?.(storedBytes(sealed));
       items.push(item);
-      size += item.data.length;
+      batch.push({ type: 'put', key: item.key, value: sealed.value });
+      size += sealed.value.length;
     }
-    const sealing: Array<Promise<Uint8Array>> = [];
-    for (const item of items) {
-      if (typeof item.data === 'function') await Promise.all(sealing);
-      sealing.push(this.#seal(item));
-    }
-    const values = await Promise.all(sealing);
-    const batch = items.map((item, i) => ({ type: 'put' as const, key: item.key, value: values[i]! }));
     await this.#database.batch(batch, { sync: true } as object);
-    const claims = items.flatMap((item) => item.anchor ?? []);
+    const claims = items.flatMap((item) => ('anchor' in item ? (item.anchor ?? []) : []));
     if (claims.length > 0) this.#anchor.update(Object.assign({}, ...claims));
     for (const item of items) {
-      if (typeof item.data === 'function') continue;
-      this.bytes -= item.data.length;
-      if (this.#pending.get(item.key) === item.data) this.#pending.delete(item.key);
-      item.written?.();
+      this.bytes -= heldBytes(item);
+      if (this.#pending.get(item.key) === item) this.#pending.delete(item.key);
     }
     if (this.bytes <= DRAINED_BYTES) this.#wake();
   }
 
-  async #seal(item: QueuedValue): Promise<Uint8Array> {
-    const value = await seal(item.key, typeof item.data === 'function' ? item.data() : item.data);
-    item.sealed?.(value.length + item.key.length);
-    return value;
-  }
   #wake(): void {
     const waiting = this.#drainers;
     this.#drainers = [];

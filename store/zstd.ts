@@ -5,33 +5,28 @@ import { createRequire } from 'node:module';
 import zlib from 'node:zlib';
 
 export interface Zstd {
-  compress(data: Uint8Array): Promise<Uint8Array>;
-  compressSync(data: Uint8Array): Uint8Array;
+  compress(data: Uint8Array): Uint8Array;
   /** Throws on a damaged frame and on one that unpacks to more than `limit` bytes. */
-  decompressSync(frame: Uint8Array, limit: number): Uint8Array;
+  decompress(frame: Uint8Array, limit: number): Uint8Array;
 }
 
 const LEVEL = 1;
 const CHUNK_BYTES_MIN = 4096;
 const CHUNK_BYTES_MAX = 1 << 20;
 
-/** Node's own, from 22.15 and 23.8 on; compresses outside the main thread. */
+/** Node's own, from 22.15 and 23.8 on. */
 export function nativeZstd(): Zstd | null {
   if (typeof zlib.zstdCompressSync !== 'function') return null;
-  // The frame is to say how long its contents are: zstd-codec reads no other. Each chunk of output costs a turn of the event
-  // loop, and its length in memory to collect: one or two are enough.
+  // The frame is to say how long its contents are: zstd-codec reads no other. Where one chunk of output is sure to hold it
+  // (ZSTD_COMPRESSBOUND), zstd writes it there straight from the input and needs no memory of its own for either.
   const options = (data: Uint8Array): zlib.ZstdOptions & { pledgedSrcSize: number } => ({
     params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL },
     pledgedSrcSize: data.length,
-    chunkSize: Math.max(data.length >> 2, CHUNK_BYTES_MIN),
+    chunkSize: data.length + (data.length >> 8) + CHUNK_BYTES_MIN,
   });
   return {
-    compress: (data) =>
-      new Promise((resolve, reject) => {
-        zlib.zstdCompress(data, options(data), (error, frame) => (error ? reject(error) : resolve(frame)));
-      }),
-    compressSync: (data) => zlib.zstdCompressSync(data, options(data)),
-    decompressSync: (frame, limit) =>
+    compress: (data) => zlib.zstdCompressSync(data, options(data)),
+    decompress: (frame, limit) =>
       zlib.zstdDecompressSync(frame, {
         maxOutputLength: Math.max(limit, 1),
         chunkSize: Math.min(Math.max(4 * frame.length, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX),
@@ -60,15 +55,13 @@ export async function wasmZstd(): Promise<Zstd> {
       ZstdCodec.run((zstd) => resolve(new zstd.Simple()));
     },
   );
-  const compressSync = (data: Uint8Array): Uint8Array => {
-    const frame = simple.compress(data, LEVEL);
-    if (frame === null) throw new Error('zstd-codec cannot compress');
-    return frame;
-  };
   return {
-    compress: async (data) => compressSync(data),
-    compressSync,
-    decompressSync(frame, limit) {
+    compress(data) {
+      const frame = simple.compress(data, LEVEL);
+      if (frame === null) throw new Error('zstd-codec cannot compress');
+      return frame;
+    },
+    decompress(frame, limit) {
       const data = simple.decompress(frame);
       if (data === null || data.length > limit) throw new Error('a damaged Zstandard frame');
       return data;

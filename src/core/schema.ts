@@ -134,7 +134,7 @@ export const u64: Schema<bigint> = scalar(
 /** A tick, a nanosecond count or any other exact integer up to 2^53. */
 export const integer: Schema<number> = scalar(
   (w, v) => {
-    assert(Number.isSafeInteger(v), `not an exact integer: ${v}`);
+    assert(Number.isSafeInteger(v), 'not an exact integer');
     w.f64(v);
   },
   (r) => r.f64(),

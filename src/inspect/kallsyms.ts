@@ -10,11 +10,11 @@
  * and 6.6.
  */
 
-/** Symbols as the kernel lists them; `types` are the letters of nm(1). */
+/** Symbols as the kernel lists them, by rising addresses; `types` has the letters of nm(1). */
 export interface Kallsyms {
   readonly addresses: BigUint64Array;
   readonly names: readonly string[];
-  readonly types: readonly string[];
+  readonly types: string;
 }
 
 const TOKENS = 256;
@@ -164,19 +164,35 @@ function findNames(memory: Memory, markers: Markers): NameTable | null {
   return null;
 }
 
-/** Expands all names; the first letter of each is the symbol's type. */
-function expandNames(bytes: Uint8Array, start: number, count: number, tokens: readonly string[]): [string[], string[]] {
-  const names: string[] = [];
-  const types: string[] = [];
+/**
+ * Expands all names; the first letter of each is the symbol's type. They are written as bytes and become text together: pieced
+ * together one by one they would keep the garbage collector busy.
+ */
+function expandNames(bytes: Uint8Array, start: number, count: number, tokens: readonly string[]): [string[], string] {
+  const pieces = tokens.map((token) => Uint8Array.from(token, (letter) => letter.charCodeAt(0)));
+  const types = new Uint8Array(count);
+  let names = new Uint8Array(LONGEST_TOKEN + count * 32);
+  let length = 0;
   for (let i = 0, at = start; i < count; i++) {
-    const { header, tokens: length } = nameLength(bytes, at);
+    const { header, tokens: tokenCount } = nameLength(bytes, at);
     at += header;
-    let text = '';
-    for (const end = at + length; at < end; at++) text += tokens[bytes[at]!]!;
-    types.push(text.charAt(0));
-    names.push(text.slice(1));
+    const first = length;
+    for (const end = at + tokenCount; at < end; at++) {
+      const piece = pieces[bytes[at]!]!;
+      if (length + piece.length >= names.length) names = grown(names);
+      for (let j = 0; j < piece.length; j++) names[length++] = piece[j]!;
+    }
+    // the type's place goes to the NUL between this name and the one before
+    types[i] = names[first]!;
+    names[first] = 0;
   }
-  return [names, types];
+  const decoder = new TextDecoder('latin1');
+  return [decoder.decode(names.subarray(1, length)).split('\0'), decoder.decode(types)];
+}
+function grown(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(bytes.length * 2);
+  larger.set(bytes);
+  return larger;
 }
 
 const KERNEL_HALF = 1n << 63n;

@@ -103,15 +103,18 @@ export class PanicWatch {
   /** The verdict of a run that ended as `ending` at `end`, and where to show it. */
   verdict(ending: Verdict, end: Sighting): { readonly verdict: Verdict; readonly at: Sighting } {
     const at = this.#entered ?? this.#printed;
-    if (at === null || !wins(ending, this.panicked)) return { verdict: ending, at: end };
+    if (at === null || !wins(ending, this.panicked, this.#fatal)) return { verdict: ending, at: end };
     const message = this.#message ?? this.#format ?? 'the kernel panicked';
     return { verdict: { kind: 'panic', message }, at };
   }
 }
 
-/** An oops alone explains only an ending that the guest did not choose. */
-function wins(ending: Verdict, panicked: boolean): boolean {
-  if (ending.kind === 'unimplemented' || ending.kind === 'triple-fault') return false;
+/**
+ * An oops alone explains only an ending that the guest did not choose; an ending of the machine's own is what a panic came to
+ * only where the guest got as far as saying so.
+ */
+function wins(ending: Verdict, panicked: boolean, announced: boolean): boolean {
+  if (ending.kind === 'unimplemented' || ending.kind === 'triple-fault') return announced;
   if (ending.kind === 'crash') return !ending.message.startsWith('domain_crash');
   return panicked || ending.kind === 'hang';
 }

@@ -11,7 +11,7 @@ import { Reader, Writer } from '../core/schema.ts';
 import type { VirtAddr } from '../core/units.ts';
 import { readBsdSymtab } from '../xen/loader/bsd-symtab.ts';
 import { type Elf, PT_LOAD, readElf, readSymbols } from '../xen/loader/elf.ts';
-import { findKallsyms } from './kallsyms.ts';
+import { findKallsyms, type Kallsyms } from './kallsyms.ts';
 
 /** One symbol; `type` is its letter in nm(1): upper case for a global one. */
 export interface Symbol {
@@ -41,7 +41,6 @@ export class SymbolTable {
   readonly #names: readonly string[];
   readonly #types: string;
   readonly range: Range;
-  #byName: Map<string, number> | null = null;
 
   private constructor(addresses: BigUint64Array, names: readonly string[], types: string, range: Range) {
     this.#addresses = addresses;
@@ -62,6 +61,11 @@ export class SymbolTable {
       types,
       range,
     );
+  }
+
+  /** A table of kallsyms, which are sorted. */
+  static ofKallsyms({ addresses, names, types }: Kallsyms, range: Range): SymbolTable {
+    return new SymbolTable(addresses, names, types, range);
   }
 
   /** A table that knows nothing. */
@@ -100,25 +104,17 @@ export class SymbolTable {
 
   /** The address of the first symbol called `name`, or null. */
   address(name: string): VirtAddr | null {
-    const index = this.#index().get(name);
-    return index === undefined ? null : this.#addresses[index]!;
+    const index = this.#names.indexOf(name);
+    return index < 0 ? null : this.#addresses[index]!;
   }
 
   /** The half-open range from `name` to the next higher symbol address, or null; for predicates like `rip in func`. */
   extent(name: string): Range | null {
-    const index = this.#index().get(name);
-    if (index === undefined) return null;
+    const index = this.#names.indexOf(name);
+    if (index < 0) return null;
     const start = this.#addresses[index]!;
     const next = this.#indexOf(start) + 1;
     return { start, end: next < this.size ? this.#addresses[next]! : this.range.end };
-  }
-
-  #index(): Map<string, number> {
-    if (this.#byName === null) {
-      this.#byName = new Map();
-      for (let i = this.size - 1; i >= 0; i--) this.#byName.set(this.#names[i]!, i);
-    }
-    return this.#byName;
   }
 
   /** The canonical bytes that {@link SymbolTable.deserialise} reads: addresses as differences, names with NULs between. */
@@ -212,11 +208,12 @@ export const symbolsOfBsdSymtab = (bytes: Uint8Array): SymbolTable | null => sym
 export function symbolsOfKallsyms(image: Uint8Array): SymbolTable | null {
   const found = findKallsyms(image);
   if (found === null) return null;
-  const symbols = found.names.map((name, i) => ({ address: found.addresses[i]!, name, type: found.types[i]! }));
-  const upper = symbols.filter(({ address }) => address >= KERNEL_HALF);
-  const end = upper.findLast(({ name }) => name === '_end') ?? upper.at(-1);
-  if (end === undefined) return null;
-  return SymbolTable.of(symbols, { start: upper[0]!.address, end: end.address + (end.name === '_end' ? 0n : 1n) });
+  const { addresses, names } = found;
+  const first = addresses.findIndex((address) => address >= KERNEL_HALF);
+  if (first < 0) return null;
+  const last = names.lastIndexOf('_end');
+  const end = last >= first ? addresses[last]! : addresses.at(-1)! + 1n;
+  return SymbolTable.ofKallsyms(found, { start: addresses[first]!, end });
 }
 
 /** The best table of an unpacked kernel image: its symbol table, else kallsyms, else an empty one. */

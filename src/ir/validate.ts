@@ -54,12 +54,12 @@ class Validator {
   }
 
   #check(condition: boolean, message: string): void {
-    assert(condition, `${this.#scope.name}, ${this.#place}: ${message}`);
+    if (!condition) assert(false, `${this.#scope.name}, ${this.#place}: ${message}`);
   }
   #use(id: number, type: Type, before: number): void {
-    this.#check(id >= 0 && id < before, `v${id} is used before its definition`);
+    if (id < 0 || id >= before) this.#check(false, `v${id} is used before its definition`);
     const actual = this.#program.body[id]!.type;
-    this.#check(actual === type, `v${id} is ${actual}, not ${type}`);
+    if (actual !== type) this.#check(false, `v${id} is ${actual}, not ${type}`);
   }
   #ref(ref: StateRef, width: number): void {
     if (ref.kind === 'slot')

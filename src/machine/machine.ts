@@ -70,8 +70,8 @@ export class Machine {
   readonly tscKhz: number;
   loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ending: null, ended: null };
   door: InputDoor = CLOSED_DOOR;
-  /** The vCPU's step count at the start of the engine slice or delivery in progress, else null. */
-  #sliceStart: bigint | null = null;
+  /** The vCPU's step count at the start of the engine slice or delivery in progress, -1 outside of both. */
+  #sliceStart = -1;
 
   constructor(engine: Engine, platform: MachinePlatform, tscKhz: number) {
     this.engine = engine;
@@ -89,14 +89,13 @@ export class Machine {
   /** System time in ns, exact to the step also while the engine calls the platform. */
   now(): number {
     const { clock } = this.loop;
-    const inSlice = this.#sliceStart === null ? 0 : Number(this.cpu.get('steps') - this.#sliceStart);
-    return nanoseconds(clock, clock.tick + inSlice);
+    return nanoseconds(clock, this.#sliceStart < 0 ? clock.tick : clock.tick + this.cpu.steps - this.#sliceStart);
   }
 
   /** The first tick whose state shows what happens now: the next one while an instruction executes. */
   get visibleAt(): Tick {
     const { tick } = this.loop.clock;
-    return this.#sliceStart === null ? tick : tick + Number(this.cpu.get('steps') - this.#sliceStart) + 1;
+    return this.#sliceStart < 0 ? tick : tick + this.cpu.steps - this.#sliceStart + 1;
   }
   /** The state has been replaced: lets the platform rebuild what follows from it. */
   restored(): void {
@@ -193,9 +192,9 @@ export class Machine {
   #deliver(): boolean {
     const { platform, loop } = this;
     loop.deliveryDue = false;
-    this.#sliceStart = this.cpu.get('steps');
+    this.#sliceStart = this.cpu.steps;
     const taken = platform.deliverPending(this.cpu);
-    this.#sliceStart = null;
+    this.#sliceStart = -1;
     if (taken === null) return false;
     if (isStop(taken.outcome)) {
       const { kind, message } = taken.outcome.verdict;
@@ -209,9 +208,9 @@ export class Machine {
     const { clock } = loop;
     const boundary = (Math.floor(clock.tick / DELIVERY_TICKS) + 1) * DELIVERY_TICKS;
     const target = Math.min(until, boundary, tickOf(clock, platform.nextDeadlineNs()), door.nextPayload(clock.tick));
-    this.#sliceStart = this.cpu.get('steps');
+    this.#sliceStart = this.cpu.steps;
     const exit = engine.run(this.cpu, target - clock.tick, platform, resume);
-    this.#sliceStart = null;
+    this.#sliceStart = -1;
     clock.tick += exit.steps;
     if (exit.kind === 'stop') return this.#end(exit.stop);
     if (exit.kind === 'event' || (exit.kind === 'watch' && exit.event) || clock.tick === boundary)

@@ -22,7 +22,12 @@ export const FRAME = {
   tagged: 8,
   /** A debugger watches bytes of this page: every store to it is seen. */
   watched: 16,
+  /** The page has changed since it was added: without this it is zero. */
+  written: 32,
 } as const;
+
+/** Bytes up to which a loop copies faster than a view of them is made. */
+const SHORT = 64;
 
 export class GuestMemory {
   readonly map: MemoryMap;
@@ -41,6 +46,8 @@ export class GuestMemory {
   onCodeWrite: (slot: number, offset: number, length: number) => void = () => {};
   /** Called when a watched page is about to change outside the engine's stores. The MMU sets it. */
   onWatchedWrite: (pa: PhysAddr, length: number) => void = () => {};
+  /** Called before a page changes for the first time since `clearDirty`. A recorder sets it, to keep what the page held. */
+  onFirstWrite: (slot: number) => void = () => {};
   /** Called when a page that the walker used as a table changes outside {@link GuestMemory.writeEntry}. The MMU sets it. */
   onTableWrite: (address: PhysAddr, length: number) => void = () => {};
 
@@ -62,8 +69,8 @@ export class GuestMemory {
   }
   /** Gives `frame` a zeroed page; slots are handed out in order of the calls. */
   addFrame(frame: MachineFrame): void {
-    assert(frame >= 0 && frame < this.map.shape.frameLimit, `frame ${frame} is out of range`);
-    assert(this.frameSlots[frame] === -1, `frame ${frame} exists`);
+    assert(frame >= 0 && frame < this.map.shape.frameLimit, 'the frame is out of range');
+    assert(this.frameSlots[frame] === -1, 'the frame exists already');
     assert(this.#used < this.map.shape.slots, 'no free slot');
     const slot = this.#used++;
     this.frameSlots[frame] = slot;
@@ -75,7 +82,7 @@ export class GuestMemory {
   /** Address in linear memory of a frame's first byte; the frame must exist. */
   frameAddress(frame: MachineFrame): number {
     const slot = frame < this.map.shape.frameLimit ? this.frameSlots[frame]! : -1;
-    assert(slot >= 0, `frame ${frame} does not exist`);
+    assert(slot >= 0, 'the frame does not exist');
     return this.map.ram + slot * PAGE_SIZE;
   }
   slotAddress(slot: number): number {
@@ -108,11 +115,16 @@ export class GuestMemory {
     for (let done = 0; done < length; ) {
       const at = pa + done;
       const count = Math.min(length - done, PAGE_SIZE - (at % PAGE_SIZE));
-      const from = this.address(at);
-      out.set(this.bytes.subarray(from, from + count), done);
+      this.copyOut(at, count, out, done);
       done += count;
     }
     return out;
+  }
+  /** Copies `length` bytes inside one page to `out[at]`. */
+  copyOut(pa: PhysAddr, length: number, out: Uint8Array, at: number): void {
+    const from = this.address(pa);
+    if (length > SHORT) out.set(this.bytes.subarray(from, from + length), at);
+    else for (let i = 0; i < length; i++) out[at + i] = this.bytes[from + i]!;
   }
 
   // ---- writes -------------------------------------------------------------------------------------------------------
@@ -126,7 +138,7 @@ export class GuestMemory {
     if (flags & FRAME.code) this.onCodeWrite(slot, offset, length);
     if (flags & FRAME.table) this.onTableWrite(pa, length);
     if (flags & FRAME.watched) this.onWatchedWrite(pa, length);
-    this.slotFlags[slot] = flags | FRAME.dirty;
+    this.markDirty(slot);
     return this.map.ram + slot * PAGE_SIZE + offset;
   }
   write8(pa: PhysAddr, value: number): void {
@@ -157,6 +169,13 @@ export class GuestMemory {
 
   // ---- dirty pages --------------------------------------------------------------------------------------------------
 
+  /** To be called before the page in `slot` changes. */
+  markDirty(slot: number): void {
+    const flags = this.slotFlags[slot]!;
+    if (flags & FRAME.dirty) return;
+    this.onFirstWrite(slot);
+    this.slotFlags[slot] = flags | FRAME.dirty | FRAME.written;
+  }
   /** Slots whose page may have changed since the last `clearDirty` or since it was added, ascending. */
   dirtySlots(): number[] {
     const out: number[] = [];

@@ -9,6 +9,7 @@
  * - no access changes guest memory when it faults.
  */
 import type { MachineFrame, PhysAddr } from '../core/units.ts';
+import { highWord, joinWords, lowWord } from '../core/words.ts';
 import type { AccessOptions, Cpu, LinearMemory } from '../x86/cpu.ts';
 import { type Fault, fault } from '../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../x86/state.ts';
@@ -29,6 +30,9 @@ export const RETRY_VECTOR = 257;
  * before paging, that it writes; from a region, so that it may be sent back.
  */
 export const ACCESS_SPEC = { bytes: 127, segmentShift: 8, write: 1 << 11, region: 1 << 12 } as const;
+
+/** A span's `spec`: its bytes; some of them are written. */
+export const SPAN_SPEC = { bytes: 511, write: 512 } as const;
 
 /** Code that has been translated into regions. */
 export interface TranslatedCode {
@@ -51,7 +55,6 @@ export interface MmuOptions {
 
 /** After this many writes to one page of tables everything is flushed and the page is forgotten as a table. */
 const TABLE_WRITES = 64;
-const U32 = 0xffffffffn;
 const CR0_BITS = (1 << 31) | (1 << 16);
 const CR4_BITS = (1 << 5) | (1 << 4);
 const EFER_BITS = (1 << 11) | (1 << 10);
@@ -85,6 +88,9 @@ export class Mmu implements LinearMemory {
   readonly #roots: Float64Array;
   readonly #chosen: Float64Array;
   #time = 0;
+  /** How often write tags were taken away from a page. */
+  #protections = 0;
+  readonly #isMarked = (slot: number, level: number): boolean => (this.#levels[slot]! & (1 << level)) !== 0;
   readonly #mark = (slot: number, level: number): void => {
     const bit = 1 << level;
     if (this.#levels[slot]! & bit) return;
@@ -110,6 +116,8 @@ export class Mmu implements LinearMemory {
   entriesChanged = false;
   /** Set by the hot tier. */
   translated: TranslatedCode | null = null;
+  /** A span of accesses was refused; whoever asks takes it back. */
+  spanRefused = false;
   /** Watched bytes have changed by other means than an instruction's store. */
   watchHit = false;
   /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
@@ -195,7 +203,7 @@ export class Mmu implements LinearMemory {
   /** Drops the vCPU's translations of the page at `va`. */
   flushPage(cpu: Cpu, va: bigint): void {
     const vcpu = this.#vcpu(cpu.base);
-    const index = Number((va >> 12n) & 4095n);
+    const index = (lowWord(va) >>> 12) & 4095;
     for (let i = 0; i < TLBS; i++) this.#tlbs.of(vcpu, i).drop(index, 1, 4096);
   }
   flush(cpu: Cpu, address?: bigint): void {
@@ -222,7 +230,10 @@ export class Mmu implements LinearMemory {
   /** Takes the write tags of a page away and sets `flag` (CODE or TABLE) on it. */
   #protect(slot: number, flag: number): void {
     const flags = this.memory.slotFlags[slot]!;
-    if (flags & FRAME.tagged) this.#tlbs.dropWrites(this.memory.slotAddress(slot));
+    if (flags & FRAME.tagged) {
+      this.#tlbs.dropWrites(this.memory.slotAddress(slot));
+      this.#protections++;
+    }
     this.memory.slotFlags[slot] = (flags & ~FRAME.tagged) | flag;
   }
   /** Marks a page as holding decoded code: stores to it are seen from now on. */
@@ -265,8 +276,8 @@ export class Mmu implements LinearMemory {
 
   /** The machine address behind `va` in the vCPU's present address space, or null; no side effects. */
   translate(cpu: Cpu, va: bigint): PhysAddr | null {
-    const lo = Number(va & U32) | 0;
-    const hi = Number((va >> 32n) & U32) | 0;
+    const lo = lowWord(va);
+    const hi = highWord(va);
     if (!canonical(hi) || !this.#walker.walk(cpu.base, lo, hi, ACCESS.read, false)) return null;
     return this.#walker.frame * 4096 + (lo & 4095);
   }
@@ -299,14 +310,19 @@ export class Mmu implements LinearMemory {
       walker.commit(access, this.#mark);
       const flags = this.memory.slotFlags[slot]!;
       const plain = (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
-      if (access === ACCESS.write && plain) this.memory.slotFlags[slot] = flags | FRAME.dirty;
-      if (access !== ACCESS.exec && !supervisor) {
-        const writable = walker.writable && plain && (access === ACCESS.write || (flags & FRAME.dirty) !== 0);
-        if (writable) this.memory.slotFlags[slot]! |= FRAME.tagged;
-        this.#tlb(base).fill(lo, hi, page, writable);
-      }
+      if (access === ACCESS.write && plain) this.memory.markDirty(slot);
+      if (access !== ACCESS.exec && !supervisor) this.#fill(base, lo, hi);
     }
     return page + (lo & 4095);
+  }
+  /** Fills the TLB with what the walker found. */
+  #fill(base: number, lo: number, hi: number): void {
+    const { slot, writable } = this.#walker;
+    const flags = this.memory.slotFlags[slot]!;
+    const tagged =
+      writable && (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0 && (flags & FRAME.dirty) !== 0;
+    if (tagged) this.memory.slotFlags[slot] = flags | FRAME.tagged;
+    this.#tlb(base).fill(lo, hi, this.#ram + slot * 4096, tagged);
   }
 
   /** Resolves an access of `bytes` (1 to 64) bytes into #first, #firstBytes and #second; false with the fault noted. */
@@ -358,7 +374,7 @@ export class Mmu implements LinearMemory {
     const slot = (host - this.#ram) >>> 12;
     const flags = this.memory.slotFlags[slot]!;
     if (flags & FRAME.code) this.memory.onCodeWrite(slot, (host - this.#ram) & 4095, bytes);
-    this.memory.slotFlags[slot]! |= FRAME.dirty;
+    this.memory.markDirty(slot);
   }
   #isTable(host: number): boolean {
     return (this.memory.slotFlags[(host - this.#ram) >>> 12]! & FRAME.table) !== 0;
@@ -433,8 +449,10 @@ export class Mmu implements LinearMemory {
   readonly slowLoad = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & ACCESS_SPEC.bytes;
     const evictions = this.translated?.evictions;
+    const protections = this.#protections;
     if (!this.#resolveSpec(base, lo, hi, spec, false)) return this.#enterFault(base);
-    if (spec & ACCESS_SPEC.region && this.translated?.evictions !== evictions) return this.#sendBack(base, lo, hi);
+    if (spec & ACCESS_SPEC.region && (this.translated?.evictions !== evictions || this.#protections !== protections))
+      return this.#sendBack(base, lo, hi);
     return this.#firstBytes === bytes ? this.#first : this.#gather(bytes);
   };
 
@@ -446,9 +464,12 @@ export class Mmu implements LinearMemory {
   readonly slowProbe = (base: number, lo: number, hi: number, spec: number): number => {
     const bytes = spec & ACCESS_SPEC.bytes;
     const evictions = this.translated?.evictions;
+    const protections = this.#protections;
     if (!this.#resolveSpec(base, lo, hi, spec, true)) return this.#enterFault(base);
-    if (spec & ACCESS_SPEC.region && (this.translated?.evictions !== evictions || this.#changesTranslated(bytes)))
-      return this.#sendBack(base, lo, hi);
+    if (spec & ACCESS_SPEC.region) {
+      const undone = this.translated?.evictions !== evictions || this.#protections !== protections;
+      if (undone || this.#changesTranslated(bytes)) return this.#sendBack(base, lo, hi);
+    }
     if (this.#watches.length > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
       this.#refuse(WATCH_VECTOR, 0, lo, hi);
       return this.#enterFault(base);
@@ -470,6 +491,28 @@ export class Mmu implements LinearMemory {
       secondBytes: bytes - this.#firstBytes,
     });
     return scratch;
+  };
+
+  /**
+   * Finds the bytes that `spec` ({@link SPAN_SPEC}) asks for at hi:lo, for accesses that a region is going to make there.
+   * Returns their linear-memory address where all of them are in one page and may be accessed without any effect but on that
+   * page's bytes; else sends the instruction back, to be executed access by access.
+   */
+  readonly slowSpan = (base: number, lo: number, hi: number, spec: number): number => {
+    const access = spec & SPAN_SPEC.write ? ACCESS.write : ACCESS.read;
+    const walker = this.#walker;
+    const user = this.#bytes[base + STATE.cpl.offset] === 3;
+    const inside = (lo & 4095) + (spec & SPAN_SPEC.bytes) <= 4096 && canonical(hi);
+    if (inside && walker.walk(base, lo, hi, access, user) && walker.isSettled(access, this.#isMarked)) {
+      const { slotFlags } = this.memory;
+      const plain = (slotFlags[walker.slot]! & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
+      if (access === ACCESS.write && plain) this.memory.markDirty(walker.slot);
+      this.#fill(base, lo, hi);
+      const found = this.#tlb(base).find(lo, hi, access === ACCESS.write);
+      if (found !== 0) return found;
+    }
+    this.spanRefused = true;
+    return this.#sendBack(base, lo, hi);
   };
 
   /** Writes the scratch stores back. Returns 1 when a page-table entry or translated code has changed. */
@@ -537,15 +580,22 @@ export class Mmu implements LinearMemory {
   /** The fault that the last refused access raises. */
   get lastFault(): Fault {
     if (this.#vector !== VECTOR.pf) return fault(this.#vector, this.#error);
-    return fault(this.#vector, this.#error, (BigInt(this.#faultHi >>> 0) << 32n) | BigInt(this.#faultLo >>> 0));
+    return fault(this.#vector, this.#error, joinWords(this.#faultLo, this.#faultHi));
   }
 
   // ---- LinearMemory -------------------------------------------------------------------------------------------------
 
   #access(cpu: Cpu, address: bigint, bytes: number, write: boolean, options: AccessOptions | undefined): boolean {
-    const lo = Number(address & U32) | 0;
-    const hi = Number((address >> 32n) & U32) | 0;
-    return this.#resolve(cpu.base, lo, hi, bytes, write, options?.stack ?? false, options?.supervisor ?? false);
+    const lo = lowWord(address);
+    return this.#resolve(
+      cpu.base,
+      lo,
+      highWord(address),
+      bytes,
+      write,
+      options?.stack ?? false,
+      options?.supervisor ?? false,
+    );
   }
   load(cpu: Cpu, address: bigint, width: number, options?: AccessOptions): bigint | Fault {
     if (!this.#access(cpu, address, width, false, options)) return this.lastFault;
@@ -568,10 +618,12 @@ export class Mmu implements LinearMemory {
     const second = this.#second;
     this.#willChange(first, firstBytes);
     if (firstBytes < width) this.#willChange(second, width - firstBytes);
-    for (let i = 0; i < width; i++) {
-      const at = i < firstBytes ? first + i : second + i - firstBytes;
-      this.#bytes[at] = Number((value >> BigInt(8 * i)) & 0xffn);
-    }
+    if (firstBytes === width && width === 8) this.memory.view.setBigUint64(first, value, true);
+    else
+      for (let i = 0; i < width; i++) {
+        const at = i < firstBytes ? first + i : second + i - firstBytes;
+        this.#bytes[at] = Number((value >> BigInt(8 * i)) & 0xffn);
+      }
     this.#hasChanged(first, firstBytes);
     if (firstBytes < width) this.#hasChanged(second, width - firstBytes);
     return null;

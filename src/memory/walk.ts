@@ -168,20 +168,36 @@ export class Walker {
       const level = this.#pathLevel[depth]!;
       const at = this.#path[depth]!;
       const old = words[at]!;
-      // PAE directory pointers have neither bit
-      const bits = level === 3 && depth === 0 ? 0 : access === ACCESS.write && depth === leaf ? PTE.a | PTE.d : PTE.a;
+      const bits = accessBits(access, level, depth, leaf);
       if ((old & bits) !== bits) {
         const flags = memory.slotFlags[slot]!;
         if (flags & FRAME.code) memory.onCodeWrite(slot, (at * 4) & 4095, 4);
+        memory.markDirty(slot);
         words[at] = old | bits;
-        memory.slotFlags[slot]! |= FRAME.dirty;
       }
       marked(slot, level);
     }
+  }
+
+  /** True when committing the last successful walk would set no bit, and `isMarked` knows every table of its path. */
+  isSettled(access: Access, isMarked: (slot: number, level: number) => boolean): boolean {
+    const leaf = this.#depth - 1;
+    for (let depth = 0; depth <= leaf; depth++) {
+      const level = this.#pathLevel[depth]!;
+      const bits = accessBits(access, level, depth, leaf);
+      if ((this.#words[this.#path[depth]!]! & bits) !== bits || !isMarked(this.#pathSlot[depth]!, level)) return false;
+    }
+    return true;
   }
 
   /** Number of levels of the last successful walk's leaf: 1 for a 4 KiB page, 2 and 3 for large ones, 0 without paging. */
   get leafLevel(): number {
     return this.#depth === 0 ? 0 : this.#pathLevel[this.#depth - 1]!;
   }
+}
+
+/** The bits that an access sets in the entry at `depth` of a path; PAE directory pointers have neither. */
+function accessBits(access: Access, level: number, depth: number, leaf: number): number {
+  if (level === 3 && depth === 0) return 0;
+  return access === ACCESS.write && depth === leaf ? PTE.a | PTE.d : PTE.a;
 }

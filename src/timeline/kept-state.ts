@@ -4,39 +4,33 @@
  * A recorder cannot know that the end is near. Keeping the state of one block ago lets it store, once the end has come, a state
  * shortly before it: where people step back from the end to, and where what went wrong usually is.
  *
- * Invariants: the kept pages are those that changed between the snapshot stored last and `tick`, as they were at `tick`; their
- * memory is taken once and used again for the next snapshot, since what the garbage collector has to follow costs more
- * than the copying.
+ * Invariants: a page that has not been written since `tick` is read from the machine when it is asked for; one that has been was
+ * copied before its first change, so that keeping a state takes the memory of what one block changes. That memory is taken
+ * once and used again, since touching fresh memory costs more than the copying.
  */
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { Sections } from '../machine/state.ts';
+import { FRAME } from '../memory/guest-memory.ts';
 import type { Run } from './run.ts';
 import type { NewSnapshot, SnapshotPage } from './trace-store.ts';
 
 const HASH_BYTES = 16;
-const ENTRY_BYTES = PAGE_SIZE + HASH_BYTES;
 /** Pages to a slab: 1 MiB. */
 const SLAB_PAGES = 256;
+const ZERO = new Uint8Array(PAGE_SIZE);
+/** In the table of places: the page has not been written since; it had never been written. */
+const UNCHANGED = -1;
+const ZEROES = -2;
 
-/** Memory for copies of pages and their hashes, by number. */
+/** Memory for copies of pages, by number. */
 class Slabs {
   readonly #slabs: Uint8Array[] = [];
 
-  /** Copies a page to place `index`. */
-  set(index: number, page: SnapshotPage): void {
-    const { slab, at } = this.#place(index);
-    slab.set(page.bytes, at);
-    slab.set(page.hash, at + PAGE_SIZE);
-  }
-  /** What lies at place `index`, as live views. */
-  get(index: number, slot: number): SnapshotPage {
-    const { slab, at } = this.#place(index);
-    return { slot, bytes: slab.subarray(at, at + PAGE_SIZE), hash: slab.subarray(at + PAGE_SIZE, at + ENTRY_BYTES) };
-  }
-  #place(index: number): { slab: Uint8Array; at: number } {
-    const number = Math.floor(index / SLAB_PAGES);
-    const slab = (this.#slabs[number] ??= new Uint8Array(SLAB_PAGES * ENTRY_BYTES));
-    return { slab, at: (index % SLAB_PAGES) * ENTRY_BYTES };
+  /** The page at place `index`, to be read or written. */
+  page(index: number): Uint8Array {
+    const slab = (this.#slabs[Math.floor(index / SLAB_PAGES)] ??= new Uint8Array(SLAB_PAGES * PAGE_SIZE));
+    const at = (index % SLAB_PAGES) * PAGE_SIZE;
+    return slab.subarray(at, at + PAGE_SIZE);
   }
 }
 
@@ -44,38 +38,71 @@ export class KeptState {
   readonly #run: Run;
   #tick: Tick | null = null;
   #stateHash = 0n;
+  /** Written over by the next state's. */
   #sections: Sections | undefined;
+  /** 1 for each slot that changed since the state stored last (at first: since the machine was built). */
+  readonly #changed: Uint8Array;
+  /** Where the slabs hold what a slot held at `tick`, and how many places are taken; its hash, where it was copied. */
+  readonly #places: Int32Array;
   readonly #slabs = new Slabs();
-  /** Where each slot's page lies in the slabs. */
-  readonly #places = new Map<number, number>();
+  #copies = 0;
+  readonly #hashes: Uint8Array;
 
+  /** Of a run of which nothing has been executed. */
   constructor(run: Run) {
+    const { memory } = run.machine.engine;
     this.#run = run;
+    this.#changed = new Uint8Array(memory.slotCount);
+    this.#places = new Int32Array(memory.slotCount).fill(UNCHANGED);
+    this.#hashes = new Uint8Array(memory.slotCount * HASH_BYTES);
+    run.tracker.onSync((slots) => {
+      for (const slot of slots) this.#changed[slot] = 1;
+    });
+    memory.onFirstWrite = (slot) => {
+      if (this.#tick !== null && this.#places[slot] === UNCHANGED) this.#copy(slot);
+    };
+  }
+  #copy(slot: number): void {
+    const page = this.#run.page(slot);
+    this.#hashes.set(page.hash, slot * HASH_BYTES);
+    // A page that nothing has touched is not read: that would cost the host a fault more.
+    const written = (this.#run.machine.engine.memory.slotFlags[slot]! & FRAME.written) !== 0;
+    if (written) this.#slabs.page(this.#copies).set(page.bytes);
+    this.#places[slot] = written ? this.#copies++ : ZEROES;
   }
   /** Where the state is; null when none is kept. */
   get tick(): Tick | null {
     return this.#tick;
   }
-  /** Keeps the present state, whose hash is `stateHash`. */
+  /** Keeps the present state, whose hash has just been found to be `stateHash`. */
   keep(stateHash: bigint): void {
+    this.#forget();
     this.#tick = this.#run.tick;
     this.#stateHash = stateHash;
     this.#sections = this.#run.sections(this.#sections);
-    for (const slot of this.#run.changedSlots()) {
-      let place = this.#places.get(slot);
-      if (place === undefined) this.#places.set(slot, (place = this.#places.size));
-      this.#slabs.set(place, this.#run.page(slot));
-    }
   }
   /** Hands the state over to `store`, which copies the pages, as the difference to the snapshot at tick `base`. */
   store(base: Tick | null, store: (snapshot: NewSnapshot) => void): void {
-    if (this.#tick === null || this.#sections === undefined) return;
-    const places = [...this.#places].sort(([a], [b]) => a - b);
-    const pages = places.map(([slot, place]) => this.#slabs.get(place, slot));
-    store({ tick: this.#tick, stateHash: this.#stateHash, sections: this.#sections, base, pages });
+    if (this.#tick === null) return;
+    store({ tick: this.#tick, stateHash: this.#stateHash, sections: this.#sections!, base, pages: this.#pages() });
+    // What has been copied has changed since, whether or not it has been hashed yet.
+    for (const slot of this.#places.keys()) this.#changed[slot] = this.#places[slot] === UNCHANGED ? 0 : 1;
+    this.#forget();
+  }
+  /** The pages that changed since the state stored last, by ascending slots, as they were at `tick`. */
+  *#pages(): Generator<SnapshotPage> {
+    for (let slot = this.#changed.indexOf(1); slot >= 0; slot = this.#changed.indexOf(1, slot + 1)) {
+      const place = this.#places[slot]!;
+      if (place === UNCHANGED) yield this.#run.page(slot);
+      else {
+        const hash = this.#hashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
+        yield { slot, hash, bytes: place === ZEROES ? ZERO : this.#slabs.page(place) };
+      }
+    }
+  }
+  #forget(): void {
     this.#tick = null;
-    // A store may hold on to them until they are on disk.
-    this.#sections = undefined;
-    this.#places.clear();
+    this.#places.fill(UNCHANGED);
+    this.#copies = 0;
   }
 }

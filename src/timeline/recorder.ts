@@ -119,7 +119,7 @@ export class Recorder {
     this.#closeBlock();
     this.#snapshot();
     const stateHash = this.#recording === null ? null : this.#run.stateHash();
-    return { verdict: this.#told(verdict), tick: machine.tick, stateHash, snapshots: this.#snapshots };
+    return { verdict, tick: machine.tick, stateHash, snapshots: this.#snapshots };
   }
 
   async #between(idledNs: number): Promise<void> {
@@ -164,16 +164,6 @@ export class Recorder {
     return this.#host.live ? null : this.#hang.look();
   }
 
-  /** A panic on the console wins over the shutdown reason that follows it. */
-  #told(verdict: Verdict): Verdict {
-    const message = panicMessage(this.#run.console.textAt(this.#run.tick));
-    if (message === null || verdict.kind === 'stopped' || verdict.kind === 'limit') return verdict;
-    // A domain crash names the hypervisor's reason, which says more than the guest's last words.
-    return verdict.kind === 'crash' && verdict.message.startsWith('domain_crash')
-      ? verdict
-      : { kind: 'panic', message };
-  }
-
   #closeBlock(): void {
     const { machine } = this.#run;
     if (this.#recording === null || machine.tick === this.#blockEnd) return;
@@ -201,16 +191,4 @@ export class Recorder {
       this.#snapshots++;
     });
   }
-}
-
-/** Lines by which kernels announce a panic. */
-const PANICS = [/Kernel panic - not syncing: .*/, /^panic: .*/m, /panic\[.*?\]: .*/];
-
-/** The line in which the guest said it panicked, or null. */
-export function panicMessage(text: string): string | null {
-  for (const pattern of PANICS) {
-    const found = pattern.exec(text);
-    if (found !== null) return found[0].trim();
-  }
-  return null;
 }

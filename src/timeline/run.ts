@@ -30,8 +30,6 @@ export class Run {
   readonly elf: Uint8Array;
   /** Page hashes of the machine as built, 16 bytes a slot. */
   readonly #builtHashes: Uint8Array;
-  /** Slots that changed since {@link changedSlots} was asked last. */
-  #changed = new Set<number>();
   /** Receives the guest's output as it comes. */
   onOutput: (data: Uint8Array) => void = () => {};
 
@@ -43,9 +41,6 @@ export class Run {
     this.elf = elf;
     this.tracker = new StateTracker(machine);
     this.#builtHashes = this.#hashTable().slice();
-    this.tracker.onSync((slots) => {
-      for (const slot of slots) this.#changed.add(slot);
-    });
     xen.console.onOutput = (data) => {
       this.console.add(machine.visibleAt, data);
       this.onOutput(data);
@@ -71,13 +66,6 @@ export class Run {
 
   // ---- stored snapshots ---------------------------------------------------------------------------------------------
 
-  /** The slots that changed since the last call (at first: since the machine was built), ascending. */
-  changedSlots(): number[] {
-    this.tracker.sync();
-    const slots = [...this.#changed].sort((a, b) => a - b);
-    this.#changed = new Set();
-    return slots;
-  }
   /** Page and hash of a slot as of the last sync, as live views. */
   page(slot: number): SnapshotPage {
     const { memory } = this.machine.engine;

@@ -100,6 +100,8 @@ export function accessFault(
   write: boolean,
   alignment: number = alignmentOf(bytes),
 ): Fault | null {
+  // what nearly every access meets
+  if (cpu.num('codeMode') === 2 && !checksAlignment(cpu) && !hasBreakpoints(cpu)) return null;
   const lo = Number(BigInt.asUintN(32, address));
   const failed = segmentFault(cpu, segment, lo, bytes, write);
   if (failed) return failed;

@@ -3,6 +3,7 @@
  * with the faults that the hardware would raise. System instructions, platforms, debugger and tests use it; the
  * engine's generated code works on the same bytes.
  */
+import type { CodeMode } from './form.ts';
 import type { Fault } from './seam.ts';
 import { ARITHMETIC_FLAGS, AUX, FLAG, GPR, SEG, type SlotName, STATE, STATE_BYTES } from './state.ts';
 
@@ -84,6 +85,16 @@ export class Cpu {
   gpr(number: number): bigint {
     return this.view.getBigUint64(this.base + STATE.gpr.offset + number * 8, true);
   }
+  /** The low 32 bits of a general register, unsigned. */
+  gpr32(number: number): number {
+    return this.view.getUint32(this.base + STATE.gpr.offset + number * 8, true);
+  }
+  /** Writes a general register's low 32 bits and clears the others. */
+  setGpr32(number: number, value: number): void {
+    const at = this.base + STATE.gpr.offset + number * 8;
+    this.view.setUint32(at, value, true);
+    this.view.setUint32(at + 4, 0, true);
+  }
   setGpr(number: number, value: bigint): void {
     this.view.setBigUint64(this.base + STATE.gpr.offset + number * 8, value, true);
   }
@@ -93,11 +104,24 @@ export class Cpu {
   set rip(value: bigint) {
     this.view.setBigUint64(this.base + STATE.rip.offset, value, true);
   }
+  /** Moves `rip` on by `bytes`, modulo 2^64, or outside 64-bit mode 2^32. */
+  advance(bytes: number, mode: CodeMode): void {
+    const at = this.base + STATE.rip.offset;
+    const low = this.view.getUint32(at, true) + bytes;
+    const high = this.view.getUint32(at + 4, true) + (low > 0xffffffff ? 1 : 0);
+    this.view.setUint32(at, low, true);
+    this.view.setUint32(at + 4, mode === 2 ? high : 0, true);
+  }
   get rsp(): bigint {
     return this.gpr(GPR.rsp);
   }
   set rsp(value: bigint) {
     this.setGpr(GPR.rsp, value);
+  }
+  /** The `steps` slot, exact up to 2^53. */
+  get steps(): number {
+    const at = this.base + STATE.steps.offset;
+    return this.view.getUint32(at, true) + this.view.getUint32(at + 4, true) * 0x100000000;
   }
   get cpl(): number {
     return this.view.getUint8(this.base + STATE.cpl.offset);

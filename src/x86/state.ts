@@ -108,6 +108,8 @@ export const STATE = {
   budget: engine('u32'),
   /** Steps of the cold tier left before it is sampled. */
   untilSample: engine('u32'),
+  /** Record that was executed last, or by which a region was entered. */
+  lastRecord: engine('u32'),
   /** Ways from region to region until one is sampled, and the region that was left last. */
   untilHop: engine('u32'),
   hopFrom: engine('u32'),

@@ -9,6 +9,7 @@
 import { assert } from '../core/assert.ts';
 import { EmulatorError } from '../core/errors.ts';
 import { type MachineFrame, PAGE_SIZE, type PseudoFrame, type VirtAddr } from '../core/units.ts';
+import { joinWords } from '../core/words.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { FLAT, HYPERCALL, VGCF } from './abi/numbers.ts';
 import { AMD64, LEGACY_MAX_VCPUS, MAX_GUEST_CMDLINE } from './abi/structures.ts';
@@ -20,7 +21,7 @@ import { buildM2p, setM2p } from './mm/m2p.ts';
 import { IO_FRAMES, type MachineLayout } from './mm/machine-layout.ts';
 import { pin } from './mm/mmuext.ts';
 import { OWNER, PGC, PGT } from './mm/page-info.ts';
-import { joined, pteHigh, pteLow } from './mm/pte.ts';
+import { pteHigh, pteLow } from './mm/pte.ts';
 import { assignPage, shareXenPage } from './mm/refs.ts';
 import { getPageAndType } from './mm/types.ts';
 
@@ -205,7 +206,7 @@ export function writeHypercallPage(memory: GuestMemory, mfn: MachineFrame): void
 function buildTables(d: Domain, plan: DomainLayout): MachineFrame {
   for (const entry of pageTableEntries(plan.mappings)) {
     const target = startFrame(d.layout, entry.target);
-    const value = joined(pteLow(target, entry.flags), pteHigh(target, 0));
+    const value = joinWords(pteLow(target, entry.flags), pteHigh(target, 0));
     d.memory.write64(startFrame(d.layout, entry.table) * PAGE_SIZE + entry.index * 8, value);
   }
   const root = startFrame(d.layout, plan.cr3Pfn);

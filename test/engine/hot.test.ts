@@ -1,33 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { Promotion } from '../../src/engine/hot/hot.ts';
 import { SEG, VECTOR } from '../../src/x86/state.ts';
 import { loopMachine } from './loops.ts';
-import { CODE, DATA, P, TestMachine, U } from './machine.ts';
+import { CODE, DATA, P, type TestMachine, U } from './machine.ts';
+import { compiled, EAGER, hotMachine, together } from './pair.ts';
 import { advance, randomOf } from './random.ts';
 
-/** Translates nearly everything at once. */
-const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
 const SEEDS = Number(process.env.SEEDS ?? 8);
 const FIRST = Number(process.env.FIRST ?? 1);
-
-const hotMachine = (hex: string, setUp: (m: TestMachine) => void = () => {}, promotion = EAGER): TestMachine[] =>
-  [{ tier: 'hot' as const, promotion }, { tier: 'cold' as const }].map((options) => {
-    const m = new TestMachine(options);
-    m.code(hex);
-    m.mapNew(DATA, 3);
-    m.set('rdi', DATA);
-    setUp(m);
-    return m;
-  });
-/** Runs both machines in equal pieces and compares them after each. */
-function together(machines: TestMachine[], pieces: number, random = randomOf(99), most = 60): void {
-  for (let i = 0; i < pieces; i++) {
-    const budget = 1 + (random() % most);
-    for (const m of machines) advance(m, budget);
-    expect(machines[0]!.digest()).toBe(machines[1]!.digest());
-  }
-}
-const compiled = (m: TestMachine): number => m.engine.cold!.hot!.compiled;
 
 describe('the hot tier', () => {
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { PanicWatch, panicEntries, panicFormat, panicMessage, type Sighting } from '../../src/inspect/panic.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
+import type { Verdict } from '../../src/x86/seam.ts';
 import { FakeMoment } from './fake-moment.ts';
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
@@ -95,6 +96,20 @@ describe('a watch for panics', () => {
       verdict: { kind: 'panic', message: 'Oops: 0002 [#1] SMP' },
       at: here(5),
     });
+  });
+
+  it('takes an end of the machine for the panic only where the guest said that it panicked', () => {
+    const ends = ['unimplemented', 'triple-fault'].map((kind) => ({ kind, message: 'no further' }) as Verdict);
+    for (const end of ends) {
+      const watch = new PanicWatch();
+      watch.entered(here(5), 'no root');
+      expect(watch.verdict(end, here(9))).toEqual({ verdict: end, at: here(9) });
+      watch.written(text('panic: no root\n'), () => here(7));
+      expect(watch.verdict(end, here(9))).toEqual({
+        verdict: { kind: 'panic', message: 'panic: no root' },
+        at: here(5),
+      });
+    }
   });
 
   it('says nothing about a run without one', () => {

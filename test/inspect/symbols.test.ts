@@ -155,7 +155,7 @@ describe('kallsyms', () => {
       expect(found?.names.slice(0, 2)).toEqual(['percpu0', 'percpu1']);
       expect(found?.names[2]).toBe('a_rather_long_prefix_'.repeat(200));
       expect(found?.names[count - 1]).toBe(`f${count - 1}`);
-      expect(found?.types.slice(0, 4).join('')).toBe('AATT');
+      expect(found?.types.slice(0, 4)).toBe('AATT');
       expect(found?.addresses[1]).toBe(8n);
       expect(found?.addresses[count - 1]).toBe(BASE + BigInt(16 * (count - 1)));
     }

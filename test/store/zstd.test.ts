@@ -13,17 +13,16 @@ describe('Zstandard, two makers', () => {
       [wasm, native!],
     ] as const)
       for (const input of [data, new Uint8Array(1), new Uint8Array(4096)])
-        for (const frame of [await writer.compress(input), writer.compressSync(input)])
-          expect(Buffer.compare(reader.decompressSync(frame, input.length), input)).toBe(0);
+        expect(Buffer.compare(reader.decompress(writer.compress(input), input.length), input)).toBe(0);
   });
 
   it('[X-02] damaged frames and frames larger than allowed are errors', async () => {
     for (const zstd of [nativeZstd()!, await wasmZstd()]) {
-      const frame = zstd.compressSync(data).slice();
-      expect(() => zstd.decompressSync(frame, data.length - 1)).toThrow();
-      expect(() => zstd.decompressSync(frame.subarray(0, 1000), data.length)).toThrow();
+      const frame = zstd.compress(data).slice();
+      expect(() => zstd.decompress(frame, data.length - 1)).toThrow();
+      expect(() => zstd.decompress(frame.subarray(0, 1000), data.length)).toThrow();
       frame[0]! ^= 1;
-      expect(() => zstd.decompressSync(frame, data.length)).toThrow();
+      expect(() => zstd.decompress(frame, data.length)).toThrow();
     }
   });
 });

@@ -332,23 +332,27 @@ export class CodeCache {
   }
   #invalidate(slot: number, offset: number, length: number): void {
     this.onInvalidate(slot, offset, length);
-    const words = this.#words;
     for (const tables of this.#tables) {
-      const table = tables === undefined ? 0 : tables[slot]! >>> 2;
-      if (table === 0) continue;
-      for (let at = Math.max(0, offset - MAX_LENGTH + 1); at < offset + length; at++) {
-        const record = words[table + at]!;
-        if (record === 0) continue;
-        // a CROSS record has length 0 and reaches to the end of its page
-        const bytes = this.#bytes[record + RECORD.place + 2]!;
-        if (bytes !== 0 && at + bytes <= offset) continue;
-        words[record >>> 2] = HANDLER.stale;
-        words[table + at] = 0;
-        this.#garbage += RECORD_BYTES;
-      }
+      const table = tables === undefined ? 0 : tables[slot]!;
+      if (table !== 0) this.#makeStale(table, offset, length);
     }
     for (const { record, bytes } of this.#crossings.get(slot) ?? [])
-      if (offset < bytes) words[(record + RECORD.imm2) >>> 2] = -1;
+      if (offset < bytes) this.#words[(record + RECORD.imm2) >>> 2] = -1;
+  }
+  /** Turns the records of some bytes of a page into STALE ones and takes them out of the page's table. */
+  #makeStale(table: number, offset: number, length: number): void {
+    const words = this.#words;
+    for (let at = Math.max(0, offset - MAX_LENGTH + 1); at < offset + length; at++) {
+      const place = (table >>> 2) + at;
+      const record = words[place]!;
+      if (record === 0) continue;
+      // a CROSS record has length 0 and reaches to the end of its page
+      const bytes = this.#bytes[record + RECORD.place + 2]!;
+      if (bytes !== 0 && at + bytes <= offset) continue;
+      words[record >>> 2] = HANDLER.stale;
+      words[place] = 0;
+      this.#garbage += RECORD_BYTES;
+    }
   }
   /** Drops all records of a page that is written again and again, and its CODE flag. */
   #dropPage(slot: number): void {

@@ -241,6 +241,7 @@ export class ColdTier {
     const { base } = cpu;
     const recordAt = (base + STATE.record.offset) >>> 2;
     const budgetAt = (base + STATE.budget.offset) >>> 2;
+    const lastAt = (base + STATE.lastRecord.offset) >>> 2;
     const untilAt = (base + STATE.untilSample.offset) >>> 2;
     const untilHop = (base + STATE.untilHop.offset) >>> 2;
     if (words[untilHop] === 0) words[untilHop] = this.hot?.promotion.sampleHops ?? 0;
@@ -270,6 +271,10 @@ export class ColdTier {
         // the tail of the budget, and an instruction that was sent back, are for the handlers
         const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
         record = this.#fetch(cpu) ? this.#record(cpu) : 0;
+        if (this.#mmu.spanRefused) {
+          this.#mmu.spanRefused = false;
+          this.hot!.refuse(cpu, this.#key, this.#slot, this.#offset);
+        }
         if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
         continue;
       }
@@ -282,6 +287,7 @@ export class ColdTier {
         return { kind: 'system', steps: steps - left, insn };
       }
       if (code === EXIT.fault) return this.#raised(cpu, steps - left);
+      if (code === EXIT.budget && this.#untilSample === 0 && this.hot !== null) this.#sample(cpu, words[lastAt]!);
       if (left === 0) return { kind: 'steps', steps };
       if (code === EXIT.hop) {
         words[untilHop] = this.hot!.promotion.sampleHops;
@@ -294,25 +300,29 @@ export class ColdTier {
         continue;
       }
       if (code !== EXIT.budget) record = this.#continue(cpu, code, record);
-      else if (this.#untilSample === 0 && this.hot !== null) this.#sample(cpu, record);
     }
   }
-  /** Tells the hot tier where the cold tier is. */
+  /**
+   * Tells the hot tier of a record in the page of `rip` that the cold tier has executed. Not of the next one: where the cold tier
+   * takes a single step between regions that would always be an entry.
+   */
   #sample(cpu: Cpu, record: number): void {
     const words = this.#words;
     const at = cpu.base >>> 2;
-    if (this.#key & KEY.checked) return;
+    if (this.#key & KEY.checked || words[record >>> 2]! < HANDLER.firstForm) return;
     const rip = at + (STATE.rip.offset >>> 2);
     const legacy = modeOf(this.#key) !== 2;
     const lo = legacy ? (words[rip]! + words[at + ((STATE.segmentBase.offset + SEG.cs * 8) >>> 2)]!) | 0 : words[rip]!;
     const hi = legacy ? 0 : words[rip + 1]!;
     const entry = this.#mmu.tlb(cpu).findCode(lo, hi);
-    if (entry === 0 || words[record >>> 2]! < HANDLER.firstForm) return;
+    if (entry === 0) return;
+    const table = words[entry + (EXEC_ENTRY.code >>> 2)]!;
+    const offset = words[(record + RECORD.place) >>> 2]! & 0xffff;
+    if (offset > 4095 || this.cache.recordAt(table, offset) !== record) return;
     const page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
     const slot = (page - this.#memory.map.ram) >>> 12;
     const number = (hi >>> 0) * 0x100000 + (lo >>> 12);
-    const table = words[entry + (EXEC_ENTRY.code >>> 2)]!;
-    this.hot!.sample(cpu, this.#key, { number, slot, table }, lo & 4095);
+    this.hot!.sample(cpu, this.#key, { number, slot, table }, offset);
   }
   /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
   promote(cpu: Cpu): void {

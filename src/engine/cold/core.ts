@@ -13,7 +13,7 @@ const REC = 1;
 /**
  * (vCPU state, record, steps, handler of the record, reserve) -> exit. Runs records until `steps` are used up or one leaves.
  * Steps of regions are taken from the reserve first. The record that left is in `record`, the steps left in all are in
- * `budget`, those left before the reserve in `untilSample`. `measured`: counts the steps that regions take.
+ * `budget`, and `untilSample` is `steps` less those that no region took. `measured`: counts the steps that regions take.
  */
 function addRun(module: ModuleBuilder, measured: boolean): void {
   const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
@@ -22,11 +22,15 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   const RESERVE = 4;
   const next = f.local('i32');
   const from = f.local('i32');
+  const last = f.local('i32');
+  /** Steps that regions have taken beyond the reserve. */
+  const taken = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
   const region = module.type(REGION_SIGNATURE);
   const leave = (): void => {
     f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
-    f.get(CPU).get(STEPS).memory('i32.store', STATE.untilSample.offset);
+    f.get(CPU).get(last).memory('i32.store', STATE.lastRecord.offset);
+    f.get(CPU).get(STEPS).get(taken).op('i32.add').memory('i32.store', STATE.untilSample.offset);
     f.get(CPU).get(STEPS).get(RESERVE).op('i32.add').memory('i32.store', STATE.budget.offset);
   };
   f.loop();
@@ -34,6 +38,7 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   leave();
   f.i32(EXIT.budget).return().end();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
+  f.get(REC).set(last);
   const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
   f.get(CPU).get(REC).get(INDEX).callIndirect(handler).tee(next);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
@@ -57,6 +62,7 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   }
   f.get(CPU).memory('i32.load', STATE.budget.offset).tee(RESERVE);
   f.get(STEPS).op('i32.lt_u').if();
+  f.get(taken).get(STEPS).op('i32.add').get(RESERVE).op('i32.sub').set(taken);
   f.get(RESERVE).set(STEPS).end();
   f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);

@@ -42,7 +42,11 @@ export interface FormInfo {
   readonly addressed: boolean;
   /** It writes its memory operand. */
   readonly stores: boolean;
+  /** Dispatch-table indices by {@link Addressing}, from {@link CHECKED} on of handlers that check accesses; 0 where there is none. */
+  readonly handlers: Int16Array;
 }
+
+const CHECKED = 4;
 
 const storesOperand = (program: Program): boolean =>
   program.body.some((node) => node.op === 'probe' && program.body[node.addr]!.op === 'linear');
@@ -55,7 +59,6 @@ export class Handlers {
   readonly #programOf: (form: Form) => Program | null;
   readonly #helpers: Readonly<Record<string, Helper>>;
   readonly #forms = new Map<Form, FormInfo>();
-  readonly #indices = new Map<Form, Int16Array>();
   #pending: Entry[] = [];
   #next: number = HANDLER.firstForm;
   /** By handler index: 1 where a relative branch can be linked. */
@@ -95,6 +98,7 @@ export class Handlers {
         branches: last?.op === 'branch',
         addressed: program !== null && dependsOnAddressing(program),
         stores: program !== null && storesOperand(program),
+        handlers: new Int16Array(2 * CHECKED),
       };
       this.#forms.set(form, info);
     }
@@ -114,19 +118,15 @@ export class Handlers {
     const checked = this.isChecked(insn, key);
     let addressing = info.addressed ? addressingOf(insn) : ADDRESSING.flat;
     if (checked) addressing = insn.mode === 2 ? ADDRESSING.general : ADDRESSING.legacy;
-    let known = this.#indices.get(insn.form);
-    if (known === undefined) {
-      known = new Int16Array(8);
-      this.#indices.set(insn.form, known);
-    }
-    const variant = addressing + (checked ? 4 : 0);
-    if (known[variant] === 0) {
+    const { handlers } = info;
+    const variant = addressing + (checked ? CHECKED : 0);
+    if (handlers[variant] === 0) {
       assert(this.#next < TABLE_SIZE, 'the dispatch table is full');
-      known[variant] = this.#next;
+      handlers[variant] = this.#next;
       if (info.branches) this.branches[this.#next] = 1;
       this.#pending.push({ index: this.#next++, program: info.program, addressing, checked });
     }
-    return known[variant]!;
+    return handlers[variant]!;
   }
 
   /** Compiles what has been asked for since the last call. */

@@ -8,7 +8,7 @@
 import { assert } from '../../core/assert.ts';
 import type { Width } from '../../ir/program.ts';
 import { TLB_ENTRIES } from '../../memory/layout.ts';
-import { ACCESS_SPEC } from '../../memory/mmu.ts';
+import { ACCESS_SPEC, SPAN_SPEC } from '../../memory/mmu.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { STATE, VECTOR } from '../../x86/state.ts';
 import { EXIT } from '../cold/exits.ts';
@@ -17,6 +17,7 @@ import { LOADS, STORES, STORES_32 } from '../wasm/widths.ts';
 import { type AccessEvent, type Block, type Event, type FlagState, HOME } from './block.ts';
 import { type Frame, PARAM } from './frame.ts';
 import type { Item } from './graph.ts';
+import { distanceOf, findSpans, type Span } from './spans.ts';
 
 /** Where a block's control flow goes; implemented by the region. */
 export interface Successors {
@@ -35,18 +36,25 @@ export class BlockEmitter {
   readonly #temporary: Uint8Array;
   /** Value in each home local, -1: not known to the graph. */
   readonly #resident: number[] = new Array<number>(HOME.count).fill(-1);
+  readonly #spans: ReadonlyMap<AccessEvent, Span>;
+  /** Local with the host address of a span's lowest byte. */
+  readonly #found = new Map<Span, number>();
+  /** What is to be added to the host address that stands for a value. */
+  readonly #offsets = new Map<number, number>();
   /** The flags must be in their homes at the end: what follows reads them. */
   flagsWanted = false;
   /** Values computed on the exit that is being written. */
   #cold: Map<number, number> | null = null;
 
-  constructor(frame: Frame, block: Block) {
+  /** `spans`: accesses may share a look into the TLB. */
+  constructor(frame: Frame, block: Block, spans: boolean) {
     this.#f = frame;
     this.#block = block;
     this.#items = block.graph.items;
     this.#remaining = new Int32Array(this.#items.length);
     this.#locations = new Int32Array(this.#items.length).fill(-1);
     this.#temporary = new Uint8Array(this.#items.length);
+    this.#spans = spans ? findSpans(this.#items, block.events) : new Map();
     this.#count();
     for (const [id, item] of this.#items.entries()) {
       if (item.kind !== 'home') continue;
@@ -97,10 +105,13 @@ export class BlockEmitter {
       if (this.#isDead(event)) continue;
       switch (event.kind) {
         case 'load':
-        case 'probe':
-          this.#need(event.address);
-          this.#needFlags(event.flags);
+        case 'probe': {
+          const span = this.#spans.get(event);
+          if (span === undefined || event.align) this.#need(event.address);
+          if (span?.first === event) this.#need(span.base);
+          if (span === undefined || event.align || span.first === event) this.#needFlags(event.flags);
           break;
+        }
         case 'peek':
           this.#need(event.token);
           break;
@@ -324,22 +335,25 @@ export class BlockEmitter {
 
   // ---- events -------------------------------------------------------------------------------------------------------
 
-  /** Leaves the host address of an access in a local and returns that. */
-  #access(event: AccessEvent): number {
+  /** Raises #GP for an address that is no multiple of `bytes`. `last`: the event has no other exit. */
+  #checkAlignment(event: AccessEvent, last: boolean): void {
     const f = this.#f;
-    const { bytes } = event;
-    const address = this.#hold(event.address);
-    if (event.align) {
-      f.get(address)
-        .op('i32.wrap_i64')
-        .i32(bytes - 1)
-        .op('i32.and')
-        .seldom()
-        .if();
-      this.#raise(VECTOR.gp, 0);
-      this.#leaveFaulting(event, false);
-      f.end();
-    }
+    f.get(this.#hold(event.address))
+      .op('i32.wrap_i64')
+      .i32(event.bytes - 1)
+      .op('i32.and')
+      .seldom()
+      .if();
+    this.#raise(VECTOR.gp, 0);
+    this.#leaveFaulting(event, last);
+    f.end();
+  }
+  /**
+   * Looks `bytes` bytes at the linear address in a local up in the TLB, and where they are not there asks `slow`, with `spec`,
+   * which may have a fault to leave with. Leaves the host address in a local and returns that.
+   */
+  #look(address: number, bytes: number, write: boolean, slow: number, spec: number, event: AccessEvent): number {
+    const f = this.#f;
     const host = f.local('i32');
     const entry = f.local('i32');
     f.get(address)
@@ -351,17 +365,11 @@ export class BlockEmitter {
       .get(f.tlb)
       .op('i32.add')
       .tee(entry)
-      .memory('i64.load', event.kind === 'load' ? TLB_ENTRY.read : TLB_ENTRY.write);
+      .memory('i64.load', write ? TLB_ENTRY.write : TLB_ENTRY.read);
     f.get(address);
     if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
     f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
-    f.get(PARAM.cpu)
-      .get(address)
-      .i32(bytes | ACCESS_SPEC.region | (event.segment << ACCESS_SPEC.segmentShift));
-    f.call(event.kind === 'load' ? f.callees.slowLoad : f.callees.slowProbe)
-      .tee(host)
-      .op('i32.eqz')
-      .if();
+    f.get(PARAM.cpu).get(address).i32(spec).call(slow).tee(host).op('i32.eqz').if();
     this.#leaveFaulting(event, true);
     f.end();
     f.get(host);
@@ -369,8 +377,41 @@ export class BlockEmitter {
     f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
     f.end().set(host);
     f.release(entry);
+    return host;
+  }
+  /** Leaves the host address of an access that stands for itself in a local and returns that. */
+  #access(event: AccessEvent): number {
+    const { slowLoad, slowProbe } = this.#f.callees;
+    const { bytes } = event;
+    if (event.align) this.#checkAlignment(event, false);
+    const write = event.kind === 'probe';
+    const spec = bytes | ACCESS_SPEC.region | (event.segment << ACCESS_SPEC.segmentShift);
+    const host = this.#look(this.#hold(event.address), bytes, write, write ? slowProbe : slowLoad, spec, event);
     this.#consume(event.address);
     return host;
+  }
+  /** Like {@link #access} for one of a span; the host address wants the distance in the span added. */
+  #accessInSpan(event: AccessEvent, span: Span): { host: number; offset: number } {
+    const f = this.#f;
+    if (event.align) {
+      this.#checkAlignment(event, span.first !== event);
+      this.#consume(event.address);
+    }
+    if (span.first === event) {
+      const { bytes, write, low } = span;
+      let address = this.#hold(span.base);
+      if (low !== 0n) {
+        const lowest = f.local('i64');
+        f.get(address).i64(low).op('i64.add').set(lowest);
+        address = lowest;
+      }
+      const spec = bytes | (write ? SPAN_SPEC.write : 0);
+      this.#found.set(span, this.#look(address, bytes, write, f.callees.slowSpan, spec, event));
+      if (low !== 0n) f.release(address);
+      this.#consume(span.base);
+    }
+    const { distance } = distanceOf(this.#items, event.address);
+    return { host: this.#found.get(span)!, offset: Number(distance - span.low) };
   }
   #read(id: number, offset: number, width: Width, type: TypeName): void {
     const f = this.#f;
@@ -426,20 +467,30 @@ export class BlockEmitter {
     if (this.#isDead(event)) return;
     switch (event.kind) {
       case 'load': {
-        const host = this.#access(event);
+        const span = this.#spans.get(event);
+        const { host, offset } =
+          span === undefined ? { host: this.#access(event), offset: 0 } : this.#accessInSpan(event, span);
         if (this.#remaining[event.id]! > 0) {
           f.get(host);
-          this.#read(event.id, 0, event.bytes as Width, this.#items[event.id]!.type);
+          this.#read(event.id, offset, event.bytes as Width, this.#items[event.id]!.type);
         }
-        f.release(host);
+        if (span === undefined) f.release(host);
         return;
       }
-      case 'probe':
-        this.#place(event.id, this.#access(event));
+      case 'probe': {
+        const span = this.#spans.get(event);
+        if (span === undefined) this.#place(event.id, this.#access(event));
+        else {
+          const { host, offset } = this.#accessInSpan(event, span);
+          this.#locations[event.id] = host;
+          this.#offsets.set(event.id, offset);
+        }
         return;
+      }
       case 'peek': {
         this.#value(event.token);
-        this.#read(event.id, event.offset, event.width, this.#items[event.id]!.type);
+        const offset = event.offset + (this.#offsets.get(event.token) ?? 0);
+        this.#read(event.id, offset, event.width, this.#items[event.id]!.type);
         return;
       }
       case 'read':
@@ -459,7 +510,7 @@ export class BlockEmitter {
       case 'store':
         this.#value(event.token);
         this.#value(event.value);
-        this.#store(event.value, event.width, event.offset);
+        this.#store(event.value, event.width, event.offset + (this.#offsets.get(event.token) ?? 0));
         return;
       case 'write':
         f.get(PARAM.cpu);
@@ -524,5 +575,6 @@ export class BlockEmitter {
     }
     this.#ending(successors);
     for (const [id, held] of this.#temporary.entries()) if (held) f.release(this.#locations[id]!);
+    for (const host of this.#found.values()) f.release(host);
   }
 }

@@ -23,6 +23,7 @@ const EXIT_SHIFT = 20;
 export interface RegionCallees {
   readonly slowLoad: number;
   readonly slowProbe: number;
+  readonly slowSpan: number;
   /** (vCPU state, rip) -> record, or an exit: {@link addJump}, by code mode. */
   readonly jump: readonly [number, number];
   helper(name: string): number;

@@ -75,6 +75,11 @@ const MAX_MODULES = 2048;
 const DEAD_MODULES = 1024;
 /** Buckets of code with heat at most. */
 const MAX_BUCKETS = 1 << 16;
+/** Steps within which a region must be missed often enough; slices end inside blocks, so that every region is at times. */
+const MISS_STEPS = 1 << 24;
+/** Spans of a region that may be refused within so many steps. */
+const REFUSALS = 256;
+const REFUSAL_STEPS = 1 << 20;
 /** Instructions that a sample is led back through to the start of its run. */
 const MAX_BACK = 64;
 
@@ -101,8 +106,12 @@ interface Region {
   readonly blocks: ReadonlyArray<Place & { readonly entry: boolean }>;
   /** Its instructions: number in the list of pages * 4096 + page offset. */
   readonly places: Uint16Array;
-  /** Samples of the cold tier inside the region, by block. */
+  /** Samples of the cold tier inside the region by place, and the step from which on they count. */
   readonly missed: Map<number, number>;
+  missedSince: number;
+  /** Spans of accesses that were refused, and the step from which on they count. */
+  refused: number;
+  refusedSince: number;
   /** Samples of steps from here to other regions. */
   readonly hops: WeakMap<Region, number>;
 }
@@ -111,6 +120,8 @@ interface Candidate {
   readonly pages: readonly CodePage[];
   /** Where the region begins, and further entries. */
   readonly seeds: readonly Place[];
+  /** Accesses may share a look into the TLB (spans.ts). */
+  readonly spans: boolean;
 }
 const ownerKey = (slot: number, code: CodeKey): number => slot * KEYS + code;
 
@@ -216,7 +227,7 @@ export class HotTier implements TranslatedCode {
     // code that keeps changing is not worth translating
     if (heat < this.promotion.samples << Math.min((this.#evicted.get(page.slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
     this.#heat.delete(bucket);
-    this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }] });
+    this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }], spans: true });
   }
   /** Halves all heat and forgets what was met once. */
   #cool(): void {
@@ -231,28 +242,56 @@ export class HotTier implements TranslatedCode {
 
   /**
    * The cold tier was found inside a region: it should be entered at that block, or, where it is and the cold tier came in behind
-   * its start, right there.
+   * its start, at the first place where it was found.
    */
   #miss(cpu: Cpu, region: Region, slot: number, offset: number): void {
     const page = region.pages.findIndex((x) => x.slot === slot);
-    const block = region.blocks.findLast((x) => x.page === page && x.offset <= offset);
-    if (block === undefined) return;
-    const place = page * 4096 + (block.entry ? offset : block.offset);
-    const count = (region.missed.get(place) ?? 0) + 1;
-    region.missed.set(place, count);
-    if (count < this.promotion.samples || (block.entry && block.offset === offset)) return;
+    const now = Number(cpu.get('steps'));
+    if (now - region.missedSince > MISS_STEPS) {
+      region.missed.clear();
+      region.missedSince = now;
+    }
+    const place = page * 4096 + offset;
+    region.missed.set(place, (region.missed.get(place) ?? 0) + 1);
+    // where the cold tier came in, by block
+    const found = new Map<Region['blocks'][number], { place: number; count: number }>();
+    for (const [at, count] of [...region.missed].sort(([a], [b]) => a - b)) {
+      const block = region.blocks.findLast((x) => x.page === at >>> 12 && x.offset <= (at & 4095));
+      if (block === undefined) continue;
+      const known = found.get(block);
+      if (known !== undefined) known.count += count;
+      else found.set(block, { place: block.entry ? at : block.page * 4096 + block.offset, count });
+    }
+    const most = Math.max(0, ...[...found.values()].map((x) => x.count));
+    if (most < this.promotion.samples) return;
     const { pages } = region;
-    const { code } = region.candidate;
+    const { code, spans } = region.candidate;
     // the first seed is where the search for the region's start begins, no entry
     const [first, ...known] = region.candidate.seeds;
-    const more = [...region.missed]
-      .filter(([, found]) => found * 4 >= count)
-      .map(([x]) => ({ page: x >>> 12, offset: x & 4095 }))
+    const more = [...found.values()]
+      .filter(({ count }) => count * 4 >= most)
+      .map((x) => ({ page: x.place >>> 12, offset: x.place & 4095 }))
       .filter((x) => !known.some((y) => x.page === y.page && x.offset === y.offset));
     // an entry that did not help will not help again
     if (more.length === 0) return;
     this.#drop(region);
-    this.#want(cpu, { code, pages, seeds: [first!, ...known, ...more] });
+    this.#want(cpu, { code, pages, seeds: [first!, ...known, ...more], spans });
+  }
+  /**
+   * A span of accesses was refused at an offset of a page of code. Where that happens often, since a page ends in between
+   * or since stores to it have to be seen, each access looks for itself from then on.
+   */
+  refuse(cpu: Cpu, code: CodeKey, slot: number, offset: number): void {
+    const region = this.#owners.get(ownerKey(slot, code))?.get(offset);
+    if (region === undefined) return;
+    const now = Number(cpu.get('steps'));
+    if (region.refused === 0 || now - region.refusedSince > REFUSAL_STEPS) {
+      region.refused = 0;
+      region.refusedSince = now;
+    }
+    if (++region.refused < REFUSALS) return;
+    this.#drop(region);
+    this.#want(cpu, { ...region.candidate, pages: region.pages, spans: false });
   }
 
   /** A region was left for another, to be entered at `record`: where that happens often the two become one. */
@@ -265,6 +304,7 @@ export class HotTier implements TranslatedCode {
     if (count !== this.promotion.hops || left.places.length + entered.places.length > REGION_STEPS) return;
     const { code } = left.candidate;
     if (code !== entered.candidate.code) return;
+    const spans = left.candidate.spans && entered.candidate.spans;
     const pages = [...left.pages];
     const numbers = entered.pages.map((page) => {
       const known = pages.findIndex((x) => x.slot === page.slot);
@@ -279,7 +319,7 @@ export class HotTier implements TranslatedCode {
     this.#drop(left);
     this.#drop(entered);
     this.merged++;
-    this.#pending.push({ code, pages, seeds });
+    this.#pending.push({ code, pages, seeds, spans });
     this.#compile(cpu);
   }
 
@@ -355,7 +395,7 @@ export class HotTier implements TranslatedCode {
     const module = new ModuleBuilder();
     module.importMemory('e', 'm', this.#memory.memory.buffer.byteLength / 65536);
     module.importTable('e', 'f', RECIPE_TABLE_SIZE);
-    const slow = ['slowLoad', 'slowProbe'].map((name) => module.importFunction('e', name, SLOW_SIGNATURE));
+    const slow = ['slowLoad', 'slowProbe', 'slowSpan'].map((name) => module.importFunction('e', name, SLOW_SIGNATURE));
     const made: Array<{ region: Region; plan: RegionPlan }> = [];
     const regions = new Set<Region>();
     for (const candidate of candidates) {
@@ -365,31 +405,29 @@ export class HotTier implements TranslatedCode {
     if (made.length === 0) return;
     const helpers = new Map<string, number>();
     const imports: Record<string, WebAssembly.ImportValue> = {};
-    for (const { plan } of made)
-      for (const { steps } of plan.blocks)
-        for (const { program } of steps)
-          for (const node of program.body) {
-            if (node.op !== 'call' || helpers.has(node.helper)) continue;
-            const helper = HELPERS[node.helper];
-            assert(helper, `no helper ${node.helper}`);
-            helpers.set(node.helper, module.importFunction('h', node.helper, helperSignature(helper)));
-            imports[node.helper] = helperImport(helper);
-          }
+    for (const name of new Set(made.flatMap(({ plan }) => helpersOf(plan)))) {
+      const helper = HELPERS[name];
+      assert(helper, `no helper ${name}`);
+      helpers.set(name, module.importFunction('h', name, helperSignature(helper)));
+      imports[name] = helperImport(helper);
+    }
     const callees: RegionCallees = {
       slowLoad: addAccess(module, slow[0]!),
       slowProbe: addAccess(module, slow[1]!),
+      slowSpan: addAccess(module, slow[2]!),
       jump: [addJump(module, false), addJump(module, true)],
       helper: (name) => helpers.get(name)!,
       recipes: this.#recipes,
       recipeType: module.type(RECIPE_SIGNATURE),
     };
-    for (const { region, plan } of made) module.add(writeRegion(plan, region.index, callees), nameOf(region));
+    for (const { region, plan } of made)
+      module.add(writeRegion(plan, region.index, callees, region.candidate.spans), nameOf(region));
     this.#recipes.compile(this.#memory.memory, this.#recipeTable);
-    const { slowLoad, slowProbe } = this.#mmu;
+    const { slowLoad, slowProbe, slowSpan } = this.#mmu;
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      e: { m: this.#memory.memory, f: this.#recipeTable, slowLoad, slowProbe },
+      e: { m: this.#memory.memory, f: this.#recipeTable, slowLoad, slowProbe, slowSpan },
       h: imports,
     });
     this.modules++;
@@ -431,6 +469,9 @@ export class HotTier implements TranslatedCode {
       blocks: blocks.map(({ page, offset, entry }) => ({ page, offset, entry })),
       places: Uint16Array.from(blocks.flatMap((x) => x.steps.map(({ insn }) => x.page * 4096 + insn.pageOffset))),
       missed: new Map(),
+      missedSince: 0,
+      refused: 0,
+      refusedSince: 0,
       hops: new WeakMap(),
     };
     module.add(region);
@@ -523,6 +564,13 @@ export class HotTier implements TranslatedCode {
 /** For profilers: frame slot and page offset of the region's first block. */
 function nameOf({ index, ranges }: Region): string {
   return `region ${index} ${ranges[0]!.slot}+${ranges[0]!.first.toString(16)}`;
+}
+/** Names of the helpers that a region's instructions call, each as often as it is called. */
+function helpersOf({ blocks }: RegionPlan): string[] {
+  const names: string[] = [];
+  for (const { steps } of blocks)
+    for (const { program } of steps) for (const node of program.body) if (node.op === 'call') names.push(node.helper);
+  return names;
 }
 function overlaps({ ranges }: Region, slot: number, offset: number, bytes: number): boolean {
   return ranges.some((x) => x.slot === slot && offset < x.end && x.first < offset + bytes);

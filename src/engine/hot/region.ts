@@ -258,13 +258,13 @@ class RegionWriter implements Successors {
   #page = 0;
   readonly #levels: Level[] = [];
 
-  constructor(plan: RegionPlan, index: number, callees: RegionCallees) {
+  constructor(plan: RegionPlan, index: number, callees: RegionCallees, spans: boolean) {
     this.#plan = plan;
     this.#index = index;
     this.#frame = new Frame(plan.mode, callees);
     this.#blocks = plan.blocks.map((x) => new Block(x.steps, plan.mode));
     for (const [id, { page, offset }] of plan.blocks.entries()) this.#byPlace.set(page * 4096 + offset, id);
-    this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block));
+    this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block, spans));
     this.#wantFlags();
     this.#reaches = this.#checkpoints();
   }
@@ -519,8 +519,8 @@ class RegionWriter implements Successors {
   }
 }
 
-/** The function of a region. */
-export function writeRegion(plan: RegionPlan, index: number, callees: RegionCallees): Frame {
+/** The function of a region; `spans`: accesses may share a look into the TLB. */
+export function writeRegion(plan: RegionPlan, index: number, callees: RegionCallees, spans: boolean): Frame {
   assert(EXIT.budget === 0, 'exit 0 of a region means to look the next record up');
-  return new RegionWriter(plan, index, callees).run();
+  return new RegionWriter(plan, index, callees, spans).run();
 }

@@ -3,6 +3,7 @@
  *
  * Error codes are the selector without RPL. Registers change only after every check has passed.
  */
+import { highWord, lowWord } from '../../core/words.ts';
 import type { Cpu } from '../cpu.ts';
 import { type Fault, fault, isFault, type Platform } from '../seam.ts';
 import { SEG, VECTOR } from '../state.ts';
@@ -27,8 +28,8 @@ export interface Descriptor {
 
 /** Takes a descriptor apart. */
 export function parseDescriptor(raw: bigint): Descriptor {
-  const low = Number(BigInt.asUintN(32, raw));
-  const high = Number(BigInt.asUintN(32, raw >> 32n));
+  const low = lowWord(raw);
+  const high = highWord(raw);
   const bit = (n: number): boolean => ((high >>> (n - 32)) & 1) === 1;
   const limit = (low & 0xffff) | (high & 0xf0000);
   return {

@@ -54,10 +54,9 @@ const HANDLERS = new Map(Object.entries(SYSTEM));
  */
 export function executeSystem(cpu: Cpu, insn: Insn, platform: Platform): Outcome {
   const handler = HANDLERS.get(insn.form.name);
-  assert(handler, `${insn.form.key} is no system instruction`);
+  assert(handler, 'not a system instruction');
   const start = cpu.rip;
-  const next = start + BigInt(insn.length);
-  cpu.rip = insn.mode === 2 ? next : BigInt.asUintN(32, next);
+  cpu.advance(insn.length, insn.mode);
   const outcome = handler(cpu, insn, platform);
   if (outcome !== null) cpu.rip = start;
   return outcome;

@@ -1,4 +1,5 @@
 /** RFLAGS as POPF, IRET, STI and CLI change it (SDM vol. 2, the tables of those instructions). */
+import { lowWord } from '../../core/words.ts';
 import type { Cpu } from '../cpu.ts';
 import { isFault } from '../seam.ts';
 import { ARITHMETIC_FLAGS, FLAG } from '../state.ts';
@@ -33,7 +34,7 @@ const popf: SystemHandler = (cpu, insn) => {
   const values = popAll(cpu, stack, size, 1);
   if (isFault(values)) return values;
   setPointer(cpu, stack.bits, stack.pointer + BigInt(size));
-  popFlags(cpu, Number(BigInt.asUintN(32, values[0]!)), size);
+  popFlags(cpu, lowWord(values[0]!), size);
   return null;
 };
 

@@ -1,4 +1,5 @@
 /** INT n, INT3, INTO, ICEBP and IRET (SDM vol. 2A). Delivery itself is the platform's. */
+import { lowWord } from '../../core/words.ts';
 import type { Cpu } from '../cpu.ts';
 import { type EventKind, fault, isFault, type Outcome, type Platform, stop } from '../seam.ts';
 import { FLAG, VECTOR } from '../state.ts';
@@ -24,8 +25,8 @@ function interruptReturn(cpu: Cpu, width: number, platform: Platform): Outcome {
   const stack = currentStack(cpu);
   const frame = popAll(cpu, stack, width, 3);
   if (isFault(frame)) return frame;
-  const selector = Number(BigInt.asUintN(16, frame[1]!));
-  const flags = Number(BigInt.asUintN(32, frame[2]!));
+  const selector = lowWord(frame[1]!) & 0xffff;
+  const flags = lowWord(frame[2]!);
   if (!longMode(cpu) && cpu.cpl === 0 && width === 4 && flags & FLAG.vm)
     return stop('unimplemented', 'IRET to virtual-8086 mode');
   const after = stack.pointer + BigInt(3 * width);
@@ -33,7 +34,7 @@ function interruptReturn(cpu: Cpu, width: number, platform: Platform): Outcome {
   if (cpu.num('codeMode') === 2 || (selector & 3) > cpu.cpl) {
     const values = popAll(cpu, { ...stack, pointer: after }, width, 2);
     if (isFault(values)) return values;
-    outer = { pointer: values[0]!, selector: Number(BigInt.asUintN(16, values[1]!)) };
+    outer = { pointer: values[0]!, selector: lowWord(values[1]!) & 0xffff };
   }
   const oldCpl = cpu.cpl;
   const failed = returnTo(cpu, platform, selector, frame[0]!, outer, after);

@@ -95,7 +95,7 @@ function registerNumber(insn: Insn, operand: OperandForm): number {
 /** The value of operand `i`, zero-extended from its width; an immediate is cut to its width. */
 export function readOperand(cpu: Cpu, insn: Insn, i: number): bigint | Fault {
   const operand = insn.form.operands[i];
-  assert(operand, `${insn.form.key} has no operand ${i}`);
+  assert(operand, 'the instruction has no such operand');
   const bits = operand.width * 8;
   if (operand.place === 'mem') return loadOperand(cpu, insn, operand.width);
   if (operand.place === 'imm') return BigInt.asUintN(bits, insn.imm);
@@ -104,7 +104,7 @@ export function readOperand(cpu: Cpu, insn: Insn, i: number): bigint | Fault {
 /** Writes operand `i`; a 32-bit register is zero-extended to 64 bits, narrower ones keep the rest. */
 export function writeOperand(cpu: Cpu, insn: Insn, i: number, value: bigint): null | Fault {
   const operand = insn.form.operands[i];
-  assert(operand, `${insn.form.key} has no operand ${i}`);
+  assert(operand, 'the instruction has no such operand');
   if (operand.place === 'mem') return storeOperand(cpu, insn, operand.width, value);
   writeGpr(cpu, registerNumber(insn, operand), operand.width, value);
   return null;

@@ -81,10 +81,13 @@ export function pushAll(cpu: Cpu, stack: Stack, width: number, values: readonly 
 /** Reads `count` values of `width` bytes from the top, the first popped first. */
 export function popAll(cpu: Cpu, stack: Stack, width: number, count: number): bigint[] | Fault {
   const values: bigint[] = [];
+  const step = BigInt(width);
+  let { pointer } = stack;
   for (let i = 0; i < count; i++) {
-    const value = loadStack(cpu, stack, addressOf(stack, stack.pointer + BigInt(i * width)), width);
+    const value = loadStack(cpu, stack, addressOf(stack, pointer), width);
     if (isFault(value)) return value;
     values.push(value);
+    pointer += step;
   }
   return values;
 }

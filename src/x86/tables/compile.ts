@@ -261,6 +261,8 @@ for (const row of [...ONE_BYTE, ...TWO_BYTE, ...THREE_BYTE, ...X87, ...SSE]) {
   for (const opcode of place.opcodes) CLAIMS[(place.map << 8) | opcode]!.push({ row, place });
 }
 
+/** A column's places: ModRM bytes, behind one for the opcode alone. */
+const MODRM_PLACES = 257;
 const PASSES = ['', 'prefix', 'rex'] as const;
 const passOf = ({ prefix }: Place): (typeof PASSES)[number] =>
   prefix.startsWith('REX') ? 'rex' : prefix === '' ? '' : 'prefix';
@@ -269,23 +271,23 @@ function compileCell(is64: boolean, index: number): Cell {
   const cell: Cell = { plain: [null, null, null, null], byModrm: [null, null, null, null] };
   const claims = CLAIMS[index]!.filter(({ row }) => !row.flags.includes(is64 ? 'i64' : 'o64'));
   for (const pass of PASSES) {
-    const claimed = new Set<number>();
+    const claimed = new Uint8Array(4 * MODRM_PLACES);
     for (const { row, place } of claims) {
       if (passOf(place) !== pass) continue;
       const columns = pass === 'prefix' ? [['NP', '66', 'F3', 'F2'].indexOf(place.prefix)] : [0, 1, 2, 3];
       const compiled = compileRow(row, place, index & 0xff);
       for (const column of columns) {
         for (const modrm of compiled.modrm ? compiled.accepts : [-1]) {
-          const key = (column << 9) + modrm;
-          assert(!claimed.has(key), `two rows claim ${row.opcode}`);
-          claimed.add(key);
+          const key = column * MODRM_PLACES + modrm + 1;
+          if (claimed[key] !== 0) assert(false, `two rows claim ${row.opcode}`);
+          claimed[key] = 1;
           const list =
             modrm < 0 ? cell.plain : (cell.byModrm[column] ??= new Array<CompiledRow | null>(256).fill(null));
           const at = modrm < 0 ? column : modrm;
           if (pass !== 'rex') list[at] = compiled;
           else {
             const usual = list[at];
-            assert(usual, `${row.opcode} has no row to stand in for`);
+            assert(usual, 'a row for REX has one to stand in for');
             usual.alternate = compiled;
             usual.alternateMask = place.prefix === 'REX.W' ? 8 : 1;
           }

@@ -2,6 +2,7 @@
  * What a hypercall handler gets and gives back.
  */
 import type { VirtAddr } from '../../core/units.ts';
+import { lowWord } from '../../core/words.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Stop } from '../../x86/seam.ts';
 import { ERRNO } from '../abi/errno.ts';
@@ -31,7 +32,7 @@ export class Call {
   }
   /** Argument `i` as C's unsigned int. */
   u32(i: number): number {
-    return Number(BigInt.asUintN(32, this.args[i]!));
+    return lowWord(this.args[i]!) >>> 0;
   }
   /** Argument `i` as an address. */
   ptr(i: number): VirtAddr {

@@ -4,11 +4,12 @@
  * Source: xen/arch/x86/pv/descriptor-tables.c, xen/arch/x86/pv/mm.c (pv_map_ldt_shadow_page).
  */
 import { type MachineFrame, PAGE_MASK, PAGE_SIZE } from '../../core/units.ts';
+import { highWord, joinWords, lowWord } from '../../core/words.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FIRST_RESERVED_GDT_ENTRY, FLAT } from '../abi/numbers.ts';
 import type { Domain } from '../domain.ts';
 import { PGT } from './page-info.ts';
-import { high, joined, low, PTE, pteFrame, tableWords } from './pte.ts';
+import { PTE, pteFrame, tableWords } from './pte.ts';
 import { getPageFromGfn, putPage } from './refs.ts';
 import { getPageType, putPageAndType, putPageType } from './types.ts';
 import { guestL1e } from './walk.ts';
@@ -23,13 +24,13 @@ const KERNEL_RPL = 3;
  * may not have it.
  */
 export function checkDescriptor(descriptor: bigint): bigint | null {
-  let a = low(descriptor);
-  let b = high(descriptor);
+  let a = lowWord(descriptor);
+  let b = highWord(descriptor);
   // What is not present always faults.
   if ((b & SEGMENT.present) === 0) return descriptor;
   const dpl = Math.max((b >>> 13) & 3, KERNEL_RPL);
   b = (b & ~SEGMENT.dpl) | (dpl << 13);
-  if (b & SEGMENT.system) return joined(a, b);
+  if (b & SEGMENT.system) return joinWords(a, b);
   // Type 0 is the second half of a call gate and does nothing by itself.
   if ((b & SEGMENT.type) === 0) return descriptor;
   if ((b & SEGMENT.type) !== CALL_GATE) return null;
@@ -39,7 +40,7 @@ export function checkDescriptor(descriptor: bigint): bigint | null {
   // Privilege level 0, so that every use faults and can be emulated; the guest's level goes into the selector.
   b &= ~SEGMENT.dpl;
   a = (a & 0xffff) | (((selector & ~3) | dpl) << 16);
-  return b & 0xff ? null : joined(a, b);
+  return b & 0xff ? null : joinWords(a, b);
 }
 
 /** validate_segdesc_page: checks and corrects 512 descriptors; 0 or -EINVAL. */
@@ -50,7 +51,7 @@ export function validateSegdescPage(d: Domain, mfn: MachineFrame): number {
     const lo = words[base + i * 2]!;
     const hi = words[base + i * 2 + 1]!;
     if ((hi & SEGMENT.present) === 0) continue;
-    const before = joined(lo, hi);
+    const before = joinWords(lo, hi);
     const after = checkDescriptor(before);
     if (after === null) return -ERRNO.EINVAL;
     if (after !== before) d.memory.write64(mfn * PAGE_SIZE + i * 8, after);

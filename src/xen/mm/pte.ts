@@ -35,12 +35,6 @@ export const pteText = (lo: number, hi: number): string =>
 export const pteLow = (mfn: MachineFrame, flags: number): number => (mfn * PAGE_SIZE) | 0 | flags;
 /** High half of an entry for `mfn`. */
 export const pteHigh = (mfn: MachineFrame, flags: number): number => Math.floor(mfn / 0x100000) | flags;
-/** Low 32 bits of a 64-bit value, as a signed number. */
-export const low = (value: bigint): number => Number(BigInt.asIntN(32, value));
-/** High 32 bits of a 64-bit value, as a signed number. */
-export const high = (value: bigint): number => Number(BigInt.asIntN(32, value >> 32n));
-/** The two halves joined. */
-export const joined = (lo: number, hi: number): bigint => (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
 
 /** Index into `memory.words` of entry 0 of a table; entry i is the two words from + 2 i. */
 export const tableWords = (d: Domain, mfn: MachineFrame): number => d.memory.frameAddress(mfn) / 4;
@@ -55,7 +49,7 @@ export function writePte(d: Domain, mfn: MachineFrame, index: number, lo: number
   const flags = memory.slotFlags[slot]!;
   if (flags & FRAME.code) memory.onCodeWrite(slot, index * 8, 8);
   if (flags & FRAME.watched) memory.onWatchedWrite(mfn * PAGE_SIZE + index * 8, 8);
-  memory.slotFlags[slot] = memory.slotFlags[slot]! | FRAME.dirty;
+  memory.markDirty(slot);
   memory.words[at] = lo;
   memory.words[at + 1] = hi;
   if ((oldLo & (PTE.present | PTE.accessed)) === (PTE.present | PTE.accessed))

@@ -5,10 +5,11 @@
  * Source: xen/arch/x86/pv/ro-page-fault.c, Xen 4.17.
  */
 import { type MachineFrame, PAGE_SIZE, type PhysAddr } from '../../core/units.ts';
+import { highWord, joinWords, lowWord } from '../../core/words.ts';
 import type { Domain } from '../domain.ts';
 import { gdprintk } from './messages.ts';
 import { levelOf, OWNER, PGT } from './page-info.ts';
-import { high, joined, low, PTE, tableWords, writePte } from './pte.ts';
+import { PTE, tableWords, writePte } from './pte.ts';
 import { adjustL1High, adjustL1Low, getPageFromL1e, putPageFromL1e } from './types.ts';
 
 /** What became of a store: done, refused (the guest gets its page fault), or a compare that did not match. */
@@ -47,14 +48,14 @@ export function ptwrWrite(
   const at = tableWords(d, mfn) + index * 2;
   const oldLo = d.memory.words[at]!;
   const oldHi = d.memory.words[at + 1]!;
-  const old = joined(oldLo, oldHi);
+  const old = joinWords(oldLo, oldHi);
   // A part of an entry becomes the whole: the other bytes stay.
   const shift = BigInt((address % 8) * 8);
   const mask = ((1n << BigInt(bytes * 8)) - 1n) << shift;
   const whole = (part: bigint): bigint => (old & ~mask) | ((part << shift) & mask);
   const next = whole(value);
-  let lo = low(next);
-  let hi = high(next);
+  let lo = lowWord(next);
+  let hi = highWord(next);
   if (lo & PTE.present) {
     if (getPageFromL1e(d, lo, hi) !== 0) {
       gdprintk(d, 'ro-page-fault.c:163', 'could not get_page_from_l1e()');

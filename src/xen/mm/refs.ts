@@ -46,7 +46,7 @@ export const getPageFromGfn = (d: Domain, mfn: MachineFrame): boolean => d.frame
 /** put_page: drops a reference; the last one frees the frame. */
 export function putPage(d: Domain, mfn: MachineFrame): void {
   const count = d.frames.count(mfn);
-  assert((count & PGC.countMask) !== 0, `put of free frame ${mfn}`);
+  assert((count & PGC.countMask) !== 0, 'put of a free frame');
   d.frames.setCount(mfn, count - 1);
   if (((count - 1) & PGC.countMask) === 0) freePage(d, mfn);
 }
@@ -58,8 +58,8 @@ export function putPage(d: Domain, mfn: MachineFrame): void {
 function freePage(d: Domain, mfn: MachineFrame): void {
   const { frames } = d;
   if (frames.count(mfn) & PGC.xenHeap) return;
-  assert((frames.count(mfn) & PGC.allocated) === 0, `free of allocated frame ${mfn}`);
-  assert((frames.type(mfn) & (PGT.countMask | PGT.pinned)) === 0, `free of typed frame ${mfn}`);
+  assert((frames.count(mfn) & PGC.allocated) === 0, 'free of an allocated frame');
+  assert((frames.type(mfn) & (PGT.countMask | PGT.pinned)) === 0, 'free of a typed frame');
   dropOwnership(d, mfn);
   d.state.totPages--;
 }

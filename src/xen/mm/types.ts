@@ -291,7 +291,7 @@ export function getPageType(d: Domain, mfn: MachineFrame, type: number): number 
     const types = `(saw ${typeInfoText(x)} != exp ${typeInfoText(type)})`;
     gdprintk(d, 'mm.c:2940', `Bad type ${types} for ${mfnAndPfn(d, mfn)}`);
     return -ERRNO.EINVAL;
-  } else assert((x & PGT.validated) !== 0, `frame ${mfn} is in use before it is validated`);
+  } else assert((x & PGT.validated) !== 0, 'a frame is in use before it is validated');
   if (next & PGT.validated) {
     frames.setType(mfn, next);
     return 0;
@@ -309,7 +309,7 @@ export function getPageType(d: Domain, mfn: MachineFrame, type: number): number 
 export function putPageType(d: Domain, mfn: MachineFrame, table: MachineFrame = -1): void {
   const { frames } = d;
   const x = frames.type(mfn);
-  assert((x & PGT.countMask) !== 0 && (x & PGT.validated) !== 0, `put of the type of frame ${mfn}, which has none`);
+  assert((x & PGT.countMask) !== 0 && (x & PGT.validated) !== 0, 'put of the type of a frame that has none');
   const level = levelOf(x);
   if ((x & PGT.countMask) === 1 && level !== 0) {
     frames.setType(mfn, x & ~PGT.validated);

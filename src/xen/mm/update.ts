@@ -6,6 +6,7 @@
  * Source: xen/arch/x86/mm.c (do_mmu_update, __do_update_va_mapping), xen/common/page_alloc.c (get_pg_owner), Xen 4.17.
  */
 import { type MachineFrame, PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
+import { highWord, lowWord } from '../../core/words.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { DOMID, MMU, MMU_UPDATE_PREEMPTED, UVMF } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
@@ -14,7 +15,6 @@ import { modL1Entry, modUpperEntry, NORMAL_CHANGE } from './entries.ts';
 import { setM2p } from './m2p.ts';
 import { gdprintk } from './messages.ts';
 import { levelOf, OWNER, PGT } from './page-info.ts';
-import { high, low } from './pte.ts';
 import { getPageFromGfn, getPageFromMfn, putPage } from './refs.ts';
 import { getPageType, putPageType } from './types.ts';
 import { findL1e } from './walk.ts';
@@ -115,10 +115,10 @@ function updateWord(
   const type = d.frames.type(mfn);
   const inUse = (type & PGT.countMask) !== 0;
   const level = inUse ? levelOf(type) : 0;
-  if (level === 1) return modL1Entry(d, mfn, offset / 8, low(value), high(value), { preserveAd, pgOwner });
+  if (level === 1) return modL1Entry(d, mfn, offset / 8, lowWord(value), highWord(value), { preserveAd, pgOwner });
   if (level > 1) {
     if (pgOwner !== OWNER.domain) return -ERRNO.EINVAL;
-    const rc = modUpperEntry(d, mfn, offset / 8, low(value), high(value), level, preserveAd);
+    const rc = modUpperEntry(d, mfn, offset / 8, lowWord(value), highWord(value), level, preserveAd);
     return rc === 0 ? LINEAR_FLUSH : rc;
   }
   // A page in use for something else than a page table or for writing is not the guest's to change.
@@ -153,7 +153,7 @@ export function doUpdateVaMapping(d: Domain, address: VirtAddr, value: bigint, f
   const { table, index } = place;
   const type = d.frames.type(table);
   const usable = (type & PGT.countMask) !== 0 && levelOf(type) === 1;
-  const rc = usable ? modL1Entry(d, table, index, low(value), high(value), NORMAL_CHANGE) : -ERRNO.EINVAL;
+  const rc = usable ? modL1Entry(d, table, index, lowWord(value), highWord(value), NORMAL_CHANGE) : -ERRNO.EINVAL;
   putPage(d, table);
   if (rc !== 0) return rc;
   const what = flags & UVMF.flushtypeMask;

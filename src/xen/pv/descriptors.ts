@@ -2,6 +2,7 @@
  * Segment descriptors as a PV guest's vCPU finds them: its own GDT and LDT, and above the guest's entries the flat segments
  * Xen keeps in every GDT (public/arch-x86/xen-x86_64.h).
  */
+import { highWord, joinWords, lowWord } from '../../core/words.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import { type Fault, fault, isFault, type Outcome } from '../../x86/seam.ts';
 import { SEG, VECTOR } from '../../x86/state.ts';
@@ -30,9 +31,11 @@ const dplOf = (attributes: number): number => (attributes >> 5) & 3;
 
 /** Attributes, base and limit of a code or data descriptor, in the form of the vCPU state. */
 export function unpackDescriptor(d: bigint): { base: bigint; limit: number; attributes: number } {
-  const base = ((d >> 16n) & 0xffffffn) | (((d >> 56n) & 0xffn) << 24n);
-  const limit = Number((d & 0xffffn) | ((d >> 32n) & 0xf0000n));
-  const attributes = Number((d >> 40n) & 0xf0ffn);
+  const low = lowWord(d);
+  const high = highWord(d);
+  const base = joinWords((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff000000), 0);
+  const limit = (low & 0xffff) | (high & 0xf0000);
+  const attributes = (high >>> 8) & 0xf0ff;
   return { base, limit: attributes & ATTRIBUTE.granular ? ((limit << 12) | 0xfff) >>> 0 : limit, attributes };
 }
 

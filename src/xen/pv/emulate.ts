@@ -2,6 +2,7 @@
  * Instructions of the guest kernel that Xen emulates after their #GP (D-42), and the forced emulation prefix (D-41).
  * Source: xen/arch/x86/pv/emul-priv-op.c, pv/emul-inv-op.c.
  */
+import { highWord, joinWords, lowWord } from '../../core/words.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Insn } from '../../x86/form.ts';
 import { type Fault, fault, type Outcome } from '../../x86/seam.ts';
@@ -18,22 +19,20 @@ import type { VcpuState } from './vcpu.ts';
 const IOPL_SHIFT = 12;
 
 const done = (cpu: Cpu, insn: Insn): null => {
-  cpu.rip = BigInt.asUintN(64, cpu.rip + BigInt(insn.length));
+  cpu.advance(insn.length, 2);
   return null;
 };
 const gpOf = (offset: number): number => (offset - STATE.gpr.offset) >> 3;
 const setPair = (cpu: Cpu, value: bigint): void => {
-  cpu.setGpr(GPR.rax, value & 0xffffffffn);
-  cpu.setGpr(GPR.rdx, (value >> 32n) & 0xffffffffn);
+  cpu.setGpr32(GPR.rax, lowWord(value));
+  cpu.setGpr32(GPR.rdx, highWord(value));
 };
-
-const low32 = (cpu: Cpu, register: number): number => Number(cpu.gpr(register) & 0xffffffffn);
 
 /** Runs CPUID by policy into the registers. */
 function runCpuid(pv: XenPv, cpu: Cpu): void {
-  const answer = pv.cpuid(cpu, low32(cpu, GPR.rax), low32(cpu, GPR.rcx));
+  const answer = pv.cpuid(cpu, cpu.gpr32(GPR.rax), cpu.gpr32(GPR.rcx));
   [GPR.rax, GPR.rbx, GPR.rcx, GPR.rdx].forEach((register, i) => {
-    cpu.setGpr(register, BigInt(answer[i]! >>> 0));
+    cpu.setGpr32(register, answer[i]!);
   });
 }
 
@@ -76,14 +75,14 @@ function emulateKernelOnly(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
       runCpuid(pv, cpu);
       return done(cpu, insn);
     case 'rdmsr': {
-      const value = readMsr(cpu, low32(cpu, GPR.rcx), pv.tsc(cpu), v.traps[VECTOR.gp]!.address !== 0n);
+      const value = readMsr(cpu, cpu.gpr32(GPR.rcx), pv.tsc(cpu), v.traps[VECTOR.gp]!.address !== 0n);
       if (value === null) return 'no';
       setPair(cpu, value);
       return done(cpu, insn);
     }
     case 'wrmsr': {
-      const value = BigInt(low32(cpu, GPR.rax)) | (BigInt(low32(cpu, GPR.rdx)) << 32n);
-      return writeMsr(cpu, low32(cpu, GPR.rcx), value) ? done(cpu, insn) : 'no';
+      const value = joinWords(cpu.gpr32(GPR.rax), cpu.gpr32(GPR.rdx));
+      return writeMsr(cpu, cpu.gpr32(GPR.rcx), value) ? done(cpu, insn) : 'no';
     }
     case 'mov_from_cr':
       return readControl(pv, cpu, insn);
@@ -156,12 +155,12 @@ function emulatePort(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
   const { name, operands, size } = insn.form;
   const portAt = name === 'in' ? 1 : 0;
   const width = operands[1 - portAt]?.width ?? size;
-  const port = operands[portAt]?.place === 'imm' ? Number(insn.imm & 0xffn) : low32(cpu, GPR.rdx) & 0xffff;
+  const port = operands[portAt]?.place === 'imm' ? lowWord(insn.imm) & 0xff : cpu.gpr32(GPR.rdx) & 0xffff;
   if (!mayUsePort(pv, cpu, port, width)) return 'no';
   if (name === 'ins' || name === 'outs') return stringPort(cpu, insn);
   if (name === 'in') {
-    const ones = (1n << BigInt(width * 8)) - 1n;
-    cpu.setGpr(GPR.rax, width === 4 ? ones : cpu.gpr(GPR.rax) | ones);
+    if (width === 4) cpu.setGpr32(GPR.rax, -1);
+    else cpu.setGpr(GPR.rax, cpu.gpr(GPR.rax) | (width === 2 ? 0xffffn : 0xffn));
   }
   return done(cpu, insn);
 }

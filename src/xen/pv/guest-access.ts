@@ -3,12 +3,11 @@
  * guest's current page tables, at guest privilege, setting accessed and dirty bits; a fault makes the copy fail.
  */
 import { PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
+import { lowWord } from '../../core/words.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import { isFault } from '../../x86/seam.ts';
 import type { Layout } from '../abi/layout.ts';
-
-const PAGE_OFFSET = BigInt(PAGE_MASK);
 
 /** Virtual-to-machine translation without side effects (src/memory/mmu.ts). */
 export interface Translator {
@@ -61,11 +60,11 @@ export class GuestAccess {
     const out = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const at = BigInt.asUintN(64, address + BigInt(done));
-      const count = Math.min(length - done, PAGE_SIZE - Number(at & PAGE_OFFSET));
+      const count = Math.min(length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));
       if (isFault(cpu.memory.load(cpu, at, 1))) return null;
       const pa = this.#mmu.translate(cpu, at);
       if (pa === null) return null;
-      out.set(this.#memory.readBytes(pa, count), done);
+      this.#memory.copyOut(pa, count, out, done);
       done += count;
     }
     return out;
@@ -75,7 +74,7 @@ export class GuestAccess {
   write(cpu: Cpu, address: VirtAddr, data: Uint8Array): boolean {
     for (let done = 0; done < data.length; ) {
       const at = BigInt.asUintN(64, address + BigInt(done));
-      const count = Math.min(data.length - done, PAGE_SIZE - Number(at & PAGE_OFFSET));
+      const count = Math.min(data.length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));
       if (cpu.memory.probe(cpu, at, 1) !== null) return false;
       const pa = this.#mmu.translate(cpu, at);
       if (pa === null) return false;

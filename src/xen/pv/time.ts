@@ -31,7 +31,11 @@ export function tscScale(khz: number): { mul: number; shift: number } {
 }
 
 /** The TSC at `ns` of system time. */
-export const tscAt = (ns: number, khz: number): bigint => (BigInt(ns) * BigInt(khz)) / 1_000_000n;
+export function tscAt(ns: number, khz: number): bigint {
+  const product = ns * khz;
+  if (product > Number.MAX_SAFE_INTEGER) return (BigInt(ns) * BigInt(khz)) / 1_000_000n;
+  return BigInt((product - (product % 1_000_000)) / 1_000_000);
+}
 
 /**
  * Refreshes the record: version is odd while the fields change, and moves by two. XEN_PVCLOCK_TSC_STABLE_BIT stays clear, as

@@ -73,6 +73,18 @@ export const MUTATIONS: readonly Mutation[] = [
   ),
   of(
     EMIT,
+    'hot: a span looks for its first byte only',
+    'this.#look(address, bytes, write, f.callees.slowSpan',
+    'this.#look(address, 1, write, f.callees.slowSpan',
+  ),
+  of(
+    EMIT,
+    'hot: a span looks for reading only',
+    'bytes, write, f.callees.slowSpan',
+    'bytes, false, f.callees.slowSpan',
+  ),
+  of(
+    EMIT,
     'hot: two bytes over the end of a page',
     'if (bytes > 1) f.i64(BigInt(bytes - 1))',
     'if (bytes > 2) f.i64(BigInt(bytes - 1))',
@@ -80,10 +92,15 @@ export const MUTATIONS: readonly Mutation[] = [
   of(
     EMIT,
     'hot: stores by the tag for reads',
-    "event.kind === 'load' ? TLB_ENTRY.read : TLB_ENTRY.write",
-    "event.kind === 'load' ? TLB_ENTRY.read : TLB_ENTRY.read",
+    'write ? TLB_ENTRY.write : TLB_ENTRY.read',
+    'write ? TLB_ENTRY.read : TLB_ENTRY.read',
   ),
-  of(EMIT, 'hot: alignment not checked', 'if (event.align) {', 'if (event.align && bytes < 16) {'),
+  of(
+    EMIT,
+    'hot: alignment not checked',
+    'if (event.align) this.#checkAlignment',
+    'if (event.align && bytes < 16) this.#checkAlignment',
+  ),
   of(
     EMIT,
     'hot: a fault gives one step too few back',
