@@ -1,6 +1,6 @@
 /**
- * Bare-metal kernels of our own on the IDT machine: what they print is what they print on QEMU, except where QEMU is known not to do
- * what the manual says (tools/guest-kernels/deviations.ts).
+ * Bare-metal kernels of our own on the IDT machine: what they print is what they print on QEMU and on Bochs, except where these are
+ * known not to do what the manual says (tools/guest-kernels/deviations.ts).
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -10,18 +10,23 @@ import { describe, expect, test } from 'vitest';
 import { buildIdtMachine } from '../../src/machine/idt-machine.ts';
 import type { Machine, RunEnd } from '../../src/machine/machine.ts';
 import { encodeCpu } from '../../src/x86/cpu-state.ts';
-import { DEVIATIONS } from '../../tools/guest-kernels/deviations.ts';
+import { type BochsParts, findBochs } from '../../tools/bochs.ts';
+import { AS_QEMU, DEVIATIONS } from '../../tools/guest-kernels/deviations.ts';
 import {
+  expectedByManual,
+  expectedOnBochs,
   hasQemu,
   kernelPath,
   kernels,
   NOT_ON_QEMU,
+  runOnBochs,
   runOnQemu,
   transcriptPath,
 } from '../../tools/guest-kernels/transcripts.ts';
 import { errorOf } from '../support/error.ts';
 
 const BUILD = resolve(import.meta.dirname, '../../tools/guest-kernels/build.sh');
+const BOCHS = findBochs();
 const MEMORY = 16 << 20;
 /** Far more than any kernel takes. */
 const LIMIT = 2_000_000;
@@ -40,17 +45,6 @@ function run(name: string, tier: 'cold' | 'oracle', slice = LIMIT): Run {
   let end = machine.runTo(slice);
   while (end.kind === 'limit' && machine.tick < LIMIT) end = machine.runTo(machine.tick + slice);
   return { text, end, machine };
-}
-
-/** The committed transcript with the manual's lines in place of those where QEMU deviates. */
-function expected(name: string): string[] {
-  const deviations = DEVIATIONS[name] ?? {};
-  return readFileSync(transcriptPath(name), 'latin1')
-    .split('\n')
-    .map((line) => {
-      const test = line.slice(0, Math.max(0, line.indexOf(':')));
-      return Object.hasOwn(deviations, test) ? `${test}: ${deviations[test]!.manual}` : line;
-    });
 }
 
 test('the kernels are there', () => {
@@ -76,7 +70,7 @@ test('the kernels are there', () => {
 describe.each(kernels())('%s', (name) => {
   test.each(['cold', 'oracle'] as const)('the %s tier prints the transcript', (tier) => {
     const { text, end } = run(name, tier);
-    expect(text.split('\n')).toEqual(expected(name));
+    expect(text.split('\n')).toEqual(expectedByManual(name));
     const verdict = { kind: name === 'triple' ? 'triple-fault' : 'poweroff' };
     expect(end).toMatchObject({ kind: 'stop', stop: { verdict } });
   });
@@ -89,17 +83,24 @@ describe.each(kernels())('%s', (name) => {
     expect(encodeCpu(cut.machine.cpu)).toEqual(encodeCpu(whole.machine.cpu));
   });
 
-  test('every deviation is a line of the transcript that QEMU prints otherwise', () => {
+  test('every deviation is a line of the transcript that QEMU or Bochs prints otherwise', () => {
     const lines = readFileSync(transcriptPath(name), 'latin1').split('\n');
-    for (const [test, { manual }] of Object.entries(DEVIATIONS[name] ?? {})) {
+    for (const [test, { manual, qemu, bochs }] of Object.entries(DEVIATIONS[name] ?? {})) {
       const line = lines.find((x) => x.startsWith(`${test}:`));
       expect(line, test).toBeDefined();
-      expect(line).not.toBe(`${test}: ${manual}`);
+      expect(line !== `${test}: ${manual}`, test).toBe(qemu !== null);
+      expect(qemu ?? bochs, test).not.toBeNull();
+      if (bochs !== null)
+        expect(bochs.prints === AS_QEMU ? line : `${test}: ${bochs.prints}`).not.toBe(`${test}: ${manual}`);
     }
   });
 
   test.skipIf(NOT_ON_QEMU.includes(name) || !hasQemu())('QEMU prints the transcript', () => {
     expect(runOnQemu(name)).toBe(readFileSync(transcriptPath(name), 'latin1'));
+  });
+
+  test.skipIf(typeof BOCHS === 'string')('Bochs prints what the manual says, but for its deviations', () => {
+    expect(runOnBochs(BOCHS as BochsParts, name).split('\n')).toEqual(expectedOnBochs(name));
   });
 });
 

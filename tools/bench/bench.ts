@@ -11,9 +11,9 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { fetchBochs } from './bochs.ts';
+import { fetchBochs, PEER_FOLDER } from '../bochs.ts';
 import { measure, median } from './measure.ts';
-import { allPeers, PEER_FOLDER, type Peer } from './peers.ts';
+import { allPeers, type Peer } from './peers.ts';
 import { printTable, type Result, type Row } from './report.ts';
 import { writeReport } from './report-files.ts';
 import { fetchV86 } from './v86.ts';
@@ -178,7 +178,7 @@ async function main(): Promise<number> {
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs} is not a count`);
   if (values.fetch) {
-    fetchBochs(PEER_FOLDER, log);
+    fetchBochs(log);
     fetchV86(PEER_FOLDER, log);
   }
   const workloads = chosen(WORKLOADS, positionals, 'workload');

@@ -2,13 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { findBochs, prepareBochs } from './bochs.ts';
+import { findBochs, PEER_FOLDER, prepareBochs } from '../bochs.ts';
 import type { Invocation } from './measure.ts';
 import { v86 } from './v86.ts';
 import { ROOT, type Workload } from './workloads.ts';
 
-/** Where fetched peers are unpacked. */
-export const PEER_FOLDER = join(ROOT, '.cache/peers');
 /** The command as npm installs it. */
 const HINDSIGHT = join(ROOT, 'tools/hindsight.sh');
 
@@ -90,7 +88,7 @@ function qemu(name: string, mode: 'record' | 'replay' | null): Peer {
 }
 
 function bochs(): Peer {
-  const parts = findBochs(PEER_FOLDER);
+  const parts = findBochs();
   return {
     name: 'bochs',
     note: "Bochs 2.7, Debian's build, with its debugger",
@@ -103,7 +101,10 @@ function bochs(): Peer {
       mkdirSync(own, { recursive: true });
       const { kernel, initrd, megabytes, halted } = workload;
       const commandLine = workload.commandLine('pc', rounds);
-      const invocation = prepareBochs(parts, own, { kernel, initrd, commandLine, megabytes });
+      const invocation = prepareBochs(parts, own, {
+        ...{ kernel, initrd, commandLine, megabytes },
+        ...{ endAt: null, strictMsrs: false },
+      });
       return halted === null ? invocation : { ...invocation, killAt: halted };
     },
   };

@@ -1,11 +1,16 @@
 /**
  * Runs the IDT machine's test kernels on QEMU (TCG) and writes what they print to transcripts/: the expected values of
  * test/platform/idt-machine.test.ts. `node tools/guest-kernels/transcripts.ts [--check]`; with --check nothing is written and the
- * exit status says whether all are as committed.
+ * exit status says whether all are as committed. `--bochs` runs them on Bochs instead and prints the lines that are neither the
+ * manual's nor named in deviations.ts.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PT_LOAD, readElf, segmentBytes } from '../../src/xen/loader/elf.ts';
+import { type BochsParts, findBochs, prepareBochs } from '../bochs.ts';
+import { AS_QEMU, DEVIATIONS, type Deviation } from './deviations.ts';
 
 const HERE = import.meta.dirname;
 /** Kernels that test what QEMU does not check: their transcript is written by hand from the manual. */
@@ -41,6 +46,71 @@ export function runOnQemu(name: string): string {
   return stdout;
 }
 
+/** The last instructions of FINISH in prelude.h: out %al, $0xf4; hlt; jmp to the hlt. */
+const FINISH = Buffer.from([0xe6, 0xf4, 0xf4, 0xeb, 0xfd]);
+
+/** Physical address of a kernel's last HLT, where a PC that does not know port 0xF4 would wait for ever. */
+function lastHalt(name: string): number {
+  const elf = readElf(new Uint8Array(readFileSync(kernelPath(name))));
+  for (const segment of elf.segments) {
+    const at = segment.type === PT_LOAD ? Buffer.from(segmentBytes(elf, segment)).indexOf(FINISH) : -1;
+    if (at >= 0) return Number(segment.paddr) + at + 2;
+  }
+  throw new Error(`${name} does not end by FINISH`);
+}
+
+/** What a kernel prints on Bochs. A triple fault ends the run too. */
+export function runOnBochs(parts: BochsParts, name: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'bochs-'));
+  try {
+    const guest = { kernel: kernelPath(name), initrd: null, commandLine: '', megabytes: 16 };
+    const { command, environment } = prepareBochs(parts, folder, { ...guest, endAt: lastHalt(name), strictMsrs: true });
+    // Bochs catches SIGTERM
+    const { stdout, stderr, error } = spawnSync(command[0]!, command.slice(1), {
+      ...{ env: environment, encoding: 'latin1', timeout: 60_000, killSignal: 'SIGKILL' },
+    });
+    if (error) throw error;
+    // between the debugger's first prompt, which shows the reset vector, and the one it stops at
+    const printed = /^\(0\) \[0x0000fffffff0\].*\n([\s\S]*?)(?:(?<=\nend\n)|\(0\))/m.exec(stdout)?.[1];
+    if (printed === undefined || printed === '')
+      throw new Error(`Bochs printed nothing for ${name}: ${stdout}${stderr}`);
+    return printed;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The lines of a kernel's committed transcript; `pick` gives another text for a line that deviates, or null to leave it. */
+function expected(name: string, pick: (deviation: Deviation) => string | null): string[] {
+  const deviations = Object.entries(DEVIATIONS[name] ?? {});
+  return readFileSync(transcriptPath(name), 'latin1')
+    .split('\n')
+    .map((line) => {
+      const [test, deviation] = deviations.find(([test]) => line.startsWith(`${test}:`)) ?? [];
+      const text = deviation === undefined ? null : pick(deviation);
+      return text === null ? line : `${test}: ${text}`;
+    });
+}
+/** What a kernel prints by the manual, by line. */
+export const expectedByManual = (name: string): string[] => expected(name, ({ manual }) => manual);
+/** What a kernel prints on Bochs, by line. */
+export const expectedOnBochs = (name: string): string[] =>
+  expected(name, ({ manual, bochs }) => (bochs === null ? manual : bochs.prints === AS_QEMU ? null : bochs.prints));
+
+function compareBochs(): void {
+  const parts = findBochs();
+  if (typeof parts === 'string') throw new Error(parts);
+  for (const name of kernels()) {
+    const printed = runOnBochs(parts, name).split('\n');
+    const lines = expectedOnBochs(name);
+    const differing = lines.flatMap((line, i) => (line === printed[i] ? [] : [`  ${line}\n  Bochs: ${printed[i]}`]));
+    if (differing.length > 0 || printed.length !== lines.length) process.exitCode = 1;
+    console.log(
+      [`${name}: ${printed.length} of ${lines.length} lines, ${differing.length} differ`, ...differing].join('\n'),
+    );
+  }
+}
+
 function main(check: boolean): void {
   let differing = 0;
   for (const name of kernels()) {
@@ -56,4 +126,7 @@ function main(check: boolean): void {
   }
   if (check && differing > 0) process.exitCode = 1;
 }
-if (import.meta.main) main(process.argv.includes('--check'));
+if (import.meta.main) {
+  if (process.argv.includes('--bochs')) compareBochs();
+  else main(process.argv.includes('--check'));
+}

@@ -1,39 +1,56 @@
 /**
  * Boots a PVH kernel on Bochs without disk or BIOS: a ROM of 64 KiB that enters the kernel as the PVH protocol says, and one image of
- * guest memory that Bochs loads before it starts (`optramimage1`).
+ * guest memory that Bochs loads before it starts (`optramimage1`). `npm run bochs` gets Bochs without root and says whether it runs.
  */
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../../src/xen/loader/elf.ts';
-import { XEN_ELFNOTE } from '../../src/xen/loader/notes.ts';
-import { PackageSource } from '../guests/packages.ts';
+import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../src/xen/loader/elf.ts';
+import { XEN_ELFNOTE } from '../src/xen/loader/notes.ts';
+import { PackageSource } from './guests/packages.ts';
 
-/** An unpacked Bochs: the program and where it finds its parts. */
+/** Where fetched emulators are unpacked, a folder a package. */
+export const PEER_FOLDER = join(import.meta.dirname, '../.cache/peers');
+
+/** A Bochs that runs: the program, where it finds its parts, and what its environment needs. */
 export interface BochsParts {
   readonly program: string;
-  readonly libraries: string;
-  readonly plugins: string;
   readonly vgaBios: string;
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 const PACKAGES = ['bochs', 'bochs-term', 'vgabios', 'libltdl7'] as const;
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu';
 
-/** Bochs in `folder` (see {@link fetchBochs}), or why it cannot be used. */
-export function findBochs(folder: string): BochsParts | string {
-  const missing = PACKAGES.filter((name) => !existsSync(join(folder, name)));
-  if (missing.length > 0) return `not fetched (${missing.join(', ')}): run with --fetch`;
-  const plugins = ['bochs', 'bochs-term'].map((name) => join(folder, name, LIBRARIES, 'bochs/plugins'));
-  return {
-    program: join(folder, 'bochs/usr/bin/bochs-bin'),
-    libraries: join(folder, 'libltdl7', LIBRARIES),
-    plugins: plugins.join(':'),
-    vgaBios: join(folder, 'vgabios/usr/share/vgabios/vgabios.bin'),
+/** The Bochs of the packages unpacked at `rootOf`, or why it cannot be used. */
+function partsAt(rootOf: (name: (typeof PACKAGES)[number]) => string): BochsParts | string {
+  const plugins = ['bochs', 'bochs-term'] as const;
+  const parts = {
+    program: join(rootOf('bochs'), 'usr/bin/bochs-bin'),
+    vgaBios: join(rootOf('vgabios'), 'usr/share/vgabios/vgabios.bin'),
+    environment: {
+      LD_LIBRARY_PATH: join(rootOf('libltdl7'), LIBRARIES),
+      LTDL_LIBRARY_PATH: plugins.map((name) => join(rootOf(name), LIBRARIES, 'bochs/plugins')).join(':'),
+      TERM: 'xterm',
+    },
   };
+  const terminal = join(rootOf('bochs-term'), LIBRARIES, 'bochs/plugins/libbx_term_gui.so');
+  const absent = [parts.program, parts.vgaBios, terminal].find((path) => !existsSync(path));
+  if (absent !== undefined) return `${absent} is missing`;
+  // Debian's Bochs is linked with GTK, which a fetched one takes from the host
+  const { status, stderr } = spawnSync(parts.program, ['--help'], { env: parts.environment, encoding: 'utf8' });
+  return status === 0 ? parts : `${parts.program} does not run: ${stderr.trim()}`;
 }
-/** Downloads and unpacks Debian's Bochs without installing it. */
-export function fetchBochs(folder: string, log: (line: string) => void): void {
-  const source = new PackageSource(folder, log);
+/** The host's Bochs (Debian: bochs, bochs-term and vgabios), else the one fetched by {@link fetchBochs}, else why there is none. */
+export function findBochs(): BochsParts | string {
+  const installed = partsAt(() => '/');
+  if (typeof installed !== 'string') return installed;
+  const fetched = partsAt((name) => join(PEER_FOLDER, name));
+  return typeof fetched === 'string' ? `${fetched} (npm run bochs fetches it)` : fetched;
+}
+/** Downloads and unpacks Debian's Bochs without installing it; throws when that fails. */
+export function fetchBochs(log: (line: string) => void): void {
+  const source = new PackageSource(PEER_FOLDER, log);
   for (const name of PACKAGES) source.unpack(name);
 }
 
@@ -111,11 +128,26 @@ function memoryImage(
   return out;
 }
 
-/** Writes everything a run needs to `folder`; returns the command, its environment and the file of the serial console. */
+/** What to boot, by path. */
+export interface BochsGuest {
+  readonly kernel: string;
+  readonly initrd: string | null;
+  readonly commandLine: string;
+  readonly megabytes: number;
+  /** Physical address of the instruction before which the run ends; null to run until the guest shuts down. */
+  readonly endAt: number | null;
+  /** Whether RDMSR and WRMSR of an MSR that Bochs does not have raise #GP, as the manual says; Bochs ignores them otherwise. */
+  readonly strictMsrs: boolean;
+}
+
+/**
+ * Writes everything a run needs to `folder`; returns the command, its environment and the file of the serial console. What the guest
+ * writes to port 0xE9 comes out on stdout, amid the words of Bochs's debugger.
+ */
 export function prepareBochs(
   parts: BochsParts,
   folder: string,
-  guest: { kernel: string; initrd: string | null; commandLine: string; megabytes: number },
+  guest: BochsGuest,
 ): { command: string[]; environment: Record<string, string>; serial: string } {
   const kernel = new Uint8Array(readFileSync(guest.kernel));
   const note = fileNotes(readElf(kernel)).find((x) => x.owner === 'Xen' && x.type === XEN_ELFNOTE.PHYS32_ENTRY);
@@ -131,7 +163,7 @@ export function prepareBochs(
     'config_interface: textconfig',
     'display_library: term',
     `megs: ${guest.megabytes}`,
-    'cpu: count=1, ips=100000000, reset_on_triple_fault=0, model=bx_generic',
+    `cpu: count=1, ips=100000000, reset_on_triple_fault=0, model=bx_generic, ignore_bad_msrs=${guest.strictMsrs ? 0 : 1}`,
     `romimage: file=${file('rom.bin')}`,
     `vgaromimage: file=${parts.vgaBios}`,
     `optramimage1: file=${file('memory.bin')}, address=0x0`,
@@ -143,11 +175,21 @@ export function prepareBochs(
     'error: action=report',
   ];
   writeFileSync(file('bochsrc'), `${settings.join('\n')}\n`);
-  // Debian's build contains the debugger, which waits for a command
-  writeFileSync(file('continue'), 'c\n');
+  // Debian's build contains the debugger, which waits for commands
+  const { endAt } = guest;
+  writeFileSync(file('commands'), endAt === null ? 'c\n' : `pb 0x${endAt.toString(16)}\nc\nq\n`);
   return {
-    command: [parts.program, '-q', '-f', file('bochsrc'), '-rc', file('continue')],
-    environment: { LD_LIBRARY_PATH: parts.libraries, LTDL_LIBRARY_PATH: parts.plugins, TERM: 'xterm' },
+    command: [parts.program, '-q', '-f', file('bochsrc'), '-rc', file('commands')],
+    environment: { ...parts.environment },
     serial: file('serial.txt'),
   };
 }
+
+function main(): void {
+  const log = (line: string): void => console.error(`bochs: ${line}`);
+  if (typeof findBochs() === 'string') fetchBochs(log);
+  const found = findBochs();
+  log(typeof found === 'string' ? found : `${found.program} runs`);
+  if (typeof found === 'string') process.exitCode = 1;
+}
+if (import.meta.main) main();
