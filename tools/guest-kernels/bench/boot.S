@@ -2,14 +2,7 @@
  * Entry of the benchmark kernels, by two doors: Xen PV (64-bit, page tables of the domain builder) and PVH (32-bit, paging off; QEMU and
  * Bochs). The image is linked at its physical addresses and both doors map it there, so that the same code runs at the same places.
  */
-        .section .note.Xen, "a", @note
-        .macro xen_note type, desc:vararg
-        .balign 4
-        .long 4, 2f - 1f, \type
-        .asciz "Xen"
-1:      \desc
-2:      .balign 4
-        .endm
+#include "../notes.h"
         xen_note 6, .asciz "bench"              /* GUEST_OS */
         xen_note 5, .asciz "xen-3.0"            /* XEN_VERSION */
         xen_note 8, .asciz "generic"            /* LOADER */

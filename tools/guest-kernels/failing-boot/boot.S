@@ -1,34 +1,3 @@
-/* Entry of the failing boot: Xen notes, the stack, and the jump into C. See kernel.c for the story. */
-        .section .note.Xen, "a", @note
-        .macro xen_note type, desc:vararg
-        .balign 4
-        .long 4, 2f - 1f, \type
-        .asciz "Xen"
-1:      \desc
-2:      .balign 4
-        .endm
-        xen_note 6, .asciz "failing-boot"       /* GUEST_OS */
-        xen_note 5, .asciz "xen-3.0"            /* XEN_VERSION */
-        xen_note 8, .asciz "generic"            /* LOADER */
-        xen_note 3, .quad 0xffffffff80000000    /* VIRT_BASE */
-        xen_note 4, .quad 0                     /* PADDR_OFFSET: p_paddr counts from 0 */
-        xen_note 1, .quad start                 /* ENTRY */
-        xen_note 10, .asciz "!writable_page_tables"
-
-        .section .text.start, "ax"
-        .globl start
-        .type start, @function
-start:
-        cld
-        leaq .Lboot_stack_top(%rip), %rsp
-        xorl %ebp, %ebp
-        movq %rsi, %rdi
-        call kernel_main
-        ud2
-        .size start, . - start
-
-        .bss
-        .balign 16
-        .skip 8192
-.Lboot_stack_top:
-        .section .note.GNU-stack, "", @progbits
+/* Entry of the failing boot. See kernel.c for the story. */
+#define GUEST_OS "failing-boot"
+#include "../pv-entry.h"

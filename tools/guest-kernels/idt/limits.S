@@ -11,6 +11,26 @@
     mov %eax, %fs
 .endm
 
+/* The base of a descriptor in the GDT; takes EAX. */
+.macro BASE slot, address
+    mov $\address, %eax
+    mov %ax, gdt + \slot + 2
+    shr $16, %eax
+    mov %al, gdt + \slot + 4
+.endm
+/* Goes on at CPL 3 with SLOT3 as the stack segment and the given ESP, after an instruction of the test's. */
+.macro USER_ON_SLOT3 sp, before
+    push $SLOT3 + 3
+    push $\sp
+    push $2
+    push $USER_CODE32
+    push $884f
+    movl $884f, body_ip
+    \before
+    iret
+884:
+.endm
+
 main:
     TRY "null segment"
     xor %eax, %eax
@@ -111,19 +131,13 @@ main:
     DONE
     TRY "code: running over the limit"
     DESCRIPTOR SLOT2, 0x00000001, 0x00409a00
-    mov $over, %eax
-    mov %ax, gdt + SLOT2 + 2
-    shr $16, %eax
-    mov %al, gdt + SLOT2 + 4
+    BASE SLOT2, over
     movl $0, body_ip
     ljmp $SLOT2, $0
     DONE
     TRY "code: an instruction across the limit"
     DESCRIPTOR SLOT2, 0x00000001, 0x00409a00
-    mov $across, %eax
-    mov %ax, gdt + SLOT2 + 2
-    shr $16, %eax
-    mov %al, gdt + SLOT2 + 4
+    BASE SLOT2, across
     movl $0, body_ip
     ljmp $SLOT2, $0
     DONE
@@ -134,51 +148,22 @@ main:
     DONE
     TRY "stack: push behind the limit, in ring 3"
     DESCRIPTOR SLOT3, 0x00000fff, 0x0040f200
-    push $SLOT3 + 3
-    push $0x1002
-    push $2
-    push $USER_CODE32
-    push $1f
-    movl $1f, body_ip
-    iret
-1:  push %eax
+    USER_ON_SLOT3 0x1002
+    push %eax
     BACK
     TRY "stack: pop behind the limit, in ring 3"
-    push $SLOT3 + 3
-    push $0xffe
-    push $2
-    push $USER_CODE32
-    push $1f
-    movl $1f, body_ip
-    iret
-1:  pop %eax
+    USER_ON_SLOT3 0xffe
+    pop %eax
     BACK
     TRY "stack: load relative to ebp, in ring 3"
-    push $SLOT3 + 3
-    push $0x800
-    push $2
-    push $USER_CODE32
-    push $1f
-    movl $1f, body_ip
-    mov $0x1000, %ebp
-    iret
-1:  mov (%ebp), %eax
+    USER_ON_SLOT3 0x800, "mov $0x1000, %ebp"
+    mov (%ebp), %eax
     BACK
     TRY "stack: wraps in 16 bits, in ring 3"
     DESCRIPTOR SLOT3, 0x00000fff, 0x0000f200
-    mov $user_stack_top - 0x1000, %eax
-    mov %ax, gdt + SLOT3 + 2
-    shr $16, %eax
-    mov %al, gdt + SLOT3 + 4
-    push $SLOT3 + 3
-    push $0x5678
-    push $2
-    push $USER_CODE32
-    push $1f
-    movl $1f, body_ip
-    mov $0x12340100, %ebx
-    iret
-1:  mov %ebx, %esp
+    BASE SLOT3, (user_stack_top - 0x1000)
+    USER_ON_SLOT3 0x5678, "mov $0x12340100, %ebx"
+    mov %ebx, %esp
     push %eax
     push %eax
     mov %esp, %ecx
