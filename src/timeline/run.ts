@@ -14,11 +14,11 @@ import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
 import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
-export const SEMANTICS_VERSION = 2;
+export const SEMANTICS_VERSION = 3;
 /** Ticks between register digests. */
 export const DIGEST_TICKS = 2 ** 22;
 /** Ticks between blocks of the journal at most, each with the hash of the whole state. */
-export const BLOCK_TICKS = 2 ** 27;
+export const BLOCK_TICKS = 2 ** 28;
 
 export class Run {
   readonly config: PvConfig;

@@ -57,7 +57,7 @@ export function limitFault(
 }
 
 /** The low 48 bits sign-extend to the whole address; 32-bit ones always do. */
-const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
+export const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
 
 /** Alignment in bytes that an access of `bytes` bytes needs (SDM vol. 3A table 6-7). */
 const alignmentOf = (bytes: number): number =>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { codeKey, KEY } from '../../src/x86/code-key.ts';
-import { SEG, VECTOR } from '../../src/x86/state.ts';
+import { FLAG, SEG, VECTOR } from '../../src/x86/state.ts';
 import { setFlatSegment, setNullSegment } from '../../src/x86/system/descriptors.ts';
 import { CODE, DATA, STACK_TOP, TestMachine, type TestOptions } from './machine.ts';
 import { advance, type Random, randomMachine, randomOf, scramble } from './random.ts';
@@ -297,6 +297,23 @@ describe.each(['cold', 'hot', 'oracle'] as const)('faults as AMD family 1Ah orde
     for (const left of [4n, 8n, 100n, 511n, 513n]) expect(at(left)).toEqual([VECTOR.gp, 0n]);
     for (const left of [512n, 528n]) expect(at(left)).toEqual([VECTOR.pf, 0x321ffn - left]);
   });
+  it('maskmovdqu is aligned where its halves are', () => {
+    for (const tier of ['cold', 'hot', 'oracle'] as const) {
+      const m = new TestMachine({ tier, cpl: 3 });
+      m.cpu.set('cr0', 0x80050011);
+      m.code('66 0f f7 c1  66 0f f7 c1');
+      m.mapNew(DATA, 1);
+      m.cpu.set('xmm', 0x80n, 1);
+      m.cpu.rflags |= FLAG.ac;
+      m.set('rdi', DATA + 8n);
+      m.run(1);
+      expect(m.platform.deliveries).toEqual([]);
+      m.set('rdi', DATA + 4n);
+      m.run(1);
+      expect(m.platform.deliveries.map((x) => x.event.vector)).toEqual([VECTOR.ac]);
+    }
+  });
+
   it('fxsave may wrap at 4 GiB between two of its parts', () => {
     for (const [left, vector] of [
       [2n, VECTOR.ss],

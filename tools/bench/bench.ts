@@ -20,7 +20,7 @@ import { fetchV86 } from './v86.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
 /** CPU seconds that one run of a peer should take at most. */
-const LIMIT_SECONDS = 5;
+const LIMIT_SECONDS = 3;
 /** Part of the rounds that the first trial before the measurement does; the second does four times as many. */
 const TRIAL = 1 / 40;
 

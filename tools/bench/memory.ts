@@ -31,16 +31,27 @@ const { values } = parseArgs({
 const minutes = Number(values.minutes);
 if (!(minutes > 0)) throw new Error('--minutes is not a time');
 
-/** A field of /proc/PID/status in MB (proc_pid_status(5)); null when the process is gone. */
-function status(pid: number, field: 'VmRSS' | 'VmHWM'): number | null {
-  const path = `/proc/${pid}/status`;
-  if (!existsSync(path)) return null;
+/** A process and its descendants: what starts Hindsight may stay (proc_pid_children(5)). */
+function tree(pid: number): number[] {
   try {
-    const kib = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(path, 'utf8'))?.[1];
-    return kib === undefined ? null : (Number(kib) * 1024) / 1e6;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
+    return [pid, ...children.flatMap((child) => tree(Number(child)))];
   } catch {
-    return null;
+    return [];
   }
+}
+/** The sum of a field of /proc/PID/status in MB over a process and its descendants (proc_pid_status(5)); null when it is gone. */
+function status(pid: number, field: 'VmRSS' | 'VmHWM'): number | null {
+  const pattern = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm');
+  let sum: number | null = null;
+  for (const process of tree(pid))
+    try {
+      const kib = pattern.exec(readFileSync(`/proc/${process}/status`, 'utf8'))?.[1];
+      if (kib !== undefined) sum = (sum ?? 0) + (Number(kib) * 1024) / 1e6;
+    } catch {
+      // it has ended meanwhile
+    }
+  return sum;
 }
 
 /** Records a guest and samples its memory until it ends or `milliseconds` have passed. */

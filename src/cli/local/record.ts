@@ -18,7 +18,7 @@ import { BREATH_MS, engineOptions, sighting, storeOf, symbolsOf, verdictReport }
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
 /** How often what was recorded is sent to the disk at least. */
-const FLUSH_MS = 400;
+const FLUSH_MS = 600;
 const STRIDE_TICKS_MIN = 2 ** 10;
 
 function readInput(path: string, what: string): Uint8Array {

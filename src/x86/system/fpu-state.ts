@@ -1,9 +1,10 @@
 /** Saving and restoring x87 and SSE state: FXSAVE, FXRSTOR, FNSAVE, FRSTOR, FNSTENV, FLDENV (SDM vol. 1 8.1.10 and 10.5). */
-import { accessFault } from '../checks.ts';
+import { accessFault, isCanonical } from '../checks.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn } from '../form.ts';
-import { segmentNumberOf } from '../record.ts';
-import { type Fault, isFault } from '../seam.ts';
+import { ATTR, segmentNumberOf } from '../record.ts';
+import { type Fault, fault, isFault } from '../seam.ts';
+import { VECTOR } from '../state.ts';
 import {
   generalProtection,
   linearAddress,
@@ -67,14 +68,18 @@ const wide = (insn: Insn): boolean => insn.form.size === 8;
 /** Chunks of 16 bytes that hold something; the area's end does not, but is touched. */
 const chunkCount = (insn: Insn): number => XMM_AT / 16 + xmmCount(insn);
 /**
- * What the measured CPU (AMD family 1Ah) looks at before any page: four bytes in the segment, alignment, the last byte in the
- * segment. #AC, which could take the place of #GP, is never raised.
+ * What the measured CPU (AMD family 1Ah) looks at before any page: four bytes in the segment and canonical, alignment, the last
+ * byte in the segment. #AC, which could take the place of #GP, is never raised.
  */
 function areaFault(cpu: Cpu, insn: Insn, write: boolean): null | Fault {
   const check = (bytes: number, delta: number): null | Fault =>
     accessFault(cpu, segmentNumberOf(insn), linearAddress(cpu, insn, delta), bytes, write, 1);
-  const misaligned = (linearAddress(cpu, insn) & 15n) !== 0n;
-  return check(4, 0) ?? (misaligned ? generalProtection() : null) ?? check(1, AREA_BYTES - 1);
+  const failed = check(4, 0);
+  if (failed) return failed;
+  if (!isCanonical(linearAddress(cpu, insn)) || !isCanonical(linearAddress(cpu, insn, 3)))
+    return insn.attr & ATTR.stack ? fault(VECTOR.ss) : generalProtection();
+  if (linearAddress(cpu, insn) & 15n) return generalProtection();
+  return check(1, AREA_BYTES - 1);
 }
 /** The fault of writing the area, which is then not written at all. */
 function probeArea(cpu: Cpu, insn: Insn): null | Fault {

@@ -60,6 +60,15 @@ test('FXSAVE needs alignment and FXRSTOR a valid MXCSR; CR0.TS makes both #NM', 
   expect(b.run('0f ae 07')).toEqual(fault(VECTOR.nm));
 });
 
+test('FXSAVE looks at canonical form before alignment, as on silicon', () => {
+  const b = loaded();
+  b.cpu.setGpr(5, 0xffff_7fff_fffe_fffen);
+  expect(b.run('0f ae 45 00')).toEqual(fault(VECTOR.ss));
+  expect(b.run('0f ae 4d 00')).toEqual(fault(VECTOR.ss));
+  b.cpu.setGpr(5, 0x7fff_ffff_fffcn);
+  expect(b.run('0f ae 45 00')).toEqual(gp());
+});
+
 test('the summary bits follow flags and masks, as on silicon', () => {
   const b = loaded();
   b.run('0f ae 07');
