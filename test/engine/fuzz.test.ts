@@ -53,11 +53,9 @@ describe('random programs', () => {
   });
 
   it('have mutations that fit the source (node tools/fuzz-tiers.ts --mutate shows that they are found)', () => {
-    const fits = MUTATIONS.filter(({ file, find }) => readFileSync(join(SRC, file), 'utf8').split(find).length === 2);
-    for (const mutation of fits) {
+    for (const mutation of MUTATIONS) {
       const source = readFileSync(join(SRC, mutation.file), 'utf8');
-      expect(broken(mutation, source)).not.toBe(source);
+      expect(broken(mutation, source), mutation.name).not.toBe(source);
     }
-    expect(fits.length, `of ${MUTATIONS.length}`).toBeGreaterThanOrEqual(20);
   });
 });

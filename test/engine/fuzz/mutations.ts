@@ -113,8 +113,8 @@ export const MUTATIONS: readonly Mutation[] = [
     'Math.max(reach[id]!, blocks[id]!.steps.length + reach[to]!)',
     'Math.max(reach[id]!, reach[to]!)',
   ),
-  of(EMIT, 'hot: 32-bit stores of 64 bits', "4: 'i64.store32'", "4: 'i64.store'"),
-  of(EMIT, 'hot: 16-bit loads of 8 bits', "2: 'i64.load16_u'", "2: 'i64.load8_u'"),
+  of(EMIT, 'hot: 32-bit stores of 64 bits', 'f.memory(STORES[width]', 'f.memory(STORES[width === 4 ? 8 : width]'),
+  of(EMIT, 'hot: 16-bit loads of 8 bits', 'f.memory(LOADS[width]', 'f.memory(LOADS[width === 2 ? 1 : width]'),
   of(
     EMIT,
     'hot: carries are not updated on the way out by a fault',
