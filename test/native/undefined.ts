@@ -121,10 +121,11 @@ function wrapsInside(template: Template, record: CaseRecord): boolean {
 
 /** True when the operand runs over the end of 64 KiB under 16-bit addresses. */
 function crosses64K(template: Template, record: CaseRecord): boolean {
+  const { absolute, memory } = template;
   const addresses = operandAddresses(template, record);
-  return template.memory.some(({ addressBits, segment, size }, i) => {
+  return memory.some(({ addressBits, segment, size }, i) => {
     const offset = (Number(addresses[i]!) - Number(segmentBase(record, segment))) >>> 0;
-    return addressBits === 16 && offset + size > 0x1_0000;
+    return (absolute.size > 0 ? absolute.bits : addressBits) === 16 && offset + size > 0x1_0000;
   });
 }
 
