@@ -8,7 +8,8 @@
 import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import { Mmu, type MmuOptions, WATCH_VECTOR, type WatchRange } from '../memory/mmu.ts';
+import { Mmu, type MmuOptions, WATCH_VECTOR } from '../memory/mmu.ts';
+import type { WatchRange } from '../memory/watches.ts';
 import { instructionBreakpoints } from '../x86/checks.ts';
 import { hasBreakpoints } from '../x86/code-key.ts';
 import { Cpu, type LinearMemory } from '../x86/cpu.ts';

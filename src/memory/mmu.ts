@@ -14,9 +14,11 @@ import type { AccessOptions, Cpu, LinearMemory } from '../x86/cpu.ts';
 import { type Fault, fault } from '../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../x86/state.ts';
 import { FRAME, type GuestMemory } from './guest-memory.ts';
-import { SCRATCH_BASE, SCRATCH_BYTES, TLB_BYTES, TLB_WAYS, TLBS } from './layout.ts';
+import { TLB_BYTES, TLB_WAYS, TLBS } from './layout.ts';
+import { Scratch } from './scratch.ts';
 import { type Tlb, Tlbs } from './tlb.ts';
 import { ACCESS, type Access, Walker } from './walk.ts';
+import { Watches, type WatchRange } from './watches.ts';
 
 /** Not a vector of the CPU: the fault by which a store to watched bytes comes out of generated code, nothing committed. */
 export const WATCH_VECTOR = 256;
@@ -42,12 +44,6 @@ export interface TranslatedCode {
   covers(slot: number, offset: number, bytes: number): boolean;
 }
 
-/** Machine addresses that a debugger watches. */
-export interface WatchRange {
-  readonly address: PhysAddr;
-  readonly bytes: number;
-}
-
 /** How a machine chooses the address space of a vCPU; the default is 1 at CPL 3, else 0. */
 export interface MmuOptions {
   readonly spaceOf?: (cpu: Cpu) => 0 | 1;
@@ -58,17 +54,6 @@ const TABLE_WRITES = 64;
 const CR0_BITS = (1 << 31) | (1 << 16);
 const CR4_BITS = (1 << 5) | (1 << 4);
 const EFER_BITS = (1 << 11) | (1 << 10);
-
-/** A store through the scratch area that waits for its instruction to commit. */
-interface Pending {
-  readonly scratch: number;
-  /** The bytes as they were: only what differs from them is written back, since two accesses may overlap. */
-  readonly original: Uint8Array;
-  readonly first: number;
-  readonly firstBytes: number;
-  readonly second: number;
-  readonly secondBytes: number;
-}
 
 export class Mmu implements LinearMemory {
   readonly memory: GuestMemory;
@@ -109,8 +94,7 @@ export class Mmu implements LinearMemory {
   #error = 0;
   #faultLo = 0;
   #faultHi = 0;
-  #pending: Pending[] = [];
-  #scratch = SCRATCH_BASE;
+  readonly #scratch: Scratch;
 
   /** Set when a page-table entry changed: generated code must leave and look its next instruction up again. */
   entriesChanged = false;
@@ -122,11 +106,12 @@ export class Mmu implements LinearMemory {
   watchHit = false;
   /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
   watchesPassed = false;
-  #watches: readonly WatchRange[] = [];
-  readonly #watchedSlots = new Set<number>();
+  #watches: Watches;
 
   constructor(memory: GuestMemory, options: MmuOptions = {}) {
     this.memory = memory;
+    this.#watches = new Watches(memory, []);
+    this.#scratch = new Scratch(memory.bytes);
     this.#walker = new Walker(memory);
     this.#tlbs = new Tlbs(memory.words, memory.map);
     this.#words = memory.words;
@@ -140,7 +125,7 @@ export class Mmu implements LinearMemory {
     this.#chosen = new Float64Array(memory.map.shape.vcpus * TLBS);
     memory.onTableWrite = (address, length) => this.#entriesIn(address, length);
     memory.onWatchedWrite = (address, length) => {
-      if (this.#overlaps(address, length)) this.watchHit = true;
+      if (this.#watches.overlap(address, length)) this.watchHit = true;
     };
   }
 
@@ -210,8 +195,13 @@ export class Mmu implements LinearMemory {
     if (address === undefined) this.flushAll(cpu);
     else this.flushPage(cpu, address);
   }
-  /** Drops every translation of every vCPU and forgets which pages are tables; after a snapshot has been restored. */
+  /** Forgets everything derived from memory, and stores that wait; after a snapshot has been restored. */
   reset(): void {
+    this.forgetTables();
+    this.#scratch.abandon();
+  }
+  /** Drops every translation of every vCPU and forgets which pages are tables. */
+  forgetTables(): void {
     this.#tlbs.flush();
     for (const slot of this.#tables) {
       this.#levels[slot] = 0;
@@ -219,8 +209,6 @@ export class Mmu implements LinearMemory {
       this.memory.slotFlags[slot]! &= ~FRAME.table;
     }
     this.#tables = [];
-    this.#pending = [];
-    this.#scratch = SCRATCH_BASE;
   }
   /** Drops every code translation: the decoded records behind them are gone. */
   flushCode(): void {
@@ -262,14 +250,6 @@ export class Mmu implements LinearMemory {
     }
     if (++this.#tableWrites[slot]! >= TABLE_WRITES) this.forgetTables();
   }
-  /** Forgets all tables together with everything derived from them; pending stores stay. */
-  forgetTables(): void {
-    const pending = this.#pending;
-    const scratch = this.#scratch;
-    this.reset();
-    this.#pending = pending;
-    this.#scratch = scratch;
-  }
   #entriesIn(pa: PhysAddr, length: number): void {
     for (let at = pa - (pa % 8); at < pa + length; at += 8) this.entryChanged(at);
   }
@@ -308,19 +288,20 @@ export class Mmu implements LinearMemory {
     const page = this.#ram + slot * 4096;
     if (commit) {
       walker.commit(access, this.#mark);
-      const flags = this.memory.slotFlags[slot]!;
-      const plain = (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
-      if (access === ACCESS.write && plain) this.memory.markDirty(slot);
+      if (access === ACCESS.write && this.#isPlain(slot)) this.memory.markDirty(slot);
       if (access !== ACCESS.exec && !supervisor) this.#fill(base, lo, hi);
     }
     return page + (lo & 4095);
+  }
+  /** Nobody has to see each store to the page. */
+  #isPlain(slot: number): boolean {
+    return (this.memory.slotFlags[slot]! & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
   }
   /** Fills the TLB with what the walker found. */
   #fill(base: number, lo: number, hi: number): void {
     const { slot, writable } = this.#walker;
     const flags = this.memory.slotFlags[slot]!;
-    const tagged =
-      writable && (flags & (FRAME.code | FRAME.table | FRAME.watched)) === 0 && (flags & FRAME.dirty) !== 0;
+    const tagged = writable && this.#isPlain(slot) && (flags & FRAME.dirty) !== 0;
     if (tagged) this.memory.slotFlags[slot] = flags | FRAME.tagged;
     this.#tlb(base).fill(lo, hi, this.#ram + slot * 4096, tagged);
   }
@@ -393,8 +374,7 @@ export class Mmu implements LinearMemory {
     words[(base + STATE.faultError.offset) >>> 2] = this.#error;
     words[(base + STATE.faultAddress.offset) >>> 2] = this.#faultLo;
     words[(base + STATE.faultAddress.offset + 4) >>> 2] = this.#faultHi;
-    this.#pending = [];
-    this.#scratch = SCRATCH_BASE;
+    this.#scratch.abandon();
     return 0;
   }
   #sendBack(base: number, lo: number, hi: number): 0 {
@@ -413,15 +393,7 @@ export class Mmu implements LinearMemory {
   }
   /** Copies the resolved bytes to the scratch area. */
   #gather(bytes: number): number {
-    if (this.#pending.length === 0) this.#scratch = SCRATCH_BASE;
-    const at = this.#scratch;
-    this.#scratch += (bytes + 15) & ~15;
-    if (this.#scratch > SCRATCH_BASE + SCRATCH_BYTES)
-      throw new RangeError('an instruction has too many scratch accesses');
-    this.#bytes.copyWithin(at, this.#first, this.#first + this.#firstBytes);
-    if (this.#firstBytes < bytes)
-      this.#bytes.copyWithin(at + this.#firstBytes, this.#second, this.#second + bytes - this.#firstBytes);
-    return at;
+    return this.#scratch.gather(this.#first, this.#firstBytes, this.#second, bytes - this.#firstBytes);
   }
 
   /**
@@ -470,7 +442,7 @@ export class Mmu implements LinearMemory {
       const undone = this.translated?.evictions !== evictions || this.#protections !== protections;
       if (undone || this.#changesTranslated(bytes)) return this.#sendBack(base, lo, hi);
     }
-    if (this.#watches.length > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
+    if (this.#watches.slots.size > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
       this.#refuse(WATCH_VECTOR, 0, lo, hi);
       return this.#enterFault(base);
     }
@@ -481,16 +453,7 @@ export class Mmu implements LinearMemory {
       return this.#first;
     }
     if (spec & ACCESS_SPEC.region) return this.#sendBack(base, lo, hi);
-    const scratch = this.#gather(bytes);
-    this.#pending.push({
-      scratch,
-      original: this.#bytes.slice(scratch, scratch + bytes),
-      first: this.#first,
-      firstBytes: this.#firstBytes,
-      second: this.#second,
-      secondBytes: bytes - this.#firstBytes,
-    });
-    return scratch;
+    return this.#scratch.defer(this.#first, this.#firstBytes, this.#second, bytes - this.#firstBytes);
   };
 
   /**
@@ -504,9 +467,7 @@ export class Mmu implements LinearMemory {
     const user = this.#bytes[base + STATE.cpl.offset] === 3;
     const inside = (lo & 4095) + (spec & SPAN_SPEC.bytes) <= 4096 && canonical(hi);
     if (inside && walker.walk(base, lo, hi, access, user) && walker.isSettled(access, this.#isMarked)) {
-      const { slotFlags } = this.memory;
-      const plain = (slotFlags[walker.slot]! & (FRAME.code | FRAME.table | FRAME.watched)) === 0;
-      if (access === ACCESS.write && plain) this.memory.markDirty(walker.slot);
+      if (access === ACCESS.write && this.#isPlain(walker.slot)) this.memory.markDirty(walker.slot);
       this.#fill(base, lo, hi);
       const found = this.#tlb(base).find(lo, hi, access === ACCESS.write);
       if (found !== 0) return found;
@@ -519,13 +480,10 @@ export class Mmu implements LinearMemory {
   readonly commitScratch = (_base: number): number => {
     this.entriesChanged = false;
     const evictions = this.translated?.evictions;
-    const pending = this.#pending;
-    this.#pending = [];
-    for (const { scratch, original, first, firstBytes, second, secondBytes } of pending) {
+    for (const { scratch, original, first, firstBytes, second, secondBytes } of this.#scratch.take()) {
       this.#writeBack(first, scratch, original, 0, firstBytes);
       if (secondBytes > 0) this.#writeBack(second, scratch + firstBytes, original, firstBytes, secondBytes);
     }
-    this.#scratch = SCRATCH_BASE;
     return this.entriesChanged || this.translated?.evictions !== evictions ? 1 : 0;
   };
   #writeBack(host: number, scratch: number, original: Uint8Array, from: number, bytes: number): void {
@@ -536,33 +494,22 @@ export class Mmu implements LinearMemory {
   }
   /** Forgets scratch stores of an instruction that faulted without coming through here. */
   abandonScratch(): void {
-    this.#pending = [];
-    this.#scratch = SCRATCH_BASE;
+    this.#scratch.abandon();
   }
 
   // ---- watched bytes ------------------------------------------------------------------------------------------------
 
   /** Has stores to these machine addresses seen: {@link Mmu.slowProbe} refuses them with {@link WATCH_VECTOR}. */
   watch(ranges: readonly WatchRange[]): void {
-    for (const slot of this.#watchedSlots) this.memory.slotFlags[slot]! &= ~FRAME.watched;
-    this.#watchedSlots.clear();
-    this.#watches = ranges;
-    for (const { address, bytes } of ranges)
-      for (let frame = Math.floor(address / 4096); frame * 4096 < address + bytes; frame++) {
-        const slot = this.memory.hasFrame(frame) ? this.memory.frameSlots[frame]! : -1;
-        if (slot < 0) continue;
-        this.#watchedSlots.add(slot);
-        this.#protect(slot, FRAME.watched);
-      }
+    for (const slot of this.#watches.slots) this.memory.slotFlags[slot]! &= ~FRAME.watched;
+    this.#watches = new Watches(this.memory, ranges);
+    for (const slot of this.#watches.slots) this.#protect(slot, FRAME.watched);
     this.watchHit = false;
-  }
-  #overlaps(pa: PhysAddr, length: number): boolean {
-    return this.#watches.some(({ address, bytes }) => pa < address + bytes && address < pa + length);
   }
   #isWatched(bytes: number): boolean {
     const at = (host: number): PhysAddr => this.frameAt(host) * 4096 + ((host - this.#ram) & 4095);
-    if (this.#overlaps(at(this.#first), this.#firstBytes)) return true;
-    return bytes > this.#firstBytes && this.#overlaps(at(this.#second), bytes - this.#firstBytes);
+    if (this.#watches.overlap(at(this.#first), this.#firstBytes)) return true;
+    return bytes > this.#firstBytes && this.#watches.overlap(at(this.#second), bytes - this.#firstBytes);
   }
 
   // ---- code ---------------------------------------------------------------------------------------------------------

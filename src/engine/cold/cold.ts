@@ -5,6 +5,7 @@
  * Invariant: it fetches (and so sets accessed bits of code pages) only for a step that is about to be taken.
  */
 import { hex } from '../../core/units.ts';
+import { joinWords } from '../../core/words.ts';
 import type { Program } from '../../ir/program.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { ACCESS_SPEC, type Mmu, RETRY_VECTOR } from '../../memory/mmu.ts';
@@ -363,10 +364,9 @@ function accessCheck(memory: GuestMemory, mmu: Mmu): CheckAccess {
       cpu = new Cpu(memory.view, base, (base - memory.map.vcpuBase) / memory.map.vcpuStride, mmu);
       cpus.set(base, cpu);
     }
-    const address = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
     const segment = (spec >> ACCESS_SPEC.segmentShift) & 7;
     const write = (spec & ACCESS_SPEC.write) !== 0;
-    const failed = accessFault(cpu, segment, address, spec & ACCESS_SPEC.bytes, write);
+    const failed = accessFault(cpu, segment, joinWords(lo, hi), spec & ACCESS_SPEC.bytes, write);
     if (failed === null) return 1;
     cpu.set('faultVector', failed.vector);
     cpu.set('faultError', failed.error);

@@ -246,7 +246,7 @@ export class HotTier implements TranslatedCode {
    */
   #miss(cpu: Cpu, region: Region, slot: number, offset: number): void {
     const page = region.pages.findIndex((x) => x.slot === slot);
-    const now = Number(cpu.get('steps'));
+    const now = cpu.steps;
     if (now - region.missedSince > MISS_STEPS) {
       region.missed.clear();
       region.missedSince = now;
@@ -284,7 +284,7 @@ export class HotTier implements TranslatedCode {
   refuse(cpu: Cpu, code: CodeKey, slot: number, offset: number): void {
     const region = this.#owners.get(ownerKey(slot, code))?.get(offset);
     if (region === undefined) return;
-    const now = Number(cpu.get('steps'));
+    const now = cpu.steps;
     if (region.refused === 0 || now - region.refusedSince > REFUSAL_STEPS) {
       region.refused = 0;
       region.refusedSince = now;
