@@ -1,6 +1,7 @@
 /**
  * Journal blocks to bytes and back: entries as columns (proto/recording.proto).
  */
+import { hash128 } from '../src/core/hash128.ts';
 import type { JournalBlock, JournalEntry, RegisterDigest } from '../src/timeline/trace-store.ts';
 import { bigOfBytes, bytesOfBig, type JournalBlockMessage, journalBlockCodec } from './messages.ts';
 import { plain } from './sealed.ts';
@@ -17,6 +18,9 @@ export interface BlockContents {
   readonly stateHash: bigint;
   readonly previous: Uint8Array;
 }
+
+/** The hash that chains journal blocks: 16 bytes. */
+export const chainHash = (block: Uint8Array): Uint8Array => bytesOfBig(hash128(block, 0), 16);
 
 /** `text` is the decimal form of a number that doubled is still exact. */
 const isNumber = (text: string): boolean =>

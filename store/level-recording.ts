@@ -1,5 +1,5 @@
 /**
- * One recording on disk (proto/recording.proto): a LevelDB, its anchor and a write queue.
+ * One recording on disk (proto/recording.proto): a LevelDB, the file of its large values, its anchor and a write queue.
  *
  * Invariants: opening checks the whole journal chain and every snapshot's table; everything else is checked when read; no
  * damaged value is ever returned; nothing that was written before is written again.
@@ -25,30 +25,25 @@ import type {
   StoredSnapshot,
 } from '../src/timeline/trace-store.ts';
 import { type Anchor, AnchorWriter, createAnchor, newAnchor, readAnchor } from './anchor.ts';
-import { type BlobInfo, blobInfo, decodeHeader, encodeHeader, joinBlob, splitBlob } from './header.ts';
-import { decodeBlock, decodeBlockMessage, encodeBlock, sums } from './journal-codec.ts';
+import { BulkFile } from './bulk-file.ts';
+import { type BlobInfo, decodeHeader, encodeHeader, joinBlob, splitBlob } from './header.ts';
+import { chainHash, decodeBlock, decodeBlockMessage, encodeBlock, sums } from './journal-codec.ts';
 import { bigOfBytes, bytesOfBig, endCodec, sectionsCodec, snapshotCodec } from './messages.ts';
 import { PageStore } from './page-store.ts';
-import { chainHash, damaged, numbered, placeOf, plain, seal, unseal } from './sealed.ts';
+import { damaged, numbered, placeOf, plain, unseal } from './sealed.ts';
 import { checkTables } from './table-check.ts';
-import { type Database, hostError, type SealedValue, storedBytes, WriteQueue } from './write-queue.ts';
+import { type Database, hostError, storedBytes, WriteQueue } from './write-queue.ts';
 
 interface LevelSnapshot extends SnapshotRow {
   readonly sequence: number;
 }
 
-/** Values are compressed before they come; larger files than the default suit chunks of pages. */
-const LEVEL_OPTIONS = {
-  keyEncoding: 'utf8',
-  valueEncoding: 'view',
-  compression: false,
-  writeBufferSize: 8 << 20,
-  maxFileSize: 16 << 20,
-} as const;
+/** Values are compressed before they come. */
+const LEVEL_OPTIONS = { keyEncoding: 'utf8', valueEncoding: 'view', compression: false } as const;
 
-const sealed = (key: string, data: Uint8Array): SealedValue => ({ key, value: seal(key, data) });
 const NO_HASH = new Uint8Array(16);
 const databasePath = (path: string): string => join(path, 'db');
+const bulkPath = (path: string): string => join(path, 'bulk');
 const anchorPath = (path: string): string => join(path, 'anchor');
 const range = (kind: string): { gte: string; lt: string } => ({ gte: `${kind}/`, lt: `${kind}0` });
 
@@ -70,6 +65,7 @@ export class LevelRecording implements Recording {
   end: RecordingEnd | null = null;
   readonly #database: Database;
   readonly #anchor: AnchorWriter;
+  readonly #bulk: BulkFile;
   readonly #queue: WriteQueue;
   readonly #blobs: readonly BlobInfo[];
   readonly #tables = new SnapshotTables<LevelSnapshot>();
@@ -82,6 +78,7 @@ export class LevelRecording implements Recording {
   private constructor(
     name: string,
     database: Database,
+    bulk: BulkFile,
     anchor: AnchorWriter,
     header: RecordingHeader,
     blobs: readonly BlobInfo[],
@@ -90,9 +87,18 @@ export class LevelRecording implements Recording {
     this.header = header;
     this.#database = database;
     this.#anchor = anchor;
-    this.#queue = new WriteQueue(database, anchor);
+    this.#bulk = bulk;
+    this.#queue = new WriteQueue(database, anchor, bulk);
     this.#blobs = blobs;
-    this.#pages = new PageStore((key) => this.#read(key), 0);
+    this.#pages = this.#pageStore(0);
+  }
+
+  #pageStore(chunks: number): PageStore {
+    return new PageStore(
+      (key) => this.#read(key),
+      (key, data) => this.#queue.seal(key, data),
+      chunks,
+    );
   }
 
   // ---- making and opening -------------------------------------------------------------------------------------------
@@ -110,10 +116,11 @@ export class LevelRecording implements Recording {
       createAnchor(anchorPath(path), header.createdMs);
       const database: Database = new Level(databasePath(path), { ...LEVEL_OPTIONS, errorIfExists: true } as object);
       await database.open();
-      const infos = [...blobs].map(([blob, bytes]) => blobInfo(blob, bytes));
+      const infos = [...blobs].map(([blob, bytes]) => ({ name: blob, bytes: bytes.length }));
       const anchor = new AnchorWriter(anchorPath(path), { ...newAnchor(), count: 1 });
-      const recording = new LevelRecording(name, database, anchor, header, infos);
-      recording.#queue.put(sealed('header', encodeHeader(header, infos)));
+      const bulk = new BulkFile(bulkPath(path), 'wx+');
+      const recording = new LevelRecording(name, database, bulk, anchor, header, infos);
+      recording.#queue.put({ key: 'header', data: encodeHeader(header, infos) });
       await recording.#queue.flush();
       const count = (stored: number): void => {
         recording.#blobBytes += stored;
@@ -129,6 +136,7 @@ export class LevelRecording implements Recording {
   /** Opens the directory `path`; `semanticsVersion` null takes any. */
   static async open(path: string, name: string, semanticsVersion: number | null): Promise<LevelRecording> {
     const { anchor } = checkDirectory(path, name);
+    if (!existsSync(bulkPath(path))) throw damaged(`the bulk file of ${name}`, 'is missing');
     checkTables(databasePath(path));
     const database: Database = new Level(databasePath(path), { ...LEVEL_OPTIONS, createIfMissing: false } as object);
     try {
@@ -136,7 +144,9 @@ export class LevelRecording implements Recording {
     } catch (error) {
       throw readError(`the database of ${name}`, error);
     }
+    let bulk: BulkFile | null = null;
     try {
+      bulk = new BulkFile(bulkPath(path), 'r+');
       const stored = database.getSync('header');
       if (stored === undefined) throw damaged('the header', 'is missing');
       const { header, blobs } = decodeHeader(unseal('header', stored));
@@ -146,10 +156,12 @@ export class LevelRecording implements Recording {
           `${name} was recorded with semantics version ${header.semanticsVersion} (hindsight ${header.toolVersion}); ` +
             `this version of hindsight has ${semanticsVersion} and would run it differently`,
         );
-      const recording = new LevelRecording(name, database, new AnchorWriter(anchorPath(path), anchor), header, blobs);
+      const writer = new AnchorWriter(anchorPath(path), anchor);
+      const recording = new LevelRecording(name, database, bulk, writer, header, blobs);
       await recording.#load(anchor);
       return recording;
     } catch (error) {
+      bulk?.close();
       await database.close();
       throw readError(`the database of ${name}`, error);
     }
@@ -160,11 +172,13 @@ export class LevelRecording implements Recording {
     await this.#loadSnapshots(anchor);
     const chunks = await this.#database.keys({ ...range('pages'), reverse: true, limit: 1 }).all();
     const last = chunks[0] === undefined ? -1 : Number(chunks[0].split('/')[1]);
-    this.#pages = new PageStore((key) => this.#read(key), last + 1);
+    this.#pages = this.#pageStore(last + 1);
     const end = this.#database.getSync('end');
     if (end === undefined && anchor.ended) throw damaged('the end record', 'is missing');
     if (end !== undefined) {
-      const { tick, stateHash, verdict, message, placeTick, placeVcpu, placeRip } = endCodec.decode(unseal('end', end));
+      const { tick, stateHash, verdict, message, placeTick, placeVcpu, placeRip } = endCodec.decode(
+        this.#unseal('end', end),
+      );
       const place = { tick: placeTick, vcpu: placeVcpu, rip: bigOfBytes(placeRip) };
       this.end = { tick, stateHash: bigOfBytes(stateHash), verdict, message, place };
     }
@@ -187,7 +201,7 @@ export class LevelRecording implements Recording {
 
   async #loadJournal(anchor: Anchor): Promise<void> {
     for await (const { key, value, sequence } of this.#numbered('journal')) {
-      const bytes = unseal(key, value);
+      const bytes = this.#unseal(key, value);
       const block = decodeBlockMessage(bytes);
       const follows = Buffer.compare(block.previous, this.#lastHash) === 0;
       if (block.sequence !== sequence || !follows || block.firstTick !== this.#lastTick)
@@ -210,7 +224,7 @@ export class LevelRecording implements Recording {
   async #loadSnapshots(anchor: Anchor): Promise<void> {
     const ticks: Tick[] = [];
     for await (const { key, value, sequence } of this.#numbered('snapshot')) {
-      const message = snapshotCodec.decode(unseal(key, value));
+      const message = snapshotCodec.decode(this.#unseal(key, value));
       const base = message.base === 0 ? null : ticks[message.base - 1];
       if (base === undefined || message.sequence !== sequence || this.#tables.has(message.tick))
         throw damaged(placeOf(key), 'does not follow from those before it');
@@ -249,7 +263,8 @@ export class LevelRecording implements Recording {
 
   #read(key: string): Uint8Array {
     const pending = this.#queue.pending(key);
-    if (pending !== undefined) return pending;
+    if (pending !== undefined)
+      return 'value' in pending ? this.#unseal(key, pending.value).slice() : pending.data.slice();
     let value: Uint8Array | undefined;
     try {
       value = this.#database.getSync(key);
@@ -257,7 +272,10 @@ export class LevelRecording implements Recording {
       throw readError(placeOf(key), error);
     }
     if (value === undefined) throw damaged(placeOf(key), 'is missing');
-    return unseal(key, value);
+    return this.#unseal(key, value);
+  }
+  #unseal(key: string, value: Uint8Array): Uint8Array {
+    return unseal(key, value, (place) => this.#bulk.read(place));
   }
 
   blob(name: string): Uint8Array | null {
@@ -348,7 +366,7 @@ export class LevelRecording implements Recording {
     this.#entries = [];
     this.#digests = [];
     this.#lastHash = chainHash(bytes);
-    const value = sealed(numbered('journal', sequence), bytes);
+    const value = this.#queue.seal(numbered('journal', sequence), bytes);
     this.blocks.push({ sequence, firstTick, lastTick: tick, stateHash, storedBytes: storedBytes(value) });
     this.#queue.put({ ...value, anchor: { blocks: sequence + 1, lastHash: this.#lastHash } });
   }
@@ -358,7 +376,7 @@ export class LevelRecording implements Recording {
     const { slots, values } = this.#pages.store(snapshot.pages);
     const sequence = this.#tables.rows.length;
     const sections = [...snapshot.sections].map(([name, bytes]) => ({ name, bytes }));
-    values.push(sealed(numbered('sections', sequence), sectionsCodec.encode({ sections })));
+    values.push(this.#queue.seal(numbered('sections', sequence), sectionsCodec.encode({ sections })));
     const base = snapshot.base === null ? 0 : this.#tables.get(snapshot.base)!.sequence + 1;
     const row = {
       sequence,
@@ -370,7 +388,7 @@ export class LevelRecording implements Recording {
       storedBytes: values.reduce((sum, value) => sum + storedBytes(value), 0),
     };
     const differences = (numbers: readonly number[]): number[] => numbers.map((n, i) => n - (numbers[i - 1] ?? 0));
-    const meta = sealed(
+    const meta = this.#queue.seal(
       numbered('snapshot', sequence),
       snapshotCodec.encode({
         sequence,
@@ -408,7 +426,7 @@ export class LevelRecording implements Recording {
       placeVcpu: place.vcpu,
       placeRip: bytesOfBig(place.rip, 8),
     });
-    this.#queue.put({ ...sealed('end', data), anchor: { ended: true } });
+    this.#queue.put({ ...this.#queue.seal('end', data), anchor: { ended: true } });
     await this.flush();
   }
   async close(): Promise<void> {
@@ -416,6 +434,7 @@ export class LevelRecording implements Recording {
       await this.flush();
     } finally {
       await this.#database.close();
+      this.#bulk.close();
       this.#anchor.close();
     }
   }

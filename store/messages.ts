@@ -1,9 +1,8 @@
 /**
- * The messages of proto/recording.proto as typed values. The file is read at start: the specification is the code.
+ * The messages of proto/recording.proto as typed values. What a message consists of is written down here once more, as tables
+ * for protobufjs' writer and reader: parsing the file and generating code from it took longer than all they are used for.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import protobuf from 'protobufjs';
+import protobuf from 'protobufjs/minimal.js';
 import { plain } from './sealed.ts';
 
 export interface HeaderMessage {
@@ -20,7 +19,7 @@ export interface HeaderMessage {
   seed: Uint8Array;
   epochSeconds: number;
   settings: Record<string, string>;
-  blobs: Array<{ name: string; bytes: number; sha256: Uint8Array }>;
+  blobs: Array<{ name: string; bytes: number }>;
 }
 export interface JournalBlockMessage {
   sequence: number;
@@ -58,28 +57,178 @@ export interface EndMessage {
   placeRip: Uint8Array;
 }
 
+type Scalar = 'uint32' | 'uint64' | 'sint64' | 'double' | 'string' | 'bytes';
+type Rule = 'one' | 'list' | 'map';
+/** Number, type and rule of one field; a map is one of strings to strings. */
+export interface Field {
+  readonly id: number;
+  readonly type: Scalar | Fields;
+  readonly rule: Rule;
+}
+export type Fields = { readonly [name: string]: Field };
+
+const one = (id: number, type: Scalar): Field => ({ id, type, rule: 'one' });
+const list = (id: number, type: Scalar | Fields): Field => ({ id, type, rule: 'list' });
+
+/** Wire types: https://protobuf.dev/programming-guides/encoding/. */
+const WIRE = { uint32: 0, uint64: 0, sint64: 0, double: 1, string: 2, bytes: 2 } as const;
+const DELIMITED = 2;
+const MAP_ENTRY = { key: one(1, 'string'), value: one(2, 'string') };
+
+const BLOB = { name: one(1, 'string'), bytes: one(2, 'uint64') };
+const SECTION = { name: one(1, 'string'), bytes: one(2, 'bytes') };
+
+/** The messages of proto/recording.proto, field by field; the test compares them. */
+export const MESSAGES = {
+  Header: {
+    formatVersion: one(1, 'uint32'),
+    semanticsVersion: one(2, 'uint32'),
+    toolVersion: one(3, 'string'),
+    createdMs: one(4, 'double'),
+    memoryBytes: one(5, 'uint64'),
+    vcpus: one(6, 'uint32'),
+    cpuPolicy: one(7, 'string'),
+    nsPerTick: one(8, 'double'),
+    tscKhz: one(9, 'uint64'),
+    commandLine: one(10, 'string'),
+    seed: one(11, 'bytes'),
+    epochSeconds: one(12, 'uint64'),
+    settings: { id: 13, type: MAP_ENTRY, rule: 'map' },
+    blobs: list(14, BLOB),
+  },
+  Blob: BLOB,
+  JournalBlock: {
+    sequence: one(1, 'uint32'),
+    firstTick: one(2, 'uint64'),
+    lastTick: one(3, 'uint64'),
+    tickDeltas: list(4, 'uint64'),
+    kinds: one(5, 'bytes'),
+    details: list(6, 'uint64'),
+    texts: list(7, 'string'),
+    payload: one(8, 'bytes'),
+    digestTickDeltas: list(9, 'uint64'),
+    digests: one(10, 'bytes'),
+    stateHash: one(11, 'bytes'),
+    previous: one(12, 'bytes'),
+  },
+  Snapshot: {
+    sequence: one(1, 'uint32'),
+    tick: one(2, 'uint64'),
+    stateHash: one(3, 'bytes'),
+    base: one(4, 'uint32'),
+    slotDeltas: list(5, 'uint64'),
+    pageDeltas: list(6, 'sint64'),
+    storedBytes: one(7, 'uint64'),
+  },
+  Sections: { sections: list(1, SECTION) },
+  Section: SECTION,
+  End: {
+    tick: one(1, 'uint64'),
+    stateHash: one(2, 'bytes'),
+    verdict: one(3, 'string'),
+    message: one(4, 'string'),
+    placeTick: one(5, 'uint64'),
+    placeVcpu: one(6, 'uint32'),
+    placeRip: one(7, 'bytes'),
+  },
+} as const satisfies Record<string, Fields>;
+
+type Content = Record<string, unknown>;
+const isAbsent = (value: unknown): boolean => value === 0 || (value as ArrayLike<unknown>).length === 0;
+
+function write(to: protobuf.Writer, fields: Fields, message: Content): void {
+  for (const [name, { id, type, rule }] of Object.entries(fields)) {
+    const tag = (wire: number): protobuf.Writer => to.uint32((id << 3) | wire);
+    const content = message[name];
+    if (typeof type !== 'string') {
+      const items =
+        rule === 'map' ? Object.entries(content as object).map(([key, value]) => ({ key, value })) : content;
+      for (const item of items as Content[]) {
+        tag(DELIMITED).fork();
+        write(to, type, item);
+        to.ldelim();
+      }
+      continue;
+    }
+    const put = to[type] as (value: unknown) => protobuf.Writer;
+    if (isAbsent(content)) continue;
+    if (rule === 'list' && WIRE[type] !== DELIMITED) {
+      tag(DELIMITED).fork();
+      for (const item of content as unknown[]) put.call(to, item);
+      to.ldelim();
+    } else for (const item of rule === 'list' ? (content as unknown[]) : [content]) put.call(tag(WIRE[type]), item);
+  }
+}
+
+/** A value; 64-bit ones become numbers: none exceeds 2^53. */
+function readScalar(from: protobuf.Reader, type: Scalar): unknown {
+  const value = from[type]();
+  return typeof value === 'object' && 'high' in value ? value.high * 2 ** 32 + (value.low >>> 0) : value;
+}
+const ABSENT: Record<Scalar, () => unknown> = {
+  uint32: () => 0,
+  uint64: () => 0,
+  sint64: () => 0,
+  double: () => 0,
+  string: () => '',
+  bytes: () => new Uint8Array(0),
+};
+
+function read(from: protobuf.Reader, fields: Fields, end: number): Content {
+  const byId = new Map(Object.entries(fields).map(([name, field]) => [field.id, { ...field, name }]));
+  const message: Content = {};
+  for (const { name, rule, type } of byId.values())
+    message[name] = rule === 'list' ? [] : rule === 'map' ? {} : ABSENT[type as Scalar]();
+  while (from.pos < end) {
+    const tag = from.uint32();
+    const wire = tag & 7;
+    const field = byId.get(tag >>> 3);
+    if (field === undefined) {
+      from.skipType(wire);
+      continue;
+    }
+    const { name, type, rule } = field;
+    if (typeof type !== 'string') {
+      if (wire !== DELIMITED) throw new RangeError(`${name} has the wire type ${wire}`);
+      const item = read(from, type, from.uint32() + from.pos);
+      if (rule === 'map') (message[name] as Content)[item.key as string] = item.value;
+      else (message[name] as Content[]).push(item);
+    } else if (rule === 'list' && wire === DELIMITED && WIRE[type] !== DELIMITED) {
+      const items = message[name] as unknown[];
+      for (const last = from.uint32() + from.pos; from.pos < last; ) items.push(readScalar(from, type));
+    } else {
+      if (wire !== WIRE[type]) throw new RangeError(`${name} has the wire type ${wire}`);
+      const value = readScalar(from, type);
+      if (rule === 'list') (message[name] as unknown[]).push(value);
+      else message[name] = value;
+    }
+  }
+  if (from.pos !== end) throw new RangeError('a message ends inside a field');
+  return message;
+}
+
 /** Writes and reads one message type. Reading throws on anything malformed. */
 export interface Codec<T> {
   encode(value: T): Uint8Array;
   decode(bytes: Uint8Array): T;
 }
 
-const { root } = protobuf.parse(readFileSync(join(import.meta.dirname, '../proto/recording.proto'), 'utf8'));
-
-function codec<T extends object>(name: string): Codec<T> {
-  const type = root.lookupType(`hindsight.${name}`);
+function codec<T extends object>(fields: Fields): Codec<T> {
   return {
-    encode: (value) => plain(type.encode(type.fromObject(value)).finish()),
-    // 64-bit values become numbers: none exceeds 2^53.
-    decode: (bytes) => type.toObject(type.decode(bytes), { longs: Number, defaults: true, arrays: true }) as T,
+    encode(value) {
+      const to = protobuf.Writer.create();
+      write(to, fields, value as Content);
+      return plain(to.finish());
+    },
+    decode: (bytes) => read(protobuf.Reader.create(bytes), fields, bytes.length) as T,
   };
 }
 
-export const headerCodec = codec<HeaderMessage>('Header');
-export const journalBlockCodec = codec<JournalBlockMessage>('JournalBlock');
-export const snapshotCodec = codec<SnapshotMessage>('Snapshot');
-export const sectionsCodec = codec<SectionsMessage>('Sections');
-export const endCodec = codec<EndMessage>('End');
+export const headerCodec = codec<HeaderMessage>(MESSAGES.Header);
+export const journalBlockCodec = codec<JournalBlockMessage>(MESSAGES.JournalBlock);
+export const snapshotCodec = codec<SnapshotMessage>(MESSAGES.Snapshot);
+export const sectionsCodec = codec<SectionsMessage>(MESSAGES.Sections);
+export const endCodec = codec<EndMessage>(MESSAGES.End);
 
 /** An unsigned number as `count` bytes, little-endian, and back. */
 export function bytesOfBig(value: bigint, count: number): Uint8Array {

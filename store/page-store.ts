@@ -5,8 +5,7 @@
  * buffer, since touching fresh memory costs more than compressing it.
  */
 import { PAGE_SIZE } from '../src/core/units.ts';
-import { damaged, numbered, placeOf, plain, seal } from './sealed.ts';
-import type { SealedValue } from './write-queue.ts';
+import { damaged, numbered, placeOf, plain, type Sealed } from './sealed.ts';
 
 const CHUNK_PAGES = 256;
 const HASH_BYTES = 16;
@@ -15,11 +14,14 @@ const CACHED_CHUNKS = 16;
 
 /** Reads the value of a key, unsealed; E_RECORDING when it is missing or damaged. */
 export type ReadValue = (key: string) => Uint8Array;
+/** Seals a value, sharing nothing with `data`. */
+export type SealValue = (key: string, data: Uint8Array) => Sealed;
 
 const keyOf = (hash: Uint8Array): string => Buffer.from(hash).toString('latin1');
 
 export class PageStore {
   readonly #read: ReadValue;
+  readonly #seal: SealValue;
   readonly #cache = new Map<number, Uint8Array>();
   readonly #hashChunks = new Map<number, Uint8Array>();
   /** Chunks that exist: 0 to here. */
@@ -29,8 +31,9 @@ export class PageStore {
   /** The chunk being filled; null until the first page is to be stored. */
   #chunk: Uint8Array | null = null;
 
-  constructor(read: ReadValue, chunks: number) {
+  constructor(read: ReadValue, seal: SealValue, chunks: number) {
     this.#read = read;
+    this.#seal = seal;
     this.#chunks = chunks;
   }
 
@@ -74,23 +77,22 @@ export class PageStore {
   /** Gives each page its number; `values` are what is to be stored for those that are new. */
   store(pages: Iterable<{ slot: number; hash: Uint8Array; bytes: Uint8Array }>): {
     slots: Array<{ slot: number; number: number }>;
-    values: SealedValue[];
+    values: Sealed[];
   } {
     this.#numbers ??= this.#loadNumbers();
     const slots: Array<{ slot: number; number: number }> = [];
-    const values: SealedValue[] = [];
+    const values: Sealed[] = [];
     const chunk = (this.#chunk ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE));
     let hashes: Uint8Array[] = [];
-    const put = (key: string, data: Uint8Array): void => {
-      values.push({ key, value: seal(key, data) });
-    };
     const close = (): void => {
       if (hashes.length === 0) return;
       const index = this.#chunks++;
       const hashChunk = plain(Buffer.concat(hashes));
       this.#hashChunks.set(index, hashChunk);
-      put(numbered('pages', index), chunk.subarray(0, hashes.length * PAGE_SIZE));
-      put(numbered('hashes', index), hashChunk);
+      values.push(
+        this.#seal(numbered('pages', index), chunk.subarray(0, hashes.length * PAGE_SIZE)),
+        this.#seal(numbered('hashes', index), hashChunk),
+      );
       hashes = [];
     };
     for (const { slot, hash, bytes } of pages) {

@@ -3,12 +3,11 @@
  *
  * Invariant: unsealing returns what was sealed under the same key, or throws E_RECORDING with the place named.
  */
-import { hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { EmulatorError } from '../src/core/errors.ts';
 import { zstd } from './zstd.ts';
 
-const CODEC = { plain: 0, zstd: 1 } as const;
+const CODEC = { plain: 0, zstd: 1, place: 2 } as const;
 /** No value unpacks to more than this. */
 const VALUE_MAX = 64 << 20;
 /** Smaller values are not worth a frame. */
@@ -45,27 +44,54 @@ export function placeOf(key: string): string {
 export const damaged = (place: string, why: string, cause?: unknown): EmulatorError =>
   new EmulatorError('E_RECORDING', `${place} ${why}`, cause === undefined ? {} : { cause });
 
-function close(key: string, codec: number, body: Uint8Array): Uint8Array {
-  const out = Buffer.allocUnsafe(body.length + 5);
-  out[0] = codec;
-  out.set(body, 1);
-  out.writeUInt32LE(crc32(out.subarray(0, -4), crc32(key)), out.length - 4);
-  return out;
+/** A value as the database holds it. */
+export interface Sealed {
+  readonly key: string;
+  /** The sealed value, or where in the bulk file it is. */
+  readonly value: Uint8Array;
+  /** Bytes the value takes in the bulk file; 0 where it is in the database. */
+  readonly bulkBytes: number;
+}
+/** Where a sealed value stands in the bulk file. */
+export interface Place {
+  readonly at: number;
+  readonly bytes: number;
+}
+const PLACE_BYTES = 12;
+
+/** The parts of a sealed value: codec, body, checksum. */
+function close(key: string, codec: number, body: Uint8Array): Uint8Array[] {
+  const head = Uint8Array.of(codec);
+  const tail = new Uint8Array(4);
+  new DataView(tail.buffer).setUint32(0, crc32(body, crc32(head, crc32(key))), true);
+  return [head, body, tail];
 }
 
-/** Seals `data` for `key`, compressed where that helps; the result shares nothing with `data`. */
-export function seal(key: string, data: Uint8Array): Uint8Array {
+/** Bytes of all `parts`. */
+export const total = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0);
+
+/** Seals `data` for `key`, compressed where that helps; the parts, which may share memory with `data`, make the sealed value. */
+export function frame(key: string, data: Uint8Array): Uint8Array[] {
   if (data.length < COMPRESS_MIN) return close(key, CODEC.plain, data);
-  const frame = zstd.compress(data);
-  return frame.length < data.length ? close(key, CODEC.zstd, frame) : close(key, CODEC.plain, data);
+  const packed = zstd.compress(data);
+  return packed.length < data.length ? close(key, CODEC.zstd, packed) : close(key, CODEC.plain, data);
+}
+
+/** What the database holds for a value that stands at `place` in the bulk file. */
+export function sealPlace(key: string, { at, bytes }: Place): Uint8Array {
+  const body = new Uint8Array(PLACE_BYTES);
+  const view = new DataView(body.buffer);
+  view.setBigUint64(0, BigInt(at), true);
+  view.setUint32(8, bytes, true);
+  return Buffer.concat(close(key, CODEC.place, body));
 }
 
 /** The same bytes as a Uint8Array proper: slices of a Buffer are views. */
 export const plain = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** Opens the value of `key`. */
-export function unseal(key: string, value: Uint8Array): Uint8Array {
+/** Opens the value of `key`; `bulk` reads the bulk file, without it the value has to be here. */
+export function unseal(key: string, value: Uint8Array, bulk?: (place: Place) => Uint8Array): Uint8Array {
   const place = placeOf(key);
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (bytes.length < 5) throw damaged(place, 'is damaged: it is cut short');
@@ -73,6 +99,10 @@ export function unseal(key: string, value: Uint8Array): Uint8Array {
     throw damaged(place, 'is damaged: its checksum is wrong');
   const body = plain(bytes.subarray(1, -4));
   if (bytes[0] === CODEC.plain) return body;
+  if (bytes[0] === CODEC.place && bulk !== undefined && body.length === PLACE_BYTES) {
+    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+    return unseal(key, bulk({ at: Number(view.getBigUint64(0, true)), bytes: view.getUint32(8, true) }));
+  }
   if (bytes[0] !== CODEC.zstd) throw damaged(place, `has the unknown codec ${bytes[0]}`);
   try {
     return plain(zstd.decompress(body, VALUE_MAX));
@@ -80,8 +110,3 @@ export function unseal(key: string, value: Uint8Array): Uint8Array {
     throw damaged(place, 'is damaged: it does not unpack', error);
   }
 }
-
-/** SHA-256 of `data`. */
-export const sha256 = (data: Uint8Array): Uint8Array => hash('sha256', data, 'buffer');
-/** The hash that chains journal blocks: 16 bytes. */
-export const chainHash = (block: Uint8Array): Uint8Array => sha256(block).subarray(0, 16);

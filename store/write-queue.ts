@@ -1,20 +1,19 @@
 /**
  * The bounded queue between a recorder and the disk.
  *
- * Invariants: values reach the disk in the order of the calls, in atomic batches; the anchor is brought up to date only after
- * a batch is on disk; after the first failure nothing more is written, and every later call says E_HOST.
+ * Invariants: values reach the disk in the order of the calls, in atomic batches, what is in the bulk file before the batch that
+ * names it; the anchor is brought up to date only after a batch is on disk; after the first failure nothing more is written, and every later call says E_HOST.
  */
 import type { Level } from 'level';
 import { EmulatorError } from '../src/core/errors.ts';
 import type { Anchor, AnchorWriter } from './anchor.ts';
-import { seal, unseal } from './sealed.ts';
+import type { BulkFile } from './bulk-file.ts';
+import type { Sealed } from './sealed.ts';
 
 export type Database = Level<string, Uint8Array>;
 
 /** A value ready for the disk. */
-export interface SealedValue {
-  readonly key: string;
-  readonly value: Uint8Array;
+export interface SealedValue extends Sealed {
   /** What the anchor may claim once the value is on disk. */
   readonly anchor?: Partial<Omit<Anchor, 'count'>>;
 }
@@ -26,14 +25,14 @@ export interface RawValue {
   /** Told the bytes the value takes on disk, key included, before it gets there. */
   readonly sealed?: (storedBytes: number) => void;
 }
-type QueuedValue = SealedValue | RawValue;
+export type QueuedValue = SealedValue | RawValue;
 
 /** Bytes a value takes on disk, key included. */
-export const storedBytes = ({ key, value }: SealedValue): number => key.length + value.length;
+export const storedBytes = ({ key, value, bulkBytes }: Sealed): number => key.length + value.length + bulkBytes;
 /** Bytes that the queue itself keeps in memory for a value. */
 const heldBytes = (item: QueuedValue): number => ('value' in item ? item.value.length : 0);
 
-/** Bytes of one batch; what a batch is copied through on its way to the disk is fresh memory, so that it should be small. */
+/** Bytes of one batch, so that the guest goes on in between. */
 const BATCH_BYTES = 1 << 20;
 /** The queue counts as drained below this. */
 const DRAINED_BYTES = 8 << 20;
@@ -43,6 +42,7 @@ export class WriteQueue {
   bytes = 0;
   readonly #database: Database;
   readonly #anchor: AnchorWriter;
+  readonly #bulk: BulkFile;
   readonly #items: QueuedValue[] = [];
   /** Values accepted and not yet on disk, for reading. */
   readonly #pending = new Map<string, QueuedValue>();
@@ -50,9 +50,10 @@ export class WriteQueue {
   #failure: EmulatorError | null = null;
   #drainers: Array<() => void> = [];
 
-  constructor(database: Database, anchor: AnchorWriter) {
+  constructor(database: Database, anchor: AnchorWriter, bulk: BulkFile) {
     this.#database = database;
     this.#anchor = anchor;
+    this.#bulk = bulk;
   }
 
   /** Accepts values; E_HOST when writing has failed. */
@@ -65,10 +66,18 @@ export class WriteQueue {
     }
     this.#running ??= this.#run();
   }
-  /** A copy of the bytes of a value not yet on disk. */
-  pending(key: string): Uint8Array | undefined {
-    const item = this.#pending.get(key);
-    return item === undefined ? undefined : 'value' in item ? unseal(key, item.value).slice() : item.data.slice();
+  /** A value not yet on disk. */
+  pending(key: string): QueuedValue | undefined {
+    return this.#pending.get(key);
+  }
+  /** Seals a value to be put; E_HOST when that cannot be written, or writing has failed before. */
+  seal(key: string, data: Uint8Array): Sealed {
+    this.check();
+    try {
+      return this.#bulk.seal(key, data);
+    } catch (error) {
+      throw this.#fail(error);
+    }
   }
   /** Throws what has gone wrong. */
   check(): void {
@@ -90,13 +99,18 @@ export class WriteQueue {
     try {
       while (this.#items.length > 0) await this.#writeBatch();
     } catch (error) {
-      this.#failure = hostError(error);
-      this.#items.length = 0;
-      this.#pending.clear();
-      this.bytes = 0;
+      this.#fail(error);
     }
     this.#running = null;
     this.#wake();
+  }
+  /** Drops everything that waits. */
+  #fail(error: unknown): EmulatorError {
+    this.#failure ??= hostError(error);
+    this.#items.length = 0;
+    this.#pending.clear();
+    this.bytes = 0;
+    return this.#failure;
   }
 
   async #writeBatch(): Promise<void> {
@@ -104,12 +118,13 @@ export class WriteQueue {
     const batch: Array<{ type: 'put'; key: string; value: Uint8Array }> = [];
     for (let size = 0; size < BATCH_BYTES && this.#items.length > 0; ) {
       const item = this.#items.shift()!;
-      const sealed = 'value' in item ? item : { key: item.key, value: seal(item.key, item.data) };
+      const sealed = 'value' in item ? item : this.#bulk.seal(item.key, item.data);
       if ('data' in item) item.sealed?.(storedBytes(sealed));
       items.push(item);
       batch.push({ type: 'put', key: item.key, value: sealed.value });
-      size += sealed.value.length;
+      size += storedBytes(sealed);
     }
+    await this.#bulk.sync();
     await this.#database.batch(batch, { sync: true } as object);
     const claims = items.flatMap((item) => ('anchor' in item ? (item.anchor ?? []) : []));
     if (claims.length > 0) this.#anchor.update(Object.assign({}, ...claims));

