@@ -9,7 +9,7 @@
  */
 import { closeSync, fdatasync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { frame, type Place, type Sealed, sealPlace, total } from './sealed.ts';
+import { type Place, type Sealed, seal, sealPlace, total } from './sealed.ts';
 
 const syncData = promisify(fdatasync);
 /** Values of so many bytes on disk are large. */
@@ -28,12 +28,13 @@ export class BulkFile {
 
   /** Seals `data` for `key` and writes it to the file where it is large; the result shares nothing with `data`. */
   seal(key: string, data: Uint8Array): Sealed {
-    const parts = frame(key, data);
-    const bytes = total(parts);
-    if (bytes < LARGE) return { key, value: Buffer.concat(parts), bulkBytes: 0 };
-    const place: Place = { at: this.#end, bytes };
-    for (const part of parts) this.#write(part);
-    return { key, value: sealPlace(key, place), bulkBytes: bytes };
+    return seal(key, data, (parts) => {
+      const bytes = total(parts);
+      if (bytes < LARGE) return { key, value: Buffer.concat(parts), bulkBytes: 0 };
+      const place: Place = { at: this.#end, bytes };
+      for (const part of parts) this.#write(part);
+      return { key, value: sealPlace(key, place), bulkBytes: bytes };
+    });
   }
   #write(data: Uint8Array): void {
     this.#unsynced = true;

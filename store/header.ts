@@ -6,7 +6,7 @@ import { bigOfBytes, bytesOfBig, headerCodec } from './messages.ts';
 import { damaged, numbered } from './sealed.ts';
 import type { RawValue } from './write-queue.ts';
 
-const PIECE_BYTES = 4 << 20;
+const PIECE_BYTES = 1 << 20;
 
 /** What the header says of an image. */
 export interface BlobInfo {

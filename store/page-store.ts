@@ -5,7 +5,7 @@
  * buffer, since touching fresh memory costs more than compressing it.
  */
 import { PAGE_SIZE } from '../src/core/units.ts';
-import { damaged, numbered, placeOf, plain, type Sealed } from './sealed.ts';
+import { damaged, numbered, placeOf, type Sealed } from './sealed.ts';
 
 const CHUNK_PAGES = 256;
 const HASH_BYTES = 16;
@@ -17,7 +17,10 @@ export type ReadValue = (key: string) => Uint8Array;
 /** Seals a value, sharing nothing with `data`. */
 export type SealValue = (key: string, data: Uint8Array) => Sealed;
 
-const keyOf = (hash: Uint8Array): string => Buffer.from(hash).toString('latin1');
+/** Where to look for a page with this hash: its first 48 bits. */
+const keyOf = (hash: Uint8Array): number =>
+  (hash[0]! | (hash[1]! << 8) | (hash[2]! << 16)) * 2 ** 24 + (hash[3]! | (hash[4]! << 8) | (hash[5]! << 16));
+const isEqual = (one: Uint8Array, other: Uint8Array): boolean => one.every((byte, i) => byte === other[i]);
 
 export class PageStore {
   readonly #read: ReadValue;
@@ -26,8 +29,8 @@ export class PageStore {
   readonly #hashChunks = new Map<number, Uint8Array>();
   /** Chunks that exist: 0 to here. */
   #chunks: number;
-  /** Page number by hash; null until the first page is to be stored. */
-  #numbers: Map<string, number> | null = null;
+  /** The last page number by key of the hash; null until the first page is to be stored. */
+  #numbers: Map<number, number> | null = null;
   /** The chunk being filled; null until the first page is to be stored. */
   #chunk: Uint8Array | null = null;
 
@@ -64,8 +67,8 @@ export class PageStore {
     if (chunk === undefined) this.#hashChunks.set(index, (chunk = this.#read(numbered('hashes', index))));
     return chunk;
   }
-  #loadNumbers(): Map<string, number> {
-    const numbers = new Map<string, number>();
+  #loadNumbers(): Map<number, number> {
+    const numbers = new Map<number, number>();
     for (let index = 0; index < this.#chunks; index++) {
       const hashes = this.#hashes(index);
       for (let i = 0; (i + 1) * HASH_BYTES <= hashes.length; i++)
@@ -79,31 +82,37 @@ export class PageStore {
     slots: Array<{ slot: number; number: number }>;
     values: Sealed[];
   } {
-    this.#numbers ??= this.#loadNumbers();
+    const numbers = (this.#numbers ??= this.#loadNumbers());
     const slots: Array<{ slot: number; number: number }> = [];
     const values: Sealed[] = [];
     const chunk = (this.#chunk ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE));
-    let hashes: Uint8Array[] = [];
+    let hashes = new Uint8Array(CHUNK_PAGES * HASH_BYTES);
+    let filled = 0;
+    const hashAt = (number: number): Uint8Array => {
+      const at = (number % CHUNK_PAGES) * HASH_BYTES;
+      const index = Math.floor(number / CHUNK_PAGES);
+      return (index === this.#chunks ? hashes : this.#hashes(index)).subarray(at, at + HASH_BYTES);
+    };
     const close = (): void => {
-      if (hashes.length === 0) return;
+      if (filled === 0) return;
       const index = this.#chunks++;
-      const hashChunk = plain(Buffer.concat(hashes));
-      this.#hashChunks.set(index, hashChunk);
+      this.#hashChunks.set(index, hashes.subarray(0, filled * HASH_BYTES));
       values.push(
-        this.#seal(numbered('pages', index), chunk.subarray(0, hashes.length * PAGE_SIZE)),
-        this.#seal(numbered('hashes', index), hashChunk),
+        this.#seal(numbered('pages', index), chunk.subarray(0, filled * PAGE_SIZE)),
+        this.#seal(numbered('hashes', index), hashes.subarray(0, filled * HASH_BYTES)),
       );
-      hashes = [];
+      hashes = new Uint8Array(CHUNK_PAGES * HASH_BYTES);
+      filled = 0;
     };
     for (const { slot, hash, bytes } of pages) {
       const key = keyOf(hash);
-      let number = this.#numbers.get(key);
-      if (number === undefined) {
-        chunk.set(bytes, hashes.length * PAGE_SIZE);
-        hashes.push(hash.slice());
-        number = this.#chunks * CHUNK_PAGES + hashes.length - 1;
-        this.#numbers.set(key, number);
-        if (hashes.length === CHUNK_PAGES) close();
+      let number = numbers.get(key);
+      if (number === undefined || !isEqual(hash, hashAt(number))) {
+        chunk.set(bytes, filled * PAGE_SIZE);
+        hashes.set(hash, filled * HASH_BYTES);
+        number = this.#chunks * CHUNK_PAGES + filled++;
+        numbers.set(key, number);
+        if (filled === CHUNK_PAGES) close();
       }
       slots.push({ slot, number });
     }

@@ -70,11 +70,12 @@ function close(key: string, codec: number, body: Uint8Array): Uint8Array[] {
 /** Bytes of all `parts`. */
 export const total = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0);
 
-/** Seals `data` for `key`, compressed where that helps; the parts, which may share memory with `data`, make the sealed value. */
-export function frame(key: string, data: Uint8Array): Uint8Array[] {
-  if (data.length < COMPRESS_MIN) return close(key, CODEC.plain, data);
-  const packed = zstd.compress(data);
-  return packed.length < data.length ? close(key, CODEC.zstd, packed) : close(key, CODEC.plain, data);
+/** What `use` makes of the parts of `data` sealed for `key`, compressed where that helps; it has to copy or write them. */
+export function seal<T>(key: string, data: Uint8Array, use: (parts: readonly Uint8Array[]) => T): T {
+  if (data.length < COMPRESS_MIN) return use(close(key, CODEC.plain, data));
+  return zstd.compress(data, (frame) =>
+    use(frame.length < data.length ? close(key, CODEC.zstd, frame) : close(key, CODEC.plain, data)),
+  );
 }
 
 /** What the database holds for a value that stands at `place` in the bulk file. */

@@ -5,7 +5,8 @@ import { createRequire } from 'node:module';
 import zlib from 'node:zlib';
 
 export interface Zstd {
-  compress(data: Uint8Array): Uint8Array;
+  /** What `use` makes of the frame of `data`, whose memory is taken back after it. */
+  compress<T>(data: Uint8Array, use: (frame: Uint8Array) => T): T;
   /** Throws on a damaged frame and on one that unpacks to more than `limit` bytes. */
   decompress(frame: Uint8Array, limit: number): Uint8Array;
 }
@@ -19,15 +20,22 @@ const CHUNK_BYTES_MAX = 1 << 20;
 /** Node's own, from 22.15 and 23.8 on. */
 export function nativeZstd(): Zstd | null {
   if (typeof zlib.zstdCompressSync !== 'function') return null;
-  // The frame is to say how long its contents are: zstd-codec reads no other. Where one chunk of output is sure to hold it
-  // (ZSTD_COMPRESSBOUND), zstd writes it there straight from the input and needs no memory of its own for either.
-  const options = (data: Uint8Array): zlib.ZstdOptions & { pledgedSrcSize: number } => ({
-    params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL, [zlib.constants.ZSTD_c_hashLog]: HASH_LOG },
-    pledgedSrcSize: data.length,
-    chunkSize: data.length + (data.length >> 8) + CHUNK_BYTES_MIN,
-  });
   return {
-    compress: (data) => zlib.zstdCompressSync(data, options(data)),
+    compress(data, use) {
+      // The frame is to say how long its contents are: zstd-codec reads no other. Where one chunk of output is sure to hold it
+      // (ZSTD_COMPRESSBOUND), zstd writes it there straight from the input and needs no memory of its own for either.
+      const chunkSize = data.length + (data.length >> 8) + CHUNK_BYTES_MIN;
+      const options: zlib.ZstdOptions & { pledgedSrcSize: number } = {
+        params: { [zlib.constants.ZSTD_c_compressionLevel]: LEVEL, [zlib.constants.ZSTD_c_hashLog]: HASH_LOG },
+        pledgedSrcSize: data.length,
+        chunkSize,
+      };
+      const frame = zlib.zstdCompressSync(data, options);
+      const made = use(frame);
+      // Its memory is its own, above the size of Node's pool. Until the next garbage collection every frame would touch fresh memory.
+      if (chunkSize > Buffer.poolSize) (frame.buffer as ArrayBuffer).transfer(0);
+      return made;
+    },
     decompress: (frame, limit) =>
       zlib.zstdDecompressSync(frame, {
         maxOutputLength: Math.max(limit, 1),
@@ -58,10 +66,10 @@ export async function wasmZstd(): Promise<Zstd> {
     },
   );
   return {
-    compress(data) {
+    compress(data, use) {
       const frame = simple.compress(data, LEVEL);
       if (frame === null) throw new Error('zstd-codec cannot compress');
-      return frame;
+      return use(frame);
     },
     decompress(frame, limit) {
       const data = simple.decompress(frame);
