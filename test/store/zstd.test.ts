@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { nativeZstd, wasmZstd, type Zstd } from '../../store/zstd.ts';
 
-const frameOf = (zstd: Zstd, data: Uint8Array): Uint8Array => zstd.compress(data, (frame) => frame.slice());
+const frameOf = (zstd: Zstd, data: Uint8Array): Uint8Array => zstd.compress(data, (frame) => Uint8Array.from(frame));
 
 describe('Zstandard, two makers', () => {
   const data = Uint8Array.from({ length: 262_144 }, (_, i) => (i * i) >>> (i % 13));
