@@ -4,7 +4,7 @@
  */
 import { Reader, Writer } from '../core/schema.ts';
 import type { Cpu } from './cpu.ts';
-import { type SlotInfo, type SlotName, STATE } from './state.ts';
+import { type SlotInfo, type SlotName, STATE, STATE_BYTES } from './state.ts';
 import { setCodeMode } from './system/descriptors.ts';
 
 const SLOTS: ReadonlyArray<readonly [SlotName, SlotInfo]> = (
@@ -21,17 +21,26 @@ export const CPU_FIELDS: readonly CpuField[] = SLOTS.flatMap(([name, info]) =>
   Array.from({ length: info.count }, (_, index) => ({ name, index })),
 );
 
+/** The architectural slots in declaration order, neighbours in memory taken together; RFLAGS stands alone. */
+const STRETCHES: ReadonlyArray<'rflags' | { readonly from: number; readonly to: number }> = SLOTS.reduce(
+  (stretches, [name, { offset, count, type }]) => {
+    const before = stretches.at(-1);
+    const to = offset + count * WIDTH[type];
+    if (name === 'rflags') stretches.push(name);
+    else if (typeof before === 'object' && before.to === offset) before.to = to;
+    else stretches.push({ from: offset, to });
+    return stretches;
+  },
+  [] as Array<'rflags' | { from: number; to: number }>,
+);
+
 /** The architectural state in declaration order. */
 export function encodeCpu(cpu: Cpu): Uint8Array {
   const w = new Writer();
-  for (const [name, info] of SLOTS) {
-    if (name === 'rflags') {
-      w.u32(cpu.rflags);
-      continue;
-    }
-    const at = cpu.base + info.offset;
-    w.bytes(new Uint8Array(cpu.view.buffer, at, info.count * WIDTH[info.type]));
-  }
+  const bytes = new Uint8Array(cpu.view.buffer, cpu.base, STATE_BYTES);
+  for (const stretch of STRETCHES)
+    if (stretch === 'rflags') w.u32(cpu.rflags);
+    else w.bytes(bytes.subarray(stretch.from, stretch.to));
   return w.finish();
 }
 
