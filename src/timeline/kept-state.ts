@@ -26,11 +26,15 @@ const ZEROES = -2;
 class Slabs {
   readonly #slabs: Uint8Array[] = [];
 
-  /** The page at place `index`, to be read or written. */
-  page(index: number): Uint8Array {
+  /** Copies a page to place `index`. */
+  put(index: number, page: Uint8Array): void {
     const slab = (this.#slabs[Math.floor(index / SLAB_PAGES)] ??= new Uint8Array(SLAB_PAGES * PAGE_SIZE));
+    slab.set(page, (index % SLAB_PAGES) * PAGE_SIZE);
+  }
+  /** The page put to place `index`. */
+  page(index: number): Uint8Array {
     const at = (index % SLAB_PAGES) * PAGE_SIZE;
-    return slab.subarray(at, at + PAGE_SIZE);
+    return this.#slabs[Math.floor(index / SLAB_PAGES)]!.subarray(at, at + PAGE_SIZE);
   }
 }
 
@@ -67,7 +71,7 @@ export class KeptState {
     this.#hashes.set(page.hash, slot * HASH_BYTES);
     // A page that nothing has touched is not read: that would cost the host a fault more.
     const written = (this.#run.machine.engine.memory.slotFlags[slot]! & FRAME.written) !== 0;
-    if (written) this.#slabs.page(this.#copies).set(page.bytes);
+    if (written) this.#slabs.put(this.#copies, page.bytes);
     this.#places[slot] = written ? this.#copies++ : ZEROES;
   }
   /** Where the state is; null when none is kept. */

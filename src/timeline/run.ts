@@ -28,7 +28,8 @@ export class Run {
   readonly console = new ConsoleLog();
   /** The unpacked kernel. */
   readonly elf: Uint8Array;
-  /** Page hashes of the machine as built, 16 bytes a slot. */
+  /** Page hashes as of the last sync, a live view, and those of the machine as built; 16 bytes a slot. */
+  readonly #hashes: Uint8Array;
   readonly #builtHashes: Uint8Array;
   /** Receives the guest's output as it comes. */
   onOutput: (data: Uint8Array) => void = () => {};
@@ -40,18 +41,15 @@ export class Run {
     this.xen = xen;
     this.elf = elf;
     this.tracker = new StateTracker(machine);
-    this.#builtHashes = this.#hashTable().slice();
+    const { bytes, map, slotCount } = machine.engine.memory;
+    this.#hashes = bytes.subarray(map.slotHashes, map.slotHashes + slotCount * 16);
+    this.#builtHashes = this.#hashes.slice();
     xen.console.onOutput = (data) => {
       this.console.add(machine.visibleAt, data);
       this.onOutput(data);
     };
   }
 
-  #hashTable(): Uint8Array {
-    const { memory } = this.machine.engine;
-    const { slotHashes } = memory.map;
-    return memory.bytes.subarray(slotHashes, slotHashes + memory.slotCount * 16);
-  }
   get tick(): Tick {
     return this.machine.tick;
   }
@@ -72,7 +70,7 @@ export class Run {
     const at = memory.slotAddress(slot);
     return {
       slot,
-      hash: this.#hashTable().subarray(slot * 16, slot * 16 + 16),
+      hash: this.#hashes.subarray(slot * 16, slot * 16 + 16),
       bytes: memory.bytes.subarray(at, at + PAGE_SIZE),
     };
   }
@@ -89,7 +87,7 @@ export class Run {
   restore(snapshot: StoredSnapshot, built: (slot: number) => Uint8Array): void {
     this.tracker.sync();
     const { memory } = this.machine.engine;
-    const hashes = this.#hashTable();
+    const hashes = this.#hashes;
     const differs = (slot: number, hash: Uint8Array): boolean => {
       for (let i = 0; i < 16; i++) if (hashes[slot * 16 + i] !== hash[i]) return true;
       return false;

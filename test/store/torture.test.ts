@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Level } from 'level';
 import { afterAll, describe, expect, it } from 'vitest';
+import type { EmulatorError } from '../../src/core/errors.ts';
 import { LevelStore } from '../../store/level-store.ts';
 import {
   blobs,
@@ -168,6 +169,42 @@ describe('a recording under torture', () => {
     expect(await tamper('t9', (db) => db.put('header', new Uint8Array(3)))).toMatch(
       /^E_RECORDING: the header is damaged/,
     );
+  });
+
+  it('[X-02] large values that are gone are named, and what a killed writer left behind them is passed over', async () => {
+    const path = await finished('bulk', 12);
+    const bulk = readFileSync(join(path, 'bulk'));
+    const verified = (): Promise<string> =>
+      store.open('bulk', 1).then(
+        async (recording) => {
+          try {
+            await recording.verify();
+            return 'whole';
+          } catch (error) {
+            return `${(error as EmulatorError).code}: ${(error as Error).message}`;
+          } finally {
+            await recording.close();
+          }
+        },
+        (error) => `${error.code}: ${error.message}`,
+      );
+    writeFileSync(join(path, 'bulk'), bulk.subarray(0, -1));
+    expect(await verified()).toMatch(/^E_RECORDING: .+ is damaged: its checksum is wrong$/);
+    writeFileSync(join(path, 'bulk'), '');
+    expect(await verified()).toBe('E_RECORDING: kernel, piece 0 is damaged: it is cut short');
+    rmSync(join(path, 'bulk'));
+    expect(await verified()).toBe('E_RECORDING: the bulk file of bulk is missing');
+    writeFileSync(join(path, 'bulk'), Buffer.concat([bulk, Buffer.from('left behind')]));
+    expect(await verified()).toBe('whole');
+    const recording = await store.open('bulk', 1);
+    const snapshot = { tick: 11 * TICKS, stateHash: 1n, sections: new Map(), base: null, pages: pagesOf(1000) };
+    recording.putSnapshot(snapshot);
+    await recording.close();
+    const again = await store.open('bulk', 1);
+    for (const page of pagesOf(1000).slice(-10))
+      expect(Buffer.compare(again.snapshot(11 * TICKS).page(page.slot)!, page.bytes)).toBe(0);
+    await again.close();
+    expect(await verified()).toBe('whole');
   });
 
   it('[X-02] what is no recording is refused in words', async () => {
