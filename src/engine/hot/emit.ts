@@ -43,6 +43,8 @@ export class BlockEmitter {
   readonly #offsets = new Map<number, number>();
   /** The flags must be in their homes at the end: what follows reads them. */
   flagsWanted = false;
+  /** It may be entered with flags that wait, which it or what follows reads. */
+  settlesFlags = false;
   /** Values computed on the exit that is being written. */
   #cold: Map<number, number> | null = null;
 
@@ -561,6 +563,7 @@ export class BlockEmitter {
   run(successors: Successors, reach: number | null): void {
     const f = this.#f;
     const { steps, events, flags } = this.#block;
+    if (this.settlesFlags) f.settle();
     if (reach !== null) {
       f.get(PARAM.budget).i32(reach).op('i32.lt_s').seldom().if();
       f.stop(steps[0]!.insn.pageOffset, 0, EXIT.hotBudget);

@@ -122,9 +122,24 @@ export class Frame extends FunctionBody {
   /** Stores the flags that wait; the homes have been stored. */
   cook(): void {
     if (!this.cooks) return;
-    this.get(this.recipe).if().get(PARAM.cpu);
+    this.get(this.recipe).if();
+    this.#cookNow();
+    this.end();
+  }
+  #cookNow(): void {
+    this.get(PARAM.cpu);
     for (const operand of this.operands) this.get(operand);
-    this.get(this.recipe).callIndirect(this.callees.recipeType).end();
+    this.get(this.recipe).callIndirect(this.callees.recipeType);
+  }
+  /** Puts flags that wait into their homes. */
+  settle(): void {
+    this.get(this.recipe).seldom().if();
+    this.#cookNow();
+    for (const home of [HOME.flagsResult, HOME.flagsAux]) {
+      this.home(home);
+      this.loadHome(home);
+    }
+    this.i32(0).set(this.recipe).end();
   }
 
   /** Pushes the rip of a place in the page. */

@@ -289,10 +289,9 @@ class RegionWriter implements Successors {
         if (!checks[to]) reach[id] = Math.max(reach[id]!, blocks[id]!.steps.length + reach[to]!);
     return reach.map((x, id) => (checks[id] ? x : null));
   }
-  /** Finds the blocks behind which flags are read that they made. */
+  /** Finds the blocks behind which flags are read that they made. Entries see to flags that wait themselves. */
   #wantFlags(): void {
-    const entries = this.#plan.blocks.flatMap((block, id) => (block.entry ? [id] : []));
-    const successors = this.#blocks.map((block, id) => (block.ending.kind === 'jump' ? entries : this.#successors(id)));
+    const successors = this.#blocks.map((_, id) => this.#successors(id));
     const reads = this.#emitters.map((x) => x.readsFlags);
     for (let changed = true; changed; ) {
       changed = false;
@@ -304,6 +303,7 @@ class RegionWriter implements Successors {
         if (emitter.passesFlags) reads[id] = true;
       }
     }
+    for (const [id, { entry }] of this.#plan.blocks.entries()) this.#emitters[id]!.settlesFlags = entry && reads[id]!;
   }
 
   /** The block at a place relative to a page, or undefined. */
