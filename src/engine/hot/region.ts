@@ -15,6 +15,7 @@ import { BLOCK_BITS } from '../cold/runtime.ts';
 import { Block, HOME, type Step } from './block.ts';
 import { BlockEmitter, type Successors } from './emit.ts';
 import { Frame, PARAM, type RegionCallees } from './frame.ts';
+import { perfectHash } from './hash.ts';
 import { type Part, shapeOf } from './shape.ts';
 
 /** Blocks and instructions of a region at most. */
@@ -400,22 +401,67 @@ class RegionWriter implements Successors {
     }
     assert(false, 'a block of the region is reached from everywhere');
   }
+  /** The block parameter names the page, see {@link RegionWriter.#lookUp}. */
   dispatch(): void {
+    this.#frame.i32(this.#blocks.length + this.#page).set(PARAM.block);
+    this.#frame.to(this.#levels[0]!.loop);
+  }
+  /**
+   * Goes to the entry at `rip`, behind the jump of a block of the page whose number follows the blocks' in the block parameter.
+   * Entries of that page are told by a hash without collisions; for all others the code TLB is asked.
+   */
+  #lookUp(): void {
     const f = this.#frame;
-    const offset = f.local('i64');
-    const record = f.local('i32');
+    const { blocks, pages } = this.#plan;
+    const pageNumber = (page: number): bigint => (pages.length === 1 ? 0n : BigInt(blocks.length + page) << 48n);
+    const entries = blocks.flatMap(({ entry, page, offset }, id) =>
+      entry ? [{ id, key: pageNumber(page) + BigInt(offset) }] : [],
+    );
+    const { multiplier, bits, slots } = perfectHash(entries.map((x) => x.key));
+    const key = f.local('i64');
+    f.block();
+    const elsewhere = f.depth;
+    const labels = entries.map(() => {
+      f.block();
+      return f.depth;
+    });
     f.get(f.rip).get(f.home(HOME.pageBase)).op('i64.sub');
     if (f.mode !== 2) f.i64(0xffff_ffffn).op('i64.and');
-    f.tee(offset).i64(4096n).op('i64.lt_u').if('i32');
-    f.get(offset).op('i32.wrap_i64').i32(2).op('i32.shl').memory('i32.load', this.#plan.pages[this.#page]!.table);
-    f.else();
+    // canonical addresses differ in their low 48 bits or not at all
+    if (pages.length > 1) f.get(PARAM.block).op('i64.extend_i32_u').i64(48n).op('i64.shl').op('i64.add');
+    f.tee(key)
+      .i64(multiplier)
+      .op('i64.mul')
+      .i64(BigInt(64 - bits))
+      .op('i64.shr_u')
+      .op('i32.wrap_i64');
+    f.brTable(
+      slots.map((slot) => f.depth - (slot === null ? elsewhere : labels[slot]!)),
+      f.depth - elsewhere,
+    );
+    for (let i = entries.length - 1; i >= 0; i--) {
+      f.end();
+      f.get(key)
+        .i64(entries[i]!.key)
+        .op('i64.ne')
+        .seldom()
+        .brIf(f.depth - elsewhere);
+      this.#enter(entries[i]!.id);
+    }
+    f.end();
+    f.release(key);
+    this.#lookElsewhere();
+  }
+  #lookElsewhere(): void {
+    const f = this.#frame;
+    const record = f.local('i32');
     f.get(PARAM.cpu)
       .get(f.rip)
-      .call(f.callees.jump[f.mode === 2 ? 0 : 1]);
+      .call(f.callees.jump[f.mode === 2 ? 0 : 1])
+      .set(record);
     f.get(PARAM.cpu).memory('i64.load', STATE.pageBase.offset).set(f.home(HOME.pageBase));
-    f.end().tee(record);
-    // 0 (not decoded) and exits lie in the first page of linear memory, which holds no such handler
-    f.memory('i32.load', RECORD.handler).i32(HANDLER.hot).op('i32.eq');
+    // exits lie in the first page of linear memory, which holds no such handler
+    f.get(record).memory('i32.load', RECORD.handler).i32(HANDLER.hot).op('i32.eq');
     f.get(record)
       .memory('i32.load', RECORD.imm2)
       .tee(PARAM.block)
@@ -430,10 +476,7 @@ class RegionWriter implements Successors {
       .set(PARAM.block);
     f.to(this.#levels[0]!.loop);
     f.end();
-    if (this.#plan.pages.length > 1)
-      f.get(PARAM.cpu).get(f.home(HOME.pageBase)).memory('i64.store', STATE.pageBase.offset);
     f.get(record).set(f.exit).to(f.outDepth);
-    f.release(offset);
     f.release(record);
   }
 
@@ -448,10 +491,16 @@ class RegionWriter implements Successors {
       level.labels[i] = f.depth;
     }
     if (dispatches) {
+      const looksUp = this.#levels.length === 1 && this.#blocks.some((x) => x.ending.kind === 'jump');
+      if (looksUp) f.block();
       const targets: number[] = [];
       for (const [i, part] of parts.entries())
         for (let n = part.first; n <= part.last; n++) targets.push(f.depth - level.labels[i]!);
       f.get(PARAM.block).i32(first).op('i32.sub').brTable(targets, 0);
+      if (looksUp) {
+        f.end();
+        this.#lookUp();
+      }
     }
     for (const [i, part] of parts.entries()) {
       f.end();
