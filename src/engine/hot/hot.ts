@@ -102,7 +102,6 @@ interface Region {
   readonly entries: Entry[];
   readonly candidate: Candidate;
   readonly pages: readonly CodePage[];
-  /** In order of pages and offsets. */
   readonly blocks: ReadonlyArray<Place & { readonly entry: boolean }>;
   /** Its instructions: number in the list of pages * 4096 + page offset. */
   readonly places: Uint16Array;
@@ -256,7 +255,9 @@ export class HotTier implements TranslatedCode {
     // where the cold tier came in, by block
     const found = new Map<Region['blocks'][number], { place: number; count: number }>();
     for (const [at, count] of [...region.missed].sort(([a], [b]) => a - b)) {
-      const block = region.blocks.findLast((x) => x.page === at >>> 12 && x.offset <= (at & 4095));
+      let block: Region['blocks'][number] | undefined;
+      for (const x of region.blocks)
+        if (x.page === at >>> 12 && x.offset <= (at & 4095) && x.offset >= (block?.offset ?? 0)) block = x;
       if (block === undefined) continue;
       const known = found.get(block);
       if (known !== undefined) known.count += count;

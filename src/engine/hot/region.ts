@@ -16,6 +16,7 @@ import { Block, HOME, type Step } from './block.ts';
 import { BlockEmitter, type Successors } from './emit.ts';
 import { Frame, PARAM, type RegionCallees } from './frame.ts';
 import { perfectHash } from './hash.ts';
+import { forwardOrder } from './order.ts';
 import { type Part, shapeOf } from './shape.ts';
 
 /** Blocks and instructions of a region at most. */
@@ -68,7 +69,7 @@ interface Plan extends Place {
 export interface RegionPlan {
   readonly mode: CodeMode;
   readonly pages: readonly CodePage[];
-  /** In order of pages and offsets. */
+  /** In the order they are written, see {@link forwardOrder}. */
   readonly blocks: readonly Plan[];
   readonly steps: number;
 }
@@ -224,7 +225,31 @@ class Discovery {
       blocks.push({ page, offset: place & 4095, steps, entry: this.#entries.has(place), second });
       count += steps.length;
     }
-    return blocks.length === 0 ? null : { mode: source.mode, pages: source.pages, blocks, steps: count };
+    if (blocks.length === 0) return null;
+    return { mode: source.mode, pages: source.pages, blocks: this.#inOrder(blocks), steps: count };
+  }
+  /** Blocks in the order that lets control flow forwards; what follows a call comes behind it. */
+  #inOrder(blocks: readonly Plan[]): Plan[] {
+    const source = this.#source;
+    const numbers = new Map(blocks.map(({ page, offset }, id) => [page * 4096 + offset, id]));
+    const successors = blocks.map(({ page, steps }) => {
+      const { insn, program } = steps.at(-1)!;
+      const last = program.commits.at(-1);
+      const { ends, calls } = planOf(source, insn.form);
+      const places: number[] = [];
+      if (!ends || calls || last?.op === 'repeat' || (last?.op === 'branch' && last.cond !== null))
+        places.push(insn.pageOffset + insn.length);
+      if (last?.op === 'branch' && !calls) places.push(Number(BigInt.asIntN(64, insn.imm)));
+      return places
+        .map((x) => numbers.get(this.#known(page, Math.floor(x / 4096)) * 4096 + (x & 4095)))
+        .filter((x) => x !== undefined);
+    });
+    return forwardOrder(successors).map((id) => blocks[id]!);
+  }
+  /** Number of the page of the region `distance` pages from another, -1: none is. */
+  #known(from: number, distance: number): number {
+    const { pages } = this.#source;
+    return distance === 0 ? from : pages.findIndex((x) => x.number === pages[from]!.number + distance);
   }
 }
 
