@@ -1,10 +1,16 @@
 /** The order of a region's blocks: that of their addresses, but only loops branch backwards, wherever the compiler put their parts. */
 
+export interface ForwardOrder {
+  readonly order: readonly number[];
+  /** The vertices to which an edge leads back. */
+  readonly heads: ReadonlySet<number>;
+}
+
 /**
  * All vertices of a graph in an order in which edges lead forwards, those aside that close a cycle for a search in depth from the
  * first vertex on. Where that leaves a choice the lower number comes first.
  */
-export function forwardOrder(successors: ReadonlyArray<readonly number[]>): number[] {
+export function forwardOrder(successors: ReadonlyArray<readonly number[]>): ForwardOrder {
   const closing = closingEdges(successors);
   const waits = new Int32Array(successors.length);
   for (const [from, list] of successors.entries()) for (const to of list) if (!closing[from]!.has(to)) waits[to]!++;
@@ -15,7 +21,7 @@ export function forwardOrder(successors: ReadonlyArray<readonly number[]>): numb
     order.push(next);
     for (const to of successors[next]!) if (!closing[next]!.has(to)) waits[to]!--;
   }
-  return order;
+  return { order, heads: new Set(closing.flatMap((x) => [...x])) };
 }
 
 /** By vertex, the successors through which a search in depth came at it. */

@@ -192,7 +192,7 @@ class Discovery {
       }
       if (last?.op === 'branch') {
         const target = Number(BigInt.asIntN(64, insn.imm));
-        this.#lead(page, target, plan.calls || target <= at, !plan.calls);
+        this.#lead(page, target, plan.calls, !plan.calls);
         if (last.cond !== null) this.#lead(page, next, false, true);
       }
       if (plan.calls) this.#lead(page, next, true);
@@ -228,7 +228,7 @@ class Discovery {
     if (blocks.length === 0) return null;
     return { mode: source.mode, pages: source.pages, blocks: this.#inOrder(blocks), steps: count };
   }
-  /** Blocks in the order that lets control flow forwards; what follows a call comes behind it. */
+  /** Blocks in the order that lets control flow forwards; what follows a call comes behind it. Heads of loops become entries. */
   #inOrder(blocks: readonly Plan[]): Plan[] {
     const source = this.#source;
     const numbers = new Map(blocks.map(({ page, offset }, id) => [page * 4096 + offset, id]));
@@ -244,7 +244,8 @@ class Discovery {
         .map((x) => numbers.get(this.#known(page, Math.floor(x / 4096)) * 4096 + (x & 4095)))
         .filter((x) => x !== undefined);
     });
-    return forwardOrder(successors).map((id) => blocks[id]!);
+    const { order, heads } = forwardOrder(successors);
+    return order.map((id) => (heads.has(id) ? { ...blocks[id]!, entry: true } : blocks[id]!));
   }
   /** Number of the page of the region `distance` pages from another, -1: none is. */
   #known(from: number, distance: number): number {
