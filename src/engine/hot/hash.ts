@@ -9,9 +9,9 @@ export interface PerfectHash {
 }
 
 /** Multipliers to try for a table of one size. */
-const TRIES = 24;
+const TRIES = 64;
 /** Slots for a key at most, as a power of two, before keys are left out. */
-const MAX_SPARE_BITS = 3;
+const MAX_SPARE_BITS = 2;
 const GOLDEN = 0x9e37_79b9_7f4a_7c15n;
 
 /** A hash for keys that all differ; the same for the same keys. */

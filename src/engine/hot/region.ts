@@ -354,8 +354,7 @@ class RegionWriter implements Successors {
   }
   /** The target of a call is reached by dispatch: a call back does not make a loop. */
   #loopSuccessors(id: number): number[] {
-    const last = this.#plan.blocks[id]!.steps.at(-1)!.insn;
-    const calls = last.form.name.startsWith('call');
+    const calls = this.#lastForm(id).startsWith('call');
     return this.#successors(id).filter((to) => !(calls && to <= id));
   }
 
@@ -432,22 +431,43 @@ class RegionWriter implements Successors {
     this.#frame.i32(this.#blocks.length + this.#page).set(PARAM.block);
     this.#frame.to(this.#levels[0]!.loop);
   }
+  /** The entries to which a jump may lead: returns lead behind calls, other jumps elsewhere. */
+  #targets(): number[] {
+    const jumps = this.#blocks.flatMap(({ ending }, id) => (ending.kind === 'jump' ? [this.#lastForm(id)] : []));
+    const returns = jumps.some((x) => x.startsWith('ret'));
+    const others = jumps.some((x) => !x.startsWith('ret'));
+    const behindCalls = new Set(
+      this.#plan.blocks.flatMap(({ page, steps }, id) => {
+        const { pageOffset, length } = steps.at(-1)!.insn;
+        return this.#lastForm(id).startsWith('call') ? [page * 4096 + pageOffset + length] : [];
+      }),
+    );
+    return this.#plan.blocks.flatMap(({ page, offset, entry }, id) =>
+      entry && (behindCalls.has(page * 4096 + offset) ? returns : others) ? [id] : [],
+    );
+  }
+  #lastForm(id: number): string {
+    return this.#plan.blocks[id]!.steps.at(-1)!.insn.form.name;
+  }
   /**
    * Goes to the entry at `rip`, behind the jump of a block of the page whose number follows the blocks' in the block parameter.
    * Entries of that page are told by a hash without collisions; for all others the code TLB is asked.
    */
   #lookUp(): void {
+    const targets = this.#targets();
+    if (targets.length > 0) this.#lookHere(targets);
+    this.#lookElsewhere();
+  }
+  #lookHere(targets: readonly number[]): void {
     const f = this.#frame;
     const { blocks, pages } = this.#plan;
     const pageNumber = (page: number): bigint => (pages.length === 1 ? 0n : BigInt(blocks.length + page) << 48n);
-    const entries = blocks.flatMap(({ entry, page, offset }, id) =>
-      entry ? [{ id, key: pageNumber(page) + BigInt(offset) }] : [],
-    );
-    const { multiplier, bits, slots } = perfectHash(entries.map((x) => x.key));
+    const keys = targets.map((id) => pageNumber(blocks[id]!.page) + BigInt(blocks[id]!.offset));
+    const { multiplier, bits, slots } = perfectHash(keys);
     const key = f.local('i64');
     f.block();
     const elsewhere = f.depth;
-    const labels = entries.map(() => {
+    const labels = targets.map(() => {
       f.block();
       return f.depth;
     });
@@ -465,18 +485,17 @@ class RegionWriter implements Successors {
       slots.map((slot) => f.depth - (slot === null ? elsewhere : labels[slot]!)),
       f.depth - elsewhere,
     );
-    for (let i = entries.length - 1; i >= 0; i--) {
+    for (let i = targets.length - 1; i >= 0; i--) {
       f.end();
       f.get(key)
-        .i64(entries[i]!.key)
+        .i64(keys[i]!)
         .op('i64.ne')
         .seldom()
         .brIf(f.depth - elsewhere);
-      this.#enter(entries[i]!.id);
+      this.#enter(targets[i]!);
     }
     f.end();
     f.release(key);
-    this.#lookElsewhere();
   }
   #lookElsewhere(): void {
     const f = this.#frame;
