@@ -346,10 +346,13 @@ export class CodeCache {
       const place = (table >>> 2) + at;
       const record = words[place]!;
       if (record === 0) continue;
+      // an instruction that is repeated goes back to its own record, not to the PAUSE in front of it
+      const insn = words[record >>> 2] === HANDLER.pause ? record + RECORD_BYTES : record;
       // a CROSS record has length 0 and reaches to the end of its page
-      const bytes = this.#bytes[record + RECORD.place + 2]!;
+      const bytes = this.#bytes[insn + RECORD.place + 2]!;
       if (bytes !== 0 && at + bytes <= offset) continue;
       words[record >>> 2] = HANDLER.stale;
+      words[insn >>> 2] = HANDLER.stale;
       words[place] = 0;
       this.#garbage += RECORD_BYTES;
     }

@@ -596,11 +596,15 @@ class RegionWriter implements Successors {
   #prologue(): void {
     const f = this.#frame;
     f.get(PARAM.cpu).memory('i32.load', STATE.tlbBase.offset).set(f.tlb);
-    for (const [home, used] of f.used.entries()) if (used) f.loadHome(home);
+    for (const [home, used] of f.used.entries())
+      if (used) {
+        f.loadHome(home);
+        f.set(f.homes[home]!);
+      }
   }
   #epilogue(): void {
     const f = this.#frame;
-    for (const [home, dirty] of f.dirty.entries()) if (dirty) f.storeHome(home);
+    for (const [home, dirty] of f.dirty.entries()) if (dirty) f.storeHome(home, () => f.get(f.homes[home]!));
     f.cook();
     f.get(PARAM.cpu).get(PARAM.budget).memory('i32.store', STATE.budget.offset);
     f.get(f.exit).op('i32.eqz').if();
