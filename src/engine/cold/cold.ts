@@ -61,6 +61,8 @@ export class ColdTier {
   #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
+  /** The same as offsets by number of the page of `rip`. */
+  readonly #pausePages = new Map<number, Set<number>>();
   /** Steps of the cold tier until the hot tier wants to know where it is. */
   #untilSample = 0;
 
@@ -153,9 +155,17 @@ export class ColdTier {
       this.#fetched = false;
       return 0;
     }
-    this.#table = this.cache.tableOf((page - this.#memory.map.ram) >>> 12, key);
+    const slot = (page - this.#memory.map.ram) >>> 12;
+    if (this.#pausePages.size > 0) this.#pauseIn(cpu, lo, hi, slot);
+    this.#table = this.cache.tableOf(slot, key);
     this.#mmu.tlb(cpu).fillCode(lo, hi, page, this.#table);
     return page;
+  }
+  /** A page of code has been found at a linear address where pauses may have been asked for. */
+  #pauseIn(cpu: Cpu, lo: number, hi: number, slot: number): void {
+    const codeBase = modeOf(this.#key) === 2 ? 0 : cpu.num('segmentBase', SEG.cs);
+    const offsets = this.#pausePages.get(pageNumber(lo - codeBase, hi));
+    if (offsets !== undefined) this.cache.pauseAt(slot, offsets);
   }
 
   /** The record where the last fetch led, or 0 with the failure noted. */
@@ -232,7 +242,13 @@ export class ColdTier {
   /** Pauses before the instructions at these linear addresses; an instruction that crosses into its page's neighbour is not seen. */
   pauseAt(addresses: ReadonlySet<bigint>): void {
     this.#pauses = addresses;
-    this.cache.pauses = new Set([...addresses].map((address) => Number(address & 4095n)));
+    this.#pausePages.clear();
+    for (const address of addresses) {
+      const page = Number(address >> 12n);
+      const offsets = this.#pausePages.get(page) ?? new Set();
+      this.#pausePages.set(page, offsets.add(Number(address & 4095n)));
+    }
+    this.cache.forgetPauses();
     this.reset();
   }
 
@@ -322,8 +338,7 @@ export class ColdTier {
     if (offset > 4095 || this.cache.recordAt(table, offset) !== record) return;
     const page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
     const slot = (page - this.#memory.map.ram) >>> 12;
-    const number = (hi >>> 0) * 0x100000 + (lo >>> 12);
-    this.hot!.sample(cpu, this.#key, { number, slot, table }, offset);
+    this.hot!.sample(cpu, this.#key, { number: pageNumber(lo, hi), slot, table }, offset);
   }
   /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
   promote(cpu: Cpu): void {
@@ -349,6 +364,9 @@ export class ColdTier {
     this.#untilSample = 0;
   }
 }
+
+/** Number of the page that a 64-bit address lies in. */
+const pageNumber = (lo: number, hi: number): number => (hi >>> 0) * 0x100000 + (lo >>> 12);
 
 /** True when `room` bytes do not tell what the instruction is. */
 function isShort(bytes: Uint8Array, room: number, key: CodeKey): boolean {

@@ -360,8 +360,8 @@ export class HotTier implements TranslatedCode {
       mode,
       pages: [...pages],
       decode: ({ page, offset }, second) => {
-        if (cache.pauses.has(offset)) return 'outside';
         const { slot } = source.pages[page]!;
+        if (cache.pausesAt(slot, offset)) return 'outside';
         const insn =
           second === null ? cache.decodeAt(slot, offset, code) : cache.decodeAcross(slot, second.slot, offset, code);
         return typeof insn !== 'string' && this.#handlers.isChecked(insn, code) ? 'outside' : insn;
