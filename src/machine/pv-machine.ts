@@ -177,7 +177,7 @@ function startVcpu(xen: XenPv, context: ReturnType<typeof buildDomain>['context'
   loadFlat(cpu, 'cs', FLAT.ring3Cs64);
   loadFlat(cpu, 'ss', FLAT.ring3Ss);
   for (const segment of [SEG.es, SEG.ds, SEG.fs, SEG.gs]) setSegment(cpu, segment, context.ds, 0n);
-  cpu.set('cpl', 3);
+  cpu.cpl = 3;
   cpu.set('cr0', GUEST_CR0);
   cpu.set('cr4', fixCr4(0n));
   cpu.set('efer', GUEST_EFER);

@@ -129,6 +129,9 @@ export class Cpu {
   get systemFlags(): number {
     return this.view.getUint32(this.base + STATE.rflags.offset, true);
   }
+  set cpl(value: number) {
+    this.view.setUint8(this.base + STATE.cpl.offset, value);
+  }
   get codeMode(): CodeMode {
     return this.view.getUint32(this.base + STATE.codeMode.offset, true) as CodeMode;
   }

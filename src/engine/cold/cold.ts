@@ -47,8 +47,6 @@ export class ColdTier {
   readonly cache: CodeCache;
   /** Null when everything is executed by handlers. */
   readonly hot: HotTier | null;
-  /** Key that the code translations of each TLB are for, by TLB address. */
-  readonly #keys = new Map<number, CodeKey>();
 
   // where the last fetch led
   #slot = 0;
@@ -118,8 +116,8 @@ export class ColdTier {
     }
     this.cache.reserve();
     const tlb = this.#mmu.tlb(cpu);
-    if (this.#keys.get(tlb.base) !== key) {
-      this.#keys.set(tlb.base, key);
+    if (tlb.codeKey !== key) {
+      tlb.codeKey = key;
       tlb.flushCode();
     }
     const entry = tlb.findCode(lo, hi);
@@ -360,7 +358,6 @@ export class ColdTier {
   /** Forgets everything derived from guest memory. */
   reset(): void {
     this.cache.flush();
-    this.#keys.clear();
     this.#untilSample = 0;
   }
 }

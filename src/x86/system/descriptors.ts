@@ -160,7 +160,7 @@ export function loadSegment(cpu: Cpu, platform: Platform, segment: number, selec
 /** Loads CS (checked by the caller), the privilege level and the code mode that go with it. */
 export function setCodeSegment(cpu: Cpu, selector: number, d: Descriptor): void {
   setSegment(cpu, SEG.cs, selector, accessed(d));
-  cpu.set('cpl', selector & 3);
+  cpu.cpl = selector & 3;
   setCodeMode(cpu);
 }
 /** Recomputes the code mode from EFER.LMA and CS. */

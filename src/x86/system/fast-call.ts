@@ -18,7 +18,7 @@ const SYSRET_FLAGS = 0x3c7fd7;
 export function enterFlat(cpu: Cpu, code: number, stack: number, cpl: number, long: boolean): void {
   setFlatSegment(cpu, SEG.cs, code, withDpl(long ? CODE_64 : CODE_32, cpl));
   setFlatSegment(cpu, SEG.ss, stack, withDpl(DATA, cpl));
-  cpu.set('cpl', cpl);
+  cpu.cpl = cpl;
   setCodeMode(cpu);
 }
 

@@ -41,9 +41,9 @@ function interruptReturn(cpu: Cpu, width: number, platform: Platform): Outcome {
   if (failed) return failed;
   // the flags are written with the privilege that IRET ran at
   const cpl = cpu.cpl;
-  cpu.set('cpl', oldCpl);
+  cpu.cpl = oldCpl;
   returnFlags(cpu, flags, width);
-  cpu.set('cpl', cpl);
+  cpu.cpl = cpl;
   cpu.set('nmiBlocked', 0);
   return null;
 }
