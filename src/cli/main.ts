@@ -17,6 +17,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit(process.exitCode ?? 0);
 });
+// Nothing is left to do: V8 would take its heap and all code apart, for memory that the kernel takes back as a whole.
+process.on('beforeExit', () => process.exit());
 process.exitCode = await run(process.argv.slice(2), {
   streams: { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr },
   cwd: process.cwd(),

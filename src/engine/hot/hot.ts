@@ -107,6 +107,8 @@ interface Region {
   readonly places: Uint16Array;
   /** Samples of the cold tier inside the region by place, and the step from which on they count. */
   readonly missed: Map<number, number>;
+  /** Sum of `missed`. */
+  misses: number;
   missedSince: number;
   /** Spans of accesses that were refused, and the step from which on they count. */
   refused: number;
@@ -248,10 +250,12 @@ export class HotTier implements TranslatedCode {
     const now = cpu.steps;
     if (now - region.missedSince > MISS_STEPS) {
       region.missed.clear();
+      region.misses = 0;
       region.missedSince = now;
     }
     const place = page * 4096 + offset;
     region.missed.set(place, (region.missed.get(place) ?? 0) + 1);
+    if (++region.misses < this.promotion.samples) return;
     // where the cold tier came in, by block
     const found = new Map<Region['blocks'][number], { place: number; count: number }>();
     for (const [at, count] of [...region.missed].sort(([a], [b]) => a - b)) {
@@ -361,8 +365,8 @@ export class HotTier implements TranslatedCode {
       mode,
       pages: [...pages],
       decode: ({ page, offset }, second) => {
-        if (cache.pauses.has(offset)) return 'outside';
         const { slot } = source.pages[page]!;
+        if (cache.pausesAt(slot, offset)) return 'outside';
         const insn =
           second === null ? cache.decodeAt(slot, offset, code) : cache.decodeAcross(slot, second.slot, offset, code);
         return typeof insn !== 'string' && this.#handlers.isChecked(insn, code) ? 'outside' : insn;
@@ -470,6 +474,7 @@ export class HotTier implements TranslatedCode {
       blocks: blocks.map(({ page, offset, entry }) => ({ page, offset, entry })),
       places: Uint16Array.from(blocks.flatMap((x) => x.steps.map(({ insn }) => x.page * 4096 + insn.pageOffset))),
       missed: new Map(),
+      misses: 0,
       missedSince: 0,
       refused: 0,
       refusedSince: 0,
