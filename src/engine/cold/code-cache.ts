@@ -59,8 +59,8 @@ export class CodeCache {
   readonly #insns = new Map<number, Insn>();
   readonly #writes = new Map<number, { count: number; limit: number }>();
   readonly #buffer = new Uint8Array(2 * MAX_LENGTH);
-  /** Page offsets in front of whose instructions a PAUSE record stands. */
-  pauses: ReadonlySet<number> = new Set();
+  /** Page offsets in front of whose instructions a PAUSE record stands, by slot. */
+  readonly #pauses = new Map<number, ReadonlySet<number>>();
   /** Told before the records of changed bytes go, and when all go (slot -1). The hot tier sets it. */
   onInvalidate: (slot: number, offset: number, length: number) => void = () => {};
   /** Changes whenever all records are dropped. */
@@ -148,6 +148,25 @@ export class CodeCache {
     return this.#words[(table >>> 2) + offset]!;
   }
 
+  // ---- pauses -------------------------------------------------------------------------------------------------------
+
+  /** Has a PAUSE record stand in front of the instructions at these offsets of a page. */
+  pauseAt(slot: number, offsets: ReadonlySet<number>): void {
+    const known = this.#pauses.get(slot) ?? new Set();
+    const fresh = offsets.difference(known);
+    if (fresh.size === 0) return;
+    this.#pauses.set(slot, known.union(fresh));
+    for (const offset of fresh) this.#invalidate(slot, offset, 1);
+  }
+  /** True when a PAUSE record stands, or would stand, in front of the instruction at an offset of a page. */
+  pausesAt(slot: number, offset: number): boolean {
+    return this.#pauses.get(slot)?.has(offset) ?? false;
+  }
+  /** Ends all pauses; records that have been decoded keep theirs. */
+  forgetPauses(): void {
+    this.#pauses.clear();
+  }
+
   // ---- decoding -----------------------------------------------------------------------------------------------------
 
   #special(record: number, handler: number, offset: number, link = 0): number {
@@ -176,6 +195,7 @@ export class CodeCache {
     const table = this.tableOf(slot, key);
     const tableWord = table >>> 2;
     const page = this.#memory.slotAddress(slot);
+    const pauses = this.#pauses.get(slot);
     let first = 0;
     for (let at = offset, count = 0; ; count++) {
       if (at === 4096) {
@@ -206,7 +226,7 @@ export class CodeCache {
         break;
       }
       assert(typeof insn !== 'string', 'a handler comes from an instruction');
-      const pause = this.pauses.has(at) ? this.#special(this.#allocate(), HANDLER.pause, at) : 0;
+      const pause = pauses?.has(at) ? this.#special(this.#allocate(), HANDLER.pause, at) : 0;
       const record = this.#allocate();
       this.#words[tableWord + at] = pause || record;
       first ||= pause || record;
@@ -225,7 +245,7 @@ export class CodeCache {
     const offset = this.#view.getUint16(record + RECORD.place, true);
     const length = this.#bytes[record + RECORD.place + 2]!;
     const table = this.tableOf(slot, key);
-    if (length === 0 || this.recordAt(table, offset) !== 0 || this.pauses.has(offset)) return false;
+    if (length === 0 || this.recordAt(table, offset) !== 0 || this.pausesAt(slot, offset)) return false;
     const at = this.#memory.slotAddress(slot) + offset;
     const insn = this.#decode(this.#bytes, at, 4096 - offset, offset, key);
     if (typeof insn === 'string' || insn.length !== length) return false;
@@ -346,10 +366,13 @@ export class CodeCache {
       const place = (table >>> 2) + at;
       const record = words[place]!;
       if (record === 0) continue;
+      // an instruction that is repeated goes back to its own record, not to the PAUSE in front of it
+      const insn = words[record >>> 2] === HANDLER.pause ? record + RECORD_BYTES : record;
       // a CROSS record has length 0 and reaches to the end of its page
-      const bytes = this.#bytes[record + RECORD.place + 2]!;
+      const bytes = this.#bytes[insn + RECORD.place + 2]!;
       if (bytes !== 0 && at + bytes <= offset) continue;
       words[record >>> 2] = HANDLER.stale;
+      words[insn >>> 2] = HANDLER.stale;
       words[place] = 0;
       this.#garbage += RECORD_BYTES;
     }

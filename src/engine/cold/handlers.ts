@@ -58,7 +58,8 @@ export class Handlers {
   readonly #checkAccess: CheckAccess;
   readonly #programOf: (form: Form) => Program | null;
   readonly #helpers: Readonly<Record<string, Helper>>;
-  readonly #forms = new Map<Form, FormInfo>();
+  /** By number of the form. */
+  readonly #forms: FormInfo[] = [];
   #pending: Entry[] = [];
   #next: number = HANDLER.firstForm;
   /** By handler index: 1 where a relative branch can be linked. */
@@ -88,7 +89,7 @@ export class Handlers {
   }
 
   info(form: Form): FormInfo {
-    let info = this.#forms.get(form);
+    let info = this.#forms[form.id];
     if (info === undefined) {
       const program = form.system ? null : this.#programOf(form);
       const last = program?.commits.at(-1);
@@ -100,7 +101,7 @@ export class Handlers {
         stores: program !== null && storesOperand(program),
         handlers: new Int16Array(2 * CHECKED),
       };
-      this.#forms.set(form, info);
+      this.#forms[form.id] = info;
     }
     return info;
   }
