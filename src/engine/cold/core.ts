@@ -22,32 +22,33 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   const RESERVE = 4;
   const next = f.local('i32');
   const from = f.local('i32');
-  const last = f.local('i32');
   /** Steps that regions have taken beyond the reserve. */
   const taken = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
   const region = module.type(REGION_SIGNATURE);
   const leave = (): void => {
     f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
-    f.get(CPU).get(last).memory('i32.store', STATE.lastRecord.offset);
     f.get(CPU).get(STEPS).get(taken).op('i32.add').memory('i32.store', STATE.untilSample.offset);
     f.get(CPU).get(STEPS).get(RESERVE).op('i32.add').memory('i32.store', STATE.budget.offset);
   };
+  const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
   f.loop();
-  f.get(STEPS).op('i32.eqz').if();
+  f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
+  f.loop();
+  f.get(CPU).get(REC).get(INDEX).callIndirect(handler).tee(next);
+  f.i32(FIRST_RECORD).op('i32.ge_u').if();
+  f.get(STEPS).if();
+  f.get(STEPS).i32(1).op('i32.sub').set(STEPS).get(next);
+  follow().br(2).end();
+  f.get(CPU).get(REC).memory('i32.store', STATE.lastRecord.offset);
+  f.get(next).set(REC);
   leave();
   f.i32(EXIT.budget).return().end();
-  f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
-  f.get(REC).set(last);
-  const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
-  f.get(CPU).get(REC).get(INDEX).callIndirect(handler).tee(next);
-  f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
-  follow().br(1).end();
   f.get(next).i32(EXIT.linked).op('i32.eq').if();
   f.get(CPU).memory('i32.load', STATE.record.offset);
-  follow();
-  f.get(STEPS).i32(1).op('i32.add').set(STEPS).br(1).end();
+  follow().br(1).end().end();
   f.get(next).i32(EXIT.hot).op('i32.eq').if();
+  f.get(CPU).get(REC).memory('i32.store', STATE.lastRecord.offset);
   f.get(STEPS).i32(1).op('i32.add').set(STEPS);
   // from region to region as long as records lead there
   f.loop();
@@ -67,7 +68,10 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
   follow();
-  f.get(INDEX).i32(HANDLER.hot).op('i32.ne').brIf(3);
+  f.get(INDEX).i32(HANDLER.hot).op('i32.ne').if();
+  f.get(STEPS).brIf(4);
+  leave();
+  f.i32(EXIT.budget).return().end();
   f.get(CPU).get(CPU).memory('i32.load', STATE.untilHop.offset).i32(1).op('i32.sub').tee(next);
   f.memory('i32.store', STATE.untilHop.offset).get(next).brIf(1);
   f.get(CPU).get(from).memory('i32.store', STATE.hopFrom.offset);
