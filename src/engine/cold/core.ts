@@ -163,8 +163,8 @@ export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   module.add(exitHandler(EXIT.system), `h${HANDLER.system}`);
   module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
   module.add(exitHandler(EXIT.hot), `h${HANDLER.hot}`);
-  const table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SIZE });
-  const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE });
+  const table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SIZE, maximum: TABLE_SIZE });
+  const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE, maximum: REGION_TABLE_SIZE });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
     e: { m: memory, t: table, r: regions },
   });

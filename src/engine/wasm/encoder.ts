@@ -299,7 +299,8 @@ export class ModuleBuilder {
     this.#imports.push({ module, name, bytes });
   }
   importTable(module: string, name: string, elements: number): void {
-    const bytes = [1, 0x70, 0];
+    const bytes = [1, 0x70, 1];
+    unsigned(bytes, elements);
     unsigned(bytes, elements);
     this.#imports.push({ module, name, bytes });
   }
