@@ -273,7 +273,9 @@ export class ModuleBuilder {
   readonly #functions: FunctionBody[] = [];
   readonly #exports: Array<{ name: string; kind: number; index: number }> = [];
   readonly #globals: number[][] = [];
+  readonly #tables: number[][] = [];
   #importedFunctions = 0;
+  #importedTables = 0;
 
   type(signature: Signature): number {
     const bytes = [0x60, signature.params.length, ...signature.params.map((x) => TYPE[x])];
@@ -303,6 +305,7 @@ export class ModuleBuilder {
     unsigned(bytes, elements);
     unsigned(bytes, elements);
     this.#imports.push({ module, name, bytes });
+    this.#importedTables++;
   }
   /** A mutable i64 global, initially 0. */
   global64(): number {
@@ -311,6 +314,18 @@ export class ModuleBuilder {
   }
   exportGlobal(name: string, index: number): void {
     this.#exports.push({ name, kind: 3, index });
+  }
+  /** A table of as many references to functions of a type, all to `index` at first. Imported tables come before. */
+  table(type: number, elements: number, index: number, name: string): void {
+    const bytes = [0x40, 0, 0x64];
+    signed(bytes, type);
+    bytes.push(1);
+    unsigned(bytes, elements);
+    unsigned(bytes, elements);
+    bytes.push(0xd2);
+    unsigned(bytes, index);
+    bytes.push(0x0b);
+    this.#exports.push({ name, kind: 1, index: this.#importedTables + this.#tables.push(bytes) - 1 });
   }
   /** Adds a function and exports it when it has a name; returns its index. */
   add(body: FunctionBody, name: string | null = null): number {
@@ -354,6 +369,7 @@ export class ModuleBuilder {
       this.#imports.map((x) => [...text(x.module), ...text(x.name), ...x.bytes]),
     );
     section(3, typeIndices);
+    section(4, this.#tables);
     section(6, this.#globals);
     section(
       7,
