@@ -40,6 +40,12 @@ interface Crossing {
   readonly bytes: number;
 }
 
+/** What addresses have in common: `bits` where `mask` has ones. */
+export interface PausePattern {
+  readonly mask: bigint;
+  readonly bits: bigint;
+}
+
 export class CodeCache {
   readonly #memory: GuestMemory;
   readonly #mmu: Mmu;
@@ -60,7 +66,7 @@ export class CodeCache {
   readonly #writes = new Map<number, { count: number; limit: number }>();
   readonly #buffer = new Uint8Array(2 * MAX_LENGTH);
   /** Page offsets in front of whose instructions a PAUSE record stands. */
-  pauses: ReadonlySet<number> = new Set();
+  pauses: ReadonlyMap<number, PausePattern> = new Map();
   /** Told before the records of changed bytes go, and when all go (slot -1). The hot tier sets it. */
   onInvalidate: (slot: number, offset: number, length: number) => void = () => {};
   /** Changes whenever all records are dropped. */
@@ -159,6 +165,15 @@ export class CodeCache {
     words[(record + RECORD.link) >>> 2] = link;
     return record;
   }
+  /** The PAUSE record of a page offset, 0 where there is none. */
+  #pauseAt(offset: number): number {
+    const pattern = this.pauses.get(offset);
+    if (pattern === undefined) return 0;
+    const record = this.#special(this.#allocate(), HANDLER.pause, offset);
+    this.#view.setBigUint64(record + RECORD.disp, pattern.mask, true);
+    this.#view.setBigUint64(record + RECORD.imm, pattern.bits, true);
+    return record;
+  }
   #write(record: number, insn: Insn, handler: number): boolean {
     writeRecord(this.#view, record, insn, handler);
     this.decoded++;
@@ -206,7 +221,7 @@ export class CodeCache {
         break;
       }
       assert(typeof insn !== 'string', 'a handler comes from an instruction');
-      const pause = this.pauses.has(at) ? this.#special(this.#allocate(), HANDLER.pause, at) : 0;
+      const pause = this.#pauseAt(at);
       const record = this.#allocate();
       this.#words[tableWord + at] = pause || record;
       first ||= pause || record;

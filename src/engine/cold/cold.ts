@@ -20,7 +20,7 @@ import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { HotTier, type Promotion } from '../hot/hot.ts';
-import { CodeCache } from './code-cache.ts';
+import { CodeCache, type PausePattern } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
 import { type CheckAccess, Handlers } from './handlers.ts';
@@ -28,6 +28,7 @@ import { type CheckAccess, Handlers } from './handlers.ts';
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
 const MAX_LENGTH = 15;
+const ALL_BITS = (1n << 64n) - 1n;
 
 /** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
 export type TierExit =
@@ -232,7 +233,14 @@ export class ColdTier {
   /** Pauses before the instructions at these linear addresses; an instruction that crosses into its page's neighbour is not seen. */
   pauseAt(addresses: ReadonlySet<bigint>): void {
     this.#pauses = addresses;
-    this.cache.pauses = new Set([...addresses].map((address) => Number(address & 4095n)));
+    const patterns = new Map<number, PausePattern>();
+    for (const address of addresses) {
+      const offset = Number(address & 4095n);
+      const known = patterns.get(offset) ?? { mask: ALL_BITS, bits: address };
+      const mask = known.mask & ~(known.bits ^ address);
+      patterns.set(offset, { mask, bits: address & mask });
+    }
+    this.cache.pauses = patterns;
     this.reset();
   }
 
