@@ -19,6 +19,7 @@ import { decode } from '../../x86/decode/decode.ts';
 import { writeRecord } from '../../x86/decode/record-io.ts';
 import type { CpuPolicy, DecodeFailure, Insn } from '../../x86/form.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
+import { COMMON } from './common.ts';
 import { HANDLER } from './exits.ts';
 import type { Handlers } from './handlers.ts';
 
@@ -26,6 +27,10 @@ const TABLE_BYTES = 4096 * 4;
 /** Instructions decoded ahead at most. */
 const RUN = 48;
 const MAX_LENGTH = 15;
+/** The code key of flat 64-bit code. */
+const LONG: CodeKey = 2;
+/** Handlers after which the common ones are compiled: small guests do without. */
+const COMMON_AFTER = Number(process.env.AFTER ?? 64);
 /** Bytes of records that are not in a table any more after which all are dropped: nothing else gives their space back. */
 const MAX_GARBAGE = 32 << 20;
 /** Writes to a page of code after which its records are dropped altogether; doubles each time. */
@@ -67,6 +72,7 @@ export class CodeCache {
   readonly #buffer = new Uint8Array(2 * MAX_LENGTH);
   /** Page offsets in front of whose instructions a PAUSE record stands. */
   pauses: ReadonlyMap<number, PausePattern> = new Map();
+  #hasCommon = false;
   /** Told before the records of changed bytes go, and when all go (slot -1). The hot tier sets it. */
   onInvalidate: (slot: number, offset: number, length: number) => void = () => {};
   /** Changes whenever all records are dropped. */
@@ -231,8 +237,20 @@ export class CodeCache {
       if (ends) break;
       at += insn.length;
     }
+    if (key === LONG && !this.#hasCommon && this.#handlers.count >= COMMON_AFTER) this.#askForCommon();
     this.#handlers.compile();
     return first;
+  }
+  /** Asks for the handlers that much code needs, so that they come in one module rather than one by one. */
+  #askForCommon(): void {
+    this.#hasCommon = true;
+    const code = Uint8Array.from(COMMON.match(/../g)!, (byte) => Number.parseInt(byte, 16));
+    for (let at = 0; at < code.length; ) {
+      const insn = this.#decode(code, at, code.length - at, 0, LONG);
+      assert(typeof insn !== 'string', 'the list consists of instructions');
+      this.#handlers.indexOf(insn, LONG);
+      at += insn.length;
+    }
   }
 
   /** Decodes a STALE record again in its place; false when what it is now does not fit there. */

@@ -14,7 +14,7 @@ import { ModuleBuilder } from '../wasm/encoder.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
 import { helperImport, helperSignature } from './helper-import.ts';
 import { ADDRESSING, type Addressing, dependsOnAddressing, lowerHandler } from './lower.ts';
-import { addJump, COMMIT_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
+import { addJump, COMMIT_SIGNATURE, HANDLER_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
 
 /** What generated handlers call outside Wasm. */
 export interface SlowPaths {
@@ -152,8 +152,10 @@ export class Handlers {
         imports[node.helper] = helperImport(helper);
       }
     }
+    const type = module.type(HANDLER_SIGNATURE);
+    module.importTable('e', 't', TABLE_SIZE, type);
     const jump = [addJump(module, false), addJump(module, true)];
-    for (const { index, program, addressing, checked } of entries) {
+    const functions = entries.map(({ index, program, addressing, checked }) => {
       const body = lowerHandler(program, addressing, {
         checkAccess: checked ? checkAccess : null,
         slowLoad,
@@ -162,15 +164,21 @@ export class Handlers {
         jump: jump[addressing === ADDRESSING.legacy ? 1 : 0]!,
         helper: (name) => helpers.get(name)!,
       });
-      module.add(body, String(index));
-    }
+      return module.add(body, String(index), false);
+    });
+    module.fill(type, entries[0]!.index, functions);
     const { slowLoad: load, slowProbe: probe, commitScratch: commit } = this.#slow;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
-      e: { m: this.#memory, slowLoad: load, slowProbe: probe, commitScratch: commit, checkAccess: this.#checkAccess },
+    new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
+      e: {
+        m: this.#memory,
+        t: this.#table,
+        slowLoad: load,
+        slowProbe: probe,
+        commitScratch: commit,
+        checkAccess: this.#checkAccess,
+      },
       h: imports,
     });
-    const exports = instance.exports as Record<string, unknown>;
-    for (const { index } of entries) this.#table.set(index, exports[String(index)]);
   }
 }
 
@@ -181,7 +189,8 @@ function isChecked(insn: Insn, key: CodeKey): boolean {
   return (segment === SEG.fs && (key & KEY.fs) !== 0) || (segment === SEG.gs && (key & KEY.gs) !== 0);
 }
 
-function addressingOf(insn: Insn): Addressing {
+/** How the effective address of an instruction is formed. */
+export function addressingOf(insn: Insn): Addressing {
   if (insn.mode !== 2) return ADDRESSING.legacy;
   if (insn.attr & ATTR.addressMask || insn.seg !== STATE.zero.offset) return ADDRESSING.general;
   return insn.index === STATE.zero.offset ? ADDRESSING.flat : ADDRESSING.indexed;

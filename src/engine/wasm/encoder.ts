@@ -38,6 +38,14 @@ const signed64 = (out: number[], value: bigint): void => {
   }
 };
 
+/** The type of references: to functions, null included, or to functions of a type, which are not null. */
+function reference(type: number | null): number[] {
+  if (type === null) return [0x70];
+  const bytes = [0x64];
+  signed(bytes, type);
+  return bytes;
+}
+
 /** A function signature. */
 export interface Signature {
   readonly params: readonly TypeName[];
@@ -274,6 +282,8 @@ export class ModuleBuilder {
   readonly #exports: Array<{ name: string; kind: number; index: number }> = [];
   readonly #globals: number[][] = [];
   readonly #tables: number[][] = [];
+  readonly #segments: number[][] = [];
+  readonly #names: Array<{ name: string; index: number }> = [];
   #importedFunctions = 0;
   #importedTables = 0;
 
@@ -300,8 +310,9 @@ export class ModuleBuilder {
     unsigned(bytes, pages);
     this.#imports.push({ module, name, bytes });
   }
-  importTable(module: string, name: string, elements: number): void {
-    const bytes = [1, 0x70, 1];
+  /** A table of as many references to functions; `type`: of that type alone, so that calls need not compare types. */
+  importTable(module: string, name: string, elements: number, type: number | null = null): void {
+    const bytes = [1, ...reference(type), 1];
     unsigned(bytes, elements);
     unsigned(bytes, elements);
     this.#imports.push({ module, name, bytes });
@@ -315,11 +326,9 @@ export class ModuleBuilder {
   exportGlobal(name: string, index: number): void {
     this.#exports.push({ name, kind: 3, index });
   }
-  /** A table of as many references to functions of a type, all to `index` at first. Imported tables come before. */
+  /** A table as {@link ModuleBuilder.importTable} describes it, whose references are all to `index` at first; imports come before. */
   table(type: number, elements: number, index: number, name: string): void {
-    const bytes = [0x40, 0, 0x64];
-    signed(bytes, type);
-    bytes.push(1);
+    const bytes = [0x40, 0, ...reference(type), 1];
     unsigned(bytes, elements);
     unsigned(bytes, elements);
     bytes.push(0xd2);
@@ -327,11 +336,25 @@ export class ModuleBuilder {
     bytes.push(0x0b);
     this.#exports.push({ name, kind: 1, index: this.#importedTables + this.#tables.push(bytes) - 1 });
   }
-  /** Adds a function and exports it when it has a name; returns its index. */
-  add(body: FunctionBody, name: string | null = null): number {
+  /** Puts functions into table 0, whose references are to functions of `type`, from element `first` on when the module is instantiated. */
+  fill(type: number, first: number, functions: readonly number[]): void {
+    const bytes = [6, 0, 0x41];
+    signed(bytes, first);
+    bytes.push(0x0b, ...reference(type));
+    unsigned(bytes, functions.length);
+    for (const index of functions) {
+      bytes.push(0xd2);
+      unsigned(bytes, index);
+      bytes.push(0x0b);
+    }
+    this.#segments.push(bytes);
+  }
+  /** Adds a function, exports it by its name when it has one unless told not to, and returns its index. */
+  add(body: FunctionBody, name: string | null = null, exported = name !== null): number {
     this.type(body.signature);
     const index = this.#importedFunctions + this.#functions.push(body) - 1;
-    if (name !== null) this.#exports.push({ name, kind: 0, index });
+    if (exported && name !== null) this.#exports.push({ name, kind: 0, index });
+    if (name !== null) this.#names.push({ name, index });
     return index;
   }
 
@@ -375,6 +398,7 @@ export class ModuleBuilder {
       7,
       this.#exports.map((x) => indexed([...text(x.name), x.kind], x.index)),
     );
+    section(9, this.#segments);
     // branch hints (WebAssembly branch hinting proposal): a vector of functions, each with a vector of (offset, 1, value)
     const hinted: number[][] = [];
     for (const [i, f] of this.#functions.entries()) {
@@ -399,9 +423,8 @@ export class ModuleBuilder {
       typeIndices,
       this.#functions.flatMap((f) => f.encode()),
     );
-    // the names of exported functions once more, for profilers (core specification, appendix 7.4.1)
-    const functions = this.#exports.filter((x) => x.kind === 0);
-    const names = functions.map((x) => [...indexed([], x.index), ...text(x.name)]);
+    // the names of functions, for profilers (core specification, appendix 7.4.1)
+    const names = this.#names.map((x) => [...indexed([], x.index), ...text(x.name)]);
     const head: number[] = [];
     unsigned(head, names.length);
     const list = [head, ...names].flat();
