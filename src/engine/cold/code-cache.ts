@@ -30,7 +30,7 @@ const MAX_LENGTH = 15;
 /** The code key of flat 64-bit code. */
 const LONG: CodeKey = 2;
 /** Handlers after which the common ones are compiled: small guests do without. */
-const COMMON_AFTER = Number(process.env.AFTER ?? 64);
+const COMMON_AFTER = 64;
 /** Bytes of records that are not in a table any more after which all are dropped: nothing else gives their space back. */
 const MAX_GARBAGE = 32 << 20;
 /** Writes to a page of code after which its records are dropped altogether; doubles each time. */

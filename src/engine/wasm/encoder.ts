@@ -2,41 +2,12 @@
  * A small WebAssembly encoder: function bodies and modules, in the binary format of the core specification, chapter 5.
  */
 import { assert } from '../../core/assert.ts';
+import { signed, signed64, unsigned } from './leb.ts';
 import { LANE_OPS, MEMORY_OPS, type MemoryOp, NUMERIC, VECTOR_NUMERIC } from './opcodes.ts';
 
 /** Value types, by their binary code. */
 export const TYPE = { i32: 0x7f, i64: 0x7e, v128: 0x7b } as const;
 export type TypeName = keyof typeof TYPE;
-
-const unsigned = (out: number[], value: number): void => {
-  let v = value >>> 0;
-  for (; v >= 0x80; v >>>= 7) out.push((v & 0x7f) | 0x80);
-  out.push(v);
-};
-const signed = (out: number[], value: number): void => {
-  let v = value | 0;
-  for (;;) {
-    const byte = v & 0x7f;
-    v >>= 7;
-    const done = (v === 0 && (byte & 0x40) === 0) || (v === -1 && (byte & 0x40) !== 0);
-    out.push(done ? byte : byte | 0x80);
-    if (done) return;
-  }
-};
-const signed64 = (out: number[], value: bigint): void => {
-  let v = BigInt.asIntN(64, value);
-  if (v >= -0x80000000n && v <= 0x7fffffffn) {
-    signed(out, Number(v));
-    return;
-  }
-  for (;;) {
-    const byte = Number(v & 0x7fn);
-    v >>= 7n;
-    const done = (v === 0n && (byte & 0x40) === 0) || (v === -1n && (byte & 0x40) !== 0);
-    out.push(done ? byte : byte | 0x80);
-    if (done) return;
-  }
-};
 
 /** The type of references: to functions, null included, or to functions of a type, which are not null. */
 function reference(type: number | null): number[] {
