@@ -78,7 +78,12 @@ const QUIET = new Set([
   'verw',
   ...Object.keys(X87),
 ]);
-const isQuiet = (name: string): boolean => QUIET.has(name);
+/** The same by number of the form, as forms are met: looking a name up takes long. */
+const quietForms: boolean[] = [];
+const isQuiet = ({ id, name }: Form): boolean => {
+  quietForms[id] ??= QUIET.has(name);
+  return quietForms[id];
+};
 /** Instructions after which the new TF decides about the trap: events clear it, SYSCALL masks it, SYSRET brings it. */
 const AS_NEW_TF = ['int', 'int3', 'icebp', 'into', 'syscall', 'sysret'];
 
@@ -163,13 +168,17 @@ export class Engine {
       if (exit.kind === 'steps') break;
       if (exit.kind === 'pause') return { kind: 'pause', steps };
       if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) return this.#watched(cpu, steps, platform);
-      const next = exit.kind === 'system' && isQuiet(exit.insn.form.name) ? cpu.rip + BigInt(exit.insn.length) : null;
+      const ripAt = (cpu.base + STATE.rip.offset) >>> 2;
+      const low = this.#words[ripAt]! >>> 0;
+      const high = this.#words[ripAt + 1]! >>> 0;
       const stopped = this.#event(cpu, exit, platform);
       if (stopped) return { kind: 'stop', steps, stop: stopped };
       this.#count(cpu, 1);
       steps++;
       // Where it retired by itself nothing of the platform has changed.
-      if (cpu.rip !== next || this.mmu.watchHit) return { kind: 'event', steps };
+      const retired =
+        exit.kind === 'system' && isQuiet(exit.insn.form) && this.#isAt(ripAt, low + exit.insn.length, high);
+      if (!retired || this.mmu.watchHit) return { kind: 'event', steps };
     }
     return { kind: 'budget', steps };
   }
@@ -178,6 +187,11 @@ export class Engine {
     return this.run(cpu, 1, platform);
   }
 
+  /** True when the 64-bit word there is high:low, where `low` may have carried. */
+  #isAt(at: number, low: number, high: number): boolean {
+    const carry = low > 0xffffffff ? 1 : 0;
+    return this.#words[at] === (low | 0) && this.#words[at + 1]! >>> 0 === high + carry;
+  }
   #count(cpu: Cpu, steps: number): void {
     const at = (cpu.base + STATE.steps.offset) >>> 2;
     const low = (this.#words[at]! >>> 0) + steps;
@@ -201,7 +215,7 @@ export class Engine {
         const outcome = executeSystem(cpu, exit.insn, platform);
         if (isStop(outcome)) return outcome;
         if (outcome !== null) return this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
-        if (exit.insn.form.name === 'sysret' && cpu.num('rflags') & FLAG.tf) cpu.set('pendingTrap', 1);
+        if (exit.insn.form.name === 'sysret' && cpu.systemFlags & FLAG.tf) cpu.set('pendingTrap', 1);
         return null;
       }
       case 'fault': {
@@ -241,7 +255,7 @@ export class Engine {
     cpu.set('pendingTrap', 0);
     const met = BigInt((trap & TRAP.breakpoints) >> TRAP.breakpointShift);
     cpu.set('dr', cpu.get('dr', 6) | met | (trap & TRAP.step ? DR6_BS : 0n), 6);
-    if (trap & TRAP.resume) cpu.set('rflags', cpu.num('rflags') | FLAG.rf);
+    if (trap & TRAP.resume) cpu.set('rflags', cpu.systemFlags | FLAG.rf);
     const stopped = this.#deliver(cpu, 'debug', fault(VECTOR.db), null, platform);
     if (!stopped) this.#count(cpu, 1);
     return stopped;
@@ -251,7 +265,7 @@ export class Engine {
     const trap = cpu.num('pendingTrap');
     const shadow = cpu.num('interruptShadow');
     if (trap !== 0 && shadow !== STACK_SHADOW) return this.#trap(cpu, platform, trap);
-    const flags = cpu.num('rflags');
+    const flags = cpu.systemFlags;
     const met = flags & FLAG.rf || !hasBreakpoints(cpu) ? 0 : instructionBreakpoints(cpu);
     if (met !== 0) {
       cpu.set('dr', cpu.get('dr', 6) | BigInt(met), 6);
@@ -278,10 +292,10 @@ export class Engine {
     if (exit.kind === 'system') {
       const outcome = executeSystem(cpu, exit.insn, platform);
       if (isStop(outcome)) return outcome;
-      if (AS_NEW_TF.includes(exit.insn.form.name)) traps = (cpu.num('rflags') & FLAG.tf) !== 0;
+      if (AS_NEW_TF.includes(exit.insn.form.name)) traps = (cpu.systemFlags & FLAG.tf) !== 0;
       retired = outcome === null;
       if (outcome !== null) {
-        cpu.set('rflags', cpu.num('rflags') | (flags & FLAG.rf));
+        cpu.set('rflags', cpu.systemFlags | (flags & FLAG.rf));
         const stopped = this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
         if (stopped) return stopped;
       }

@@ -77,7 +77,7 @@ export class SessionMoment implements Moment, Scope {
     return this.#cpu.id;
   }
   get codeBits(): 64 | 32 | 16 {
-    const mode = this.#cpu.num('codeMode');
+    const mode = this.#cpu.codeMode;
     return mode === 2 ? 64 : mode === 1 ? 32 : 16;
   }
   register(name: string, vcpu: number | null): bigint | null {

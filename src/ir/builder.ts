@@ -4,6 +4,7 @@
  * construction. Constants fold while recording.
  */
 import { assert } from '../core/assert.ts';
+import { resultType } from './mnemonic.ts';
 import type {
   BinaryOp,
   Commit,
@@ -19,14 +20,6 @@ import type {
 } from './program.ts';
 
 const BITS: Record<Type, number> = { i32: 32, i64: 64, v128: 128 };
-const I32_RESULT = /\.(eqz|eq|ne|[lg][te]_[us]|wrap_i64|any_true|bitmask)$/;
-
-/** The result type of a numeric operation, read off its mnemonic. */
-export function resultType(name: UnaryOp | BinaryOp): Type {
-  const shape = name.slice(0, name.indexOf('.'));
-  if (shape === 'i32' || shape === 'i64') return I32_RESULT.test(name) ? 'i32' : shape;
-  return /any_true|bitmask/.test(name) ? 'i32' : 'v128';
-}
 
 /** A write-intent access to memory: probed where it was made, committed at the end. */
 export interface WriteToken {

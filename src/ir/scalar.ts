@@ -3,7 +3,7 @@
  * Values are unsigned, reduced to their width.
  */
 import { assert } from '../core/assert.ts';
-import { resultType } from './builder.ts';
+import { mnemonic } from './mnemonic.ts';
 import type { BinaryOp, UnaryOp } from './program.ts';
 
 const signed = (bits: number, x: bigint): bigint => BigInt.asIntN(bits, x);
@@ -74,21 +74,22 @@ const BINARY: Readonly<Record<string, Binary>> = {
 };
 
 const bitsOf = (name: string): number => (name.startsWith('i64') ? 64 : 32);
-const suffixOf = (name: string): string => name.slice(4);
 
 /** The value of a scalar unary operation. */
 export function evaluateUnary(name: UnaryOp, a: bigint): bigint {
-  const operation = UNARY[suffixOf(name)];
+  const { suffix, result } = mnemonic(name);
+  const operation = UNARY[suffix];
   assert(operation, `no scalar operation ${name}`);
-  return BigInt.asUintN(resultType(name) === 'i64' ? 64 : 32, operation(a, bitsOf(name)));
+  return BigInt.asUintN(result === 'i64' ? 64 : 32, operation(a, bitsOf(name)));
 }
 
 /** The value of a scalar binary operation. */
 export function evaluateBinary(name: BinaryOp, a: bigint, b: bigint): bigint {
-  const operation = BINARY[suffixOf(name)];
+  const { suffix, result } = mnemonic(name);
+  const operation = BINARY[suffix];
   assert(operation, `no scalar operation ${name}`);
-  return BigInt.asUintN(resultType(name) === 'i64' ? 64 : 32, operation(a, b, bitsOf(name)));
+  return BigInt.asUintN(result === 'i64' ? 64 : 32, operation(a, b, bitsOf(name)));
 }
 
 /** Whether an operation works on scalars only (its shape is i32 or i64). */
-export const isScalar = (name: string): boolean => name.startsWith('i32.') || name.startsWith('i64.');
+export const isScalar = (name: string): boolean => mnemonic(name).scalar;

@@ -3,7 +3,7 @@
  * bug and fails an assertion that names the program and the operation.
  */
 import { assert } from '../core/assert.ts';
-import { resultType } from './builder.ts';
+import { resultType } from './mnemonic.ts';
 import type { BinaryOp, Commit, Node, Program, StateRef, Type, UnaryOp } from './program.ts';
 
 /** What a helper takes and gives. */

@@ -18,7 +18,7 @@ import { domainMmSchema } from '../xen/domain.ts';
 import { buildDomain } from '../xen/domain-builder.ts';
 import { readXenImage } from '../xen/loader/image.ts';
 import { planLayout } from '../xen/loader/layout.ts';
-import { unpackKernel, unpackModule } from '../xen/loader/payload.ts';
+import { type Gunzip, unpackKernel, unpackModule } from '../xen/loader/payload.ts';
 import { machineLayout } from '../xen/mm/machine-layout.ts';
 import { CHUNK_BYTES, type FrameTable } from '../xen/mm/page-info.ts';
 import { loadFlat, setSegment } from '../xen/pv/descriptors.ts';
@@ -28,7 +28,7 @@ import { refreshTime, writeWallClock } from '../xen/pv/time.ts';
 import { Machine } from './machine.ts';
 import type { StateSection } from './state.ts';
 
-/** Everything that decides a run, beside its input. */
+/** Everything that decides a run, beside its input; and how the host unpacks, which decides nothing. */
 export interface PvConfig {
   readonly kernel: Uint8Array;
   readonly ramdisk: Uint8Array | null;
@@ -41,6 +41,8 @@ export interface PvConfig {
   readonly tscKhz: number;
   /** Seconds since 1970 at system time 0. */
   readonly epochSeconds: number;
+  /** Unpacks gzip where the host has something faster than the library. */
+  readonly gunzip?: Gunzip;
 }
 
 export const DEFAULT_TSC_KHZ = 1_000_000;
@@ -65,9 +67,9 @@ export function buildPvMachine(
   if (config.vcpus !== 1)
     throw new EmulatorError('E_USAGE', `a domain of ${config.vcpus} vCPUs is not supported yet: use one`);
   if (config.memoryBytes < 4 << 20) throw new EmulatorError('E_MEMORY', 'a domain needs at least 4 MiB of memory');
-  const { elf } = unpackKernel(config.kernel);
+  const { elf } = unpackKernel(config.kernel, config.gunzip);
   const image = readXenImage(elf);
-  const ramdisk = config.ramdisk === null ? null : unpackModule(config.ramdisk);
+  const ramdisk = config.ramdisk === null ? null : unpackModule(config.ramdisk, config.gunzip);
   const pages = Math.floor(config.memoryBytes / PAGE_SIZE);
   const plan = planLayout({ image, pages, ramdiskBytes: ramdisk === null ? null : ramdisk.length });
   const layout = machineLayout(pages);
@@ -175,7 +177,7 @@ function startVcpu(xen: XenPv, context: ReturnType<typeof buildDomain>['context'
   loadFlat(cpu, 'cs', FLAT.ring3Cs64);
   loadFlat(cpu, 'ss', FLAT.ring3Ss);
   for (const segment of [SEG.es, SEG.ds, SEG.fs, SEG.gs]) setSegment(cpu, segment, context.ds, 0n);
-  cpu.set('cpl', 3);
+  cpu.cpl = 3;
   cpu.set('cr0', GUEST_CR0);
   cpu.set('cr4', fixCr4(0n));
   cpu.set('efer', GUEST_EFER);

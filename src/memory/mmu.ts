@@ -261,6 +261,11 @@ export class Mmu implements LinearMemory {
     if (!canonical(hi) || !this.#walker.walk(cpu.base, lo, hi, ACCESS.read, false)) return null;
     return this.#walker.frame * 4096 + (lo & 4095);
   }
+  /** The machine address behind `va` after an access to the byte there, with all effects of one; null where it faults. */
+  resolve(cpu: Cpu, va: bigint, write: boolean): PhysAddr | null {
+    if (!this.#access(cpu, va, 1, write, undefined)) return null;
+    return this.frameAt(this.#first) * 4096 + (this.#first & 4095);
+  }
   /** The frame of a linear-memory address inside guest pages. */
   frameAt(host: number): MachineFrame {
     return this.memory.slotFrames[(host - this.#ram) >>> 12]!;

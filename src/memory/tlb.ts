@@ -39,6 +39,8 @@ class Tlb {
   readonly #filled = new Int16Array(TLB_ENTRIES);
   #count = 0;
   #codeUsed = false;
+  /** What its code translations depend on besides the page, as the engine numbers it; -1: none has been entered. */
+  codeKey = -1;
 
   constructor(words: Int32Array, base: number) {
     this.#words = words;

@@ -101,7 +101,7 @@ export function accessFault(
   alignment: number = alignmentOf(bytes),
 ): Fault | null {
   // what nearly every access meets
-  if (cpu.num('codeMode') === 2 && !checksAlignment(cpu) && !hasBreakpoints(cpu)) return null;
+  if (cpu.codeMode === 2 && !checksAlignment(cpu) && !hasBreakpoints(cpu)) return null;
   const lo = Number(BigInt.asUintN(32, address));
   const failed = segmentFault(cpu, segment, lo, bytes, write);
   if (failed) return failed;
@@ -115,7 +115,7 @@ export function accessFault(
 /** Bits B0 to B3 of the enabled instruction breakpoints at `cpu.rip`. */
 export function instructionBreakpoints(cpu: Cpu): number {
   const dr7 = Number(cpu.get('dr', 7) & 0xffffffffn);
-  const long = cpu.num('codeMode') === 2;
+  const long = cpu.codeMode === 2;
   const address = long ? cpu.rip : BigInt.asUintN(32, cpu.rip + cpu.get('segmentBase', SEG.cs));
   let met = 0;
   for (let i = 0; i < 4; i++)
@@ -126,7 +126,7 @@ export function instructionBreakpoints(cpu: Cpu): number {
 
 /** Bytes from `rip` on that can be fetched, 0 to 15: the code segment may end there (none in 64-bit mode). */
 export function fetchRoom(cpu: Cpu): number {
-  if (cpu.num('codeMode') === 2) return 15;
+  if (cpu.codeMode === 2) return 15;
   const limit = cpu.num('segmentLimit', SEG.cs);
   const room = limit - Number(BigInt.asUintN(32, cpu.rip)) + 1;
   return limit === 0xffffffff ? 15 : Math.max(0, Math.min(15, room));
@@ -134,6 +134,6 @@ export function fetchRoom(cpu: Cpu): number {
 
 /** #GP(0) where a near transfer would leave the code segment; `rip` is its target. */
 export function transferFault(cpu: Cpu, rip: bigint): Fault | null {
-  if (cpu.num('codeMode') === 2) return null;
+  if (cpu.codeMode === 2) return null;
   return rip > BigInt(cpu.num('segmentLimit', SEG.cs)) ? fault(VECTOR.gp) : null;
 }

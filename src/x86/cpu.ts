@@ -7,6 +7,8 @@ import type { CodeMode } from './form.ts';
 import type { Fault } from './seam.ts';
 import { ARITHMETIC_FLAGS, AUX, FLAG, GPR, SEG, type SlotName, STATE, STATE_BYTES } from './state.ts';
 
+const EFER_LMA = 1 << 10;
+
 /** Guest memory by linear address, with the privilege of the current CPL. Implemented in src/memory. */
 export interface LinearMemory {
   /** Reads `width` (1 to 16) bytes, little-endian, at a linear address; sets accessed bits. */
@@ -123,18 +125,43 @@ export class Cpu {
     const at = this.base + STATE.steps.offset;
     return this.view.getUint32(at, true) + this.view.getUint32(at + 4, true) * 0x100000000;
   }
+  /** RFLAGS without the arithmetic flags. */
+  get systemFlags(): number {
+    return this.view.getUint32(this.base + STATE.rflags.offset, true);
+  }
+  set cpl(value: number) {
+    this.view.setUint8(this.base + STATE.cpl.offset, value);
+  }
+  get codeMode(): CodeMode {
+    return this.view.getUint32(this.base + STATE.codeMode.offset, true) as CodeMode;
+  }
+  /** Long mode is active (EFER.LMA). */
+  get longMode(): boolean {
+    return (this.view.getUint32(this.base + STATE.efer.offset, true) & EFER_LMA) !== 0;
+  }
   get cpl(): number {
     return this.view.getUint8(this.base + STATE.cpl.offset);
   }
   selector(segment: keyof typeof SEG): number {
-    return this.num('selector', SEG[segment]);
+    return this.view.getUint16(this.base + STATE.selector.offset + SEG[segment] * 2, true);
+  }
+  /** Writes a segment register but for its base; `attributes` as in the state. */
+  setSegment(segment: number, selector: number, limit: number, attributes: number): void {
+    const { view, base } = this;
+    view.setUint16(base + STATE.selector.offset + segment * 2, selector, true);
+    view.setUint32(base + STATE.segmentLimit.offset + segment * 4, limit, true);
+    view.setUint16(base + STATE.segmentAttributes.offset + segment * 2, attributes, true);
+  }
+  setSegmentBase(segment: number, value: bigint): void {
+    this.view.setBigUint64(this.base + STATE.segmentBase.offset + segment * 8, value, true);
   }
 
   /** The architectural RFLAGS word. */
   get rflags(): number {
-    const result = this.view.getBigInt64(this.base + STATE.flagsResult.offset, true);
+    const low = this.view.getInt32(this.base + STATE.flagsResult.offset, true);
+    const high = this.view.getInt32(this.base + STATE.flagsResult.offset + 4, true);
     const aux = this.view.getUint32(this.base + STATE.flagsAux.offset, true);
-    let parity = this.view.getUint8(this.base + STATE.flagsResult.offset) ^ ((aux >>> AUX.pdbShift) & 0xff);
+    let parity = (low & 0xff) ^ ((aux >>> AUX.pdbShift) & 0xff);
     parity ^= parity >> 4;
     parity ^= parity >> 2;
     parity ^= parity >> 1;
@@ -142,24 +169,25 @@ export class Cpu {
     if (aux >>> 31) flags |= FLAG.cf;
     if ((parity & 1) === 0) flags |= FLAG.pf;
     if (aux & AUX.af) flags |= FLAG.af;
-    if (result === 0n) flags |= FLAG.zf;
-    if (result < 0n !== ((aux & AUX.sd) !== 0)) flags |= FLAG.sf;
+    if ((low | high) === 0) flags |= FLAG.zf;
+    if (high < 0 !== ((aux & AUX.sd) !== 0)) flags |= FLAG.sf;
     if (((aux >>> 31) ^ (aux >>> 30)) & 1) flags |= FLAG.of;
     return flags | 2;
   }
   set rflags(value: number) {
-    const bit = (mask: number): boolean => (value & mask) !== 0;
-    const result = bit(FLAG.zf) ? 0n : 1n;
+    const zero = (value & FLAG.zf) !== 0;
     // With result 0 or 1 the low byte has known parity; PDB and SD turn what does not fit.
-    const parityOfResult = result === 0n;
+    const parityOfResult = zero;
+    const carry = (value & FLAG.cf) !== 0;
     let aux = 0;
-    if (bit(FLAG.pf) !== parityOfResult) aux |= 1 << AUX.pdbShift;
-    if (bit(FLAG.sf)) aux |= AUX.sd;
-    if (bit(FLAG.af)) aux |= AUX.af;
-    if (bit(FLAG.cf)) aux |= AUX.cf;
-    if (bit(FLAG.cf) !== bit(FLAG.of)) aux |= AUX.po;
+    if (((value & FLAG.pf) !== 0) !== parityOfResult) aux |= 1 << AUX.pdbShift;
+    if (value & FLAG.sf) aux |= AUX.sd;
+    if (value & FLAG.af) aux |= AUX.af;
+    if (carry) aux |= AUX.cf;
+    if (carry !== ((value & FLAG.of) !== 0)) aux |= AUX.po;
     const { view, base } = this;
-    view.setBigUint64(base + STATE.flagsResult.offset, result, true);
+    view.setUint32(base + STATE.flagsResult.offset, zero ? 0 : 1, true);
+    view.setUint32(base + STATE.flagsResult.offset + 4, 0, true);
     view.setUint32(base + STATE.flagsAux.offset, aux, true);
     view.setUint32(base + STATE.rflags.offset, (value & ~ARITHMETIC_FLAGS) | 2, true);
   }

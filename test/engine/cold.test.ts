@@ -30,11 +30,13 @@ describe('handlers that are common', () => {
   it('are listed once, each by an instruction', () => {
     const m = new TestMachine({ tier: 'cold' });
     const { handlers } = m.engine.cold!;
-    for (const [i, bytes] of [...insns()].entries()) {
+    const indices = [...insns()].map((bytes) => {
       const insn = decode(bytes, 0, bytes.length, 0, 2, 'x86-64-v1');
-      expect(handlers.indexOf(insn as never, 2)).toBeGreaterThan(0);
-      expect(handlers.count).toBe(i + 1);
-    }
+      return typeof insn === 'string' ? -1 : handlers.indexOf(insn, 2);
+    });
+    expect(Math.min(...indices)).toBeGreaterThan(7); // below are the engine's own
+    expect(new Set(indices).size).toBe(indices.length);
+    expect(handlers.count).toBe(indices.length);
   });
 
   it('come in one module once much has been asked for, and nothing else changes', () => {

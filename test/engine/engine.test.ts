@@ -441,6 +441,20 @@ describe('traps', () => {
     expect(m.platform.deliveries.map((x) => x.event.vector)).toEqual([1]);
   });
 
+  it('pause before a REP instruction that overwrites itself, which ends with its old self (seed 92152 of the tier fuzz)', () => {
+    const m = new TestMachine();
+    m.code('f3 a4'); // rep movsb
+    m.mapNew(DATA, 1);
+    m.write(DATA, parseHex('90 90')); // nop; nop
+    m.set('rdi', CODE);
+    m.set('rsi', DATA);
+    m.set('rcx', 2n);
+    m.engine.pauseAt(new Set([CODE]));
+    expect(m.run(2)).toEqual({ kind: 'pause', steps: 0 });
+    for (let left = 2; left > 0; ) left -= m.engine.run(m.cpu, left, m.platform, true).steps;
+    expect([m.get('rcx'), m.cpu.rip]).toEqual([1n, CODE + 1n]);
+  });
+
   it('single-step with TF: #DB after each instruction, with DR6.BS', () => {
     const m = new TestMachine();
     m.code('90 90 90');

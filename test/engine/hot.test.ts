@@ -193,6 +193,20 @@ describe('the hot tier', () => {
     }
   });
 
+  it('pauses at a linear address, also where its page has been translated at another one', () => {
+    const other = CODE + 0x10_0000n;
+    const machines = hotMachine('ff c0  ff c3  ff c1  eb f8');
+    for (const m of machines) m.engine.pauseAt(new Set([other + 2n]));
+    together(machines, 30);
+    expect(compiled(machines[0]!)).toBeGreaterThan(0);
+    for (const m of machines) {
+      m.map(other, m.pa(CODE) / 4096);
+      m.cpu.rip = other + (m.cpu.rip - CODE);
+      expect(m.run(100)).toMatchObject({ kind: 'pause' });
+      expect(m.cpu.rip).toBe(other + 2n);
+    }
+  });
+
   it('goes from page to page, by branches, calls, returns and an instruction across the border', () => {
     // 1: call 2; jmp 3, 3 being at the end of the page: add rbx, 0x01020304 across it; jmp 1; 2, in the next page: inc rax; ret
     const machines = hotMachine('e8 fb 0f 00 00  e9 f2 0f 00 00', (m) => {

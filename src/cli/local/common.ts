@@ -3,6 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { gunzipSync } from 'node:zlib';
 import type { LevelStore } from '../../../store/level-store.ts';
 import { EmulatorError } from '../../core/errors.ts';
 import type { Tick } from '../../core/units.ts';
@@ -35,6 +36,10 @@ export const searchHooks = (hooks: WorkHooks): SearchHooks => ({
   breathe: breather(hooks.stop),
   progress: (done, of) => hooks.progress(done, of),
 });
+
+/** zlib of the host: it takes a fifth of the time that a library in JavaScript takes. */
+export const gunzip = (bytes: Uint8Array, size: number): Uint8Array =>
+  gunzipSync(bytes, { maxOutputLength: Math.max(size, 1) });
 
 const TIERS = ['cold', 'hot', 'oracle'] as const;
 

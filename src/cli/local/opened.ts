@@ -30,7 +30,7 @@ import type {
   ReplayResult,
   WorkHooks,
 } from '../backend.ts';
-import { breather, engineOptions, searchHooks, sighting, symbolsOf, verdictReport } from './common.ts';
+import { breather, engineOptions, gunzip, searchHooks, sighting, symbolsOf, verdictReport } from './common.ts';
 
 /** The machine a recording was made on. */
 function configOf(recording: Recording): PvConfig {
@@ -49,6 +49,7 @@ function configOf(recording: Recording): PvConfig {
     cpuPolicy,
     tscKhz: header.tscKhz,
     epochSeconds: header.epochSeconds,
+    gunzip,
   };
 }
 

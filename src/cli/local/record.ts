@@ -13,7 +13,7 @@ import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../../timeline/run.ts';
 import type { Recording, RecordingHeader } from '../../timeline/trace-store.ts';
 import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
 import { TOOL_VERSION } from '../version.ts';
-import { BREATH_MS, engineOptions, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
+import { BREATH_MS, engineOptions, gunzip, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
 
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
@@ -122,6 +122,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     cpuPolicy: config.cpuPolicy,
     tscKhz: DEFAULT_TSC_KHZ,
     epochSeconds: DEFAULT_EPOCH_SECONDS,
+    gunzip,
   };
   const run = new Run(pv, engineOptions());
   run.xen.observer = { log: hooks.xen };

@@ -19,7 +19,6 @@ import { decode } from '../../x86/decode/decode.ts';
 import { writeRecord } from '../../x86/decode/record-io.ts';
 import type { CpuPolicy, DecodeFailure, Insn } from '../../x86/form.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
-import { COMMON } from './common.ts';
 import { HANDLER } from './exits.ts';
 import type { Handlers } from './handlers.ts';
 
@@ -27,10 +26,6 @@ const TABLE_BYTES = 4096 * 4;
 /** Instructions decoded ahead at most. */
 const RUN = 48;
 const MAX_LENGTH = 15;
-/** The code key of flat 64-bit code. */
-const LONG: CodeKey = 2;
-/** Handlers after which the common ones are compiled: small guests do without. */
-const COMMON_AFTER = 64;
 /** Bytes of records that are not in a table any more after which all are dropped: nothing else gives their space back. */
 const MAX_GARBAGE = 32 << 20;
 /** Writes to a page of code after which its records are dropped altogether; doubles each time. */
@@ -43,12 +38,6 @@ interface Crossing {
   readonly record: number;
   /** Bytes of it in the second page. */
   readonly bytes: number;
-}
-
-/** What addresses have in common: `bits` where `mask` has ones. */
-export interface PausePattern {
-  readonly mask: bigint;
-  readonly bits: bigint;
 }
 
 export class CodeCache {
@@ -70,9 +59,8 @@ export class CodeCache {
   readonly #insns = new Map<number, Insn>();
   readonly #writes = new Map<number, { count: number; limit: number }>();
   readonly #buffer = new Uint8Array(2 * MAX_LENGTH);
-  /** Page offsets in front of whose instructions a PAUSE record stands. */
-  pauses: ReadonlyMap<number, PausePattern> = new Map();
-  #hasCommon = false;
+  /** Page offsets in front of whose instructions a PAUSE record stands, by slot. */
+  readonly #pauses = new Map<number, ReadonlySet<number>>();
   /** Told before the records of changed bytes go, and when all go (slot -1). The hot tier sets it. */
   onInvalidate: (slot: number, offset: number, length: number) => void = () => {};
   /** Changes whenever all records are dropped. */
@@ -160,6 +148,25 @@ export class CodeCache {
     return this.#words[(table >>> 2) + offset]!;
   }
 
+  // ---- pauses -------------------------------------------------------------------------------------------------------
+
+  /** Has a PAUSE record stand in front of the instructions at these offsets of a page. */
+  pauseAt(slot: number, offsets: ReadonlySet<number>): void {
+    const known = this.#pauses.get(slot) ?? new Set();
+    const fresh = offsets.difference(known);
+    if (fresh.size === 0) return;
+    this.#pauses.set(slot, known.union(fresh));
+    for (const offset of fresh) this.#invalidate(slot, offset, 1);
+  }
+  /** True when a PAUSE record stands, or would stand, in front of the instruction at an offset of a page. */
+  pausesAt(slot: number, offset: number): boolean {
+    return this.#pauses.get(slot)?.has(offset) ?? false;
+  }
+  /** Ends all pauses; records that have been decoded keep theirs. */
+  forgetPauses(): void {
+    this.#pauses.clear();
+  }
+
   // ---- decoding -----------------------------------------------------------------------------------------------------
 
   #special(record: number, handler: number, offset: number, link = 0): number {
@@ -169,15 +176,6 @@ export class CodeCache {
     words[(record + RECORD.place) >>> 2] = offset;
     words[(record + RECORD.next) >>> 2] = offset;
     words[(record + RECORD.link) >>> 2] = link;
-    return record;
-  }
-  /** The PAUSE record of a page offset, 0 where there is none. */
-  #pauseAt(offset: number): number {
-    const pattern = this.pauses.get(offset);
-    if (pattern === undefined) return 0;
-    const record = this.#special(this.#allocate(), HANDLER.pause, offset);
-    this.#view.setBigUint64(record + RECORD.disp, pattern.mask, true);
-    this.#view.setBigUint64(record + RECORD.imm, pattern.bits, true);
     return record;
   }
   #write(record: number, insn: Insn, handler: number): boolean {
@@ -197,6 +195,7 @@ export class CodeCache {
     const table = this.tableOf(slot, key);
     const tableWord = table >>> 2;
     const page = this.#memory.slotAddress(slot);
+    const pauses = this.#pauses.get(slot);
     let first = 0;
     for (let at = offset, count = 0; ; count++) {
       if (at === 4096) {
@@ -227,7 +226,7 @@ export class CodeCache {
         break;
       }
       assert(typeof insn !== 'string', 'a handler comes from an instruction');
-      const pause = this.#pauseAt(at);
+      const pause = pauses?.has(at) ? this.#special(this.#allocate(), HANDLER.pause, at) : 0;
       const record = this.#allocate();
       this.#words[tableWord + at] = pause || record;
       first ||= pause || record;
@@ -237,20 +236,8 @@ export class CodeCache {
       if (ends) break;
       at += insn.length;
     }
-    if (key === LONG && !this.#hasCommon && this.#handlers.count >= COMMON_AFTER) this.#askForCommon();
     this.#handlers.compile();
     return first;
-  }
-  /** Asks for the handlers that much code needs, so that they come in one module rather than one by one. */
-  #askForCommon(): void {
-    this.#hasCommon = true;
-    const code = Uint8Array.from(COMMON.match(/../g)!, (byte) => Number.parseInt(byte, 16));
-    for (let at = 0; at < code.length; ) {
-      const insn = this.#decode(code, at, code.length - at, 0, LONG);
-      assert(typeof insn !== 'string', 'the list consists of instructions');
-      this.#handlers.indexOf(insn, LONG);
-      at += insn.length;
-    }
   }
 
   /** Decodes a STALE record again in its place; false when what it is now does not fit there. */
@@ -258,7 +245,7 @@ export class CodeCache {
     const offset = this.#view.getUint16(record + RECORD.place, true);
     const length = this.#bytes[record + RECORD.place + 2]!;
     const table = this.tableOf(slot, key);
-    if (length === 0 || this.recordAt(table, offset) !== 0 || this.pauses.has(offset)) return false;
+    if (length === 0 || this.recordAt(table, offset) !== 0 || this.pausesAt(slot, offset)) return false;
     const at = this.#memory.slotAddress(slot) + offset;
     const insn = this.#decode(this.#bytes, at, 4096 - offset, offset, key);
     if (typeof insn === 'string' || insn.length !== length) return false;
@@ -379,10 +366,13 @@ export class CodeCache {
       const place = (table >>> 2) + at;
       const record = words[place]!;
       if (record === 0) continue;
+      // an instruction that is repeated goes back to its own record, not to the PAUSE in front of it
+      const insn = words[record >>> 2] === HANDLER.pause ? record + RECORD_BYTES : record;
       // a CROSS record has length 0 and reaches to the end of its page
-      const bytes = this.#bytes[record + RECORD.place + 2]!;
+      const bytes = this.#bytes[insn + RECORD.place + 2]!;
       if (bytes !== 0 && at + bytes <= offset) continue;
       words[record >>> 2] = HANDLER.stale;
+      words[insn >>> 2] = HANDLER.stale;
       words[place] = 0;
       this.#garbage += RECORD_BYTES;
     }

@@ -20,7 +20,7 @@ import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { HotTier, type Promotion } from '../hot/hot.ts';
-import { CodeCache, type PausePattern } from './code-cache.ts';
+import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
 import { type CheckAccess, Handlers } from './handlers.ts';
@@ -28,7 +28,6 @@ import { type CheckAccess, Handlers } from './handlers.ts';
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
 const MAX_LENGTH = 15;
-const ALL_BITS = (1n << 64n) - 1n;
 
 /** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
 export type TierExit =
@@ -48,8 +47,6 @@ export class ColdTier {
   readonly cache: CodeCache;
   /** Null when everything is executed by handlers. */
   readonly hot: HotTier | null;
-  /** Key that the code translations of each TLB are for, by TLB address. */
-  readonly #keys = new Map<number, CodeKey>();
 
   // where the last fetch led
   #slot = 0;
@@ -62,6 +59,8 @@ export class ColdTier {
   #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
+  /** The same as offsets by number of the page of `rip`. */
+  readonly #pausePages = new Map<number, Set<number>>();
   /** Steps of the cold tier until the hot tier wants to know where it is. */
   #untilSample = 0;
 
@@ -117,8 +116,8 @@ export class ColdTier {
     }
     this.cache.reserve();
     const tlb = this.#mmu.tlb(cpu);
-    if (this.#keys.get(tlb.base) !== key) {
-      this.#keys.set(tlb.base, key);
+    if (tlb.codeKey !== key) {
+      tlb.codeKey = key;
       tlb.flushCode();
     }
     const entry = tlb.findCode(lo, hi);
@@ -154,9 +153,17 @@ export class ColdTier {
       this.#fetched = false;
       return 0;
     }
-    this.#table = this.cache.tableOf((page - this.#memory.map.ram) >>> 12, key);
+    const slot = (page - this.#memory.map.ram) >>> 12;
+    if (this.#pausePages.size > 0) this.#pauseIn(cpu, lo, hi, slot);
+    this.#table = this.cache.tableOf(slot, key);
     this.#mmu.tlb(cpu).fillCode(lo, hi, page, this.#table);
     return page;
+  }
+  /** A page of code has been found at a linear address where pauses may have been asked for. */
+  #pauseIn(cpu: Cpu, lo: number, hi: number, slot: number): void {
+    const codeBase = modeOf(this.#key) === 2 ? 0 : cpu.num('segmentBase', SEG.cs);
+    const offsets = this.#pausePages.get(pageNumber(lo - codeBase, hi));
+    if (offsets !== undefined) this.cache.pauseAt(slot, offsets);
   }
 
   /** The record where the last fetch led, or 0 with the failure noted. */
@@ -233,14 +240,13 @@ export class ColdTier {
   /** Pauses before the instructions at these linear addresses; an instruction that crosses into its page's neighbour is not seen. */
   pauseAt(addresses: ReadonlySet<bigint>): void {
     this.#pauses = addresses;
-    const patterns = new Map<number, PausePattern>();
+    this.#pausePages.clear();
     for (const address of addresses) {
-      const offset = Number(address & 4095n);
-      const known = patterns.get(offset) ?? { mask: ALL_BITS, bits: address };
-      const mask = known.mask & ~(known.bits ^ address);
-      patterns.set(offset, { mask, bits: address & mask });
+      const page = Number(address >> 12n);
+      const offsets = this.#pausePages.get(page) ?? new Set();
+      this.#pausePages.set(page, offsets.add(Number(address & 4095n)));
     }
-    this.cache.pauses = patterns;
+    this.cache.forgetPauses();
     this.reset();
   }
 
@@ -330,8 +336,7 @@ export class ColdTier {
     if (offset > 4095 || this.cache.recordAt(table, offset) !== record) return;
     const page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
     const slot = (page - this.#memory.map.ram) >>> 12;
-    const number = (hi >>> 0) * 0x100000 + (lo >>> 12);
-    this.hot!.sample(cpu, this.#key, { number, slot, table }, offset);
+    this.hot!.sample(cpu, this.#key, { number: pageNumber(lo, hi), slot, table }, offset);
   }
   /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
   promote(cpu: Cpu): void {
@@ -353,10 +358,12 @@ export class ColdTier {
   /** Forgets everything derived from guest memory. */
   reset(): void {
     this.cache.flush();
-    this.#keys.clear();
     this.#untilSample = 0;
   }
 }
+
+/** Number of the page that a 64-bit address lies in. */
+const pageNumber = (lo: number, hi: number): number => (hi >>> 0) * 0x100000 + (lo >>> 12);
 
 /** True when `room` bytes do not tell what the instruction is. */
 function isShort(bytes: Uint8Array, room: number, key: CodeKey): boolean {

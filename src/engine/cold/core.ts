@@ -1,7 +1,7 @@
 /** The dispatch loop and the engine's own handlers, as one Wasm module. */
 import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
-import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
+import { RECORD } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
@@ -140,27 +140,6 @@ function crossHandler(): FunctionBody {
   return f.i32(EXIT.cross);
 }
 
-/** Leaves where rip has the bits `imm` under the mask in `disp`; else continues without a step at the next record. */
-function pauseHandler(): FunctionBody {
-  const f = handlerBody();
-  const rip = f.local('i64');
-  f.get(CPU).memory('i64.load', STATE.pageBase.offset).get(REC).memory('i64.load16_u', RECORD.place).op('i64.add');
-  f.tee(rip).get(rip).i64(0xffff_ffffn).op('i64.and');
-  f.get(CPU).memory('i32.load', STATE.codeMode.offset).i32(2).op('i32.eq').select('i64');
-  f.get(REC)
-    .memory('i64.load', RECORD.disp)
-    .op('i64.and')
-    .get(REC)
-    .memory('i64.load', RECORD.imm)
-    .op('i64.eq')
-    .if()
-    .i32(EXIT.pause)
-    .return()
-    .end();
-  f.get(CPU).get(REC).i32(RECORD_BYTES).op('i32.add').memory('i32.store', STATE.record.offset);
-  return f.i32(EXIT.linked);
-}
-
 export interface Core {
   readonly table: WebAssembly.Table;
   /** Functions of regions, by index. */
@@ -182,7 +161,7 @@ export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   module.add(pageEndHandler(jump), `h${HANDLER.pageEnd}`);
   module.add(crossHandler(), `h${HANDLER.cross}`);
   module.add(exitHandler(EXIT.system), `h${HANDLER.system}`);
-  module.add(pauseHandler(), `h${HANDLER.pause}`);
+  module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
   module.add(exitHandler(EXIT.hot), `h${HANDLER.hot}`);
   const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE, maximum: REGION_TABLE_SIZE });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {

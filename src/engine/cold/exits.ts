@@ -20,7 +20,7 @@ export const EXIT = {
   linked: 7,
   /** Like `lookup`. Free. */
   lookupFree: 8,
-  /** An address at which a debugger may want to stop; the instruction is the next record. Free. */
+  /** A page offset at which a debugger may want to stop; the instruction is the next record. Free. */
   pause: 9,
   /** The record is an entry of a region; never leaves the loop. Free. */
   hot: 10,

@@ -14,7 +14,7 @@ import { STATE, VECTOR } from '../../x86/state.ts';
 import { EXIT } from '../cold/exits.ts';
 import type { TypeName } from '../wasm/encoder.ts';
 import { LOADS, STORES, STORES_32 } from '../wasm/widths.ts';
-import { type AccessEvent, type Block, type Event, type FlagState, HOME } from './block.ts';
+import { type AccessEvent, type Block, type Event, type FlagState, HOME, homeType } from './block.ts';
 import { type Frame, PARAM } from './frame.ts';
 import type { Item } from './graph.ts';
 import { distanceOf, findSpans, type Span } from './spans.ts';
@@ -26,6 +26,8 @@ export interface Successors {
   /** Goes on at the rip in `Frame.rip`. */
   dispatch(): void;
 }
+
+const FLAGS = [HOME.flagsResult, HOME.flagsAux] as const;
 
 export class BlockEmitter {
   readonly #f: Frame;
@@ -43,6 +45,8 @@ export class BlockEmitter {
   readonly #offsets = new Map<number, number>();
   /** The flags must be in their homes at the end: what follows reads them. */
   flagsWanted = false;
+  /** It may be entered with flags that wait, which it or what follows reads. */
+  settlesFlags = false;
   /** Values computed on the exit that is being written. */
   #cold: Map<number, number> | null = null;
 
@@ -61,7 +65,7 @@ export class BlockEmitter {
       const home = Number(item.value);
       const isFlags = home === HOME.flagsResult || home === HOME.flagsAux;
       if (!isFlags || this.#remaining[id]! > 0) this.#resident[home] = id;
-      if (this.#remaining[id]! > 0) this.#locations[id] = frame.home(home);
+      if (!isFlags && this.#remaining[id]! > 0) this.#locations[id] = frame.home(home);
     }
   }
 
@@ -295,19 +299,23 @@ export class BlockEmitter {
     }
     return true;
   }
-  /** Puts the flags into their homes on an exit. */
+  /** Loads the flags that the block found. */
+  #loadFlags(): void {
+    for (const home of FLAGS) {
+      const id = this.#resident[home]!;
+      if (id < 0) continue;
+      this.#f.loadHome(home);
+      this.#result(id, homeType(home));
+    }
+  }
+  /** Puts the flags into their homes. */
   #settle(flags: FlagState): void {
     const f = this.#f;
-    const wanted = [
-      [HOME.flagsResult, flags.result],
-      [HOME.flagsAux, flags.aux],
-    ] as const;
-    const changed = wanted.filter(([home, id]) => this.#resident[home] !== id);
-    // one may be computed from the home of the other
-    for (const [, id] of changed) this.#value(id);
-    for (const [home] of changed.toReversed()) {
-      f.set(f.home(home));
-      f.dirty[home] = true;
+    for (const [i, id] of [flags.result, flags.aux].entries()) {
+      const home = FLAGS[i]!;
+      if (this.#resident[home] === id) this.#consume(id);
+      else f.storeHome(home, () => this.#value(id));
+      if (!this.#cold) this.#resident[home] = id;
     }
     f.i32(0).set(f.recipe);
   }
@@ -561,17 +569,17 @@ export class BlockEmitter {
   run(successors: Successors, reach: number | null): void {
     const f = this.#f;
     const { steps, events, flags } = this.#block;
+    if (this.settlesFlags) f.settle();
     if (reach !== null) {
       f.get(PARAM.budget).i32(reach).op('i32.lt_s').seldom().if();
       f.stop(steps[0]!.insn.pageOffset, 0, EXIT.hotBudget);
       f.end();
     }
     f.get(PARAM.budget).i32(steps.length).op('i32.sub').set(PARAM.budget);
+    this.#loadFlags();
     for (const event of events) this.#event(event, successors);
     if (!this.#isInherited(flags) && (this.flagsWanted || !this.#wait(flags, false))) {
-      this.#setHome(HOME.flagsResult, flags.result);
-      this.#setHome(HOME.flagsAux, flags.aux);
-      f.i32(0).set(f.recipe);
+      this.#settle(flags);
     }
     this.#ending(successors);
     for (const [id, held] of this.#temporary.entries()) if (held) f.release(this.#locations[id]!);

@@ -32,11 +32,13 @@ export interface RegionCallees {
   readonly recipeType: number;
 }
 
+const isFlags = (home: number): boolean => home === HOME.flagsResult || home === HOME.flagsAux;
+
 export class Frame extends FunctionBody {
   readonly mode: CodeMode;
   readonly callees: RegionCallees;
   depth = 0;
-  /** Locals of the homes; never pooled. */
+  /** Locals of the homes, those of the flags aside, which stay in the state; never pooled. */
   readonly homes: readonly number[];
   readonly used: boolean[] = new Array<boolean>(HOME.count).fill(false);
   readonly dirty: boolean[] = new Array<boolean>(HOME.count).fill(false);
@@ -58,7 +60,7 @@ export class Frame extends FunctionBody {
     super(REGION_SIGNATURE);
     this.mode = mode;
     this.callees = callees;
-    this.homes = Array.from({ length: HOME.count }, (_, home) => this.local(homeType(home)));
+    this.homes = Array.from({ length: HOME.count }, (_, home) => (isFlags(home) ? -1 : this.local('i64')));
     this.tlb = this.local('i32');
     this.word = this.local('i32');
     this.exit = this.local('i32');
@@ -69,6 +71,7 @@ export class Frame extends FunctionBody {
 
   /** The local of a home. */
   home(home: number): number {
+    assert(!isFlags(home), 'flags have no local');
     this.used[home] = true;
     return this.homes[home]!;
   }
@@ -122,9 +125,20 @@ export class Frame extends FunctionBody {
   /** Stores the flags that wait; the homes have been stored. */
   cook(): void {
     if (!this.cooks) return;
-    this.get(this.recipe).if().get(PARAM.cpu);
+    this.get(this.recipe).if();
+    this.#cookNow();
+    this.end();
+  }
+  #cookNow(): void {
+    this.get(PARAM.cpu);
     for (const operand of this.operands) this.get(operand);
-    this.get(this.recipe).callIndirect(this.callees.recipeType).end();
+    this.get(this.recipe).callIndirect(this.callees.recipeType);
+  }
+  /** Puts flags that wait into their homes. */
+  settle(): void {
+    this.get(this.recipe).seldom().if();
+    this.#cookNow();
+    this.i32(0).set(this.recipe).end();
   }
 
   /** Pushes the rip of a place in the page. */
@@ -134,22 +148,20 @@ export class Frame extends FunctionBody {
     return this;
   }
 
-  /** Pushes the state's value of a home, or stores the local there. */
+  /** Pushes the state's value of a home, or stores what `push` pushes there. */
   loadHome(home: number): void {
-    this.get(PARAM.cpu);
-    if (home === HOME.flagsAux) this.memory('i32.load', STATE.flagsAux.offset);
-    else this.memory('i64.load', homeOffset(home));
-    this.set(this.homes[home]!);
+    this.get(PARAM.cpu).memory(homeType(home) === 'i32' ? 'i32.load' : 'i64.load', homeOffset(home));
   }
-  storeHome(home: number): void {
-    this.get(PARAM.cpu).get(this.homes[home]!);
-    if (home === HOME.flagsAux) this.memory('i32.store', STATE.flagsAux.offset);
-    else this.memory('i64.store', homeOffset(home));
+  storeHome(home: number, push: () => void): void {
+    this.get(PARAM.cpu);
+    push();
+    this.memory(homeType(home) === 'i32' ? 'i32.store' : 'i64.store', homeOffset(home));
   }
 }
 
 function homeOffset(home: number): number {
   if (home === HOME.flagsResult) return STATE.flagsResult.offset;
+  if (home === HOME.flagsAux) return STATE.flagsAux.offset;
   if (home === HOME.pageBase) return STATE.pageBase.offset;
   return STATE.gpr.offset + home * 8;
 }

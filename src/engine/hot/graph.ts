@@ -5,9 +5,10 @@
  * Invariant: a value's operands have smaller ids than the value.
  */
 
-import { resultType } from '../../ir/builder.ts';
+import { highWord, lowWord } from '../../core/words.ts';
+import { type Mnemonic, mnemonic } from '../../ir/mnemonic.ts';
 import type { BinaryOp, Lane, UnaryOp } from '../../ir/program.ts';
-import { evaluateBinary, evaluateUnary, isScalar } from '../../ir/scalar.ts';
+import { evaluateBinary, evaluateUnary } from '../../ir/scalar.ts';
 import type { TypeName } from '../wasm/encoder.ts';
 import { bitAsComparison } from './bits.ts';
 
@@ -29,11 +30,15 @@ export interface Item {
 
 const ALL_ONES = 0xffff_ffff_ffff_ffffn;
 const U32 = 0xffff_ffffn;
-const lengthOf = (x: bigint): number => (x === 0n ? 0 : x.toString(2).length);
+/** Bits of a value below 2^128. */
+function lengthOf(x: bigint): number {
+  if (x > ALL_ONES) return 64 + lengthOf(x >> 64n);
+  const high = highWord(x);
+  return high === 0 ? 32 - Math.clz32(lowWord(x)) : 64 - Math.clz32(high);
+}
 /** Bits of a mask of ones from bit 0, else -1. */
 const onesOf = (x: bigint): number => ((x & (x + 1n)) === 0n ? lengthOf(x) : -1);
 
-const COMPARISON = /\.(eqz|eq|ne|[lg][te]_[us])$/;
 const COMMUTES = new Set(['add', 'mul', 'and', 'or', 'xor', 'eq', 'ne']);
 const OPPOSITE: Readonly<Record<string, string>> = {
   eq: 'ne',
@@ -49,17 +54,6 @@ const OPPOSITE: Readonly<Record<string, string>> = {
 };
 const FULL: Record<TypeName, number> = { i32: 32, i64: 64, v128: 128 };
 const NO_LANES = null;
-
-/** Dense numbers of mnemonics, for keys. */
-const numbers = new Map<string, number>();
-const numberOf = (name: string): number => {
-  let n = numbers.get(name);
-  if (n === undefined) {
-    n = numbers.size + 1;
-    numbers.set(name, n);
-  }
-  return n;
-};
 
 export class Graph {
   readonly items: Item[] = [];
@@ -147,13 +141,20 @@ export class Graph {
     return item.kind === 'const' ? item.value : null;
   }
 
-  #shared(name: string, a: number, b: number, make: () => number): number {
-    const key = (numberOf(name) * 0x100000 + a) * 0x100000 + b + 1;
-    const known = this.#known.get(key);
-    if (known !== undefined) return known;
-    const id = make();
-    this.#known.set(key, id);
+  /** The operation on these operands that there is already, or the one that is made now. */
+  #shared(op: Mnemonic, name: string, a: number, b: number): number {
+    const key = (op.number * 0x100000 + a) * 0x100000 + b + 1;
+    let id = this.#known.get(key);
+    if (id === undefined) {
+      const bits = op.compares ? 1 : b < 0 ? this.#unaryBits(name, op, a) : this.#bits(name, op, a, b);
+      id = this.#item('op', op.result, name, a, b, -1, 0n, bits);
+      this.#known.set(key, id);
+    }
     return id;
+  }
+  #unaryBits(name: string, { result }: Mnemonic, a: number): number {
+    const narrow = name === 'i64.extend_i32_u' || name === 'i32.wrap_i64';
+    return narrow ? Math.min(32, this.items[a]!.bits) : FULL[result];
   }
   #isOp(id: number, name: string): Item | null {
     const item = this.items[id]!;
@@ -164,19 +165,9 @@ export class Graph {
 
   unary(name: UnaryOp, a: number): number {
     const item = this.items[a]!;
-    if (item.kind === 'const' && isScalar(name)) return this.const(resultType(name), evaluateUnary(name, item.value));
-    return this.#simpleUnary(name, a, item) ?? this.#plainUnary(name, a, item);
-  }
-  #plainUnary(name: UnaryOp, a: number, item: Item): number {
-    return this.#shared(name, a, -1, () => {
-      const type = resultType(name);
-      const bits = COMPARISON.test(name)
-        ? 1
-        : name === 'i64.extend_i32_u' || name === 'i32.wrap_i64'
-          ? Math.min(32, item.bits)
-          : FULL[type];
-      return this.#item('op', type, name, a, -1, -1, 0n, bits);
-    });
+    const op = mnemonic(name);
+    if (item.kind === 'const' && op.scalar) return this.const(op.result, evaluateUnary(name, item.value));
+    return this.#simpleUnary(name, a, item) ?? this.#shared(op, name, a, -1);
   }
   #simpleUnary(name: UnaryOp, id: number, item: Item): number | null {
     if (item.kind !== 'op') return null;
@@ -237,8 +228,9 @@ export class Graph {
   // ---- binary -------------------------------------------------------------------------------------------------------
 
   binary(name: BinaryOp, a: number, b: number): number {
-    if (!isScalar(name)) return this.#plainBinary(name, a, b);
-    const suffix = name.slice(4);
+    const op = mnemonic(name);
+    if (!op.scalar) return this.#shared(op, name, a, b);
+    const { suffix } = op;
     let left = a;
     let right = b;
     if (this.items[left]!.kind === 'const' && this.items[right]!.kind !== 'const' && COMMUTES.has(suffix))
@@ -247,7 +239,7 @@ export class Graph {
     if (known !== null) {
       const first = this.constantOf(left);
       const divides = suffix.startsWith('div') || suffix.startsWith('rem');
-      if (first !== null && !divides) return this.const(resultType(name), evaluateBinary(name, first, known));
+      if (first !== null && !divides) return this.const(op.result, evaluateBinary(name, first, known));
       const simple = this.#withConstant(name, suffix, left, known);
       if (simple !== null) return simple;
       if (name === 'i32.shr_u' && known === 31n) {
@@ -255,20 +247,21 @@ export class Graph {
         if (comparison !== null) return comparison;
       }
     } else if (left === right) {
-      if (suffix === 'xor' || suffix === 'sub') return this.const(resultType(name), 0n);
+      if (suffix === 'xor' || suffix === 'sub') return this.const(op.result, 0n);
       if (suffix === 'and' || suffix === 'or') return left;
     } else if (name === 'i32.or') {
       const joined = this.#orEqual(left, right);
       if (joined !== null) return joined;
     }
-    return this.#plainBinary(name, left, right);
+    return this.#shared(op, name, left, right);
   }
   /** a < b or a = b, in one. */
   #orEqual(left: number, right: number): number | null {
     const less = this.items[left]!;
     const equal = this.items[right]!;
+    if (less.kind !== 'op' || equal.kind !== 'op') return null;
     const match = /^(i32|i64)\.lt_([us])$/.exec(less.name);
-    if (less.kind !== 'op' || equal.kind !== 'op' || match === null) return null;
+    if (match === null) return null;
     const [, type, sign] = match;
     const same =
       equal.name === `${type}.eq`
@@ -276,14 +269,7 @@ export class Graph {
         : equal.name === `${type}.eqz` && equal.a === less.a && this.constantOf(less.b) === 0n;
     return same ? this.binary(`${type}.le_${sign}` as BinaryOp, less.a, less.b) : null;
   }
-  #plainBinary(name: BinaryOp, a: number, b: number): number {
-    return this.#shared(name, a, b, () =>
-      this.#item('op', resultType(name), name, a, b, -1, 0n, this.#bits(name, a, b)),
-    );
-  }
-  #bits(name: BinaryOp, a: number, b: number): number {
-    if (COMPARISON.test(name)) return 1;
-    const type = resultType(name);
+  #bits(name: string, { result }: Mnemonic, a: number, b: number): number {
     const x = this.items[a]!;
     const y = this.items[b]!;
     switch (name) {
@@ -297,16 +283,16 @@ export class Graph {
         return Math.max(x.bits, y.bits);
       case 'i32.shr_u':
       case 'i64.shr_u':
-        return y.kind === 'const' ? Math.max(0, x.bits - Number(y.value & BigInt(FULL[type] - 1))) : x.bits;
+        return y.kind === 'const' ? Math.max(0, x.bits - Number(y.value & BigInt(FULL[result] - 1))) : x.bits;
       case 'i32.shl':
       case 'i64.shl':
         return y.kind === 'const'
-          ? Math.min(FULL[type], x.bits + Number(y.value & BigInt(FULL[type] - 1)))
-          : FULL[type];
+          ? Math.min(FULL[result], x.bits + Number(y.value & BigInt(FULL[result] - 1)))
+          : FULL[result];
       case 'i64.add':
         return Math.min(64, Math.max(x.bits, y.bits) + 1);
       default:
-        return FULL[type];
+        return FULL[result];
     }
   }
 

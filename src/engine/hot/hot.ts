@@ -102,12 +102,13 @@ interface Region {
   readonly entries: Entry[];
   readonly candidate: Candidate;
   readonly pages: readonly CodePage[];
-  /** In order of pages and offsets. */
   readonly blocks: ReadonlyArray<Place & { readonly entry: boolean }>;
   /** Its instructions: number in the list of pages * 4096 + page offset. */
   readonly places: Uint16Array;
   /** Samples of the cold tier inside the region by place, and the step from which on they count. */
   readonly missed: Map<number, number>;
+  /** Sum of `missed`. */
+  misses: number;
   missedSince: number;
   /** Spans of accesses that were refused, and the step from which on they count. */
   refused: number;
@@ -253,14 +254,18 @@ export class HotTier implements TranslatedCode {
     const now = cpu.steps;
     if (now - region.missedSince > MISS_STEPS) {
       region.missed.clear();
+      region.misses = 0;
       region.missedSince = now;
     }
     const place = page * 4096 + offset;
     region.missed.set(place, (region.missed.get(place) ?? 0) + 1);
+    if (++region.misses < this.promotion.samples) return;
     // where the cold tier came in, by block
     const found = new Map<Region['blocks'][number], { place: number; count: number }>();
     for (const [at, count] of [...region.missed].sort(([a], [b]) => a - b)) {
-      const block = region.blocks.findLast((x) => x.page === at >>> 12 && x.offset <= (at & 4095));
+      let block: Region['blocks'][number] | undefined;
+      for (const x of region.blocks)
+        if (x.page === at >>> 12 && x.offset <= (at & 4095) && x.offset >= (block?.offset ?? 0)) block = x;
       if (block === undefined) continue;
       const known = found.get(block);
       if (known !== undefined) known.count += count;
@@ -364,8 +369,8 @@ export class HotTier implements TranslatedCode {
       mode,
       pages: [...pages],
       decode: ({ page, offset }, second) => {
-        if (cache.pauses.has(offset)) return 'outside';
         const { slot } = source.pages[page]!;
+        if (cache.pausesAt(slot, offset)) return 'outside';
         const insn =
           second === null ? cache.decodeAt(slot, offset, code) : cache.decodeAcross(slot, second.slot, offset, code);
         return typeof insn !== 'string' && this.#handlers.isChecked(insn, code) ? 'outside' : insn;
@@ -473,6 +478,7 @@ export class HotTier implements TranslatedCode {
       blocks: blocks.map(({ page, offset, entry }) => ({ page, offset, entry })),
       places: Uint16Array.from(blocks.flatMap((x) => x.steps.map(({ insn }) => x.page * 4096 + insn.pageOffset))),
       missed: new Map(),
+      misses: 0,
       missedSince: 0,
       refused: 0,
       refusedSince: 0,

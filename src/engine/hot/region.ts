@@ -15,6 +15,8 @@ import { BLOCK_BITS } from '../cold/runtime.ts';
 import { Block, HOME, type Step } from './block.ts';
 import { BlockEmitter, type Successors } from './emit.ts';
 import { Frame, PARAM, type RegionCallees } from './frame.ts';
+import { perfectHash } from './hash.ts';
+import { forwardOrder } from './order.ts';
 import { type Part, shapeOf } from './shape.ts';
 
 /** Blocks and instructions of a region at most. */
@@ -67,7 +69,7 @@ interface Plan extends Place {
 export interface RegionPlan {
   readonly mode: CodeMode;
   readonly pages: readonly CodePage[];
-  /** In order of pages and offsets. */
+  /** In the order they are written, see {@link forwardOrder}. */
   readonly blocks: readonly Plan[];
   readonly steps: number;
 }
@@ -190,7 +192,7 @@ class Discovery {
       }
       if (last?.op === 'branch') {
         const target = Number(BigInt.asIntN(64, insn.imm));
-        this.#lead(page, target, plan.calls || target <= at, !plan.calls);
+        this.#lead(page, target, plan.calls, !plan.calls);
         if (last.cond !== null) this.#lead(page, next, false, true);
       }
       if (plan.calls) this.#lead(page, next, true);
@@ -223,7 +225,32 @@ class Discovery {
       blocks.push({ page, offset: place & 4095, steps, entry: this.#entries.has(place), second });
       count += steps.length;
     }
-    return blocks.length === 0 ? null : { mode: source.mode, pages: source.pages, blocks, steps: count };
+    if (blocks.length === 0) return null;
+    return { mode: source.mode, pages: source.pages, blocks: this.#inOrder(blocks), steps: count };
+  }
+  /** Blocks in the order that lets control flow forwards; what follows a call comes behind it. Heads of loops become entries. */
+  #inOrder(blocks: readonly Plan[]): Plan[] {
+    const source = this.#source;
+    const numbers = new Map(blocks.map(({ page, offset }, id) => [page * 4096 + offset, id]));
+    const successors = blocks.map(({ page, steps }) => {
+      const { insn, program } = steps.at(-1)!;
+      const last = program.commits.at(-1);
+      const { ends, calls } = planOf(source, insn.form);
+      const places: number[] = [];
+      if (!ends || calls || last?.op === 'repeat' || (last?.op === 'branch' && last.cond !== null))
+        places.push(insn.pageOffset + insn.length);
+      if (last?.op === 'branch' && !calls) places.push(Number(BigInt.asIntN(64, insn.imm)));
+      return places
+        .map((x) => numbers.get(this.#known(page, Math.floor(x / 4096)) * 4096 + (x & 4095)))
+        .filter((x) => x !== undefined);
+    });
+    const { order, heads } = forwardOrder(successors);
+    return order.map((id) => (heads.has(id) ? { ...blocks[id]!, entry: true } : blocks[id]!));
+  }
+  /** Number of the page of the region `distance` pages from another, -1: none is. */
+  #known(from: number, distance: number): number {
+    const { pages } = this.#source;
+    return distance === 0 ? from : pages.findIndex((x) => x.number === pages[from]!.number + distance);
   }
 }
 
@@ -289,10 +316,9 @@ class RegionWriter implements Successors {
         if (!checks[to]) reach[id] = Math.max(reach[id]!, blocks[id]!.steps.length + reach[to]!);
     return reach.map((x, id) => (checks[id] ? x : null));
   }
-  /** Finds the blocks behind which flags are read that they made. */
+  /** Finds the blocks behind which flags are read that they made. Entries see to flags that wait themselves. */
   #wantFlags(): void {
-    const entries = this.#plan.blocks.flatMap((block, id) => (block.entry ? [id] : []));
-    const successors = this.#blocks.map((block, id) => (block.ending.kind === 'jump' ? entries : this.#successors(id)));
+    const successors = this.#blocks.map((_, id) => this.#successors(id));
     const reads = this.#emitters.map((x) => x.readsFlags);
     for (let changed = true; changed; ) {
       changed = false;
@@ -304,6 +330,7 @@ class RegionWriter implements Successors {
         if (emitter.passesFlags) reads[id] = true;
       }
     }
+    for (const [id, { entry }] of this.#plan.blocks.entries()) this.#emitters[id]!.settlesFlags = entry && reads[id]!;
   }
 
   /** The block at a place relative to a page, or undefined. */
@@ -327,8 +354,7 @@ class RegionWriter implements Successors {
   }
   /** The target of a call is reached by dispatch: a call back does not make a loop. */
   #loopSuccessors(id: number): number[] {
-    const last = this.#plan.blocks[id]!.steps.at(-1)!.insn;
-    const calls = last.form.name.startsWith('call');
+    const calls = this.#lastForm(id).startsWith('call');
     return this.#successors(id).filter((to) => !(calls && to <= id));
   }
 
@@ -400,22 +426,87 @@ class RegionWriter implements Successors {
     }
     assert(false, 'a block of the region is reached from everywhere');
   }
+  /** The block parameter names the page, see {@link RegionWriter.#lookUp}. */
   dispatch(): void {
+    this.#frame.i32(this.#blocks.length + this.#page).set(PARAM.block);
+    this.#frame.to(this.#levels[0]!.loop);
+  }
+  /** The entries to which a jump may lead: returns lead behind calls, other jumps elsewhere. */
+  #targets(): number[] {
+    const jumps = this.#blocks.flatMap(({ ending }, id) => (ending.kind === 'jump' ? [this.#lastForm(id)] : []));
+    const returns = jumps.some((x) => x.startsWith('ret'));
+    const others = jumps.some((x) => !x.startsWith('ret'));
+    const behindCalls = new Set(
+      this.#plan.blocks.flatMap(({ page, steps }, id) => {
+        const { pageOffset, length } = steps.at(-1)!.insn;
+        return this.#lastForm(id).startsWith('call') ? [page * 4096 + pageOffset + length] : [];
+      }),
+    );
+    return this.#plan.blocks.flatMap(({ page, offset, entry }, id) =>
+      entry && (behindCalls.has(page * 4096 + offset) ? returns : others) ? [id] : [],
+    );
+  }
+  #lastForm(id: number): string {
+    return this.#plan.blocks[id]!.steps.at(-1)!.insn.form.name;
+  }
+  /**
+   * Goes to the entry at `rip`, behind the jump of a block of the page whose number follows the blocks' in the block parameter.
+   * Entries of that page are told by a hash without collisions; for all others the code TLB is asked.
+   */
+  #lookUp(): void {
+    const targets = this.#targets();
+    if (targets.length > 0) this.#lookHere(targets);
+    this.#lookElsewhere();
+  }
+  #lookHere(targets: readonly number[]): void {
     const f = this.#frame;
-    const offset = f.local('i64');
-    const record = f.local('i32');
+    const { blocks, pages } = this.#plan;
+    const pageNumber = (page: number): bigint => (pages.length === 1 ? 0n : BigInt(blocks.length + page) << 48n);
+    const keys = targets.map((id) => pageNumber(blocks[id]!.page) + BigInt(blocks[id]!.offset));
+    const { multiplier, bits, slots } = perfectHash(keys);
+    const key = f.local('i64');
+    f.block();
+    const elsewhere = f.depth;
+    const labels = targets.map(() => {
+      f.block();
+      return f.depth;
+    });
     f.get(f.rip).get(f.home(HOME.pageBase)).op('i64.sub');
     if (f.mode !== 2) f.i64(0xffff_ffffn).op('i64.and');
-    f.tee(offset).i64(4096n).op('i64.lt_u').if('i32');
-    f.get(offset).op('i32.wrap_i64').i32(2).op('i32.shl').memory('i32.load', this.#plan.pages[this.#page]!.table);
-    f.else();
+    // canonical addresses differ in their low 48 bits or not at all
+    if (pages.length > 1) f.get(PARAM.block).op('i64.extend_i32_u').i64(48n).op('i64.shl').op('i64.add');
+    f.tee(key)
+      .i64(multiplier)
+      .op('i64.mul')
+      .i64(BigInt(64 - bits))
+      .op('i64.shr_u')
+      .op('i32.wrap_i64');
+    f.brTable(
+      slots.map((slot) => f.depth - (slot === null ? elsewhere : labels[slot]!)),
+      f.depth - elsewhere,
+    );
+    for (let i = targets.length - 1; i >= 0; i--) {
+      f.end();
+      f.get(key)
+        .i64(keys[i]!)
+        .op('i64.ne')
+        .seldom()
+        .brIf(f.depth - elsewhere);
+      this.#enter(targets[i]!);
+    }
+    f.end();
+    f.release(key);
+  }
+  #lookElsewhere(): void {
+    const f = this.#frame;
+    const record = f.local('i32');
     f.get(PARAM.cpu)
       .get(f.rip)
-      .call(f.callees.jump[f.mode === 2 ? 0 : 1]);
+      .call(f.callees.jump[f.mode === 2 ? 0 : 1])
+      .set(record);
     f.get(PARAM.cpu).memory('i64.load', STATE.pageBase.offset).set(f.home(HOME.pageBase));
-    f.end().tee(record);
-    // 0 (not decoded) and exits lie in the first page of linear memory, which holds no such handler
-    f.memory('i32.load', RECORD.handler).i32(HANDLER.hot).op('i32.eq');
+    // exits lie in the first page of linear memory, which holds no such handler
+    f.get(record).memory('i32.load', RECORD.handler).i32(HANDLER.hot).op('i32.eq');
     f.get(record)
       .memory('i32.load', RECORD.imm2)
       .tee(PARAM.block)
@@ -430,10 +521,7 @@ class RegionWriter implements Successors {
       .set(PARAM.block);
     f.to(this.#levels[0]!.loop);
     f.end();
-    if (this.#plan.pages.length > 1)
-      f.get(PARAM.cpu).get(f.home(HOME.pageBase)).memory('i64.store', STATE.pageBase.offset);
     f.get(record).set(f.exit).to(f.outDepth);
-    f.release(offset);
     f.release(record);
   }
 
@@ -448,10 +536,16 @@ class RegionWriter implements Successors {
       level.labels[i] = f.depth;
     }
     if (dispatches) {
+      const looksUp = this.#levels.length === 1 && this.#blocks.some((x) => x.ending.kind === 'jump');
+      if (looksUp) f.block();
       const targets: number[] = [];
       for (const [i, part] of parts.entries())
         for (let n = part.first; n <= part.last; n++) targets.push(f.depth - level.labels[i]!);
       f.get(PARAM.block).i32(first).op('i32.sub').brTable(targets, 0);
+      if (looksUp) {
+        f.end();
+        this.#lookUp();
+      }
     }
     for (const [i, part] of parts.entries()) {
       f.end();
@@ -502,11 +596,15 @@ class RegionWriter implements Successors {
   #prologue(): void {
     const f = this.#frame;
     f.get(PARAM.cpu).memory('i32.load', STATE.tlbBase.offset).set(f.tlb);
-    for (const [home, used] of f.used.entries()) if (used) f.loadHome(home);
+    for (const [home, used] of f.used.entries())
+      if (used) {
+        f.loadHome(home);
+        f.set(f.homes[home]!);
+      }
   }
   #epilogue(): void {
     const f = this.#frame;
-    for (const [home, dirty] of f.dirty.entries()) if (dirty) f.storeHome(home);
+    for (const [home, dirty] of f.dirty.entries()) if (dirty) f.storeHome(home, () => f.get(f.homes[home]!));
     f.cook();
     f.get(PARAM.cpu).get(PARAM.budget).memory('i32.store', STATE.budget.offset);
     f.get(f.exit).op('i32.eqz').if();

@@ -57,10 +57,15 @@ export function shapeOf(vertices: readonly Vertex[]): readonly Part[] {
     }
     return false;
   };
+  const entered = (first: number, last: number): boolean => {
+    for (let n = first + 1; n <= last; n++) if (vertices[n]!.entry) return true;
+    return false;
+  };
   const build = (first: number, last: number, inside: boolean): Part[] => {
     const parts: Part[] = [];
     for (let n = first; n <= last; ) {
-      const end = inside && n === first ? undefined : loops.get(n);
+      let end = inside && n === first ? undefined : loops.get(n);
+      if (end !== undefined && entered(n, end)) end = undefined;
       if (end === undefined) {
         parts.push({ loop: false, first: n, last: n, parts: [], dispatches: false });
         n++;

@@ -18,7 +18,6 @@ import {
   setCodeSegment,
 } from '../../x86/system/descriptors.ts';
 import { checkTarget } from '../../x86/system/far.ts';
-import { longMode } from '../../x86/system/operands.ts';
 import { currentStack, pushAll, type Stack, setPointer } from '../../x86/system/stack.ts';
 import { type InnerStack, innerStack, loadInnerStack } from '../../x86/system/tss.ts';
 
@@ -42,7 +41,7 @@ interface Gate {
 
 /** The gate of a vector; #GP where the IDT has none. `ext` is the EXT bit of the error code. */
 function readGate(cpu: Cpu, vector: number, ext: number): Gate | Outcome {
-  const long = longMode(cpu);
+  const long = cpu.longMode;
   const bytes = long ? 16 : 8;
   const error = vector * 8 + 2 + ext;
   if (vector * bytes + bytes - 1 > cpu.num('idtrLimit')) return fault(VECTOR.gp, error);
@@ -71,7 +70,7 @@ function handlerSegment(cpu: Cpu, platform: Platform, gate: Gate, ext: number): 
   const d = fetchDescriptor(cpu, platform, gate.selector);
   if (isFault(d)) return d.vector === VECTOR.pf ? d : fault(d.vector, d.error + ext);
   const error = errorOf(gate.selector) + ext;
-  const wrongMode = longMode(cpu) && (!d.long || d.big);
+  const wrongMode = cpu.longMode && (!d.long || d.big);
   if (!isCode(d) || d.dpl > cpu.cpl || wrongMode) return fault(VECTOR.gp, error);
   return d.present ? d : fault(VECTOR.np, error);
 }
@@ -106,7 +105,7 @@ function attempt(cpu: Cpu, platform: Platform, kind: EventKind, event: Fault): O
   const failed = checkTarget(cpu, d, gate.offset);
   if (failed) return failed;
 
-  const long = longMode(cpu);
+  const long = cpu.longMode;
   const current = long
     ? { base: 0n, segment: null, pointer: cpu.rsp, bits: 64, supervisor: cpl < 3 }
     : { ...currentStack(cpu), supervisor: cpl < 3 };

@@ -56,7 +56,7 @@ export class IdtMachine implements Platform {
   }
   /** An external interrupt would be taken before the next instruction. */
   canInterrupt(cpu: Cpu): boolean {
-    return (cpu.num('rflags') & FLAG.if) !== 0 && cpu.num('interruptShadow') === 0;
+    return (cpu.systemFlags & FLAG.if) !== 0 && cpu.num('interruptShadow') === 0;
   }
 
   /** SDM vol. 2B "SYSCALL". */

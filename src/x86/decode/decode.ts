@@ -46,7 +46,9 @@ const INDEX_16 = [gprAt(6), gprAt(7), gprAt(6), gprAt(7), ZERO_AT, ZERO_AT, ZERO
 
 const SMALL_FROM = -1024;
 const SMALL = Array.from({ length: 8192 - SMALL_FROM }, (_, i) => BigInt(i + SMALL_FROM));
-const big = (n: number): bigint => SMALL[n - SMALL_FROM] ?? BigInt(n);
+// a negative index would be looked up as a name
+const big = (n: number): bigint =>
+  n >= SMALL_FROM && n < SMALL_FROM + SMALL.length ? SMALL[n - SMALL_FROM]! : BigInt(n);
 
 /** State offset (or number: control, debug, x87) of register `n` of a file; -1 when there is none. */
 function registerField(kind: number, n: number, rex: number): number {

@@ -83,14 +83,16 @@ function divideNarrow(c: Context, divisor: Value, signed: boolean): void {
   writePair(c, { low, high: c.op('sub', dividend, c.op('mul', low, divisor)) });
 }
 
-const NAME = 'divide128';
+/** The quotient of (high:low) / divisor where it fits 64 bits; nearly always the dividend does. The divisor has been checked. */
+const quotientOf = (c: Context, high: Value, low: Value, divisor: Value): Value =>
+  c.b.callUnless(c.isZero(high), c.op('div_u', low, divisor), 'divide128', high, low, divisor);
 
 function div64(c: Context, divisor: Value): void {
   const low = c.gpr(GPR.rax);
   const high = c.gpr(GPR.rdx);
   // Holds for a divisor of 0 too.
   c.b.raiseIf(c.op('ge_u', high, divisor), VECTOR.de);
-  const quotient = c.b.call(NAME, 'i64', high, low, divisor);
+  const quotient = quotientOf(c, high, low, divisor);
   writePair(c, { low: quotient, high: c.op('sub', low, c.op('mul', quotient, divisor)) });
 }
 
@@ -107,7 +109,7 @@ function idiv64(c: Context, divisor: Value): void {
   const highAbsolute = c.op('add', c.op('xor', high, ofDividend), carried);
   const divisorAbsolute = absolute(divisor, ofDivisor);
   c.b.raiseIf(c.op('ge_u', highAbsolute, divisorAbsolute), VECTOR.de);
-  const magnitude = c.b.call(NAME, 'i64', highAbsolute, lowAbsolute, divisorAbsolute);
+  const magnitude = quotientOf(c, highAbsolute, lowAbsolute, divisorAbsolute);
   const sign = c.op('xor', ofDividend, ofDivisor);
   // -2^63 fits, 2^63 does not.
   const limit = c.op('sub', c.b.i64((1n << 63n) - 1n), sign);

@@ -5,7 +5,6 @@ import { VECTOR } from '../state.ts';
 import { setCodeMode } from './descriptors.ts';
 import {
   generalProtection,
-  longMode,
   privileged,
   readOperand,
   type SystemHandler,
@@ -54,8 +53,8 @@ function writeCr0(cpu: Cpu, value: bigint, platform: Platform): Outcome {
     if ((cpu.num('cr4') & CR4.pae) === 0 || codeIsLong) return generalProtection();
     cpu.set('efer', efer | EFER_LMA);
   }
-  if (!has(CR0.pg) && paging && longMode(cpu)) {
-    if (cpu.num('codeMode') === 2) return generalProtection();
+  if (!has(CR0.pg) && paging && cpu.longMode) {
+    if (cpu.codeMode === 2) return generalProtection();
     cpu.set('efer', efer & ~EFER_LMA);
   }
   cpu.set('cr0', next);
@@ -74,12 +73,12 @@ const writeControl: SystemHandler = (cpu, insn, platform) => {
       cpu.set('cr2', value);
       return null;
     case 3:
-      if (longMode(cpu) && value & CR3_RESERVED) return generalProtection();
+      if (cpu.longMode && value & CR3_RESERVED) return generalProtection();
       cpu.set('cr3', value);
       break;
     case 4:
       if (value & ~BigInt(CR4_DEFINED)) return generalProtection();
-      if (longMode(cpu) && (Number(value) & CR4.pae) === 0) return generalProtection();
+      if (cpu.longMode && (Number(value) & CR4.pae) === 0) return generalProtection();
       cpu.set('cr4', value);
       break;
     default:

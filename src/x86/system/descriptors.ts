@@ -7,7 +7,7 @@ import { highWord, lowWord } from '../../core/words.ts';
 import type { Cpu } from '../cpu.ts';
 import { type Fault, fault, isFault, type Platform } from '../seam.ts';
 import { SEG, VECTOR } from '../state.ts';
-import { generalProtection, longMode } from './operands.ts';
+import { generalProtection } from './operands.ts';
 
 /** Fields of an 8-byte descriptor. */
 export interface Descriptor {
@@ -93,18 +93,14 @@ export function upperHalf(cpu: Cpu, platform: Platform, selector: number): bigin
 
 /** Puts a checked descriptor into a segment register. */
 export function setSegment(cpu: Cpu, segment: number, selector: number, d: Descriptor): void {
-  cpu.set('selector', selector, segment);
-  cpu.set('segmentBase', d.base, segment);
-  cpu.set('segmentLimit', d.limit, segment);
-  cpu.set('segmentAttributes', d.attributes, segment);
+  cpu.setSegment(segment, selector, d.limit, d.attributes);
+  cpu.setSegmentBase(segment, d.base);
 }
 /** Makes a segment register unusable with the given null selector. */
 export function setNullSegment(cpu: Cpu, segment: number, selector: number): void {
-  cpu.set('selector', selector, segment);
-  cpu.set('segmentBase', 0n, segment);
-  cpu.set('segmentLimit', 0, segment);
   // an unusable SS keeps DPL = CPL so that privilege can be read from it
-  cpu.set('segmentAttributes', segment === SEG.ss ? (selector & 3) << 5 : 0, segment);
+  cpu.setSegment(segment, selector, 0, segment === SEG.ss ? (selector & 3) << 5 : 0);
+  cpu.setSegmentBase(segment, 0n);
 }
 
 /** Sets the accessed bit of a code or data descriptor where it is clear. */
@@ -135,7 +131,7 @@ export function checkStackSegment(
 /** Loads ES, SS, DS, FS or GS as MOV and POP do; nothing has changed when it faults. */
 export function loadSegment(cpu: Cpu, platform: Platform, segment: number, selector: number): null | Fault {
   if (segment === SEG.ss) {
-    const d = checkStackSegment(cpu, platform, selector, cpu.cpl, cpu.num('codeMode') === 2);
+    const d = checkStackSegment(cpu, platform, selector, cpu.cpl, cpu.codeMode === 2);
     if (isFault(d)) return d;
     if (d === null) setNullSegment(cpu, segment, selector);
     else {
@@ -164,7 +160,7 @@ export function loadSegment(cpu: Cpu, platform: Platform, segment: number, selec
 /** Loads CS (checked by the caller), the privilege level and the code mode that go with it. */
 export function setCodeSegment(cpu: Cpu, selector: number, d: Descriptor): void {
   setSegment(cpu, SEG.cs, selector, accessed(d));
-  cpu.set('cpl', selector & 3);
+  cpu.cpl = selector & 3;
   setCodeMode(cpu);
 }
 /** Recomputes the code mode from EFER.LMA and CS. */
@@ -172,15 +168,13 @@ export function setCodeMode(cpu: Cpu): void {
   const attributes = cpu.num('segmentAttributes', SEG.cs);
   const long = (attributes & (1 << 13)) !== 0;
   const big = (attributes & (1 << 14)) !== 0;
-  cpu.set('codeMode', longMode(cpu) && long ? 2 : big ? 1 : 0);
+  cpu.set('codeMode', cpu.longMode && long ? 2 : big ? 1 : 0);
 }
 
 /** A flat segment with fixed attributes, as SYSCALL, SYSENTER and their returns load them. */
 export function setFlatSegment(cpu: Cpu, segment: number, selector: number, attributes: number): void {
-  cpu.set('selector', selector, segment);
-  cpu.set('segmentBase', 0n, segment);
-  cpu.set('segmentLimit', 0xffffffff, segment);
-  cpu.set('segmentAttributes', attributes, segment);
+  cpu.setSegment(segment, selector, 0xffffffff, attributes);
+  cpu.setSegmentBase(segment, 0n);
 }
 
 /** Returning outward makes data segments unusable that the new privilege may not hold (SDM vol. 2 "RET"). */

@@ -18,7 +18,7 @@ import { FPU_STATE } from './fpu-state.ts';
 import { INTERRUPTS } from './interrupts.ts';
 import { IO } from './io.ts';
 import { MSR } from './msr.ts';
-import { type SystemTable, undefinedOpcode } from './operands.ts';
+import { type SystemHandler, type SystemTable, undefinedOpcode } from './operands.ts';
 import { SEGMENTS } from './segments.ts';
 import { TABLES } from './tables.ts';
 import { X87 } from './x87/table.ts';
@@ -44,8 +44,8 @@ export const SYSTEM: SystemTable = {
   ...UNDEFINED,
 };
 
-/** The same as a map: an object with so many keys is slow to look into. */
-const HANDLERS = new Map(Object.entries(SYSTEM));
+/** The same by number of the form, as forms are met: looking a name up takes long. */
+const handlers: SystemHandler[] = [];
 
 /**
  * Executes `insn`, whose address is `cpu.rip`. On success `rip` is where execution continues; on a stop, or a fault that the caller
@@ -53,7 +53,9 @@ const HANDLERS = new Map(Object.entries(SYSTEM));
  * delivery faulted as part of the instruction.
  */
 export function executeSystem(cpu: Cpu, insn: Insn, platform: Platform): Outcome {
-  const handler = HANDLERS.get(insn.form.name);
+  const { id, name } = insn.form;
+  handlers[id] ??= SYSTEM[name]!;
+  const handler = handlers[id];
   assert(handler, 'not a system instruction');
   const start = cpu.rip;
   cpu.advance(insn.length, insn.mode);

@@ -19,14 +19,7 @@ import {
   setSegment,
   upperHalf,
 } from './descriptors.ts';
-import {
-  generalProtection,
-  isCanonical,
-  loadOperand,
-  longMode,
-  type SystemHandler,
-  type SystemTable,
-} from './operands.ts';
+import { generalProtection, isCanonical, loadOperand, type SystemHandler, type SystemTable } from './operands.ts';
 import { currentStack, popAll, pushAll, setPointer } from './stack.ts';
 import { innerStack, loadInnerStack } from './tss.ts';
 
@@ -45,11 +38,11 @@ function farPointer(cpu: Cpu, insn: Insn): FarPointer | Fault {
 
 /** Long mode allows no segment that claims both 64-bit and 32-bit code. */
 function checkLong(cpu: Cpu, selector: number, d: Descriptor): null | Fault {
-  return longMode(cpu) && d.long && d.big ? generalProtection(errorOf(selector)) : null;
+  return cpu.longMode && d.long && d.big ? generalProtection(errorOf(selector)) : null;
 }
 /** #GP(0) when `offset` is not an address in the code segment. */
 export function checkTarget(cpu: Cpu, d: Descriptor, offset: bigint): null | Fault {
-  const inside = longMode(cpu) && d.long ? isCanonical(offset) : offset <= BigInt(d.limit);
+  const inside = cpu.longMode && d.long ? isCanonical(offset) : offset <= BigInt(d.limit);
   return inside ? null : generalProtection();
 }
 
@@ -83,7 +76,7 @@ interface CallGate {
 
 /** The gate a selector names, with its target, as far as JMP and CALL check alike. */
 function readGate(cpu: Cpu, platform: Platform, selector: number, d: Descriptor): CallGate | Outcome {
-  const long = longMode(cpu);
+  const long = cpu.longMode;
   if (!long && [1, 3, 5, 9, 11].includes(d.type)) return stop('unimplemented', 'hardware task switch');
   if (d.type !== 12 && (long || d.type !== 4)) return generalProtection(errorOf(selector));
   if (d.dpl < cpu.cpl || d.dpl < (selector & 3)) return generalProtection(errorOf(selector));
@@ -218,7 +211,7 @@ export function returnTo(
   if (failed) return failed;
   const rpl = selector & 3;
   const goesOut = rpl > cpu.cpl;
-  const newLong = longMode(cpu) && d.long;
+  const newLong = cpu.longMode && d.long;
   if (outer === null) {
     const bits = currentStack(cpu).bits;
     const refused = enter(cpu, platform, selector, d, offset);

@@ -3,7 +3,7 @@ import type { Cpu } from '../cpu.ts';
 import { FLAG, GPR, SEG } from '../state.ts';
 import { setCodeMode, setFlatSegment } from './descriptors.ts';
 import type { SystemHandler, SystemTable } from './operands.ts';
-import { generalProtection, isCanonical, longMode, privileged, undefinedOpcode } from './operands.ts';
+import { generalProtection, isCanonical, privileged, undefinedOpcode } from './operands.ts';
 
 const EFER_SCE = 1;
 /** Attributes of the flat segments these instructions load, without DPL: present, S, accessed. */
@@ -18,7 +18,7 @@ const SYSRET_FLAGS = 0x3c7fd7;
 export function enterFlat(cpu: Cpu, code: number, stack: number, cpl: number, long: boolean): void {
   setFlatSegment(cpu, SEG.cs, code, withDpl(long ? CODE_64 : CODE_32, cpl));
   setFlatSegment(cpu, SEG.ss, stack, withDpl(DATA, cpl));
-  cpu.set('cpl', cpl);
+  cpu.cpl = cpl;
   setCodeMode(cpu);
 }
 
@@ -41,7 +41,7 @@ const sysret: SystemHandler = (cpu, insn) => {
 const sysenter: SystemHandler = (cpu) => {
   const selector = cpu.num('sysenterCs') & 0xfffc;
   if (selector === 0) return generalProtection();
-  const long = longMode(cpu);
+  const long = cpu.longMode;
   const width = (value: bigint): bigint => (long ? value : value & 0xffffffffn);
   cpu.rflags &= ~(FLAG.vm | FLAG.if);
   cpu.rsp = width(cpu.get('sysenterEsp'));

@@ -5,7 +5,7 @@ import { type EventKind, fault, isFault, type Outcome, type Platform, stop } fro
 import { FLAG, VECTOR } from '../state.ts';
 import { returnTo } from './far.ts';
 import { returnFlags } from './flags.ts';
-import { generalProtection, longMode, type SystemHandler, type SystemTable } from './operands.ts';
+import { generalProtection, type SystemHandler, type SystemTable } from './operands.ts';
 import { currentStack, popAll } from './stack.ts';
 
 const raise =
@@ -21,17 +21,17 @@ const int: SystemHandler = (cpu, insn, platform) => platform.deliver(cpu, 'int',
 /** Pops the frame and returns; IRET in 64-bit mode always pops SS:rSP. */
 function interruptReturn(cpu: Cpu, width: number, platform: Platform): Outcome {
   if (cpu.rflags & FLAG.nt)
-    return longMode(cpu) ? generalProtection() : stop('unimplemented', 'IRET to a nested task (RFLAGS.NT)');
+    return cpu.longMode ? generalProtection() : stop('unimplemented', 'IRET to a nested task (RFLAGS.NT)');
   const stack = currentStack(cpu);
   const frame = popAll(cpu, stack, width, 3);
   if (isFault(frame)) return frame;
   const selector = lowWord(frame[1]!) & 0xffff;
   const flags = lowWord(frame[2]!);
-  if (!longMode(cpu) && cpu.cpl === 0 && width === 4 && flags & FLAG.vm)
+  if (!cpu.longMode && cpu.cpl === 0 && width === 4 && flags & FLAG.vm)
     return stop('unimplemented', 'IRET to virtual-8086 mode');
   const after = stack.pointer + BigInt(3 * width);
   let outer = null;
-  if (cpu.num('codeMode') === 2 || (selector & 3) > cpu.cpl) {
+  if (cpu.codeMode === 2 || (selector & 3) > cpu.cpl) {
     const values = popAll(cpu, { ...stack, pointer: after }, width, 2);
     if (isFault(values)) return values;
     outer = { pointer: values[0]!, selector: lowWord(values[1]!) & 0xffff };
@@ -41,9 +41,9 @@ function interruptReturn(cpu: Cpu, width: number, platform: Platform): Outcome {
   if (failed) return failed;
   // the flags are written with the privilege that IRET ran at
   const cpl = cpu.cpl;
-  cpu.set('cpl', oldCpl);
+  cpu.cpl = oldCpl;
   returnFlags(cpu, flags, width);
-  cpu.set('cpl', cpl);
+  cpu.cpl = cpl;
   cpu.set('nmiBlocked', 0);
   return null;
 }

@@ -62,7 +62,7 @@ const string =
     const width = insn.form.operands[0]!.width;
     const outcome = checkPort(cpu, port, width) ?? transfer(cpu, insn, platform, port, width);
     if (outcome) return outcome;
-    const step = BigInt(cpu.num('rflags') & FLAG.df ? -width : width);
+    const step = BigInt(cpu.systemFlags & FLAG.df ? -width : width);
     const set = (register: number, value: bigint): void => {
       const old = cpu.gpr(register);
       cpu.setGpr(

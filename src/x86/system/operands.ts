@@ -124,9 +124,7 @@ export function setZeroFlag(cpu: Cpu, on: boolean): void {
   cpu.rflags = on ? cpu.rflags | FLAG.zf : cpu.rflags & ~FLAG.zf;
 }
 /** IOPL of RFLAGS. */
-export const iopl = (cpu: Cpu): number => (cpu.num('rflags') >> 12) & 3;
-/** Long mode is active (EFER.LMA). */
-export const longMode = (cpu: Cpu): boolean => (cpu.num('efer') & 0x400) !== 0;
+export const iopl = (cpu: Cpu): number => (cpu.systemFlags >> 12) & 3;
 /** The low 48 bits sign-extend to the whole address. */
 export const isCanonical = (address: bigint): boolean =>
   BigInt.asUintN(64, BigInt.asIntN(48, address)) === BigInt.asUintN(64, address);

@@ -6,7 +6,6 @@ import { SEG, VECTOR } from '../state.ts';
 import { type Descriptor, fetchDescriptor, isCode, isConforming, isNull, loadSegment } from './descriptors.ts';
 import {
   loadOperand,
-  longMode,
   readOperand,
   type SystemHandler,
   type SystemTable,
@@ -100,11 +99,11 @@ export const SEGMENTS: SystemTable = {
   lfs: loadFarPointer(SEG.fs),
   lgs: loadFarPointer(SEG.gs),
   lar: query(
-    (cpu) => (longMode(cpu) ? LAR_LONG : LAR_LEGACY),
+    (cpu) => (cpu.longMode ? LAR_LONG : LAR_LEGACY),
     (cpu, insn, d) => writeOperand(cpu, insn, 0, (d.raw >> 32n) & 0xffff00n) === null,
   ),
   lsl: query(
-    (cpu) => (longMode(cpu) ? LSL_LONG : LSL_LEGACY),
+    (cpu) => (cpu.longMode ? LSL_LONG : LSL_LEGACY),
     (cpu, insn, d) => writeOperand(cpu, insn, 0, BigInt(d.limit)) === null,
   ),
   verr: query(

@@ -21,21 +21,21 @@ export interface Stack {
 
 /** Width of the stack pointer by code mode and SS.B. */
 export function stackBits(cpu: Cpu): number {
-  if (cpu.num('codeMode') === 2) return 64;
+  if (cpu.codeMode === 2) return 64;
   return cpu.num('segmentAttributes', SEG.ss) & (1 << 14) ? 32 : 16;
 }
 /** The stack in use. */
 export function currentStack(cpu: Cpu): Stack {
   const bits = stackBits(cpu);
-  const stack = { pointer: cpu.rsp, bits, supervisor: false, error: 0 };
-  if (bits === 64) return { ...stack, base: 0n, segment: null };
+  const pointer = cpu.rsp;
+  if (bits === 64) return { segment: null, error: 0, base: 0n, pointer, bits, supervisor: false };
   const base = cpu.get('segmentBase', SEG.ss);
   const segment = {
     attributes: cpu.num('segmentAttributes', SEG.ss),
     limit: cpu.num('segmentLimit', SEG.ss),
     start: Number(BigInt.asUintN(32, base)),
   };
-  return { ...stack, base, segment };
+  return { segment, error: 0, base, pointer, bits, supervisor: false };
 }
 
 /** Linear address of the stack offset `pointer`. */
@@ -81,13 +81,10 @@ export function pushAll(cpu: Cpu, stack: Stack, width: number, values: readonly 
 /** Reads `count` values of `width` bytes from the top, the first popped first. */
 export function popAll(cpu: Cpu, stack: Stack, width: number, count: number): bigint[] | Fault {
   const values: bigint[] = [];
-  const step = BigInt(width);
-  let { pointer } = stack;
   for (let i = 0; i < count; i++) {
-    const value = loadStack(cpu, stack, addressOf(stack, pointer), width);
+    const value = loadStack(cpu, stack, addressOf(stack, stack.pointer + BigInt(i * width)), width);
     if (isFault(value)) return value;
     values.push(value);
-    pointer += step;
   }
   return values;
 }

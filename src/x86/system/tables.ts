@@ -17,7 +17,6 @@ import {
   generalProtection,
   isCanonical,
   loadOperand,
-  longMode,
   privileged,
   probeOperand,
   readOperand,
@@ -58,7 +57,7 @@ function loadSystemSegment(cpu: Cpu, platform: Platform, segment: number, select
   if (isFault(d)) return d;
   if (d.user || !types.includes(d.type)) return generalProtection(errorOf(selector));
   if (!d.present) return notPresent(selector);
-  const upper = longMode(cpu) ? upperHalf(cpu, platform, selector) : 0n;
+  const upper = cpu.longMode ? upperHalf(cpu, platform, selector) : 0n;
   if (isFault(upper)) return upper;
   const base = d.base | (upper << 32n);
   if (!isCanonical(base)) return generalProtection(errorOf(selector));
@@ -82,7 +81,7 @@ const ltr: SystemHandler = (cpu, insn, platform) => {
   const selector = readOperand(cpu, insn, 0);
   if (isFault(selector)) return selector;
   if (isNull(Number(selector))) return generalProtection();
-  return loadSystemSegment(cpu, platform, SEG.tr, Number(selector), longMode(cpu) ? [9] : [1, 9]);
+  return loadSystemSegment(cpu, platform, SEG.tr, Number(selector), cpu.longMode ? [9] : [1, 9]);
 };
 
 /** Descriptor-table instructions by semantics name. */

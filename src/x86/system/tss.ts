@@ -10,7 +10,7 @@ import {
   setNullSegment,
   setSegment,
 } from './descriptors.ts';
-import { isCanonical, longMode } from './operands.ts';
+import { isCanonical } from './operands.ts';
 import type { Stack } from './stack.ts';
 
 /** Reads `width` bytes at `offset` of the TSS with supervisor rights; #TS past its limit. */
@@ -32,7 +32,7 @@ export interface InnerStack {
 
 /** The stack for `cpl` out of the TSS; `ist` 1 to 7 takes that entry of the interrupt stack table instead (long mode). */
 export function innerStack(cpu: Cpu, platform: Platform, cpl: number, ist = 0): InnerStack | Fault {
-  if (longMode(cpu)) {
+  if (cpu.longMode) {
     const pointer = readTss(cpu, ist > 0 ? 0x24 + (ist - 1) * 8 : 4 + cpl * 8, 8);
     if (isFault(pointer)) return pointer;
     if (!isCanonical(pointer)) return fault(VECTOR.ss);

@@ -40,14 +40,18 @@ const u32 = (bytes: Uint8Array, at: number): number =>
 
 const isGzip = (bytes: Uint8Array): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b;
 
+/** Unpacks one gzip member of `size` bytes, or throws. */
+export type Gunzip = (bytes: Uint8Array, size: number) => Uint8Array;
+const gunzipByLibrary: Gunzip = (bytes, size) => gunzipSync(bytes, { out: new Uint8Array(size) });
+
 /** Unpacks one gzip member; E_IMAGE when it is corrupt, of a wrong CRC-32 or larger than the limit. */
-export function unpackGzip(bytes: Uint8Array): Uint8Array {
+export function unpackGzip(bytes: Uint8Array, gunzip: Gunzip = gunzipByLibrary): Uint8Array {
   if (bytes.length < 18) return fail(`the gzip payload ends at byte ${bytes.length}, before its trailer`);
   const size = u32(bytes, bytes.length - 4);
   if (size > UNPACK_LIMIT_BYTES) fail(`the gzip payload promises ${size} bytes, the limit is ${UNPACK_LIMIT_BYTES}`);
   let out: Uint8Array;
   try {
-    out = gunzipSync(bytes, { out: new Uint8Array(size) });
+    out = gunzip(bytes, size);
   } catch (cause) {
     throw new EmulatorError('E_IMAGE', `the gzip payload is corrupt: ${(cause as Error).message}`, { cause });
   }
@@ -57,9 +61,9 @@ export function unpackGzip(bytes: Uint8Array): Uint8Array {
 }
 
 /** Unpacks a bzImage payload; all formats but gzip end with the unpacked size, which the result must have. */
-function unpackPayload(payload: Uint8Array): { elf: Uint8Array; packing: Packing } {
+function unpackPayload(payload: Uint8Array, gunzip?: Gunzip): { elf: Uint8Array; packing: Packing } {
   if (isElf(payload)) return { elf: payload, packing: 'none' };
-  if (isGzip(payload)) return { elf: unpackGzip(payload), packing: 'gzip' };
+  if (isGzip(payload)) return { elf: unpackGzip(payload, gunzip), packing: 'gzip' };
   if (payload.length < 8) return fail(`the payload has only ${payload.length} bytes`);
   const size = u32(payload, payload.length - 4);
   const body = payload.subarray(0, payload.length - 4);
@@ -95,16 +99,16 @@ export function bzImagePayload(file: Uint8Array): Uint8Array {
 }
 
 /** Finds and unpacks the ELF image in a kernel file; E_IMAGE says what is wrong with a file that has none. */
-export function unpackKernel(file: Uint8Array): UnpackedKernel {
+export function unpackKernel(file: Uint8Array, gunzip?: Gunzip): UnpackedKernel {
   if (isElf(file)) return { elf: file, container: 'elf', packing: 'none' };
   if (isGzip(file)) {
-    const inner = unpackGzip(file);
+    const inner = unpackGzip(file, gunzip);
     if (isElf(inner)) return { elf: inner, container: 'file', packing: 'gzip' };
     if (!isBzImage(inner)) return fail('the gzip file contains neither an ELF image nor a bzImage');
-    return unpackKernel(inner);
+    return unpackKernel(inner, gunzip);
   }
   if (!isBzImage(file)) return fail('not a kernel: neither an ELF file, a gzip file nor a bzImage');
-  const { elf, packing } = unpackPayload(bzImagePayload(file));
+  const { elf, packing } = unpackPayload(bzImagePayload(file), gunzip);
   if (!isElf(elf)) fail(`the bzImage's ${packing} payload is not an ELF file`);
   return { elf, container: 'bzImage', packing };
 }
@@ -119,11 +123,11 @@ export interface UnpackedModule {
  * What Xen's builder makes of a ramdisk file: a gzip file is handed over unpacked with 16 bytes of slack, unless it
  * does not unpack; anything else is handed over as it is (xg_dom_core.c, xc_dom_build_module).
  */
-export function unpackModule(file: Uint8Array): UnpackedModule {
+export function unpackModule(file: Uint8Array, gunzip?: Gunzip): UnpackedModule {
   if (file.length < 18 || !isGzip(file)) return { content: file, length: file.length };
   const size = u32(file, file.length - 4);
   try {
-    const content = unpackGzip(file);
+    const content = unpackGzip(file, gunzip);
     return { content, length: Math.max(content.length + 16, file.length) };
   } catch (error) {
     if (!(error instanceof EmulatorError)) throw error;

@@ -104,8 +104,9 @@ export function doUpdateDescriptor(d: Domain, address: bigint, descriptor: bigin
   return rc === 0 ? 0 : -ERRNO.EINVAL;
 }
 
-/** pv_destroy_ldt: gives the LDT's pages back; true when there were any. */
+/** pv_destroy_ldt: gives the LDT's pages back; true when there were any. An LDT without entries has none. */
 export function destroyLdt(d: Domain): boolean {
+  if (d.host.tables.ldtEntries === 0) return false;
   const pages = d.state.ldtPages[d.host.vcpu]!;
   let dropped = false;
   for (const [i, mfn] of pages.entries()) {

@@ -84,10 +84,8 @@ export function loadFlat(cpu: Cpu, segment: 'cs' | 'ss', selector: number): void
 /** Puts a descriptor into a segment register without checks. The bases of FS and GS are separate registers and stay. */
 export function setSegment(cpu: Cpu, segment: number, selector: number, descriptor: bigint): void {
   const { base, limit, attributes } = unpackDescriptor(descriptor);
-  cpu.set('selector', selector, segment);
-  cpu.set('segmentLimit', limit, segment);
-  cpu.set('segmentAttributes', attributes, segment);
-  if (segment !== SEG.fs && segment !== SEG.gs) cpu.set('segmentBase', base, segment);
+  cpu.setSegment(segment, selector, limit, attributes);
+  if (segment !== SEG.fs && segment !== SEG.gs) cpu.setSegmentBase(segment, base);
   if (segment === SEG.cs) cpu.set('codeMode', attributes & ATTRIBUTE.long ? 2 : attributes & ATTRIBUTE.big ? 1 : 0);
 }
 

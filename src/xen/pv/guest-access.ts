@@ -6,12 +6,14 @@ import { PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
 import { lowWord } from '../../core/words.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
-import { isFault } from '../../x86/seam.ts';
 import type { Layout } from '../abi/layout.ts';
 
-/** Virtual-to-machine translation without side effects (src/memory/mmu.ts). */
+/** Virtual-to-machine translation (src/memory/mmu.ts). */
 export interface Translator {
+  /** Without side effects. */
   translate(cpu: Cpu, address: bigint): number | null;
+  /** As an access to the byte at `address`: sets accessed and dirty bits; null where it faults. */
+  resolve(cpu: Cpu, address: bigint, write: boolean): number | null;
 }
 
 /** A copy of a structure in guest memory, with its fields by name. */
@@ -61,8 +63,7 @@ export class GuestAccess {
     for (let done = 0; done < length; ) {
       const at = BigInt.asUintN(64, address + BigInt(done));
       const count = Math.min(length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));
-      if (isFault(cpu.memory.load(cpu, at, 1))) return null;
-      const pa = this.#mmu.translate(cpu, at);
+      const pa = this.#mmu.resolve(cpu, at, false);
       if (pa === null) return null;
       this.#memory.copyOut(pa, count, out, done);
       done += count;
@@ -75,8 +76,7 @@ export class GuestAccess {
     for (let done = 0; done < data.length; ) {
       const at = BigInt.asUintN(64, address + BigInt(done));
       const count = Math.min(data.length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));
-      if (cpu.memory.probe(cpu, at, 1) !== null) return false;
-      const pa = this.#mmu.translate(cpu, at);
+      const pa = this.#mmu.resolve(cpu, at, true);
       if (pa === null) return false;
       this.#memory.writeBytes(pa, data.subarray(done, done + count));
       done += count;

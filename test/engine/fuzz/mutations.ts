@@ -118,8 +118,20 @@ export const MUTATIONS: readonly Mutation[] = [
   of(
     EMIT,
     'hot: carries are not updated on the way out by a fault',
-    'wanted.filter(([home, id]) => this.#resident[home] !== id)',
-    'wanted.filter(([home, id]) => this.#resident[home] !== id && home !== HOME.flagsAux)',
+    'if (this.#resident[home] === id) this.#consume(id);',
+    'if (this.#resident[home] === id || (this.#cold && home === HOME.flagsAux)) this.#consume(id);',
+  ),
+  of(
+    EMIT,
+    'hot: an entry takes flags that wait for settled ones',
+    'if (this.settlesFlags) f.settle();',
+    'if (this.settlesFlags && reach === null) f.settle();',
+  ),
+  of(
+    REGION,
+    'hot: a jump is led by its hash alone',
+    ".i64(keys[i]!)\n        .op('i64.ne')",
+    ".i64(0n)\n        .op('i64.lt_s')",
   ),
   of(
     HOT,

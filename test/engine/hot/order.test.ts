@@ -1,0 +1,29 @@
+import { describe, expect, it } from 'vitest';
+import { forwardOrder } from '../../../src/engine/hot/order.ts';
+
+const heads = (successors: number[][]): number[] => [...forwardOrder(successors).heads].sort((a, b) => a - b);
+
+describe('the order of blocks', () => {
+  it('is that of their numbers where only loops lead back', () => {
+    // 1 and 2 are loops in each other, 5 is behind them
+    const successors = [[1], [2], [3, 2], [4, 1], [5], []];
+    expect(forwardOrder(successors).order).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(heads(successors)).toEqual([1, 2]);
+  });
+
+  it('puts a tail that several share behind all of them, wherever it stood', () => {
+    // 1 is the tail of 2, 3 and 4, which come from 0
+    const successors = [[2, 3, 4], [5], [1], [1], [1], []];
+    expect(forwardOrder(successors).order).toEqual([0, 2, 3, 4, 1, 5]);
+    expect(heads(successors)).toEqual([]);
+  });
+
+  it('makes the block where a loop is entered its head', () => {
+    // while loop whose test, 2, stands behind its body, 1
+    expect(forwardOrder([[2], [2], [1, 3], []])).toEqual({ order: [0, 2, 1, 3], heads: new Set([2]) });
+  });
+
+  it('reaches what nothing leads to, and branches to the block itself', () => {
+    expect(forwardOrder([[0], [0, 0], []])).toEqual({ order: [1, 0, 2], heads: new Set([0]) });
+  });
+});
