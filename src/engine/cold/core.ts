@@ -22,39 +22,40 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   const RESERVE = 4;
   const next = f.local('i32');
   const from = f.local('i32');
-  const last = f.local('i32');
   /** Steps that regions have taken beyond the reserve. */
   const taken = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
   const region = module.type(REGION_SIGNATURE);
   const leave = (): void => {
     f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
-    f.get(CPU).get(last).memory('i32.store', STATE.lastRecord.offset);
     f.get(CPU).get(STEPS).get(taken).op('i32.add').memory('i32.store', STATE.untilSample.offset);
     f.get(CPU).get(STEPS).get(RESERVE).op('i32.add').memory('i32.store', STATE.budget.offset);
   };
+  const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
   f.loop();
-  f.get(STEPS).op('i32.eqz').if();
+  f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
+  f.loop();
+  f.get(CPU).get(REC).get(INDEX).callIndirect(handler, 1).tee(next);
+  f.i32(FIRST_RECORD).op('i32.ge_u').if();
+  f.get(STEPS).if();
+  f.get(STEPS).i32(1).op('i32.sub').set(STEPS).get(next);
+  follow().br(2).end();
+  f.get(CPU).get(REC).memory('i32.store', STATE.lastRecord.offset);
+  f.get(next).set(REC);
   leave();
   f.i32(EXIT.budget).return().end();
-  f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
-  f.get(REC).set(last);
-  const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
-  f.get(CPU).get(REC).get(INDEX).callIndirect(handler).tee(next);
-  f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
-  follow().br(1).end();
   f.get(next).i32(EXIT.linked).op('i32.eq').if();
   f.get(CPU).memory('i32.load', STATE.record.offset);
-  follow();
-  f.get(STEPS).i32(1).op('i32.add').set(STEPS).br(1).end();
+  follow().br(1).end().end();
   f.get(next).i32(EXIT.hot).op('i32.eq').if();
+  f.get(CPU).get(REC).memory('i32.store', STATE.lastRecord.offset);
   f.get(STEPS).i32(1).op('i32.add').set(STEPS);
   // from region to region as long as records lead there
   f.loop();
   f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
   f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
   f.get(STEPS).get(RESERVE).op('i32.add');
-  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').tee(from).callIndirect(region, 1).tee(next);
+  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').tee(from).callIndirect(region).tee(next);
   if (measured) {
     f.get(CPU).get(CPU).memory('i64.load', STATE.regionSteps.offset);
     f.get(STEPS).get(RESERVE).op('i32.add').get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub');
@@ -67,7 +68,10 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
   follow();
-  f.get(INDEX).i32(HANDLER.hot).op('i32.ne').brIf(3);
+  f.get(INDEX).i32(HANDLER.hot).op('i32.ne').if();
+  f.get(STEPS).brIf(4);
+  leave();
+  f.i32(EXIT.budget).return().end();
   f.get(CPU).get(CPU).memory('i32.load', STATE.untilHop.offset).i32(1).op('i32.sub').tee(next);
   f.memory('i32.store', STATE.untilHop.offset).get(next).brIf(1);
   f.get(CPU).get(from).memory('i32.store', STATE.hopFrom.offset);
@@ -147,11 +151,11 @@ export interface Core {
 export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   const module = new ModuleBuilder();
   module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
-  module.importTable('e', 't', TABLE_SIZE);
   module.importTable('e', 'r', REGION_TABLE_SIZE);
   addRun(module, measured);
   const jump = [addJump(module, false), addJump(module, true)] as const;
   module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
+  module.table(module.type(HANDLER_SIGNATURE), TABLE_SIZE, 3, 't');
   module.add(exitHandler(EXIT.stale), `h${HANDLER.stale}`);
   module.add(linkHandler(), `h${HANDLER.link}`);
   module.add(pageEndHandler(jump), `h${HANDLER.pageEnd}`);
@@ -159,12 +163,12 @@ export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   module.add(exitHandler(EXIT.system), `h${HANDLER.system}`);
   module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
   module.add(exitHandler(EXIT.hot), `h${HANDLER.hot}`);
-  const table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SIZE });
-  const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE });
+  const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE, maximum: REGION_TABLE_SIZE });
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
-    e: { m: memory, t: table, r: regions },
+    e: { m: memory, r: regions },
   });
   const exports = instance.exports as Record<string, unknown>;
+  const table = exports.t as WebAssembly.Table;
   for (let i = 0; i < HANDLER.firstForm; i++) {
     const handler = exports[`h${i}`];
     if (handler !== undefined) table.set(i, handler);

@@ -5,16 +5,18 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
-import { type CodeKey, KEY } from '../../x86/code-key.ts';
+import { type CodeKey, KEY, modeOf } from '../../x86/code-key.ts';
+import { decode } from '../../x86/decode/decode.ts';
 import type { Form, Insn } from '../../x86/form.ts';
 import type { Helper } from '../../x86/helpers.ts';
 import { ATTR, operandInCode, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import { ModuleBuilder } from '../wasm/encoder.ts';
+import { COMMON } from './common.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
 import { helperImport, helperSignature } from './helper-import.ts';
 import { ADDRESSING, type Addressing, dependsOnAddressing, lowerHandler } from './lower.ts';
-import { addJump, COMMIT_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
+import { addJump, COMMIT_SIGNATURE, HANDLER_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
 
 /** What generated handlers call outside Wasm. */
 export interface SlowPaths {
@@ -47,6 +49,10 @@ export interface FormInfo {
 }
 
 const CHECKED = 4;
+/** The code key of flat 64-bit code. */
+const LONG: CodeKey = 2;
+/** Handlers after which the common ones are compiled: small guests do without. */
+const COMMON_AFTER = 64;
 
 const storesOperand = (program: Program): boolean =>
   program.body.some((node) => node.op === 'probe' && program.body[node.addr]!.op === 'linear');
@@ -61,6 +67,7 @@ export class Handlers {
   /** By number of the form. */
   readonly #forms: FormInfo[] = [];
   #pending: Entry[] = [];
+  #hasCommon = false;
   #next: number = HANDLER.firstForm;
   /** By handler index: 1 where a relative branch can be linked. */
   readonly branches = new Uint8Array(TABLE_SIZE);
@@ -126,8 +133,21 @@ export class Handlers {
       handlers[variant] = this.#next;
       if (info.branches) this.branches[this.#next] = 1;
       this.#pending.push({ index: this.#next++, program: info.program, addressing, checked });
+      if (key === LONG && this.count >= COMMON_AFTER && !this.#hasCommon) this.#askForCommon();
     }
     return handlers[variant]!;
+  }
+
+  /** Asks for the handlers that much code needs, so that they come in one module rather than one by one. */
+  #askForCommon(): void {
+    this.#hasCommon = true;
+    const code = Uint8Array.from(COMMON.match(/../g)!, (byte) => Number.parseInt(byte, 16));
+    for (let at = 0; at < code.length; ) {
+      const insn = decode(code, at, code.length - at, 0, modeOf(LONG), 'x86-64-v1');
+      assert(typeof insn !== 'string', 'the list consists of instructions');
+      this.indexOf(insn, LONG);
+      at += insn.length;
+    }
   }
 
   /** Compiles what has been asked for since the last call. */
@@ -153,8 +173,10 @@ export class Handlers {
         imports[node.helper] = helperImport(helper);
       }
     }
+    const type = module.type(HANDLER_SIGNATURE);
+    module.importTable('e', 't', TABLE_SIZE, type);
     const jump = [addJump(module, false), addJump(module, true)];
-    for (const { index, program, addressing, checked } of entries) {
+    const functions = entries.map(({ index, program, addressing, checked }) => {
       const body = lowerHandler(program, addressing, {
         checkAccess: checked ? checkAccess : null,
         slowLoad,
@@ -163,15 +185,21 @@ export class Handlers {
         jump: jump[addressing === ADDRESSING.legacy ? 1 : 0]!,
         helper: (name) => helpers.get(name)!,
       });
-      module.add(body, String(index));
-    }
+      return module.add(body, String(index), false);
+    });
+    module.fill(type, entries[0]!.index, functions);
     const { slowLoad: load, slowProbe: probe, commitScratch: commit } = this.#slow;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
-      e: { m: this.#memory, slowLoad: load, slowProbe: probe, commitScratch: commit, checkAccess: this.#checkAccess },
+    new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
+      e: {
+        m: this.#memory,
+        t: this.#table,
+        slowLoad: load,
+        slowProbe: probe,
+        commitScratch: commit,
+        checkAccess: this.#checkAccess,
+      },
       h: imports,
     });
-    const exports = instance.exports as Record<string, unknown>;
-    for (const { index } of entries) this.#table.set(index, exports[String(index)]);
   }
 }
 
@@ -182,7 +210,8 @@ function isChecked(insn: Insn, key: CodeKey): boolean {
   return (segment === SEG.fs && (key & KEY.fs) !== 0) || (segment === SEG.gs && (key & KEY.gs) !== 0);
 }
 
-function addressingOf(insn: Insn): Addressing {
+/** How the effective address of an instruction is formed. */
+export function addressingOf(insn: Insn): Addressing {
   if (insn.mode !== 2) return ADDRESSING.legacy;
   if (insn.attr & ATTR.addressMask || insn.seg !== STATE.zero.offset) return ADDRESSING.general;
   return insn.index === STATE.zero.offset ? ADDRESSING.flat : ADDRESSING.indexed;

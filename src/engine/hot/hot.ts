@@ -143,7 +143,11 @@ export class HotTier implements TranslatedCode {
   readonly #heat = new Map<number, number>();
   readonly #evicted = new Map<number, number>();
   readonly #recipes = new Recipes();
-  readonly #recipeTable = new WebAssembly.Table({ element: 'anyfunc', initial: RECIPE_TABLE_SIZE });
+  readonly #recipeTable = new WebAssembly.Table({
+    element: 'anyfunc',
+    initial: RECIPE_TABLE_SIZE,
+    maximum: RECIPE_TABLE_SIZE,
+  });
   #pending: Candidate[] = [];
   #waited = 0;
   #free: number[] = [];

@@ -2,41 +2,20 @@
  * A small WebAssembly encoder: function bodies and modules, in the binary format of the core specification, chapter 5.
  */
 import { assert } from '../../core/assert.ts';
+import { signed, signed64, unsigned } from './leb.ts';
 import { LANE_OPS, MEMORY_OPS, type MemoryOp, NUMERIC, VECTOR_NUMERIC } from './opcodes.ts';
 
 /** Value types, by their binary code. */
 export const TYPE = { i32: 0x7f, i64: 0x7e, v128: 0x7b } as const;
 export type TypeName = keyof typeof TYPE;
 
-const unsigned = (out: number[], value: number): void => {
-  let v = value >>> 0;
-  for (; v >= 0x80; v >>>= 7) out.push((v & 0x7f) | 0x80);
-  out.push(v);
-};
-const signed = (out: number[], value: number): void => {
-  let v = value | 0;
-  for (;;) {
-    const byte = v & 0x7f;
-    v >>= 7;
-    const done = (v === 0 && (byte & 0x40) === 0) || (v === -1 && (byte & 0x40) !== 0);
-    out.push(done ? byte : byte | 0x80);
-    if (done) return;
-  }
-};
-const signed64 = (out: number[], value: bigint): void => {
-  let v = BigInt.asIntN(64, value);
-  if (v >= -0x80000000n && v <= 0x7fffffffn) {
-    signed(out, Number(v));
-    return;
-  }
-  for (;;) {
-    const byte = Number(v & 0x7fn);
-    v >>= 7n;
-    const done = (v === 0n && (byte & 0x40) === 0) || (v === -1n && (byte & 0x40) !== 0);
-    out.push(done ? byte : byte | 0x80);
-    if (done) return;
-  }
-};
+/** The type of references: to functions, null included, or to functions of a type, which are not null. */
+function reference(type: number | null): number[] {
+  if (type === null) return [0x70];
+  const bytes = [0x64];
+  signed(bytes, type);
+  return bytes;
+}
 
 /** A function signature. */
 export interface Signature {
@@ -273,7 +252,11 @@ export class ModuleBuilder {
   readonly #functions: FunctionBody[] = [];
   readonly #exports: Array<{ name: string; kind: number; index: number }> = [];
   readonly #globals: number[][] = [];
+  readonly #tables: number[][] = [];
+  readonly #segments: number[][] = [];
+  readonly #names: Array<{ name: string; index: number }> = [];
   #importedFunctions = 0;
+  #importedTables = 0;
 
   type(signature: Signature): number {
     const bytes = [0x60, signature.params.length, ...signature.params.map((x) => TYPE[x])];
@@ -298,10 +281,13 @@ export class ModuleBuilder {
     unsigned(bytes, pages);
     this.#imports.push({ module, name, bytes });
   }
-  importTable(module: string, name: string, elements: number): void {
-    const bytes = [1, 0x70, 0];
+  /** A table of as many references to functions; `type`: of that type alone, so that calls need not compare types. */
+  importTable(module: string, name: string, elements: number, type: number | null = null): void {
+    const bytes = [1, ...reference(type), 1];
+    unsigned(bytes, elements);
     unsigned(bytes, elements);
     this.#imports.push({ module, name, bytes });
+    this.#importedTables++;
   }
   /** A mutable i64 global, initially 0. */
   global64(): number {
@@ -311,11 +297,35 @@ export class ModuleBuilder {
   exportGlobal(name: string, index: number): void {
     this.#exports.push({ name, kind: 3, index });
   }
-  /** Adds a function and exports it when it has a name; returns its index. */
-  add(body: FunctionBody, name: string | null = null): number {
+  /** A table as {@link ModuleBuilder.importTable} describes it, whose references are all to `index` at first; imports come before. */
+  table(type: number, elements: number, index: number, name: string): void {
+    const bytes = [0x40, 0, ...reference(type), 1];
+    unsigned(bytes, elements);
+    unsigned(bytes, elements);
+    bytes.push(0xd2);
+    unsigned(bytes, index);
+    bytes.push(0x0b);
+    this.#exports.push({ name, kind: 1, index: this.#importedTables + this.#tables.push(bytes) - 1 });
+  }
+  /** Puts functions into table 0, whose references are to functions of `type`, from element `first` on when the module is instantiated. */
+  fill(type: number, first: number, functions: readonly number[]): void {
+    const bytes = [6, 0, 0x41];
+    signed(bytes, first);
+    bytes.push(0x0b, ...reference(type));
+    unsigned(bytes, functions.length);
+    for (const index of functions) {
+      bytes.push(0xd2);
+      unsigned(bytes, index);
+      bytes.push(0x0b);
+    }
+    this.#segments.push(bytes);
+  }
+  /** Adds a function, exports it by its name when it has one unless told not to, and returns its index. */
+  add(body: FunctionBody, name: string | null = null, exported = name !== null): number {
     this.type(body.signature);
     const index = this.#importedFunctions + this.#functions.push(body) - 1;
-    if (name !== null) this.#exports.push({ name, kind: 0, index });
+    if (exported && name !== null) this.#exports.push({ name, kind: 0, index });
+    if (name !== null) this.#names.push({ name, index });
     return index;
   }
 
@@ -353,11 +363,13 @@ export class ModuleBuilder {
       this.#imports.map((x) => [...text(x.module), ...text(x.name), ...x.bytes]),
     );
     section(3, typeIndices);
+    section(4, this.#tables);
     section(6, this.#globals);
     section(
       7,
       this.#exports.map((x) => indexed([...text(x.name), x.kind], x.index)),
     );
+    section(9, this.#segments);
     // branch hints (WebAssembly branch hinting proposal): a vector of functions, each with a vector of (offset, 1, value)
     const hinted: number[][] = [];
     for (const [i, f] of this.#functions.entries()) {
@@ -382,9 +394,8 @@ export class ModuleBuilder {
       typeIndices,
       this.#functions.flatMap((f) => f.encode()),
     );
-    // the names of exported functions once more, for profilers (core specification, appendix 7.4.1)
-    const functions = this.#exports.filter((x) => x.kind === 0);
-    const names = functions.map((x) => [...indexed([], x.index), ...text(x.name)]);
+    // the names of functions, for profilers (core specification, appendix 7.4.1)
+    const names = this.#names.map((x) => [...indexed([], x.index), ...text(x.name)]);
     const head: number[] = [];
     unsigned(head, names.length);
     const list = [head, ...names].flat();
