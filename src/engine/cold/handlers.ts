@@ -5,14 +5,12 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
-import { type CodeKey, KEY, modeOf } from '../../x86/code-key.ts';
-import { decode } from '../../x86/decode/decode.ts';
+import { type CodeKey, KEY } from '../../x86/code-key.ts';
 import type { Form, Insn } from '../../x86/form.ts';
 import type { Helper } from '../../x86/helpers.ts';
 import { ATTR, operandInCode, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import { ModuleBuilder } from '../wasm/encoder.ts';
-import { COMMON } from './common.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
 import { helperImport, helperSignature } from './helper-import.ts';
 import { ADDRESSING, type Addressing, dependsOnAddressing, lowerHandler } from './lower.ts';
@@ -49,10 +47,6 @@ export interface FormInfo {
 }
 
 const CHECKED = 4;
-/** The code key of flat 64-bit code. */
-const LONG: CodeKey = 2;
-/** Handlers after which the common ones are compiled: small guests do without. */
-const COMMON_AFTER = 64;
 
 const storesOperand = (program: Program): boolean =>
   program.body.some((node) => node.op === 'probe' && program.body[node.addr]!.op === 'linear');
@@ -67,7 +61,6 @@ export class Handlers {
   /** By number of the form. */
   readonly #forms: FormInfo[] = [];
   #pending: Entry[] = [];
-  #hasCommon = false;
   #next: number = HANDLER.firstForm;
   /** By handler index: 1 where a relative branch can be linked. */
   readonly branches = new Uint8Array(TABLE_SIZE);
@@ -133,21 +126,8 @@ export class Handlers {
       handlers[variant] = this.#next;
       if (info.branches) this.branches[this.#next] = 1;
       this.#pending.push({ index: this.#next++, program: info.program, addressing, checked });
-      if (key === LONG && this.count >= COMMON_AFTER && !this.#hasCommon) this.#askForCommon();
     }
     return handlers[variant]!;
-  }
-
-  /** Asks for the handlers that much code needs, so that they come in one module rather than one by one. */
-  #askForCommon(): void {
-    this.#hasCommon = true;
-    const code = Uint8Array.from(COMMON.match(/../g)!, (byte) => Number.parseInt(byte, 16));
-    for (let at = 0; at < code.length; ) {
-      const insn = decode(code, at, code.length - at, 0, modeOf(LONG), 'x86-64-v1');
-      assert(typeof insn !== 'string', 'the list consists of instructions');
-      this.indexOf(insn, LONG);
-      at += insn.length;
-    }
   }
 
   /** Compiles what has been asked for since the last call. */
@@ -210,8 +190,7 @@ function isChecked(insn: Insn, key: CodeKey): boolean {
   return (segment === SEG.fs && (key & KEY.fs) !== 0) || (segment === SEG.gs && (key & KEY.gs) !== 0);
 }
 
-/** How the effective address of an instruction is formed. */
-export function addressingOf(insn: Insn): Addressing {
+function addressingOf(insn: Insn): Addressing {
   if (insn.mode !== 2) return ADDRESSING.legacy;
   if (insn.attr & ATTR.addressMask || insn.seg !== STATE.zero.offset) return ADDRESSING.general;
   return insn.index === STATE.zero.offset ? ADDRESSING.flat : ADDRESSING.indexed;
