@@ -148,10 +148,11 @@ export class Frame extends FunctionBody {
     return this;
   }
 
-  /** Pushes the state's value of a home, or stores what `push` pushes there. */
+  /** Pushes the state's value of a home. */
   loadHome(home: number): void {
     this.get(PARAM.cpu).memory(homeType(home) === 'i32' ? 'i32.load' : 'i64.load', homeOffset(home));
   }
+  /** Stores what `push` pushes as the state's value of a home. */
   storeHome(home: number, push: () => void): void {
     this.get(PARAM.cpu);
     push();

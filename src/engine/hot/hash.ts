@@ -1,5 +1,6 @@
 /** Perfect hashing of a few known keys: (key * multiplier mod 2^64) >> (64 - bits) is another slot for each. */
 
+/** How to find the slot of a key. */
 export interface PerfectHash {
   readonly multiplier: bigint;
   /** At least 1. */
@@ -10,7 +11,7 @@ export interface PerfectHash {
 
 /** Multipliers to try for a table of one size. */
 const TRIES = 64;
-/** Slots for a key at most, as a power of two, before keys are left out. */
+/** Binary logarithm of the slots there may be for each key before keys are left out. */
 const MAX_SPARE_BITS = 2;
 const GOLDEN = 0x9e37_79b9_7f4a_7c15n;
 

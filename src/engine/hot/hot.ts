@@ -25,8 +25,6 @@ import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
 import { addJump, BLOCK_BITS, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
-import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
-import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, Recipes } from './recipes.ts';
 import {
   type CodePage,
   type CodeSource,
@@ -35,8 +33,10 @@ import {
   type Place,
   MAX_STEPS as REGION_STEPS,
   type RegionPlan,
-  writeRegion,
-} from './region.ts';
+} from './discover.ts';
+import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
+import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, Recipes } from './recipes.ts';
+import { writeRegion } from './region.ts';
 
 /** When code is translated. Unobservable. */
 export interface Promotion {

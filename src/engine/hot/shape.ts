@@ -1,8 +1,10 @@
 /**
- * The control flow of a region: blocks in address order, nested intervals of them for loops.
+ * The control flow of a region: blocks in the order they are written, nested intervals of them for loops.
  *
  * A loop interval runs from the target of a back edge to the last block that branches there; intervals nest. A loop is
- * entered at its first block unless it dispatches, which it does when anything may come in elsewhere.
+ * entered at its first block unless it dispatches, which it does when a branch from outside leads elsewhere. An interval with an
+ * entry behind its first block is no loop: what comes in through the loop around the region would have to dispatch at each
+ * loop on its way, so branches back go through the loop around as well.
  */
 
 /** What the shape needs to know of a block: numbers of its static successors and whether it may be entered from outside. */
@@ -50,23 +52,16 @@ export function shapeOf(vertices: readonly Vertex[]): readonly Part[] {
   for (const [from, { successors }] of vertices.entries())
     for (const to of successors) outside.set(to, [...(outside.get(to) ?? []), from]);
 
-  const dispatches = (first: number, last: number): boolean => {
-    for (let n = first + 1; n <= last; n++) {
-      if (vertices[n]!.entry) return true;
-      if ((outside.get(n) ?? []).some((from) => from < first || from > last)) return true;
-    }
-    return false;
-  };
-  const entered = (first: number, last: number): boolean => {
-    for (let n = first + 1; n <= last; n++) if (vertices[n]!.entry) return true;
-    return false;
-  };
+  const within = (first: number, last: number): number[] =>
+    Array.from({ length: last - first }, (_, i) => first + 1 + i);
+  const isEntered = (first: number, last: number): boolean => within(first, last).some((n) => vertices[n]!.entry);
+  const dispatches = (first: number, last: number): boolean =>
+    within(first, last).some((n) => outside.get(n)?.some((from) => from < first || from > last));
   const build = (first: number, last: number, inside: boolean): Part[] => {
     const parts: Part[] = [];
     for (let n = first; n <= last; ) {
-      let end = inside && n === first ? undefined : loops.get(n);
-      if (end !== undefined && entered(n, end)) end = undefined;
-      if (end === undefined) {
+      const end = inside && n === first ? undefined : loops.get(n);
+      if (end === undefined || isEntered(n, end)) {
         parts.push({ loop: false, first: n, last: n, parts: [], dispatches: false });
         n++;
       } else {
