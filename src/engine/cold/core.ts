@@ -21,7 +21,6 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   const INDEX = 3;
   const RESERVE = 4;
   const next = f.local('i32');
-  const from = f.local('i32');
   /** Steps that regions have taken beyond the reserve. */
   const taken = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
@@ -50,12 +49,12 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   f.get(next).i32(EXIT.hot).op('i32.eq').if();
   f.get(CPU).get(REC).memory('i32.store', STATE.lastRecord.offset);
   f.get(STEPS).i32(1).op('i32.add').set(STEPS);
-  // from region to region as long as records lead there
+  // regions lead to each other by themselves, but for every way that is looked at
   f.loop();
   f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
   f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
   f.get(STEPS).get(RESERVE).op('i32.add');
-  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').tee(from).callIndirect(region).tee(next);
+  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region).tee(next);
   if (measured) {
     f.get(CPU).get(CPU).memory('i64.load', STATE.regionSteps.offset);
     f.get(STEPS).get(RESERVE).op('i32.add').get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub');
@@ -74,7 +73,6 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   f.i32(EXIT.budget).return().end();
   f.get(CPU).get(CPU).memory('i32.load', STATE.untilHop.offset).i32(1).op('i32.sub').tee(next);
   f.memory('i32.store', STATE.untilHop.offset).get(next).brIf(1);
-  f.get(CPU).get(from).memory('i32.store', STATE.hopFrom.offset);
   leave();
   f.i32(EXIT.hop).return().end();
   f.end().end();

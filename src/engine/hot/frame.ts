@@ -30,6 +30,9 @@ export interface RegionCallees {
   readonly recipes: Recipes;
   /** Type of a recipe's function. */
   readonly recipeType: number;
+  /** The table of regions, and the type of its functions. */
+  readonly regions: number;
+  readonly regionType: number;
 }
 
 const isFlags = (home: number): boolean => home === HOME.flagsResult || home === HOME.flagsAux;

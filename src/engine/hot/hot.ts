@@ -23,7 +23,7 @@ import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER, REGION_TABLE_SIZE } from '../cold/exits.ts';
 import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
-import { addJump, BLOCK_BITS, SLOW_SIGNATURE } from '../cold/runtime.ts';
+import { addJump, BLOCK_BITS, REGION_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import {
   type CodePage,
@@ -404,6 +404,7 @@ export class HotTier implements TranslatedCode {
     const module = new ModuleBuilder();
     module.importMemory('e', 'm', this.#memory.memory.buffer.byteLength / 65536);
     module.importTable('e', 'f', RECIPE_TABLE_SIZE);
+    module.importTable('e', 'r', REGION_TABLE_SIZE);
     const slow = ['slowLoad', 'slowProbe', 'slowSpan'].map((name) => module.importFunction('e', name, SLOW_SIGNATURE));
     const made: Array<{ region: Region; plan: RegionPlan }> = [];
     const regions = new Set<Region>();
@@ -428,6 +429,8 @@ export class HotTier implements TranslatedCode {
       helper: (name) => helpers.get(name)!,
       recipes: this.#recipes,
       recipeType: module.type(RECIPE_SIGNATURE),
+      regions: 1,
+      regionType: module.type(REGION_SIGNATURE),
     };
     for (const { region, plan } of made)
       module.add(writeRegion(plan, region.index, callees, region.candidate.spans), nameOf(region));
@@ -436,7 +439,7 @@ export class HotTier implements TranslatedCode {
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
-      e: { m: this.#memory.memory, f: this.#recipeTable, slowLoad, slowProbe, slowSpan },
+      e: { m: this.#memory.memory, f: this.#recipeTable, r: this.#table, slowLoad, slowProbe, slowSpan },
       h: imports,
     });
     this.modules++;

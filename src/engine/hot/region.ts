@@ -366,14 +366,32 @@ class RegionWriter implements Successors {
     const f = this.#frame;
     for (const [home, dirty] of f.dirty.entries()) if (dirty) f.storeHome(home, () => f.get(f.homes[home]!));
     f.cook();
-    f.get(PARAM.cpu).get(PARAM.budget).memory('i32.store', STATE.budget.offset);
     f.get(f.exit).op('i32.eqz').if();
     f.get(PARAM.cpu)
       .get(f.rip)
       .call(f.callees.jump[f.mode === 2 ? 0 : 1])
-      .return();
+      .set(f.exit);
     f.end();
+    this.#chain();
+    f.get(PARAM.cpu).get(PARAM.budget).memory('i32.store', STATE.budget.offset);
+    f.get(PARAM.cpu).i32(this.#index).memory('i32.store', STATE.hopFrom.offset);
     f.get(PARAM.cpu).get(f.rip).memory('i64.store', STATE.rip.offset).get(f.exit);
+  }
+  /** Goes on in the region that the record in `exit` enters, unless this way is to be looked at. */
+  #chain(): void {
+    const f = this.#frame;
+    const hops = f.local('i32');
+    f.get(f.exit).memory('i32.load', RECORD.handler).i32(HANDLER.hot).op('i32.eq');
+    f.get(PARAM.cpu).memory('i32.load', STATE.untilHop.offset).i32(1).op('i32.sub').tee(hops);
+    f.i32(0).op('i32.gt_s').op('i32.and').if();
+    f.get(PARAM.cpu).get(hops).memory('i32.store', STATE.untilHop.offset);
+    f.get(PARAM.cpu);
+    f.get(f.exit).memory('i32.load', RECORD.imm2).tee(hops);
+    f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
+    f.get(PARAM.budget).get(hops).i32(BLOCK_BITS).op('i32.shr_u');
+    f.returnCallIndirect(f.callees.regionType, f.callees.regions);
+    f.end();
+    f.release(hops);
   }
 }
 

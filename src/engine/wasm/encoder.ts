@@ -207,6 +207,13 @@ export class FunctionBody {
     unsigned(this.code, table);
     return this;
   }
+  /** Leaves the function for one of the same results. */
+  returnCallIndirect(type: number, table = 0): this {
+    this.code.push(0x13);
+    unsigned(this.code, type);
+    unsigned(this.code, table);
+    return this;
+  }
 
   #head(): number[] {
     const head: number[] = [];
