@@ -15,7 +15,10 @@ const REC = 1;
  * Steps of regions are taken from the reserve first. The record that left is in `record`, the steps left in all are in
  * `budget`, and `untilSample` is `steps` less those that no region took. `measured`: counts the steps that regions take.
  */
-function addRun(module: ModuleBuilder, measured: boolean): void {
+function addRun(
+  module: ModuleBuilder,
+  { handlerTable, regionTable, measured }: { handlerTable: number; regionTable: number; measured: boolean },
+): void {
   const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const STEPS = 2;
   const INDEX = 3;
@@ -34,7 +37,7 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   f.loop();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
   f.loop();
-  f.get(CPU).get(REC).get(INDEX).callIndirect(handler, 1).tee(next);
+  f.get(CPU).get(REC).get(INDEX).callIndirect(handler, handlerTable).tee(next);
   f.i32(FIRST_RECORD).op('i32.ge_u').if();
   f.get(STEPS).if();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS).get(next);
@@ -49,12 +52,12 @@ function addRun(module: ModuleBuilder, measured: boolean): void {
   f.get(next).i32(EXIT.hot).op('i32.eq').if();
   f.get(CPU).get(REC).memory('i32.store', STATE.lastRecord.offset);
   f.get(STEPS).i32(1).op('i32.add').set(STEPS);
-  // regions lead to each other by themselves, but for every way that is looked at
+  // regions lead to each other by themselves; ways come here that are to be looked at
   f.loop();
   f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
   f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
   f.get(STEPS).get(RESERVE).op('i32.add');
-  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region).tee(next);
+  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, regionTable).tee(next);
   if (measured) {
     f.get(CPU).get(CPU).memory('i64.load', STATE.regionSteps.offset);
     f.get(STEPS).get(RESERVE).op('i32.add').get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub');
@@ -149,11 +152,11 @@ export interface Core {
 export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   const module = new ModuleBuilder();
   module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
-  module.importTable('e', 'r', REGION_TABLE_SIZE);
-  addRun(module, measured);
+  const regionTable = module.importTable('e', 'r', REGION_TABLE_SIZE);
+  const end = module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
+  const handlerTable = module.table(module.type(HANDLER_SIGNATURE), TABLE_SIZE, end, 't');
+  addRun(module, { handlerTable, regionTable, measured });
   const jump = [addJump(module, false), addJump(module, true)] as const;
-  module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
-  module.table(module.type(HANDLER_SIGNATURE), TABLE_SIZE, 3, 't');
   module.add(exitHandler(EXIT.stale), `h${HANDLER.stale}`);
   module.add(linkHandler(), `h${HANDLER.link}`);
   module.add(pageEndHandler(jump), `h${HANDLER.pageEnd}`);

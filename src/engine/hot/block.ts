@@ -12,6 +12,9 @@ import { Graph } from './graph.ts';
 
 /** Numbers of the values that live in locals through a region: 0 to 15 are the general registers. */
 export const HOME = { flagsResult: 16, flagsAux: 17, pageBase: 18, count: 19 } as const;
+/** The homes of the flags, which have no locals in a region. */
+export const FLAG_HOMES = [HOME.flagsResult, HOME.flagsAux] as const;
+export const isFlagHome = (home: number): boolean => home === HOME.flagsResult || home === HOME.flagsAux;
 export const homeType = (home: number): TypeName => (home === HOME.flagsAux ? 'i32' : 'i64');
 
 /** Values of the flags when an instruction is left. */

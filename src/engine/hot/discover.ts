@@ -7,8 +7,9 @@ import type { CodeMode, DecodeFailure, Form, Insn } from '../../x86/form.ts';
 import type { Step } from './block.ts';
 import { forwardOrder } from './order.ts';
 
-/** Blocks and instructions of a region at most. */
+/** Blocks of a region at most. */
 const MAX_BLOCKS = 96;
+/** Instructions of a region at most. */
 export const MAX_STEPS = 512;
 /** Instructions of a block at most. */
 const MAX_BLOCK_STEPS = 48;
@@ -52,12 +53,20 @@ interface Plan extends Place {
   /** Its only instruction runs on into this page; -1. */
   readonly second: number;
 }
+/** The code of a region. */
 export interface RegionPlan {
   readonly mode: CodeMode;
   readonly pages: readonly CodePage[];
   /** In the order they are written, see {@link forwardOrder}. */
   readonly blocks: readonly Plan[];
   readonly steps: number;
+}
+
+/** It pushes its return address: what follows is entered by a return. */
+export const isCall = ({ name }: Form): boolean => name.startsWith('call');
+/** Number of the page `distance` pages from another in the list, -1: it has none. */
+export function pageBeside(pages: readonly CodePage[], from: number, distance: number): number {
+  return distance === 0 ? from : pages.findIndex((x) => x.number === pages[from]!.number + distance);
 }
 
 const readsSecondImmediate = (program: Program): boolean =>
@@ -69,7 +78,7 @@ interface FormPlan {
   readonly program: Program | null;
   readonly alone: boolean;
   readonly ends: boolean;
-  /** It pushes its return address: what follows is entered by a return. */
+  /** See {@link isCall}. */
   readonly calls: boolean;
 }
 const forms = new WeakMap<Form, FormPlan>();
@@ -84,7 +93,7 @@ function planOf(source: CodeSource, form: Form): FormPlan {
       program,
       alone: program !== null && standsAlone(program),
       ends: last === 'jump' || last === 'branch' || last === 'repeat',
-      calls: form.name.startsWith('call'),
+      calls: isCall(form),
     };
     forms.set(form, plan);
   }
@@ -113,23 +122,15 @@ class Discovery {
   /** Number of the page `distance` pages from another; adds it where the source knows it. -1: none. */
   #page(from: number, distance: number): number {
     const { pages, mode } = this.#source;
-    if (distance === 0) return from;
-    if (mode !== 2) return -1;
-    const number = pages[from]!.number + distance;
-    const known = pages.findIndex((x) => x.number === number);
-    if (known >= 0 || pages.length === MAX_PAGES) return known;
-    const page = this.#source.pageAt(number);
+    const known = pageBeside(pages, from, distance);
+    if (known >= 0 || pages.length === MAX_PAGES || mode !== 2) return known;
+    const page = this.#source.pageAt(pages[from]!.number + distance);
     return page === null || pages.some((x) => x.slot === page.slot) ? -1 : pages.push(page) - 1;
   }
   /** A block begins at an offset relative to a page; `far`: also in a page that is not one of the region. */
   #lead(from: number, offset: number, entry: boolean, far = false): void {
     const distance = Math.floor(offset / 4096);
-    if (
-      distance !== 0 &&
-      !far &&
-      !this.#source.pages.some((x) => x.number === this.#source.pages[from]!.number + distance)
-    )
-      return;
+    if (!far && pageBeside(this.#source.pages, from, distance) < 0) return;
     const page = this.#page(from, distance);
     if (page < 0) return;
     const place = page * 4096 + (offset & 4095);
@@ -227,16 +228,11 @@ class Discovery {
         places.push(insn.pageOffset + insn.length);
       if (last?.op === 'branch' && !calls) places.push(Number(BigInt.asIntN(64, insn.imm)));
       return places
-        .map((x) => numbers.get(this.#known(page, Math.floor(x / 4096)) * 4096 + (x & 4095)))
+        .map((x) => numbers.get(pageBeside(source.pages, page, Math.floor(x / 4096)) * 4096 + (x & 4095)))
         .filter((x) => x !== undefined);
     });
     const { order, heads } = forwardOrder(successors);
     return order.map((id) => (heads.has(id) ? { ...blocks[id]!, entry: true } : blocks[id]!));
-  }
-  /** Number of the page of the region `distance` pages from another, -1: none is. */
-  #known(from: number, distance: number): number {
-    const { pages } = this.#source;
-    return distance === 0 ? from : pages.findIndex((x) => x.number === pages[from]!.number + distance);
   }
 }
 

@@ -14,7 +14,16 @@ import { STATE, VECTOR } from '../../x86/state.ts';
 import { EXIT } from '../cold/exits.ts';
 import type { TypeName } from '../wasm/encoder.ts';
 import { LOADS, STORES, STORES_32 } from '../wasm/widths.ts';
-import { type AccessEvent, type Block, type Event, type FlagState, HOME, homeType } from './block.ts';
+import {
+  type AccessEvent,
+  type Block,
+  type Event,
+  FLAG_HOMES,
+  type FlagState,
+  HOME,
+  homeType,
+  isFlagHome,
+} from './block.ts';
 import { type Frame, PARAM } from './frame.ts';
 import type { Item } from './graph.ts';
 import { distanceOf, findSpans, type Span } from './spans.ts';
@@ -26,8 +35,6 @@ export interface Successors {
   /** Goes on at the rip in `Frame.rip`. */
   dispatch(): void;
 }
-
-const FLAGS = [HOME.flagsResult, HOME.flagsAux] as const;
 
 export class BlockEmitter {
   readonly #f: Frame;
@@ -63,7 +70,7 @@ export class BlockEmitter {
     for (const [id, item] of this.#items.entries()) {
       if (item.kind !== 'home') continue;
       const home = Number(item.value);
-      const isFlags = home === HOME.flagsResult || home === HOME.flagsAux;
+      const isFlags = isFlagHome(home);
       if (!isFlags || this.#remaining[id]! > 0) this.#resident[home] = id;
       if (!isFlags && this.#remaining[id]! > 0) this.#locations[id] = frame.home(home);
     }
@@ -301,7 +308,7 @@ export class BlockEmitter {
   }
   /** Loads the flags that the block found. */
   #loadFlags(): void {
-    for (const home of FLAGS) {
+    for (const home of FLAG_HOMES) {
       const id = this.#resident[home]!;
       if (id < 0) continue;
       this.#f.loadHome(home);
@@ -312,7 +319,7 @@ export class BlockEmitter {
   #settle(flags: FlagState): void {
     const f = this.#f;
     for (const [i, id] of [flags.result, flags.aux].entries()) {
-      const home = FLAGS[i]!;
+      const home = FLAG_HOMES[i]!;
       if (this.#resident[home] === id) this.#consume(id);
       else f.storeHome(home, () => this.#value(id));
       if (!this.#cold) this.#resident[home] = id;

@@ -5,7 +5,7 @@ import type { CodeMode } from '../../x86/form.ts';
 import { STATE } from '../../x86/state.ts';
 import { REGION_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, type Signature, type TypeName } from '../wasm/encoder.ts';
-import { HOME, homeType } from './block.ts';
+import { HOME, homeType, isFlagHome } from './block.ts';
 import { type Cooking, OPERANDS, type Recipes } from './recipes.ts';
 
 /** (vCPU state, linear address, bytes and flags) -> address in linear memory, or 0. */
@@ -28,14 +28,13 @@ export interface RegionCallees {
   readonly jump: readonly [number, number];
   helper(name: string): number;
   readonly recipes: Recipes;
-  /** Type of a recipe's function. */
+  /** The table of recipes and the type of its functions. */
+  readonly recipeTable: number;
   readonly recipeType: number;
-  /** The table of regions, and the type of its functions. */
-  readonly regions: number;
+  /** The table of regions and the type of its functions. */
+  readonly regionTable: number;
   readonly regionType: number;
 }
-
-const isFlags = (home: number): boolean => home === HOME.flagsResult || home === HOME.flagsAux;
 
 export class Frame extends FunctionBody {
   readonly mode: CodeMode;
@@ -63,7 +62,7 @@ export class Frame extends FunctionBody {
     super(REGION_SIGNATURE);
     this.mode = mode;
     this.callees = callees;
-    this.homes = Array.from({ length: HOME.count }, (_, home) => (isFlags(home) ? -1 : this.local('i64')));
+    this.homes = Array.from({ length: HOME.count }, (_, home) => (isFlagHome(home) ? -1 : this.local('i64')));
     this.tlb = this.local('i32');
     this.word = this.local('i32');
     this.exit = this.local('i32');
@@ -74,7 +73,7 @@ export class Frame extends FunctionBody {
 
   /** The local of a home. */
   home(home: number): number {
-    assert(!isFlags(home), 'flags have no local');
+    assert(!isFlagHome(home), 'flags have no local');
     this.used[home] = true;
     return this.homes[home]!;
   }
@@ -135,7 +134,7 @@ export class Frame extends FunctionBody {
   #cookNow(): void {
     this.get(PARAM.cpu);
     for (const operand of this.operands) this.get(operand);
-    this.get(this.recipe).callIndirect(this.callees.recipeType);
+    this.get(this.recipe).callIndirect(this.callees.recipeType, this.callees.recipeTable);
   }
   /** Puts flags that wait into their homes. */
   settle(): void {

@@ -403,8 +403,8 @@ export class HotTier implements TranslatedCode {
     this.#makeRoom(candidates.length);
     const module = new ModuleBuilder();
     module.importMemory('e', 'm', this.#memory.memory.buffer.byteLength / 65536);
-    module.importTable('e', 'f', RECIPE_TABLE_SIZE);
-    module.importTable('e', 'r', REGION_TABLE_SIZE);
+    const recipeTable = module.importTable('e', 'f', RECIPE_TABLE_SIZE);
+    const regionTable = module.importTable('e', 'r', REGION_TABLE_SIZE);
     const slow = ['slowLoad', 'slowProbe', 'slowSpan'].map((name) => module.importFunction('e', name, SLOW_SIGNATURE));
     const made: Array<{ region: Region; plan: RegionPlan }> = [];
     const regions = new Set<Region>();
@@ -428,8 +428,9 @@ export class HotTier implements TranslatedCode {
       jump: [addJump(module, false), addJump(module, true)],
       helper: (name) => helpers.get(name)!,
       recipes: this.#recipes,
+      recipeTable,
       recipeType: module.type(RECIPE_SIGNATURE),
-      regions: 1,
+      regionTable,
       regionType: module.type(REGION_SIGNATURE),
     };
     for (const { region, plan } of made)

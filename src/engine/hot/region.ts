@@ -6,12 +6,13 @@
 import { assert } from '../../core/assert.ts';
 import { EXEC_ENTRIES, EXEC_ENTRY_BYTES, EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
+import type { Form } from '../../x86/form.ts';
 import { RECORD } from '../../x86/record.ts';
 import { STATE } from '../../x86/state.ts';
 import { EXIT, HANDLER } from '../cold/exits.ts';
 import { BLOCK_BITS } from '../cold/runtime.ts';
 import { Block, HOME } from './block.ts';
-import type { RegionPlan } from './discover.ts';
+import { isCall, pageBeside, type RegionPlan } from './discover.ts';
 import { BlockEmitter, type Successors } from './emit.ts';
 import { Frame, PARAM, type RegionCallees } from './frame.ts';
 import { perfectHash } from './hash.ts';
@@ -19,6 +20,8 @@ import { type Part, shapeOf } from './shape.ts';
 
 /** Steps between two questions whether the budget has them. */
 const MAX_REACH = 64;
+const isReturn = ({ name }: Form): boolean => name.startsWith('ret');
+
 interface Level {
   readonly parts: readonly Part[];
   readonly first: number;
@@ -98,7 +101,7 @@ class RegionWriter implements Successors {
     const { pages } = this.#plan;
     const offset = Number(BigInt.asIntN(64, place));
     const distance = Math.floor(offset / 4096);
-    const page = distance === 0 ? from : pages.findIndex((x) => x.number === pages[from]!.number + distance);
+    const page = pageBeside(pages, from, distance);
     return page < 0 ? undefined : this.#byPlace.get(page * 4096 + (offset - distance * 4096));
   }
   #successors(id: number): number[] {
@@ -114,7 +117,7 @@ class RegionWriter implements Successors {
   }
   /** The target of a call is reached by dispatch: a call back does not make a loop. */
   #loopSuccessors(id: number): number[] {
-    const calls = this.#lastForm(id).startsWith('call');
+    const calls = isCall(this.#lastForm(id));
     return this.#successors(id).filter((to) => !(calls && to <= id));
   }
 
@@ -194,20 +197,20 @@ class RegionWriter implements Successors {
   /** The entries to which a jump may lead: returns lead behind calls, other jumps elsewhere. */
   #targets(): number[] {
     const jumps = this.#blocks.flatMap(({ ending }, id) => (ending.kind === 'jump' ? [this.#lastForm(id)] : []));
-    const returns = jumps.some((x) => x.startsWith('ret'));
-    const others = jumps.some((x) => !x.startsWith('ret'));
+    const returns = jumps.some(isReturn);
+    const others = jumps.some((x) => !isReturn(x));
     const behindCalls = new Set(
       this.#plan.blocks.flatMap(({ page, steps }, id) => {
         const { pageOffset, length } = steps.at(-1)!.insn;
-        return this.#lastForm(id).startsWith('call') ? [page * 4096 + pageOffset + length] : [];
+        return isCall(this.#lastForm(id)) ? [page * 4096 + pageOffset + length] : [];
       }),
     );
     return this.#plan.blocks.flatMap(({ page, offset, entry }, id) =>
       entry && (behindCalls.has(page * 4096 + offset) ? returns : others) ? [id] : [],
     );
   }
-  #lastForm(id: number): string {
-    return this.#plan.blocks[id]!.steps.at(-1)!.insn.form.name;
+  #lastForm(id: number): Form {
+    return this.#plan.blocks[id]!.steps.at(-1)!.insn.form;
   }
   /**
    * Goes to the entry at `rip`, behind the jump of a block of the page whose number follows the blocks' in the block parameter.
@@ -389,7 +392,7 @@ class RegionWriter implements Successors {
     f.get(f.exit).memory('i32.load', RECORD.imm2).tee(hops);
     f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
     f.get(PARAM.budget).get(hops).i32(BLOCK_BITS).op('i32.shr_u');
-    f.returnCallIndirect(f.callees.regionType, f.callees.regions);
+    f.returnCallIndirect(f.callees.regionType, f.callees.regionTable);
     f.end();
     f.release(hops);
   }

@@ -201,14 +201,14 @@ export class FunctionBody {
     unsigned(this.code, index);
     return this;
   }
-  callIndirect(type: number, table = 0): this {
+  callIndirect(type: number, table: number): this {
     this.code.push(0x11);
     unsigned(this.code, type);
     unsigned(this.code, table);
     return this;
   }
   /** Leaves the function for one of the same results. */
-  returnCallIndirect(type: number, table = 0): this {
+  returnCallIndirect(type: number, table: number): this {
     this.code.push(0x13);
     unsigned(this.code, type);
     unsigned(this.code, table);
@@ -288,13 +288,13 @@ export class ModuleBuilder {
     unsigned(bytes, pages);
     this.#imports.push({ module, name, bytes });
   }
-  /** A table of as many references to functions; `type`: of that type alone, so that calls need not compare types. */
-  importTable(module: string, name: string, elements: number, type: number | null = null): void {
+  /** A table of as many references to functions; `type`: of that type alone, so that calls need not compare types. Returns its index. */
+  importTable(module: string, name: string, elements: number, type: number | null = null): number {
     const bytes = [1, ...reference(type), 1];
     unsigned(bytes, elements);
     unsigned(bytes, elements);
     this.#imports.push({ module, name, bytes });
-    this.#importedTables++;
+    return this.#importedTables++;
   }
   /** A mutable i64 global, initially 0. */
   global64(): number {
@@ -304,15 +304,20 @@ export class ModuleBuilder {
   exportGlobal(name: string, index: number): void {
     this.#exports.push({ name, kind: 3, index });
   }
-  /** A table as {@link ModuleBuilder.importTable} describes it, whose references are all to `index` at first; imports come before. */
-  table(type: number, elements: number, index: number, name: string): void {
+  /**
+   * A table as {@link ModuleBuilder.importTable} describes it, exported, whose references are all to the function `first` gives at
+   * first. Returns its index; imports come before.
+   */
+  table(type: number, elements: number, first: number, name: string): number {
     const bytes = [0x40, 0, ...reference(type), 1];
     unsigned(bytes, elements);
     unsigned(bytes, elements);
     bytes.push(0xd2);
-    unsigned(bytes, index);
+    unsigned(bytes, first);
     bytes.push(0x0b);
-    this.#exports.push({ name, kind: 1, index: this.#importedTables + this.#tables.push(bytes) - 1 });
+    const index = this.#importedTables + this.#tables.push(bytes) - 1;
+    this.#exports.push({ name, kind: 1, index });
+    return index;
   }
   /** Puts functions into table 0, whose references are to functions of `type`, from element `first` on when the module is instantiated. */
   fill(type: number, first: number, functions: readonly number[]): void {
