@@ -15,6 +15,17 @@ export function highWord(x: bigint): number {
   value[0] = x;
   return words[1]!;
 }
+/** `x` plus an integer between -2^32 and 2^32, modulo 2^64. */
+export function plus(x: bigint, n: number): bigint {
+  value[0] = x;
+  const low = (words[0]! >>> 0) + n;
+  words[0] = low;
+  if (low > 0xffffffff) words[1]!++;
+  else if (low < 0) words[1]!--;
+  return value[0]!;
+}
+/** An integer from 0 to 2^53 as a BigInt. */
+export const wide = (n: number): bigint => joinWords(n, Math.floor(n / 0x100000000));
 /** The unsigned 64-bit value of two words, of which the low 32 bits count. */
 export function joinWords(low: number, high: number): bigint {
   words[0] = low;

@@ -31,8 +31,8 @@ export type RunExit =
   /** After a system instruction or a delivery, which are points where the machine evaluates its events. */
   | { readonly kind: 'event'; readonly steps: number }
   | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop }
-  /** Before an instruction at one of the addresses of {@link Engine.pauseAt}. */
-  | { readonly kind: 'pause'; readonly steps: number }
+  /** Before an instruction at one of the addresses of {@link Engine.pauseAt}; `event`: right after an event that was passed over. */
+  | { readonly kind: 'pause'; readonly steps: number; readonly event: boolean }
   /** After a step that changed watched bytes (see {@link Engine.watch}); `event` as for that kind. */
   | { readonly kind: 'watch'; readonly steps: number; readonly event: boolean };
 
@@ -60,6 +60,7 @@ interface Tier {
   reset(): void;
 }
 
+const always = (): boolean => true;
 /** Bits of RFLAGS that make an instruction be executed by itself. */
 const SINGLY = FLAG.tf | FLAG.rf;
 const DR6_BS = 1n << 14n;
@@ -143,22 +144,25 @@ export class Engine {
   }
 
   /**
-   * Executes up to `budget` steps of `cpu`; ends before it only after an event, for a pause or a watched store, or when the
-   * run stops. `resume`: does not pause before the first instruction.
+   * Executes up to `budget` steps of `cpu`; ends before it only after an event, unless the machine has nothing to do then, for a
+   * pause or a watched store, or when the run stops. `resume`: does not pause before the first instruction. `isDue`: asked after
+   * an event whether the machine has anything to do before the next step.
    */
-  run(cpu: Cpu, budget: number, platform: Platform, resume = false): RunExit {
-    const exit = this.#run(cpu, budget, platform, resume);
+  run(cpu: Cpu, budget: number, platform: Platform, resume = false, isDue: () => boolean = always): RunExit {
+    const exit = this.#run(cpu, budget, platform, resume, isDue);
     if (!this.mmu.watchHit) return exit;
     this.mmu.watchHit = false;
     return exit.kind === 'stop' ? exit : { kind: 'watch', steps: exit.steps, event: exit.kind === 'event' };
   }
-  #run(cpu: Cpu, budget: number, platform: Platform, resume: boolean): RunExit {
+  #run(cpu: Cpu, budget: number, platform: Platform, resume: boolean, isDue: () => boolean): RunExit {
     let steps = 0;
+    /** Steps after which an event was passed over. */
+    let passed = -1;
     this.mmu.sync(cpu);
     while (steps < budget) {
       if (this.#isSingle(cpu)) {
         const stopped = this.#single(cpu, platform, resume && steps === 0);
-        if (stopped === 'pause') return { kind: 'pause', steps };
+        if (stopped === 'pause') return { kind: 'pause', steps, event: passed === steps };
         if (stopped) return { kind: 'stop', steps, stop: stopped };
         return { kind: 'event', steps: steps + 1 };
       }
@@ -166,7 +170,7 @@ export class Engine {
       steps += exit.steps;
       this.#count(cpu, exit.steps);
       if (exit.kind === 'steps') break;
-      if (exit.kind === 'pause') return { kind: 'pause', steps };
+      if (exit.kind === 'pause') return { kind: 'pause', steps, event: passed === steps };
       if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) return this.#watched(cpu, steps, platform);
       const ripAt = (cpu.base + STATE.rip.offset) >>> 2;
       const low = this.#words[ripAt]! >>> 0;
@@ -178,7 +182,10 @@ export class Engine {
       // Where it retired by itself nothing of the platform has changed.
       const retired =
         exit.kind === 'system' && isQuiet(exit.insn.form) && this.#isAt(ripAt, low + exit.insn.length, high);
-      if (!retired || this.mmu.watchHit) return { kind: 'event', steps };
+      if (retired && !this.mmu.watchHit) continue;
+      if (steps >= budget || this.mmu.watchHit || isDue()) return { kind: 'event', steps };
+      passed = steps;
+      this.mmu.sync(cpu);
     }
     return { kind: 'budget', steps };
   }
@@ -202,7 +209,7 @@ export class Engine {
   /** Executes the instruction whose store to watched bytes was refused. */
   #watched(cpu: Cpu, steps: number, platform: Platform): RunExit {
     this.mmu.watchesPassed = true;
-    const exit = this.#run(cpu, 1, platform, true);
+    const exit = this.#run(cpu, 1, platform, true, always);
     this.mmu.watchesPassed = false;
     this.mmu.watchHit = true;
     return { ...exit, steps: steps + exit.steps };
@@ -234,7 +241,7 @@ export class Engine {
     let outcome = platform.deliver(cpu, kind, event, insn);
     while (isFault(outcome)) outcome = platform.deliver(cpu, 'fault', outcome, insn);
     if (outcome !== null) return outcome;
-    cpu.set('interruptShadow', 0);
+    cpu.interruptShadow = 0;
     return null;
   }
 

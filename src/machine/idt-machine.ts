@@ -44,6 +44,9 @@ class IdtPlatform extends IdtMachine implements MachinePlatform {
   expire(): string[] {
     return [];
   }
+  hasPending(): boolean {
+    return false;
+  }
   deliverPending(): null {
     return null;
   }

@@ -36,6 +36,8 @@ export interface MachinePlatform extends Platform {
   nextDeadlineNs(): number;
   /** Applies what is due at `ns`; names what fired. */
   expire(ns: number): string[];
+  /** True when {@link MachinePlatform.deliverPending} would take an upcall. */
+  hasPending(cpu: Cpu): boolean;
   /** Takes one upcall if one is deliverable: a step. */
   deliverPending(cpu: Cpu): { outcome: Outcome } | null;
   /** Console input. */
@@ -72,6 +74,22 @@ export class Machine {
   door: InputDoor = CLOSED_DOOR;
   /** The vCPU's step count at the start of the engine slice or delivery in progress, -1 outside of both. */
   #sliceStart = -1;
+  /** What the slice in progress ends before: as the platform and the door told when it began. */
+  #deadline = Number.POSITIVE_INFINITY;
+  #nextPayload: Tick = Number.POSITIVE_INFINITY;
+  /**
+   * After an event inside a slice: whether the loop has anything to do before the next step. Timers and payloads are not due
+   * while they are where the slice found them, since it ends before them.
+   */
+  readonly #isDue = (): boolean => {
+    const { platform, door } = this;
+    return (
+      platform.hasPending(this.cpu) ||
+      !platform.runnable(0) ||
+      platform.nextDeadlineNs() !== this.#deadline ||
+      door.nextPayload(this.loop.clock.tick) !== this.#nextPayload
+    );
+  };
 
   constructor(engine: Engine, platform: MachinePlatform, tscKhz: number) {
     this.engine = engine;
@@ -207,14 +225,18 @@ export class Machine {
     const { platform, loop, door, engine } = this;
     const { clock } = loop;
     const boundary = (Math.floor(clock.tick / DELIVERY_TICKS) + 1) * DELIVERY_TICKS;
-    const target = Math.min(until, boundary, tickOf(clock, platform.nextDeadlineNs()), door.nextPayload(clock.tick));
+    this.#deadline = platform.nextDeadlineNs();
+    this.#nextPayload = door.nextPayload(clock.tick);
+    const target = Math.min(until, boundary, tickOf(clock, this.#deadline), this.#nextPayload);
     this.#sliceStart = this.cpu.steps;
-    const exit = engine.run(this.cpu, target - clock.tick, platform, resume);
+    const exit = engine.run(this.cpu, target - clock.tick, platform, resume, this.#isDue);
     this.#sliceStart = -1;
     clock.tick += exit.steps;
     if (exit.kind === 'stop') return this.#end(exit.stop);
     if (exit.kind === 'event' || (exit.kind === 'watch' && exit.event) || clock.tick === boundary)
       loop.deliveryDue = true;
+    // an upcall after an event is looked for before the next step, which a pause has not taken
+    if (exit.kind === 'pause' && exit.event) loop.deliveryDue = true;
     // The loop tells a hit once the zero-width actions have happened.
     if (exit.kind === 'watch') engine.mmu.watchHit = true;
     return exit.kind === 'pause' ? { kind: 'pause' } : null;

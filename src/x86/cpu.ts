@@ -97,6 +97,19 @@ export class Cpu {
     this.view.setUint32(at, value, true);
     this.view.setUint32(at + 4, 0, true);
   }
+  /** Writes the low `width` (1, 2 or 4) bytes of a general register by the rules of 64-bit mode. */
+  setGprLow(number: number, width: number, value: number): void {
+    const at = this.base + STATE.gpr.offset + number * 8;
+    if (width === 1) this.view.setUint8(at, value);
+    else if (width === 2) this.view.setUint16(at, value, true);
+    else this.setGpr32(number, value);
+  }
+  /** Writes a general register with a signed integer below 2^53. */
+  setGprSigned(number: number, value: number): void {
+    const at = this.base + STATE.gpr.offset + number * 8;
+    this.view.setUint32(at, value, true);
+    this.view.setUint32(at + 4, Math.floor(value / 0x100000000), true);
+  }
   setGpr(number: number, value: bigint): void {
     this.view.setBigUint64(this.base + STATE.gpr.offset + number * 8, value, true);
   }
@@ -132,12 +145,36 @@ export class Cpu {
   set cpl(value: number) {
     this.view.setUint8(this.base + STATE.cpl.offset, value);
   }
+  set codeMode(mode: CodeMode) {
+    this.view.setUint32(this.base + STATE.codeMode.offset, mode, true);
+  }
   get codeMode(): CodeMode {
     return this.view.getUint32(this.base + STATE.codeMode.offset, true) as CodeMode;
   }
   /** Long mode is active (EFER.LMA). */
   get longMode(): boolean {
     return (this.view.getUint32(this.base + STATE.efer.offset, true) & EFER_LMA) !== 0;
+  }
+  /** The low 32 bits of CR4. */
+  get cr4(): number {
+    return this.view.getUint32(this.base + STATE.cr4.offset, true);
+  }
+  /** The low 32 bits of EFER. */
+  get efer(): number {
+    return this.view.getUint32(this.base + STATE.efer.offset, true);
+  }
+  get interruptShadow(): number {
+    return this.view.getUint8(this.base + STATE.interruptShadow.offset);
+  }
+  set interruptShadow(value: number) {
+    this.view.setUint8(this.base + STATE.interruptShadow.offset, value);
+  }
+  set nmiBlocked(value: number) {
+    this.view.setUint8(this.base + STATE.nmiBlocked.offset, value);
+  }
+  /** The attributes of a segment register by number. */
+  segmentAttributes(segment: number): number {
+    return this.view.getUint16(this.base + STATE.segmentAttributes.offset + segment * 2, true);
   }
   get cpl(): number {
     return this.view.getUint8(this.base + STATE.cpl.offset);

@@ -94,6 +94,7 @@ function builderHost(vcpuCount: number): DomainHost {
     vcpuCount,
     m2pStrict: false,
     copyIn: () => null,
+    fill: () => false,
     copyOut: () => false,
     rootChanged: () => {},
   };

@@ -44,6 +44,8 @@ export interface DomainHost {
   readonly m2pStrict: boolean;
   /** Copies `length` bytes in with the guest's rights; null when any of them faults. */
   copyIn(address: VirtAddr, length: number): Uint8Array | null;
+  /** Fills `into` as {@link DomainHost.copyIn} does; false where that gives null. */
+  fill(address: VirtAddr, into: Uint8Array): boolean;
   /** Copies `data` out with the guest's rights; false when a byte faults. */
   copyOut(address: VirtAddr, data: Uint8Array): boolean;
   /** kernelTable or userTable of the vCPU changed. */
@@ -110,4 +112,4 @@ export class Domain {
 export const addressOk = (address: VirtAddr): boolean => address < 1n << 47n || address >= HYPERVISOR_VIRT_END;
 /** Whether an array argument can be the guest's: only its start and its size in bytes are checked (`array_access_ok`). */
 export const arrayOk = (address: VirtAddr, count: number, bytes: number): boolean =>
-  BigInt(count) < (1n << 64n) / BigInt(bytes) && addressOk(address);
+  count * bytes < 2 ** 64 && addressOk(address);

@@ -434,7 +434,7 @@ describe('traps', () => {
     m.cpu.rflags = 0x102;
     m.runAll(2);
     expect([m.cpu.rip, m.cpu.num('pendingTrap')]).toEqual([CODE + 1n, 0]);
-    expect(m.run(5)).toEqual({ kind: 'pause', steps: 0 });
+    expect(m.run(5)).toEqual({ kind: 'pause', steps: 0, event: false });
     expect([m.cpu.rip, m.cpu.rflags & 0x100]).toEqual([CODE + 1n, 0x100]);
     expect(m.engine.run(m.cpu, 5, m.platform, true)).toEqual({ kind: 'watch', steps: 1, event: true });
     expect([m.memory.read64(m.pa(DATA)), m.cpu.rip]).toEqual([0x1234n, CODE + 4n]);
@@ -450,7 +450,7 @@ describe('traps', () => {
     m.set('rsi', DATA);
     m.set('rcx', 2n);
     m.engine.pauseAt(new Set([CODE]));
-    expect(m.run(2)).toEqual({ kind: 'pause', steps: 0 });
+    expect(m.run(2)).toEqual({ kind: 'pause', steps: 0, event: false });
     for (let left = 2; left > 0; ) left -= m.engine.run(m.cpu, left, m.platform, true).steps;
     expect([m.get('rcx'), m.cpu.rip]).toEqual([1n, CODE + 1n]);
   });

@@ -3,7 +3,7 @@
  *
  * Error codes are the selector without RPL. Registers change only after every check has passed.
  */
-import { highWord, lowWord } from '../../core/words.ts';
+import { highWord, joinWords, lowWord } from '../../core/words.ts';
 import type { Cpu } from '../cpu.ts';
 import { type Fault, fault, isFault, type Platform } from '../seam.ts';
 import { SEG, VECTOR } from '../state.ts';
@@ -40,7 +40,7 @@ export function parseDescriptor(raw: bigint): Descriptor {
     present: bit(47),
     long: bit(53),
     big: bit(54),
-    base: BigInt(((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff000000)) >>> 0),
+    base: joinWords((low >>> 16) | ((high & 0xff) << 16) | (high & 0xff000000), 0),
     limit: bit(55) ? ((limit << 12) | 0xfff) >>> 0 : limit,
     attributes: (high >>> 8) & 0xf0ff,
   };
@@ -165,10 +165,10 @@ export function setCodeSegment(cpu: Cpu, selector: number, d: Descriptor): void 
 }
 /** Recomputes the code mode from EFER.LMA and CS. */
 export function setCodeMode(cpu: Cpu): void {
-  const attributes = cpu.num('segmentAttributes', SEG.cs);
+  const attributes = cpu.segmentAttributes(SEG.cs);
   const long = (attributes & (1 << 13)) !== 0;
   const big = (attributes & (1 << 14)) !== 0;
-  cpu.set('codeMode', cpu.longMode && long ? 2 : big ? 1 : 0);
+  cpu.codeMode = cpu.longMode && long ? 2 : big ? 1 : 0;
 }
 
 /** A flat segment with fixed attributes, as SYSCALL, SYSENTER and their returns load them. */

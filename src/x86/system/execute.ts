@@ -8,6 +8,7 @@ import { assert } from '../../core/assert.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn } from '../form.ts';
 import type { Outcome, Platform } from '../seam.ts';
+import { STATE } from '../state.ts';
 import { CACHE } from './cache.ts';
 import { CONTROL } from './control.ts';
 import { ENTER } from './enter.ts';
@@ -57,9 +58,15 @@ export function executeSystem(cpu: Cpu, insn: Insn, platform: Platform): Outcome
   handlers[id] ??= SYSTEM[name]!;
   const handler = handlers[id];
   assert(handler, 'not a system instruction');
-  const start = cpu.rip;
+  const { view } = cpu;
+  const at = cpu.base + STATE.rip.offset;
+  const low = view.getInt32(at, true);
+  const high = view.getInt32(at + 4, true);
   cpu.advance(insn.length, insn.mode);
   const outcome = handler(cpu, insn, platform);
-  if (outcome !== null) cpu.rip = start;
+  if (outcome !== null) {
+    view.setInt32(at, low, true);
+    view.setInt32(at + 4, high, true);
+  }
   return outcome;
 }

@@ -23,10 +23,10 @@ export function enterFlat(cpu: Cpu, code: number, stack: number, cpl: number, lo
 }
 
 const syscall: SystemHandler = (cpu, insn, platform) =>
-  cpu.num('efer') & EFER_SCE ? platform.syscall(cpu, insn) : undefinedOpcode();
+  cpu.efer & EFER_SCE ? platform.syscall(cpu, insn) : undefinedOpcode();
 
 const sysret: SystemHandler = (cpu, insn) => {
-  if ((cpu.num('efer') & EFER_SCE) === 0) return undefinedOpcode();
+  if ((cpu.efer & EFER_SCE) === 0) return undefinedOpcode();
   if (cpu.cpl !== 0) return generalProtection();
   const long = insn.form.size === 8;
   const target = cpu.gpr(GPR.rcx);

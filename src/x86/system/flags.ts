@@ -1,5 +1,5 @@
 /** RFLAGS as POPF, IRET, STI and CLI change it (SDM vol. 2, the tables of those instructions). */
-import { lowWord } from '../../core/words.ts';
+import { lowWord, plus } from '../../core/words.ts';
 import type { Cpu } from '../cpu.ts';
 import { isFault } from '../seam.ts';
 import { ARITHMETIC_FLAGS, FLAG } from '../state.ts';
@@ -33,7 +33,7 @@ const popf: SystemHandler = (cpu, insn) => {
   const stack = currentStack(cpu);
   const values = popAll(cpu, stack, size, 1);
   if (isFault(values)) return values;
-  setPointer(cpu, stack.bits, stack.pointer + BigInt(size));
+  setPointer(cpu, stack.bits, plus(stack.pointer, size));
   popFlags(cpu, lowWord(values[0]!), size);
   return null;
 };
@@ -42,7 +42,7 @@ const popf: SystemHandler = (cpu, insn) => {
 const sti: SystemHandler = (cpu) => {
   if (cpu.cpl > iopl(cpu)) return generalProtection();
   const flags = cpu.rflags;
-  if ((flags & FLAG.if) === 0 && cpu.num('interruptShadow') === 0) cpu.set('interruptShadow', 1);
+  if ((flags & FLAG.if) === 0 && cpu.interruptShadow === 0) cpu.interruptShadow = 1;
   cpu.rflags = flags | FLAG.if;
   return null;
 };

@@ -1,5 +1,5 @@
 /** INT n, INT3, INTO, ICEBP and IRET (SDM vol. 2A). Delivery itself is the platform's. */
-import { lowWord } from '../../core/words.ts';
+import { lowWord, plus } from '../../core/words.ts';
 import type { Cpu } from '../cpu.ts';
 import { type EventKind, fault, isFault, type Outcome, type Platform, stop } from '../seam.ts';
 import { FLAG, VECTOR } from '../state.ts';
@@ -23,15 +23,16 @@ function interruptReturn(cpu: Cpu, width: number, platform: Platform): Outcome {
   if (cpu.rflags & FLAG.nt)
     return cpu.longMode ? generalProtection() : stop('unimplemented', 'IRET to a nested task (RFLAGS.NT)');
   const stack = currentStack(cpu);
-  const frame = popAll(cpu, stack, width, 3);
+  const frame = popAll(cpu, stack, width, cpu.codeMode === 2 ? 5 : 3);
   if (isFault(frame)) return frame;
   const selector = lowWord(frame[1]!) & 0xffff;
   const flags = lowWord(frame[2]!);
   if (!cpu.longMode && cpu.cpl === 0 && width === 4 && flags & FLAG.vm)
     return stop('unimplemented', 'IRET to virtual-8086 mode');
-  const after = stack.pointer + BigInt(3 * width);
+  const after = plus(stack.pointer, 3 * width);
   let outer = null;
-  if (cpu.codeMode === 2 || (selector & 3) > cpu.cpl) {
+  if (cpu.codeMode === 2) outer = { pointer: frame[3]!, selector: lowWord(frame[4]!) & 0xffff };
+  else if ((selector & 3) > cpu.cpl) {
     const values = popAll(cpu, { ...stack, pointer: after }, width, 2);
     if (isFault(values)) return values;
     outer = { pointer: values[0]!, selector: lowWord(values[1]!) & 0xffff };
@@ -44,7 +45,7 @@ function interruptReturn(cpu: Cpu, width: number, platform: Platform): Outcome {
   cpu.cpl = oldCpl;
   returnFlags(cpu, flags, width);
   cpu.cpl = cpl;
-  cpu.set('nmiBlocked', 0);
+  cpu.nmiBlocked = 0;
   return null;
 }
 

@@ -1,4 +1,5 @@
 /** Port input and output (SDM vol. 1 chapter 19). */
+import { lowWord } from '../../core/words.ts';
 import { notePortBreakpoints } from '../checks.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn } from '../form.ts';
@@ -10,11 +11,9 @@ import {
   iopl,
   loadOperand,
   probeOperand,
-  readOperand,
   type SystemHandler,
   type SystemTable,
   storeOperand,
-  writeOperand,
 } from './operands.ts';
 import { ioPermitted } from './tss.ts';
 
@@ -29,21 +28,25 @@ function checkPort(cpu: Cpu, port: number, width: number): null | Fault {
   return null;
 }
 
+/** The port that operand `i` of IN or OUT names: an immediate byte, or DX. */
+const portOf = (cpu: Cpu, insn: Insn, i: number): number =>
+  insn.form.operands[i]!.place === 'imm' ? lowWord(insn.imm) & 0xff : cpu.gpr32(GPR.rdx) & 0xffff;
+
 const input: SystemHandler = (cpu, insn, platform) => {
-  const port = readOperand(cpu, insn, 1);
-  if (isFault(port)) return port;
-  const width = insn.form.operands[0]!.width;
-  const failed = checkPort(cpu, Number(port), width);
-  return failed ?? writeOperand(cpu, insn, 0, BigInt(platform.portIn(cpu, Number(port), width) >>> 0));
+  const port = portOf(cpu, insn, 1);
+  const { width } = insn.form.operands[0]!;
+  const failed = checkPort(cpu, port, width);
+  if (failed !== null) return failed;
+  cpu.setGprLow(GPR.rax, width, platform.portIn(cpu, port, width));
+  return null;
 };
 const output: SystemHandler = (cpu, insn, platform) => {
-  const port = readOperand(cpu, insn, 0);
-  if (isFault(port)) return port;
-  const value = readOperand(cpu, insn, 1);
-  if (isFault(value)) return value;
-  const width = insn.form.operands[1]!.width;
-  const failed = checkPort(cpu, Number(port), width);
-  return failed ?? platform.portOut(cpu, Number(port), width, Number(value));
+  const port = portOf(cpu, insn, 0);
+  const { width } = insn.form.operands[1]!;
+  const failed = checkPort(cpu, port, width);
+  if (failed !== null) return failed;
+  const value = cpu.gpr32(GPR.rax);
+  return platform.portOut(cpu, port, width, width === 4 ? value : value & ((1 << (width * 8)) - 1));
 };
 
 /** One element of INS or OUTS; rIP stays while REP has more to do. */

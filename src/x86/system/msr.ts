@@ -23,7 +23,7 @@ const wrmsr: SystemHandler = (cpu, _insn, platform) => {
   return platform.writeMsr(cpu, cpu.gpr32(GPR.rcx), value);
 };
 const rdtsc: SystemHandler = (cpu, _insn, platform) => {
-  if (cpu.cpl > 0 && cpu.num('cr4') & CR4.tsd) return generalProtection();
+  if (cpu.cpl > 0 && cpu.cr4 & CR4.tsd) return generalProtection();
   setPair(cpu, platform.tsc(cpu));
   return null;
 };

@@ -1,5 +1,6 @@
 /** What every system instruction needs: operands, effective addresses, faults, the table type. */
 import { assert } from '../../core/assert.ts';
+import { highWord, lowWord } from '../../core/words.ts';
 import { accessFault } from '../checks.ts';
 import type { Cpu } from '../cpu.ts';
 import type { Insn, OperandForm } from '../form.ts';
@@ -111,9 +112,8 @@ export function writeOperand(cpu: Cpu, insn: Insn, i: number, value: bigint): nu
 }
 /** Writes the low `width` bytes of a general register by the rules of 64-bit mode. */
 export function writeGpr(cpu: Cpu, number: number, width: number, value: bigint): void {
-  const bits = width * 8;
-  const low = BigInt.asUintN(bits, value);
-  cpu.setGpr(number, width >= 4 ? low : ((cpu.gpr(number) >> BigInt(bits)) << BigInt(bits)) | low);
+  if (width === 8) cpu.setGpr(number, value);
+  else cpu.setGprLow(number, width, lowWord(value));
 }
 
 /** Number of the segment register in field `r`. */
@@ -126,8 +126,10 @@ export function setZeroFlag(cpu: Cpu, on: boolean): void {
 /** IOPL of RFLAGS. */
 export const iopl = (cpu: Cpu): number => (cpu.systemFlags >> 12) & 3;
 /** The low 48 bits sign-extend to the whole address. */
-export const isCanonical = (address: bigint): boolean =>
-  BigInt.asUintN(64, BigInt.asIntN(48, address)) === BigInt.asUintN(64, address);
+export function isCanonical(address: bigint): boolean {
+  const high = highWord(address);
+  return (high << 16) >> 16 === high;
+}
 
 /** The first fault of a list of steps that each run only if those before succeeded. */
 export function firstFault(...steps: ReadonlyArray<() => null | Fault>): null | Fault {

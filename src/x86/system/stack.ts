@@ -1,6 +1,8 @@
 /** Pushes and pops of several values that happen together or not at all. */
+
+import { plus } from '../../core/words.ts';
 import { accessFault, limitFault, type SegmentView } from '../checks.ts';
-import type { Cpu } from '../cpu.ts';
+import type { AccessOptions, Cpu } from '../cpu.ts';
 import { type Fault, isFault } from '../seam.ts';
 import { SEG, VECTOR } from '../state.ts';
 
@@ -22,7 +24,7 @@ export interface Stack {
 /** Width of the stack pointer by code mode and SS.B. */
 export function stackBits(cpu: Cpu): number {
   if (cpu.codeMode === 2) return 64;
-  return cpu.num('segmentAttributes', SEG.ss) & (1 << 14) ? 32 : 16;
+  return cpu.segmentAttributes(SEG.ss) & (1 << 14) ? 32 : 16;
 }
 /** The stack in use. */
 export function currentStack(cpu: Cpu): Stack {
@@ -40,13 +42,10 @@ export function currentStack(cpu: Cpu): Stack {
 
 /** Linear address of the stack offset `pointer`. */
 export const addressOf = (stack: Stack, pointer: bigint): bigint =>
-  stack.bits === 64
-    ? BigInt.asUintN(64, pointer)
-    : BigInt.asUintN(32, BigInt.asUintN(stack.bits, pointer) + stack.base);
-const options = (stack: Stack): { stack: true; supervisor: boolean } => ({
-  stack: true,
-  supervisor: stack.supervisor,
-});
+  stack.bits === 64 ? plus(pointer, 0) : BigInt.asUintN(32, BigInt.asUintN(stack.bits, pointer) + stack.base);
+const CURRENT = { stack: true, supervisor: false } as const;
+const INNER = { stack: true, supervisor: true } as const;
+const options = (stack: Stack): AccessOptions => (stack.supervisor ? INNER : CURRENT);
 /** The fault of an access to the stack that comes before paging: limits, and at the current stack what accessFault adds. */
 function stackFault(cpu: Cpu, stack: Stack, address: bigint, width: number, write: boolean): Fault | null {
   if (stack.segment !== null) {
@@ -67,7 +66,7 @@ export function loadStack(cpu: Cpu, stack: Stack, address: bigint, width: number
 
 /** Pushes `values` in order, `width` bytes each; the pointer after it, to be set by {@link setPointer}. */
 export function pushAll(cpu: Cpu, stack: Stack, width: number, values: readonly bigint[]): bigint | Fault {
-  const at = (i: number): bigint => addressOf(stack, stack.pointer - BigInt((i + 1) * width));
+  const at = (i: number): bigint => addressOf(stack, plus(stack.pointer, -(i + 1) * width));
   for (let i = 0; i < values.length; i++) {
     const failed = probeStack(cpu, stack, at(i), width);
     if (failed) return failed;
@@ -82,7 +81,7 @@ export function pushAll(cpu: Cpu, stack: Stack, width: number, values: readonly 
 export function popAll(cpu: Cpu, stack: Stack, width: number, count: number): bigint[] | Fault {
   const values: bigint[] = [];
   for (let i = 0; i < count; i++) {
-    const value = loadStack(cpu, stack, addressOf(stack, stack.pointer + BigInt(i * width)), width);
+    const value = loadStack(cpu, stack, addressOf(stack, plus(stack.pointer, i * width)), width);
     if (isFault(value)) return value;
     values.push(value);
   }
@@ -90,6 +89,10 @@ export function popAll(cpu: Cpu, stack: Stack, width: number, count: number): bi
 }
 /** Sets rSP to `pointer`, of which only the low `bits` count. */
 export function setPointer(cpu: Cpu, bits: number, pointer: bigint): void {
+  if (bits === 64) {
+    cpu.rsp = pointer;
+    return;
+  }
   const low = BigInt.asUintN(bits, pointer);
   cpu.rsp = bits === 16 ? ((cpu.rsp >> 16n) << 16n) | low : low;
 }

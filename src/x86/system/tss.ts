@@ -67,9 +67,10 @@ export function loadInnerStack(cpu: Cpu, platform: Platform, inner: InnerStack):
 
 /** The I/O permission bitmap allows `width` bytes at `port`; a fault when the bitmap cannot be read. */
 export function ioPermitted(cpu: Cpu, port: number, width: number): boolean | Fault {
-  const type = cpu.num('segmentAttributes', SEG.tr) & 15;
+  const type = cpu.segmentAttributes(SEG.tr) & 15;
+  if ((type & 9) !== 9) return false;
   const limit = cpu.num('segmentLimit', SEG.tr);
-  if ((type & 9) !== 9 || limit < 0x67) return false;
+  if (limit < 0x67) return false;
   const map = readTss(cpu, 0x66, 2);
   if (isFault(map)) return map;
   const at = Number(map) + (port >> 3);

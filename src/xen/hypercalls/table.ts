@@ -81,9 +81,10 @@ export const HYPERCALLS: readonly HypercallRow[] = Object.entries(HANDLERS).map(
   run,
 }));
 
-const BY_NUMBER: ReadonlyMap<number, HypercallRow> = new Map(HYPERCALLS.map((row) => [row.number, row]));
+const BY_NUMBER: Array<HypercallRow | undefined> = [];
+for (const row of HYPERCALLS) BY_NUMBER[row.number] = row;
 
 /** The row of a hypercall number, if it has one. */
-export const hypercallRow = (number: number): HypercallRow | undefined => BY_NUMBER.get(number);
+export const hypercallRow = (number: number): HypercallRow | undefined => BY_NUMBER[number];
 /** The name of a hypercall number for traces and reports. */
-export const hypercallName = (number: number): string => BY_NUMBER.get(number)?.name ?? `hypercall_${number}`;
+export const hypercallName = (number: number): string => BY_NUMBER[number]?.name ?? `hypercall_${number}`;

@@ -21,6 +21,7 @@ export interface PvSurroundings<C extends { readonly id: number }> {
   readonly vcpus: readonly VcpuTables[];
   readonly guest: {
     read(cpu: C, address: VirtAddr, length: number): Uint8Array | null;
+    readInto(cpu: C, address: VirtAddr, out: Uint8Array): boolean;
     write(cpu: C, address: VirtAddr, data: Uint8Array): boolean;
   };
   readonly mmu: {
@@ -137,6 +138,7 @@ function hostOf<C extends { readonly id: number }>(pv: PvSurroundings<C>, cpu: C
       return pv.hasAssist(M2P_STRICT);
     },
     copyIn: (address, length) => pv.guest.read(cpu, address, length),
+    fill: (address, into) => pv.guest.readInto(cpu, address, into),
     copyOut: (address, data) => pv.guest.write(cpu, address, data),
     rootChanged: () => pv.loadTables(cpu),
   };

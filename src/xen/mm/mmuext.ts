@@ -4,6 +4,7 @@
  * Source: xen/arch/x86/mm.c (do_mmuext_op, new_guest_cr3), Xen 4.17.
  */
 import { type MachineFrame, PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
+import { plus } from '../../core/words.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { MMU_UPDATE_PREEMPTED, MMUEXT } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
@@ -23,6 +24,12 @@ interface Operation {
   readonly arg2: bigint;
 }
 
+/** The request being carried out. */
+const REQUEST = (() => {
+  const bytes = new Uint8Array(AMD64.mmuextOp.bytes);
+  return { bytes, view: new DataView(bytes.buffer) };
+})();
+
 /** Hypercall mmuext_op: `uops` is an array of `count` mmuext_op structures; 0 or a negated error. */
 export function doMmuextOp(d: Domain, uops: VirtAddr, rawCount: number, pdone: VirtAddr, foreigndom: number): number {
   if (rawCount === MMU_UPDATE_PREEMPTED && uops === 0n) return foreigndom | 0;
@@ -36,12 +43,11 @@ export function doMmuextOp(d: Domain, uops: VirtAddr, rawCount: number, pdone: V
   let rc = 0;
   let i = 0;
   for (; i < count; i++) {
-    const request = d.host.copyIn(uops + BigInt(i * bytes), bytes);
-    if (request === null) {
+    if (!d.host.fill(plus(uops, i * bytes), REQUEST.bytes)) {
       rc = -ERRNO.EFAULT;
       break;
     }
-    const view = new DataView(request.buffer, request.byteOffset);
+    const { view } = REQUEST;
     rc = runOne(d, {
       cmd: view.getUint32(at.cmd, true),
       arg1: view.getBigUint64(at.arg1, true),

@@ -6,7 +6,7 @@
  * Source: xen/arch/x86/mm.c (do_mmu_update, __do_update_va_mapping), xen/common/page_alloc.c (get_pg_owner), Xen 4.17.
  */
 import { type MachineFrame, PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
-import { highWord, lowWord } from '../../core/words.ts';
+import { highWord, joinWords, lowWord, plus } from '../../core/words.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { DOMID, MMU, MMU_UPDATE_PREEMPTED, UVMF } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
@@ -68,13 +68,11 @@ export function doMmuUpdate(d: Domain, ureqs: VirtAddr, rawCount: number, pdone:
   else {
     let flush = false;
     for (; i < count; i++) {
-      const request = d.host.copyIn(ureqs + BigInt(i * size), size);
-      if (request === null) {
+      if (!d.host.fill(plus(ureqs, i * size), REQUEST.bytes)) {
         rc = -ERRNO.EFAULT;
         break;
       }
-      const view = new DataView(request.buffer, request.byteOffset);
-      const result = updateOne(d, view.getBigUint64(0, true), view.getBigUint64(8, true), ptOwner, pgOwner);
+      const result = updateOne(d, REQUEST.words, ptOwner, pgOwner);
       flush ||= result === LINEAR_FLUSH;
       rc = result === LINEAR_FLUSH ? 0 : result;
       if (rc !== 0) break;
@@ -88,18 +86,26 @@ export function doMmuUpdate(d: Domain, ureqs: VirtAddr, rawCount: number, pdone:
 /** Success of an update above L1, after which Xen flushes the TLB at the end of the call. */
 const LINEAR_FLUSH = 1;
 
-function updateOne(d: Domain, ptr: bigint, value: bigint, ptOwner: number, pgOwner: number): number {
-  const cmd = Number(ptr & 7n);
-  if (cmd === MMU.machphysUpdate) return updateM2p(d, ptr, value, ptOwner, pgOwner);
+/** The request being carried out: low and high word of `ptr`, then of `val`. */
+const REQUEST = (() => {
+  const words = new Int32Array(AMD64.mmuUpdate.bytes / 4);
+  return { words, bytes: new Uint8Array(words.buffer) };
+})();
+
+/** Carries out one request, given as words. */
+function updateOne(d: Domain, request: Int32Array, ptOwner: number, pgOwner: number): number {
+  const [ptrLo, ptrHi, lo, hi] = [request[0]!, request[1]!, request[2]!, request[3]!];
+  const cmd = ptrLo & 7;
+  const mfn = (ptrLo >>> 12) + (ptrHi >>> 0) * 0x100000;
+  if (cmd === MMU.machphysUpdate) return updateM2p(d, mfn, joinWords(lo, hi), ptOwner, pgOwner);
   if (cmd > MMU.ptUpdateNoTranslate) return -ERRNO.ENOSYS;
   // The XSM default: a domain may act on itself; that entries name I/O pages is checked with the entry.
   if (ptOwner === OTHER || pgOwner === OTHER) return -ERRNO.EPERM;
-  const mfn = Number(ptr >> 12n);
   if (!getPageFromGfn(d, mfn)) {
     gdprintk(d, 'mm.c:4114', 'Could not get page for normal update');
     return -ERRNO.EINVAL;
   }
-  const rc = updateWord(d, mfn, Number(ptr & 0xff8n), value, cmd === MMU.ptUpdatePreserveAd, pgOwner);
+  const rc = updateWord(d, mfn, ptrLo & 0xff8, lo, hi, cmd === MMU.ptUpdatePreserveAd, pgOwner);
   putPage(d, mfn);
   return rc;
 }
@@ -108,30 +114,30 @@ function updateWord(
   d: Domain,
   mfn: MachineFrame,
   offset: number,
-  value: bigint,
+  lo: number,
+  hi: number,
   preserveAd: boolean,
   pgOwner: number,
 ): number {
   const type = d.frames.type(mfn);
   const inUse = (type & PGT.countMask) !== 0;
   const level = inUse ? levelOf(type) : 0;
-  if (level === 1) return modL1Entry(d, mfn, offset / 8, lowWord(value), highWord(value), { preserveAd, pgOwner });
+  if (level === 1) return modL1Entry(d, mfn, offset / 8, lo, hi, { preserveAd, pgOwner });
   if (level > 1) {
     if (pgOwner !== OWNER.domain) return -ERRNO.EINVAL;
-    const rc = modUpperEntry(d, mfn, offset / 8, lowWord(value), highWord(value), level, preserveAd);
+    const rc = modUpperEntry(d, mfn, offset / 8, lo, hi, level, preserveAd);
     return rc === 0 ? LINEAR_FLUSH : rc;
   }
   // A page in use for something else than a page table or for writing is not the guest's to change.
   if (inUse && (type & PGT.typeMask) !== PGT.writable) return -ERRNO.EINVAL;
   if (getPageType(d, mfn, PGT.writable) !== 0) return -ERRNO.EINVAL;
-  d.memory.write64(mfn * PAGE_SIZE + offset, value);
+  d.memory.write64(mfn * PAGE_SIZE + offset, joinWords(lo, hi));
   putPageType(d, mfn);
   return 0;
 }
 
-function updateM2p(d: Domain, ptr: bigint, pfn: bigint, ptOwner: number, pgOwner: number): number {
+function updateM2p(d: Domain, mfn: MachineFrame, pfn: bigint, ptOwner: number, pgOwner: number): number {
   if (ptOwner !== OWNER.domain || pgOwner === OTHER) return -ERRNO.EPERM;
-  const mfn = Number(ptr >> 12n);
   if (pgOwner === OWNER.domain ? !getPageFromMfn(d, mfn) : !d.frames.valid(mfn) || d.frames.owner(mfn) !== pgOwner) {
     gdprintk(d, 'mm.c:4238', 'Could not get page for mach->phys update');
     return -ERRNO.EINVAL;

@@ -3,6 +3,7 @@
  * Sources: xen/arch/x86/x86_64/entry.S create_bounce_frame, pv/iret.c, pv/domain.c toggle_guest_mode.
  */
 import type { VirtAddr } from '../../core/units.ts';
+import { joinWords, plus } from '../../core/words.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import { isStop, type Outcome, type Stop } from '../../x86/seam.ts';
 import { FLAG, GPR, SEG } from '../../x86/state.ts';
@@ -28,6 +29,14 @@ const SYSRET_FLAGS = IRET_FLAGS & ~FLAG.rf;
 /** Flags that an entry of the guest kernel clears (SDM vol. 3A 6.12.1.2), and AC. */
 const CLEARED_ON_ENTRY = FLAG.ac | FLAG.vm | FLAG.rf | FLAG.nt | FLAG.tf;
 
+/** The frame's words, written for each entry anew; the error code is one of eight. */
+const frameOf = (words: number): { readonly values: BigUint64Array; readonly bytes: Uint8Array } => {
+  const values = new BigUint64Array(words);
+  return { values, bytes: new Uint8Array(values.buffer) };
+};
+const FRAME = frameOf(7);
+const FRAME_WITH_ERROR = frameOf(8);
+
 /** Swaps kernel and user mode: page tables and GS base. */
 function toggleGuestMode(pv: XenPv, cpu: Cpu): void {
   const v = pv.vcpus[cpu.id]!;
@@ -44,7 +53,6 @@ function toggleGuestMode(pv: XenPv, cpu: Cpu): void {
  */
 export function createBounceFrame(pv: XenPv, cpu: Cpu, bounce: Bounce): Outcome {
   const v = pv.vcpus[cpu.id]!;
-  const frame = [cpu.gpr(GPR.rcx), cpu.gpr(GPR.r11)];
   const { rip, rflags } = cpu;
   const oldRsp = cpu.rsp;
   const oldSs = cpu.selector('ss');
@@ -62,10 +70,19 @@ export function createBounceFrame(pv: XenPv, cpu: Cpu, bounce: Bounce): Outcome 
   const mask = pv.memory.read8(v.infoAddress + UPCALL_MASK);
   const iopl = pv.hasAssist(VMASST.TYPE_architectural_iopl) ? v.iopl : 0;
   const saved = (rflags & ~(FLAG.if | FLAG.iopl)) | (mask === 0 ? FLAG.if : 0) | iopl;
-  if (bounce.error !== null) frame.push(BigInt(bounce.error >>> 0));
-  frame.push(rip, BigInt(cs) | (BigInt(mask) << 32n), BigInt(saved >>> 0), oldRsp, BigInt(oldSs));
-  rsp = BigInt.asUintN(64, rsp - BigInt(frame.length * 8));
-  if (!pv.guest.write(cpu, rsp, new Uint8Array(BigUint64Array.from(frame).buffer))) {
+  const { error } = bounce;
+  const frame = error === null ? FRAME : FRAME_WITH_ERROR;
+  let i = 0;
+  frame.values[i++] = cpu.gpr(GPR.rcx);
+  frame.values[i++] = cpu.gpr(GPR.r11);
+  if (error !== null) frame.values[i++] = joinWords(error, 0);
+  frame.values[i++] = rip;
+  frame.values[i++] = joinWords(cs, mask);
+  frame.values[i++] = joinWords(saved, 0);
+  frame.values[i++] = oldRsp;
+  frame.values[i] = joinWords(oldSs, 0);
+  rsp = plus(rsp, -frame.bytes.length);
+  if (!pv.guest.write(cpu, rsp, frame.bytes)) {
     logPageWalk(pv, cpu, rsp);
     return crashInEntry(pv, cpu, 'create_bounce_frame');
   }
@@ -78,8 +95,8 @@ export function createBounceFrame(pv: XenPv, cpu: Cpu, bounce: Bounce): Outcome 
   if (bounce.address === 0n) return crashInEntry(pv, cpu, 'create_bounce_frame_bad_bounce_ip');
   cpu.rip = bounce.address;
   cpu.setGpr(GPR.rcx, cpu.rip);
-  cpu.setGpr(GPR.r11, BigInt(cpu.rflags));
-  cpu.set('interruptShadow', 0);
+  cpu.setGpr32(GPR.r11, cpu.rflags);
+  cpu.interruptShadow = 0;
   return null;
 }
 
@@ -103,12 +120,12 @@ export function iret(pv: XenPv, cpu: Cpu): Stop | null {
   cpu.setGpr(GPR.rax, frame.u64('rax'));
   cpu.rip = frame.u64('rip');
   cpu.rsp = frame.u64('rsp');
-  cpu.set('interruptShadow', 0);
+  cpu.interruptShadow = 0;
   const cs = frame.u16('cs') | 3;
   if (frame.u32('flags') & VGCF.in_syscall) {
     cpu.rflags = (flags & SYSRET_FLAGS) | FLAG.if;
     cpu.setGpr(GPR.rcx, cpu.rip);
-    cpu.setGpr(GPR.r11, BigInt(cpu.rflags));
+    cpu.setGpr32(GPR.r11, cpu.rflags);
     loadFlat(cpu, 'cs', cs === FLAT.ring3Cs32 ? FLAT.ring3Cs32 : FLAT.ring3Cs64);
     loadFlat(cpu, 'ss', FLAT.ring3Ss);
     return null;

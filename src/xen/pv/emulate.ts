@@ -159,8 +159,7 @@ function emulatePort(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
   if (!mayUsePort(pv, cpu, port, width)) return 'no';
   if (name === 'ins' || name === 'outs') return stringPort(cpu, insn);
   if (name === 'in') {
-    if (width === 4) cpu.setGpr32(GPR.rax, -1);
-    else cpu.setGpr(GPR.rax, cpu.gpr(GPR.rax) | (width === 2 ? 0xffffn : 0xffn));
+    cpu.setGprLow(GPR.rax, width, -1);
   }
   return done(cpu, insn);
 }

@@ -3,7 +3,7 @@
  * guest's current page tables, at guest privilege, setting accessed and dirty bits; a fault makes the copy fail.
  */
 import { PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
-import { lowWord } from '../../core/words.ts';
+import { highWord, joinWords, lowWord, plus } from '../../core/words.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Layout } from '../abi/layout.ts';
@@ -16,36 +16,49 @@ export interface Translator {
   resolve(cpu: Cpu, address: bigint, write: boolean): number | null;
 }
 
+// By bytes: a DataView would give each of these small arrays a buffer outside V8's heap.
+const read16 = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8);
+/** Signed. */
+const read32 = (bytes: Uint8Array, at: number): number => read16(bytes, at) | (read16(bytes, at + 2) << 16);
+const read64 = (bytes: Uint8Array, at: number): bigint => joinWords(read32(bytes, at), read32(bytes, at + 4));
+function put32(bytes: Uint8Array, at: number, value: number): void {
+  for (let i = 0; i < 4; i++) bytes[at + i] = value >>> (8 * i);
+}
+function put64(bytes: Uint8Array, at: number, value: bigint): void {
+  put32(bytes, at, lowWord(value));
+  put32(bytes, at + 4, highWord(value));
+}
+
 /** A copy of a structure in guest memory, with its fields by name. */
 export class GuestStruct<F extends string> {
   readonly bytes: Uint8Array;
-  readonly #view: DataView;
   readonly #at: Readonly<Record<F, number>>;
   constructor(bytes: Uint8Array, layout: Layout<F>) {
     this.bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = layout.at;
   }
   u8(field: F): number {
-    return this.#view.getUint8(this.#at[field]);
+    return this.bytes[this.#at[field]]!;
   }
   u16(field: F): number {
-    return this.#view.getUint16(this.#at[field], true);
+    return read16(this.bytes, this.#at[field]);
   }
   u32(field: F): number {
-    return this.#view.getUint32(this.#at[field], true);
+    return read32(this.bytes, this.#at[field]) >>> 0;
   }
   u64(field: F, index = 0): bigint {
-    return this.#view.getBigUint64(this.#at[field] + index * 8, true);
+    return read64(this.bytes, this.#at[field] + index * 8);
   }
   setU16(field: F, value: number): void {
-    this.#view.setUint16(this.#at[field], value, true);
+    const at = this.#at[field];
+    this.bytes[at] = value;
+    this.bytes[at + 1] = value >>> 8;
   }
   setU32(field: F, value: number): void {
-    this.#view.setUint32(this.#at[field], value, true);
+    put32(this.bytes, this.#at[field], value);
   }
   setU64(field: F, value: bigint, index = 0): void {
-    this.#view.setBigUint64(this.#at[field] + index * 8, value, true);
+    put64(this.bytes, this.#at[field] + index * 8, value);
   }
 }
 
@@ -60,21 +73,26 @@ export class GuestAccess {
   /** `length` bytes at `address`, or null when a page cannot be read. */
   read(cpu: Cpu, address: VirtAddr, length: number): Uint8Array | null {
     const out = new Uint8Array(length);
+    return this.readInto(cpu, address, out) ? out : null;
+  }
+  /** Fills `out` from `address` on; false when a page cannot be read. */
+  readInto(cpu: Cpu, address: VirtAddr, out: Uint8Array): boolean {
+    const { length } = out;
     for (let done = 0; done < length; ) {
-      const at = BigInt.asUintN(64, address + BigInt(done));
+      const at = plus(address, done);
       const count = Math.min(length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));
       const pa = this.#mmu.resolve(cpu, at, false);
-      if (pa === null) return null;
+      if (pa === null) return false;
       this.#memory.copyOut(pa, count, out, done);
       done += count;
     }
-    return out;
+    return true;
   }
 
   /** Writes `data` at `address`; false when a page cannot be written (bytes before it have been written, as on Xen). */
   write(cpu: Cpu, address: VirtAddr, data: Uint8Array): boolean {
     for (let done = 0; done < data.length; ) {
-      const at = BigInt.asUintN(64, address + BigInt(done));
+      const at = plus(address, done);
       const count = Math.min(data.length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));
       const pa = this.#mmu.resolve(cpu, at, true);
       if (pa === null) return false;
@@ -91,20 +109,20 @@ export class GuestAccess {
   }
   readU32(cpu: Cpu, address: VirtAddr): number | null {
     const bytes = this.read(cpu, address, 4);
-    return bytes && new DataView(bytes.buffer).getUint32(0, true);
+    return bytes && read32(bytes, 0) >>> 0;
   }
   readU64(cpu: Cpu, address: VirtAddr): bigint | null {
     const bytes = this.read(cpu, address, 8);
-    return bytes && new DataView(bytes.buffer).getBigUint64(0, true);
+    return bytes && read64(bytes, 0);
   }
   writeU32(cpu: Cpu, address: VirtAddr, value: number): boolean {
     const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, value, true);
+    put32(bytes, 0, value);
     return this.write(cpu, address, bytes);
   }
   writeU64(cpu: Cpu, address: VirtAddr, value: bigint): boolean {
     const bytes = new Uint8Array(8);
-    new DataView(bytes.buffer).setBigUint64(0, value, true);
+    put64(bytes, 0, value);
     return this.write(cpu, address, bytes);
   }
 }

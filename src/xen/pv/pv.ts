@@ -10,6 +10,7 @@
 import { assert } from '../../core/assert.ts';
 import { type Infer, integer, list, optional, struct, u32, u64 } from '../../core/schema.ts';
 import type { MachineFrame, PhysAddr, VirtAddr } from '../../core/units.ts';
+import { highWord, lowWord } from '../../core/words.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { CpuPolicy, Insn } from '../../x86/form.ts';
@@ -103,8 +104,6 @@ export interface PvPlaces {
   readonly xenstore: { readonly frame: number; readonly port: number };
 }
 
-const ARGUMENTS = [GPR.rdi, GPR.rsi, GPR.rdx, GPR.r10, GPR.r8, GPR.r9];
-
 export class XenPv implements Platform, EventHost {
   readonly domainId = 1;
   readonly memory: GuestMemory;
@@ -192,7 +191,8 @@ export class XenPv implements Platform, EventHost {
     this.ended = null;
   }
   hasAssist(type: number): boolean {
-    return ((this.domain.assists >> BigInt(type)) & 1n) !== 0n;
+    const { assists } = this.domain;
+    return (((type < 32 ? lowWord(assists) : highWord(assists)) >>> (type & 31)) & 1) !== 0;
   }
 
   get sharedInfo(): PhysAddr {
@@ -228,17 +228,22 @@ export class XenPv implements Platform, EventHost {
   /** A hypercall of the guest kernel: number in EAX, arguments in RDI RSI RDX R10 R8 R9, result in RAX (D-01, D-05). */
   hypercall(cpu: Cpu): Outcome {
     const { rip } = cpu;
-    const number = Number(cpu.gpr(GPR.rax) & 0xffffffffn);
-    const call = new Call(
-      this,
-      cpu,
-      ARGUMENTS.map((register) => cpu.gpr(register)),
-    );
+    const number = cpu.gpr32(GPR.rax);
+    const { rdi, rsi, rdx, r10, r8, r9 } = GPR;
+    const call = new Call(this, cpu, [
+      cpu.gpr(rdi),
+      cpu.gpr(rsi),
+      cpu.gpr(rdx),
+      cpu.gpr(r10),
+      cpu.gpr(r8),
+      cpu.gpr(r9),
+    ]);
     const row = hypercallRow(number);
     const result = row === undefined ? -ERRNO.ENOSYS : row.run(call);
     this.traceHypercall(cpu.id, rip, number === HYPERCALL.iret ? 'I' : 'H', number, call.args, result);
     if (isStop(result)) return result;
-    if (result !== null) cpu.setGpr(GPR.rax, BigInt(result));
+    if (typeof result === 'number') cpu.setGprSigned(GPR.rax, result);
+    else if (result !== null) cpu.setGpr(GPR.rax, result);
     return this.ended;
   }
   descriptor(cpu: Cpu, selector: number): bigint | Fault {
@@ -320,9 +325,13 @@ export class XenPv implements Platform, EventHost {
   expire(now: number): string[] {
     return expire(this, now);
   }
+  /** An upcall is due. */
+  hasPending(cpu: Cpu): boolean {
+    return this.runnable(cpu.id) && deliverable(this, cpu.id);
+  }
   /** Enters the event callback when an upcall is due: null when nothing was, else the outcome of one step. */
   deliverPending(cpu: Cpu): { outcome: Outcome } | null {
-    if (!this.runnable(cpu.id) || !deliverable(this, cpu.id)) return null;
+    if (!this.hasPending(cpu)) return null;
     this.observer.upcall?.({ vcpu: cpu.id, rip: cpu.rip });
     const { address } = this.vcpus[cpu.id]!.eventCallback;
     return { outcome: createBounceFrame(this, cpu, { address, error: null, maskEvents: true }) };

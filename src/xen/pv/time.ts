@@ -2,6 +2,7 @@
  * Guest-visible time (D-38, D-39). Virtual time is a pure function of ticks and idle jumps; the machine gives it as
  * nanoseconds of system time. Everything derived from it lies here: TSC, vcpu_time_info, the wall clock, the timers.
  */
+import { wide } from '../../core/words.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { SHUTDOWN, VIRQ } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
@@ -34,7 +35,7 @@ export function tscScale(khz: number): { mul: number; shift: number } {
 export function tscAt(ns: number, khz: number): bigint {
   const product = ns * khz;
   if (product > Number.MAX_SAFE_INTEGER) return (BigInt(ns) * BigInt(khz)) / 1_000_000n;
-  return BigInt((product - (product % 1_000_000)) / 1_000_000);
+  return wide((product - (product % 1_000_000)) / 1_000_000);
 }
 
 /**
@@ -89,19 +90,26 @@ export function timerDeadline(timeout: bigint, now: number): number | null {
 
 /** The next moment (ns) at which time does something to this vCPU, or Infinity. */
 function nextOf(v: VcpuState): number {
-  let at = Number.POSITIVE_INFINITY;
-  if (v.singleshot !== null) at = Math.min(at, v.singleshot);
-  if (v.periodicPeriod > 0) at = Math.min(at, v.periodicNext);
-  if (v.pollTimeout !== null) at = Math.min(at, v.pollTimeout);
-  if (isRunnable(v)) at = Math.min(at, v.timeRefresh);
+  let at = isRunnable(v) ? v.timeRefresh : Number.POSITIVE_INFINITY;
+  if (v.singleshot !== null && v.singleshot < at) at = v.singleshot;
+  if (v.periodicPeriod > 0 && v.periodicNext < at) at = v.periodicNext;
+  if (v.pollTimeout !== null && v.pollTimeout < at) at = v.pollTimeout;
   return at;
 }
 
 /** The next moment (ns) at which time does something to the domain, or Infinity. */
 export function nextDeadline(pv: XenPv): number {
+  const { vcpus } = pv;
+  const { watchdogs } = pv.domain;
   let at = Number.POSITIVE_INFINITY;
-  for (const v of pv.vcpus) at = Math.min(at, nextOf(v));
-  for (const watchdog of pv.domain.watchdogs) if (watchdog !== null) at = Math.min(at, watchdog);
+  for (let i = 0; i < vcpus.length; i++) {
+    const next = nextOf(vcpus[i]!);
+    if (next < at) at = next;
+  }
+  for (let i = 0; i < watchdogs.length; i++) {
+    const deadline = watchdogs[i]!;
+    if (deadline !== null && deadline < at) at = deadline;
+  }
   return at;
 }
 

@@ -2,6 +2,7 @@
  * Exceptions and software interrupts of a PV guest (D-31, D-42, D-46): Xen first tries to emulate, then bounces to the
  * guest's trap table. Sources: xen/arch/x86/traps.c, pv/traps.c.
  */
+import { plus } from '../../core/words.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Insn } from '../../x86/form.ts';
 import { type EventKind, type Fault, fault, isFault, isStop, type Outcome } from '../../x86/seam.ts';
@@ -91,14 +92,14 @@ export function syscall(pv: XenPv, cpu: Cpu, insn: Insn): Outcome {
   const v = pv.vcpus[cpu.id]!;
   const compat = insn.mode !== LONG_MODE;
   cpu.setGpr(GPR.rcx, cpu.rip);
-  cpu.setGpr(GPR.r11, BigInt(cpu.rflags));
+  cpu.setGpr32(GPR.r11, cpu.rflags);
   // What Xen's entry finds and every frame shows are the selectors that SYSCALL loads.
   loadFlat(cpu, 'cs', compat ? FLAT.ring3Cs32 : FLAT.ring3Cs64);
   loadFlat(cpu, 'ss', FLAT.ring3Ss);
   if (v.kernelMode) return pv.hypercall(cpu);
   const callback = compat ? v.syscall32Callback : v.syscallCallback;
   if (callback.address === 0n) {
-    cpu.rip = BigInt.asUintN(64, cpu.rip - 2n);
+    cpu.rip = plus(cpu.rip, -2);
     return inject(pv, cpu, fault(VECTOR.ud));
   }
   // The mask of the 64-bit callback stands for both (entry.S switch_to_kernel).
@@ -106,7 +107,7 @@ export function syscall(pv: XenPv, cpu: Cpu, insn: Insn): Outcome {
   const outcome = createBounceFrame(pv, cpu, { address: callback.address, error: null, maskEvents });
   if (!isStop(outcome)) {
     cpu.rflags &= ~FLAG.df;
-    cpu.setGpr(GPR.r11, BigInt(cpu.rflags));
+    cpu.setGpr32(GPR.r11, cpu.rflags);
   }
   return outcome;
 }

@@ -56,6 +56,11 @@ export class Guest implements DomainHost {
     const at = Number(address) - ARGUMENTS;
     return at < 0 || at + length > this.arguments.length ? null : this.arguments.slice(at, at + length);
   }
+  fill(address: bigint, into: Uint8Array): boolean {
+    const bytes = this.copyIn(address, into.length);
+    if (bytes !== null) into.set(bytes);
+    return bytes !== null;
+  }
   copyOut(address: bigint, data: Uint8Array): boolean {
     const at = Number(address) - ARGUMENTS;
     if (at < 0 || at + data.length > this.arguments.length) return false;
