@@ -59,6 +59,8 @@ export class Mmu implements LinearMemory {
   readonly memory: GuestMemory;
   readonly #walker: Walker;
   readonly #tlbs: Tlbs;
+  /** The TLB that was asked for last. */
+  #last: Tlb;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #ram: number;
@@ -73,6 +75,10 @@ export class Mmu implements LinearMemory {
   readonly #roots: Float64Array;
   readonly #chosen: Float64Array;
   #time = 0;
+  /** Address, address space and root of the TLB that was chosen last. */
+  #selected = 0;
+  #selectedSpace = 0;
+  #selectedRoot = -1;
   /** How often write tags were taken away from a page. */
   #protections = 0;
   readonly #isMarked = (slot: number, level: number): boolean => (this.#levels[slot]! & (1 << level)) !== 0;
@@ -114,6 +120,7 @@ export class Mmu implements LinearMemory {
     this.#scratch = new Scratch(memory.bytes);
     this.#walker = new Walker(memory);
     this.#tlbs = new Tlbs(memory.words, memory.map);
+    this.#last = this.#tlbs.of(0, 0);
     this.#words = memory.words;
     this.#bytes = memory.bytes;
     this.#ram = memory.map.ram;
@@ -135,17 +142,22 @@ export class Mmu implements LinearMemory {
     return (base - this.memory.map.vcpuBase) / this.memory.map.vcpuStride;
   }
   #tlb(base: number): Tlb {
-    const at = this.#words[(base + STATE.tlbBase.offset) >>> 2]! - base - this.memory.map.tlbOffset;
-    return this.#tlbs.of(this.#vcpu(base), at / TLB_BYTES);
+    const at = this.#words[(base + STATE.tlbBase.offset) >>> 2]!;
+    if (this.#last.base !== at)
+      this.#last = this.#tlbs.of(this.#vcpu(base), (at - base - this.memory.map.tlbOffset) / TLB_BYTES);
+    return this.#last;
   }
 
   /** Makes `space` with the present CR3 the vCPU's address space until the next {@link Mmu.sync}. */
   selectSpace(cpu: Cpu, space: 0 | 1): void {
     const { base } = cpu;
     const words = this.#words;
-    const vcpu = this.#vcpu(base);
     const at = (base + STATE.cr3.offset) >>> 2;
     const root = (words[at]! >>> 0) + (words[at + 1]! >>> 0) * 0x100000000;
+    const tlbBase = (base + STATE.tlbBase.offset) >>> 2;
+    // most often it is already
+    if (words[tlbBase] === this.#selected && space === this.#selectedSpace && root === this.#selectedRoot) return;
+    const vcpu = this.#vcpu(base);
     const first = vcpu * TLBS + space * TLB_WAYS;
     let way = first;
     for (let i = first; i < first + TLB_WAYS; i++) {
@@ -161,7 +173,10 @@ export class Mmu implements LinearMemory {
       this.#tlbs.of(vcpu, number).flush();
     }
     this.#chosen[way] = ++this.#time;
-    words[(base + STATE.tlbBase.offset) >>> 2] = base + this.memory.map.tlbOffset + number * TLB_BYTES;
+    this.#selected = base + this.memory.map.tlbOffset + number * TLB_BYTES;
+    this.#selectedSpace = space;
+    this.#selectedRoot = root;
+    words[tlbBase] = this.#selected;
   }
 
   /** Re-reads privilege, CR0, CR3, CR4 and EFER; to be called before generated code runs after any of them may have changed. */

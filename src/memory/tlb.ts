@@ -110,8 +110,10 @@ class Tlb {
 
   /** Drops the entries of `count` successive page numbers from `first`, repeated at every multiple of `stride` pages. */
   drop(first: number, count: number, stride: number): void {
-    for (let group = first; group < TLB_ENTRIES; group += stride)
-      for (let i = 0; i < count; i++) this.#dropEntry((group + i) & (TLB_ENTRIES - 1));
+    if (this.#count > 0)
+      for (let group = first; group < TLB_ENTRIES; group += stride)
+        for (let i = 0; i < count; i++) this.#dropEntry((group + i) & (TLB_ENTRIES - 1));
+    if (!this.#codeUsed) return;
     for (let group = first & (EXEC_ENTRIES - 1); group < EXEC_ENTRIES; group += stride)
       for (let i = 0; i < count; i++) this.#dropCodeEntry((group + i) & (EXEC_ENTRIES - 1));
   }

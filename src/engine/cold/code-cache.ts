@@ -56,7 +56,8 @@ export class CodeCache {
   readonly #tables: Array<Int32Array | undefined> = new Array<undefined>(KEYS).fill(undefined);
   readonly #tabled: Array<{ slot: number; key: CodeKey }> = [];
   readonly #crossings = new Map<number, Crossing[]>();
-  readonly #insns = new Map<number, Insn>();
+  /** Instructions of system records; `link` of a record is the index. */
+  readonly #insns: Insn[] = [];
   readonly #writes = new Map<number, { count: number; limit: number }>();
   readonly #buffer = new Uint8Array(2 * MAX_LENGTH);
   /** Page offsets in front of whose instructions a PAUSE record stands, by slot. */
@@ -113,7 +114,7 @@ export class CodeCache {
     for (const slot of this.#crossings.keys()) this.#memory.slotFlags[slot]! &= ~FRAME.code;
     this.#tabled.length = 0;
     this.#crossings.clear();
-    this.#insns.clear();
+    this.#insns.length = 0;
     this.#writes.clear();
     this.#top = this.#start;
     this.#garbage = 0;
@@ -178,12 +179,16 @@ export class CodeCache {
     words[(record + RECORD.link) >>> 2] = link;
     return record;
   }
-  #write(record: number, insn: Insn, handler: number): boolean {
+  /** Writes a record; `place` is where its instruction is kept if it is one of the system. */
+  #write(record: number, insn: Insn, handler: number, place = this.#insns.length): boolean {
     writeRecord(this.#view, record, insn, handler);
     this.decoded++;
     const { ends } = this.#handlers.info(insn.form);
     this.#bytes[record + ENDS] = ends ? 1 : 0;
-    if (handler === HANDLER.system) this.#insns.set(record, insn);
+    if (handler === HANDLER.system) {
+      this.#words[(record + RECORD.link) >>> 2] = place;
+      this.#insns[place] = insn;
+    }
     return ends;
   }
 
@@ -250,7 +255,8 @@ export class CodeCache {
     const insn = this.#decode(this.#bytes, at, 4096 - offset, offset, key);
     if (typeof insn === 'string' || insn.length !== length) return false;
     const handler = this.#handlers.indexOf(insn, key);
-    if (handler < 0) return false;
+    // the instructions of system records are given up with all records only, so that each must be accounted for as garbage
+    if (handler < 0 || handler === HANDLER.system) return false;
     if (this.#bytes[record + ENDS] && !this.#handlers.info(insn.form).ends) return false;
     this.#write(record, insn, handler);
     this.#words[(table >>> 2) + offset] = record;
@@ -272,7 +278,7 @@ export class CodeCache {
   }
   /** The instruction of a system record. */
   systemInsn(record: number): Insn {
-    const insn = this.#insns.get(record);
+    const insn = this.#insns[this.#words[(record + RECORD.link) >>> 2]!];
     assert(insn, 'not the record of a system instruction');
     return insn;
   }
@@ -288,11 +294,12 @@ export class CodeCache {
     if (handler < 0) return typeof insn === 'string' ? insn : 'outside';
     assert(typeof insn !== 'string', 'a handler comes from an instruction');
     let real = this.#words[(record + RECORD.link) >>> 2]!;
+    const again = real !== 0 && this.#words[real >>> 2] === HANDLER.system;
     if (real === 0) {
       real = this.#allocate();
       this.#allocate();
     }
-    this.#write(real, insn, handler);
+    this.#write(real, insn, handler, again ? this.#words[(real + RECORD.link) >>> 2]! : this.#insns.length);
     this.#special(real + RECORD_BYTES, HANDLER.pageEnd, offset + insn.length);
     this.#words[(record + RECORD.link) >>> 2] = real;
     this.#words[(record + RECORD.imm2) >>> 2] = this.#memory.slotAddress(second);

@@ -5,6 +5,7 @@
  * SYSENTER in every mode. Reads never pass `available` or the 15-byte limit, and an instruction that cannot exist is reported as soon
  * as the bytes read so far say so.
  */
+import { joinWords } from '../../core/words.ts';
 import type { CodeMode, CpuPolicy, DecodeFailure, Insn } from '../form.ts';
 import { ATTR } from '../record.ts';
 import { STATE } from '../state.ts';
@@ -76,7 +77,7 @@ function registerField(kind: number, n: number, rex: number): number {
 
 const rd16 = (b: Uint8Array, p: number): number => b[p]! | (b[p + 1]! << 8);
 const rd32 = (b: Uint8Array, p: number): number => b[p]! | (b[p + 1]! << 8) | (b[p + 2]! << 16) | (b[p + 3]! << 24);
-const rd64 = (b: Uint8Array, p: number): bigint => (BigInt(rd32(b, p + 4)) << 32n) | BigInt(rd32(b, p) >>> 0);
+const rd64 = (b: Uint8Array, p: number): bigint => BigInt.asIntN(64, joinWords(rd32(b, p), rd32(b, p + 4)));
 const sign8 = (x: number): number => (x << 24) >> 24;
 const sign16 = (x: number): number => (x << 16) >> 16;
 

@@ -94,9 +94,11 @@ const REQUEST = (() => {
 
 /** Carries out one request, given as words. */
 function updateOne(d: Domain, request: Int32Array, ptOwner: number, pgOwner: number): number {
-  const [ptrLo, ptrHi, lo, hi] = [request[0]!, request[1]!, request[2]!, request[3]!];
+  const ptrLo = request[0]!;
+  const lo = request[2]!;
+  const hi = request[3]!;
   const cmd = ptrLo & 7;
-  const mfn = (ptrLo >>> 12) + (ptrHi >>> 0) * 0x100000;
+  const mfn = (ptrLo >>> 12) + (request[1]! >>> 0) * 0x100000;
   if (cmd === MMU.machphysUpdate) return updateM2p(d, mfn, joinWords(lo, hi), ptOwner, pgOwner);
   if (cmd > MMU.ptUpdateNoTranslate) return -ERRNO.ENOSYS;
   // The XSM default: a domain may act on itself; that entries name I/O pages is checked with the entry.
