@@ -441,6 +441,25 @@ describe('traps', () => {
     expect(m.platform.deliveries.map((x) => x.event.vector)).toEqual([1]);
   });
 
+  it('go on behind an event that leaves the machine nothing to do, and tell a pause that it comes right behind one', () => {
+    const m = new TestMachine();
+    m.code('fa 90 fa 90 90 fa 90'); // cli; nop; cli; nop; nop; cli; nop
+    const asked: bigint[] = [];
+    const isDue = (): boolean => {
+      asked.push(m.cpu.rip - CODE);
+      return m.cpu.rip === CODE + 6n;
+    };
+    m.engine.pauseAt(new Set([CODE + 3n, CODE + 4n]));
+    expect(m.engine.run(m.cpu, 9, m.platform, false, isDue)).toEqual({ kind: 'pause', steps: 3, event: true });
+    expect(m.engine.run(m.cpu, 9, m.platform, true, isDue)).toEqual({ kind: 'pause', steps: 1, event: false });
+    expect(m.engine.run(m.cpu, 9, m.platform, true, isDue)).toEqual({ kind: 'event', steps: 2 });
+    expect(asked).toEqual([1n, 3n, 6n]);
+    m.cpu.rip = CODE;
+    // at the end of the budget the machine looks by itself
+    expect(m.engine.run(m.cpu, 1, m.platform, false, isDue)).toEqual({ kind: 'event', steps: 1 });
+    expect([asked.length, m.cpu.steps]).toEqual([3, 7]);
+  });
+
   it('pause before a REP instruction that overwrites itself, which ends with its old self (seed 92152 of the tier fuzz)', () => {
     const m = new TestMachine();
     m.code('f3 a4'); // rep movsb

@@ -1,0 +1,96 @@
+/** The tick loop around a slice: what an event inside of it brings about happens at the same tick as behind it. */
+import { describe, expect, it } from 'vitest';
+import { Machine, type MachinePlatform } from '../../src/machine/machine.ts';
+import type { Cpu } from '../../src/x86/cpu.ts';
+import type { Outcome } from '../../src/x86/seam.ts';
+import { TestMachine, TestPlatform } from '../engine/machine.ts';
+
+const PORT = { timer: 1, upcall: 2, input: 3, sleep: 4, nothing: 5 } as const;
+const TIMER_NS = 4;
+
+/** A platform whose ports set a timer, make an upcall due, bring input or put the vCPU to sleep until the timer. */
+class Ports extends TestPlatform implements MachinePlatform {
+  readonly sections = [];
+  readonly ended = null;
+  readonly seen: string[] = [];
+  machine: Machine | null = null;
+  #deadline = Number.POSITIVE_INFINITY;
+  #pending = false;
+  #asleep = false;
+  waiting = false;
+
+  attach(): void {}
+  restored(): void {}
+  runnable(): boolean {
+    return !this.#asleep;
+  }
+  nextDeadlineNs(): number {
+    return this.#deadline;
+  }
+  expire(ns: number): string[] {
+    this.seen.push(`timer at ${ns} ns, tick ${this.machine!.tick}`);
+    this.#deadline = Number.POSITIVE_INFINITY;
+    this.#asleep = false;
+    return ['timer'];
+  }
+  hasPending(): boolean {
+    return this.#pending;
+  }
+  deliverPending(): { outcome: Outcome } | null {
+    if (!this.#pending) return null;
+    this.#pending = false;
+    this.seen.push(`upcall at ${this.machine!.tick}`);
+    return { outcome: null };
+  }
+  typed(): void {
+    this.seen.push(`input at ${this.machine!.tick}`);
+  }
+  override portOut(_cpu?: Cpu, port?: number): Outcome {
+    if (port === PORT.timer) this.#deadline = this.machine!.now() + TIMER_NS;
+    if (port === PORT.sleep) this.#asleep = true;
+    if (port === PORT.upcall) this.#pending = true;
+    if (port === PORT.input) this.waiting = true;
+    return null;
+  }
+}
+
+/** Runs to `ticks` code given as hex; what the platform saw and the tick. */
+function run(hex: string, ticks: number): string[] {
+  const test = new TestMachine();
+  test.code(hex);
+  const platform = new Ports();
+  const machine = new Machine(test.engine, platform, 1_000_000);
+  platform.machine = machine;
+  machine.door = {
+    take: (tick) => {
+      const payload = { tick, kind: 'console', data: new Uint8Array(1) } as const;
+      const taken = platform.waiting ? [payload] : [];
+      platform.waiting = false;
+      return taken;
+    },
+    nextPayload: () => (platform.waiting ? 0 : Number.POSITIVE_INFINITY),
+    decided: () => {},
+  };
+  expect(machine.runTo(ticks)).toEqual({ kind: 'limit' });
+  expect(machine.tick).toBe(ticks);
+  return platform.seen;
+}
+const NOPS = '90 90 90 90 90 90 90 90';
+
+describe('an event inside a slice', () => {
+  it('sets a timer, which fires at its tick', () => {
+    expect(run(`90 e6 01 ${NOPS}`, 9)).toEqual(['timer at 5 ns, tick 5']);
+  });
+  it('makes an upcall due, which is taken before the next step', () => {
+    expect(run(`90 e6 02 ${NOPS}`, 9)).toEqual(['upcall at 2']);
+  });
+  it('brings input, which arrives before the next step', () => {
+    expect(run(`90 e6 03 ${NOPS}`, 9)).toEqual(['input at 2']);
+  });
+  it('puts the vCPU to sleep: time goes on to the timer in one step', () => {
+    expect(run(`e6 01 e6 04 ${NOPS}`, 9)).toEqual(['timer at 4 ns, tick 3']);
+  });
+  it('with nothing to do goes on', () => {
+    expect(run(`e6 05 e6 05 90 e6 05 e6 02 ${NOPS}`, 9)).toEqual(['upcall at 5']);
+  });
+});
