@@ -236,8 +236,10 @@ export class CodeCache {
       this.#words[tableWord + at] = pause || record;
       first ||= pause || record;
       const ends = this.#write(record, insn, handler);
-      if (this.#handlers.branches[handler] && insn.imm >= 0n && insn.imm < 4096n)
-        this.#words[(record + RECORD.link) >>> 2] = this.#words[tableWord + Number(insn.imm)]!;
+      if (this.#handlers.branches[handler]) {
+        const target = this.#targetOf(record);
+        if (target >= 0) this.#words[(record + RECORD.link) >>> 2] = this.#words[tableWord + target]!;
+      }
       if (ends) break;
       at += insn.length;
     }
@@ -270,10 +272,16 @@ export class CodeCache {
     this.#words[(record + RECORD.handler) >>> 2] = HANDLER.link;
     this.#words[(record + RECORD.link) >>> 2] = target;
   }
+  /** Offset of a relative branch's target in the branch's page; -1 outside of it. */
+  #targetOf(record: number): number {
+    const at = (record + RECORD.imm) >>> 2;
+    const offset = this.#words[at]!;
+    return this.#words[at + 1] === 0 && offset >>> 12 === 0 ? offset : -1;
+  }
   /** Notes the record of a relative branch's target, when it lies in the branch's page. */
   linkBranch(record: number, offset: number, target: number): void {
     const handler = this.#words[record >>> 2]!;
-    if (this.#handlers.branches[handler] && this.#view.getBigInt64(record + RECORD.imm, true) === BigInt(offset))
+    if (this.#handlers.branches[handler] && this.#targetOf(record) === offset)
       this.#words[(record + RECORD.link) >>> 2] = target;
   }
   /** The instruction of a system record. */

@@ -65,6 +65,8 @@ export const PROMOTION: Promotion = {
 };
 /** Evictions by changed code after which a page needs twice the heat, as a shift. */
 const PATIENT_SHIFT = 2;
+/** Where looking why a region is missed came to nothing, that many misses more lead to the next look. */
+const LOOK_EVERY = 8;
 /** Bytes of code a bucket, as a shift. */
 const BUCKET_SHIFT = 8;
 /** Instructions translated at most at a time, but for those of the module being made. */
@@ -259,7 +261,8 @@ export class HotTier implements TranslatedCode {
     }
     const place = page * 4096 + offset;
     region.missed.set(place, (region.missed.get(place) ?? 0) + 1);
-    if (++region.misses < this.promotion.samples) return;
+    const beyond = ++region.misses - this.promotion.samples;
+    if (beyond < 0 || beyond % LOOK_EVERY !== 0) return;
     // where the cold tier came in, by block
     const found = new Map<Region['blocks'][number], { place: number; count: number }>();
     for (const [at, count] of [...region.missed].sort(([a], [b]) => a - b)) {

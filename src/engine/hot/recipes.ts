@@ -5,6 +5,7 @@
  * Recipes are shared by all regions of an engine: each is a function in a table. Their modules hold nothing else, since a
  * function keeps its whole module alive.
  */
+import { lowWord } from '../../core/words.ts';
 import { STATE } from '../../x86/state.ts';
 import { FunctionBody, ModuleBuilder, type Signature } from '../wasm/encoder.ts';
 import type { Item } from './graph.ts';
@@ -36,17 +37,21 @@ class Copier {
   readonly #numbers = new Map<number, number>();
   readonly #items: readonly Item[];
   readonly #isOperand: (id: number) => boolean;
-  key = '';
+  /** Equal for equal recipes; different ones seldom share it. */
+  hash = 0;
   failed = false;
 
   constructor(items: readonly Item[], isOperand: (id: number) => boolean) {
     this.#items = items;
     this.#isOperand = isOperand;
   }
-  #push(id: number, node: Item, key: string): number {
+  #push(id: number, node: Item): number {
     const number = this.nodes.push(node) - 1;
     this.#numbers.set(id, number);
-    this.key += key;
+    const { name, value } = node;
+    const place = node.kind === 'const' || node.kind === 'home' ? lowWord(value) : node.a * 64 + node.b;
+    const letters = name.length > 4 ? name.charCodeAt(4) * 256 + name.charCodeAt(name.length - 1) : 0;
+    this.hash = Math.imul(this.hash ^ place ^ letters, 0x9e3779b1) ^ (this.hash >>> 15);
     return number;
   }
   copy(id: number): number {
@@ -54,14 +59,14 @@ class Copier {
     const known = this.#numbers.get(id);
     if (known !== undefined) return known;
     const item = this.#items[id]!;
-    if (item.kind === 'const') return this.#push(id, item, `${item.type}=${item.value};`);
+    if (item.kind === 'const') return this.#push(id, item);
     if (this.#isOperand(id)) {
       if (item.type === 'v128' || this.operands.length === OPERANDS) {
         this.failed = true;
         return -1;
       }
       const place = this.operands.push(id) - 1;
-      return this.#push(id, { ...item, kind: 'home', value: BigInt(place) }, `${item.type}:${place};`);
+      return this.#push(id, { ...item, kind: 'home', name: '', value: BigInt(place) });
     }
     if ((item.kind !== 'op' && item.kind !== 'select') || this.nodes.length > MAX_NODES) {
       this.failed = true;
@@ -70,12 +75,28 @@ class Copier {
     const a = this.copy(item.a);
     const b = this.copy(item.b);
     const c = this.copy(item.c);
-    return this.#push(id, { ...item, a, b, c }, `${item.kind}${item.name}${item.type},${a},${b},${c};`);
+    return this.#push(id, { ...item, a, b, c });
+  }
+  /** What has been copied is `recipe`, with these two nodes as its results. */
+  is(recipe: Recipe, result: number, aux: number): boolean {
+    const { nodes } = recipe;
+    if (nodes.length !== this.nodes.length || recipe.result !== result || recipe.aux !== aux) return false;
+    for (let i = 0; i < nodes.length; i++) if (!isSame(nodes[i]!, this.nodes[i]!)) return false;
+    return true;
   }
 }
 
+/** Two nodes compute the same; constants and operands by their value. */
+function isSame(x: Item, y: Item): boolean {
+  if (x.kind !== y.kind || x.type !== y.type) return false;
+  if (x.kind === 'const' || x.kind === 'home') return x.value === y.value;
+  return x.name === y.name && x.a === y.a && x.b === y.b && x.c === y.c;
+}
+
 export class Recipes {
-  readonly #numbers = new Map<string, Recipe>();
+  /** By hash. */
+  readonly #known = new Map<number, Recipe[]>();
+  #count = 0;
   #new: Recipe[] = [];
 
   /** A recipe for two values over the operands found; null when it takes too many. */
@@ -84,13 +105,15 @@ export class Recipes {
     const first = copier.copy(result);
     const second = copier.copy(aux);
     if (copier.failed) return null;
-    const key = `${copier.key}${first},${second}`;
-    let recipe = this.#numbers.get(key);
+    const known = this.#known.get(copier.hash) ?? [];
+    let recipe = known.find((x) => copier.is(x, first, second));
     if (recipe === undefined) {
-      const number = this.#numbers.size + 1;
+      const number = this.#count + 1;
       if (number >= RECIPE_TABLE_SIZE) return null;
+      this.#count = number;
       recipe = { number, nodes: copier.nodes, result: first, aux: second };
-      this.#numbers.set(key, recipe);
+      known.push(recipe);
+      this.#known.set(copier.hash, known);
       this.#new.push(recipe);
     }
     return { number: recipe.number, operands: copier.operands };
