@@ -5,6 +5,7 @@
  * are executed (tier, caches, slices) is unobservable. Everything here that is not in guest memory or in the
  * architectural slots of the vCPU state is derived and rebuilt by {@link Engine.reset}.
  */
+
 import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -23,6 +24,7 @@ import { X87 } from '../x86/system/x87/table.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
 import { PROMOTION, type Promotion } from './hot/hot.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
+import type { Instantiate } from './wasm/instantiate.ts';
 
 /** How a run ended; `steps` have been taken. */
 export type RunExit =
@@ -44,6 +46,8 @@ export interface EngineOptions {
   readonly promotion?: Promotion;
   /** Called when much memory outside the JavaScript heap waits for a collection of garbage: the host may start one. Unobservable. */
   readonly collectGarbage?: () => void;
+  /** How modules become code; compiled anew by default. Unobservable. */
+  readonly instantiate?: Instantiate;
   readonly mmu?: MmuOptions;
   /** The semantics of forms; those of src/x86/semantics by default. */
   readonly programOf?: (form: Form) => Program | null;
@@ -112,6 +116,7 @@ export class Engine {
             this.#policy,
             programs,
             options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null,
+            options.instantiate,
           );
     if (this.cold?.hot && options.collectGarbage) this.cold.hot.onGarbage = options.collectGarbage;
     this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);

@@ -4,6 +4,7 @@
  *
  * Invariant: it fetches (and so sets accessed bits of code pages) only for a step that is about to be taken.
  */
+
 import { hex } from '../../core/units.ts';
 import { joinWords } from '../../core/words.ts';
 import type { Program } from '../../ir/program.ts';
@@ -20,6 +21,7 @@ import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { HotTier, type Promotion } from '../hot/hot.ts';
+import { instantiate as compileAnew, type Instantiate } from '../wasm/instantiate.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
@@ -70,16 +72,19 @@ export class ColdTier {
     policy: CpuPolicy,
     programOf: (form: Form) => Program | null,
     promotion: Promotion | null = null,
+    instantiate: Instantiate = compileAnew,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
-    this.#core = makeCore(memory.memory, promotion?.measured);
+    this.#core = makeCore(memory.memory, instantiate, promotion?.measured);
     const check = accessCheck(memory, mmu);
-    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS);
+    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS, instantiate);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot =
-      promotion === null ? null : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion);
+      promotion === null
+        ? null
+        : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion, instantiate);
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
  * - what it keeps is bounded: modules with regions by {@link MAX_MODULES}, modules without any by {@link DEAD_MODULES} (a module
  *   lives as long as one of its functions is in a table), maps by what regions there are or by the pages of memory.
  */
+
 import { assert } from '../../core/assert.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu, TranslatedCode } from '../../memory/mmu.ts';
@@ -25,6 +26,7 @@ import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
 import { addJump, BLOCK_BITS, REGION_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
+import type { Instantiate } from '../wasm/instantiate.ts';
 import {
   type CodePage,
   type CodeSource,
@@ -132,6 +134,7 @@ export class HotTier implements TranslatedCode {
   readonly #cache: CodeCache;
   readonly #table: WebAssembly.Table;
   readonly #handlers: Handlers;
+  readonly #instantiate: Instantiate;
   readonly #regions = new Map<number, Region>();
   readonly #bySlot = new Map<number, Region[]>();
   /** Region of each translated instruction by slot and code key, then page offset. */
@@ -176,6 +179,7 @@ export class HotTier implements TranslatedCode {
     table: WebAssembly.Table,
     handlers: Handlers,
     promotion: Promotion,
+    instantiate: Instantiate,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
@@ -183,6 +187,7 @@ export class HotTier implements TranslatedCode {
     this.#table = table;
     this.#handlers = handlers;
     this.promotion = promotion;
+    this.#instantiate = instantiate;
     mmu.translated = this;
     cache.onInvalidate = (slot, offset, length) => this.invalidate(slot, offset, length);
   }
@@ -435,11 +440,11 @@ export class HotTier implements TranslatedCode {
     };
     for (const { region, plan } of made)
       module.add(writeRegion(plan, region.index, callees, region.candidate.spans), nameOf(region));
-    this.#recipes.compile(this.#memory.memory, this.#recipeTable);
+    this.#recipes.compile(this.#memory.memory, this.#recipeTable, this.#instantiate);
     const { slowLoad, slowProbe, slowSpan } = this.#mmu;
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+    const instance = this.#instantiate(bytes, {
       e: { m: this.#memory.memory, f: this.#recipeTable, r: this.#table, slowLoad, slowProbe, slowSpan },
       h: imports,
     });
