@@ -21,10 +21,10 @@ import { programOf } from '../x86/semantics/registry.ts';
 import { FLAG, STATE, TRAP, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
 import { X87 } from '../x86/system/x87/table.ts';
+import { type CodeHost, plainHost } from './code-host.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
 import { PROMOTION, type Promotion } from './hot/hot.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
-import type { Instantiate } from './wasm/instantiate.ts';
 
 /** How a run ended; `steps` have been taken. */
 export type RunExit =
@@ -44,10 +44,8 @@ export interface EngineOptions {
   /** How instructions are executed: by handlers (the default), by handlers and regions, by the evaluator. Unobservable. */
   readonly tier?: 'cold' | 'hot' | 'oracle';
   readonly promotion?: Promotion;
-  /** Called when much memory outside the JavaScript heap waits for a collection of garbage: the host may start one. Unobservable. */
-  readonly collectGarbage?: () => void;
-  /** How modules become code; compiled anew by default. Unobservable. */
-  readonly instantiate?: Instantiate;
+  /** What the host does for generated code; nothing by default. */
+  readonly host?: Partial<CodeHost>;
   readonly mmu?: MmuOptions;
   /** The semantics of forms; those of src/x86/semantics by default. */
   readonly programOf?: (form: Form) => Program | null;
@@ -116,9 +114,8 @@ export class Engine {
             this.#policy,
             programs,
             options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null,
-            options.instantiate,
+            { ...plainHost(), ...options.host },
           );
-    if (this.cold?.hot && options.collectGarbage) this.cold.hot.onGarbage = options.collectGarbage;
     this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
     const { vcpus } = memory.map.shape;
     this.cpus = Array.from({ length: vcpus }, (_, id) => {

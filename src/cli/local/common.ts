@@ -9,7 +9,6 @@ import type { LevelStore } from '../../../store/level-store.ts';
 import { EmulatorError } from '../../core/errors.ts';
 import type { Tick } from '../../core/units.ts';
 import type { EngineOptions } from '../../engine/engine.ts';
-import { type Instantiate, instantiate } from '../../engine/wasm/instantiate.ts';
 import type { Sighting } from '../../inspect/panic.ts';
 import type { VerdictReport } from '../../inspect/report.ts';
 import type { SearchHooks } from '../../inspect/search.ts';
@@ -58,18 +57,18 @@ function collectGarbage(): void {
 
 /** What is remembered of compiled code, by kernel. */
 const remembered = new Map<string, CompiledCode>();
-/** How modules are compiled for a kernel image: with what the folder HINDSIGHT_CODE_CACHE remembers, where that is named. */
-function instantiateFor(image: Uint8Array): Instantiate {
+/** What the folder HINDSIGHT_CODE_CACHE, where that is named, remembers of a kernel's code. */
+function rememberedFor(image: Uint8Array): CompiledCode | null {
   const folder = process.env.HINDSIGHT_CODE_CACHE;
-  if (!folder) return instantiate;
+  if (!folder) return null;
   const name = nameOf(image);
   const known = remembered.get(name);
-  if (known !== undefined) return known.instantiate;
+  if (known !== undefined) return known;
   const code = CompiledCode.of(new CodeFile(folder, name));
-  if (code === null) return instantiate;
+  if (code === null) return null;
   remembered.set(name, code);
   process.on('exit', () => code.save());
-  return code.instantiate;
+  return code;
 }
 
 /**
@@ -77,11 +76,13 @@ function instantiateFor(image: Uint8Array): Instantiate {
  * word.
  */
 export function engineOptions(image: Uint8Array): EngineOptions {
+  const code = rememberedFor(image);
+  const host = code === null ? { collectGarbage } : { collectGarbage, instantiate: code.instantiate, warm: code.warm };
   const wanted = process.env.HINDSIGHT_TIER;
-  if (wanted === undefined) return { collectGarbage, instantiate: instantiateFor(image) };
+  if (wanted === undefined) return { host };
   const tier = TIERS.find((name) => name === wanted);
   if (tier === undefined) throw new EmulatorError('E_USAGE', `HINDSIGHT_TIER=${wanted}: it is ${TIERS.join(', ')}`);
-  return { tier, collectGarbage, instantiate: instantiateFor(image) };
+  return { tier, host };
 }
 
 /** The store, loaded for it, and the name in it that a recording's path means. */

@@ -20,8 +20,8 @@ import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
+import type { CodeHost } from '../code-host.ts';
 import { HotTier, type Promotion } from '../hot/hot.ts';
-import { instantiate as compileAnew, type Instantiate } from '../wasm/instantiate.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
@@ -71,20 +71,20 @@ export class ColdTier {
     mmu: Mmu,
     policy: CpuPolicy,
     programOf: (form: Form) => Program | null,
-    promotion: Promotion | null = null,
-    instantiate: Instantiate = compileAnew,
+    promotion: Promotion | null,
+    host: CodeHost,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
-    this.#core = makeCore(memory.memory, instantiate, promotion?.measured);
+    this.#core = makeCore(memory.memory, host.instantiate, promotion?.measured);
     const check = accessCheck(memory, mmu);
-    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS, instantiate);
+    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS, host.instantiate);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot =
       promotion === null
         ? null
-        : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion, instantiate);
+        : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion, host);
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------

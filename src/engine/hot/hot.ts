@@ -20,13 +20,13 @@ import type { Cpu } from '../../x86/cpu.ts';
 import type { Form } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
+import type { CodeHost } from '../code-host.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER, REGION_TABLE_SIZE } from '../cold/exits.ts';
 import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
 import { addJump, BLOCK_BITS, REGION_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
-import type { Instantiate } from '../wasm/instantiate.ts';
 import {
   type CodePage,
   type CodeSource,
@@ -134,7 +134,7 @@ export class HotTier implements TranslatedCode {
   readonly #cache: CodeCache;
   readonly #table: WebAssembly.Table;
   readonly #handlers: Handlers;
-  readonly #instantiate: Instantiate;
+  readonly #host: CodeHost;
   readonly #regions = new Map<number, Region>();
   readonly #bySlot = new Map<number, Region[]>();
   /** Region of each translated instruction by slot and code key, then page offset. */
@@ -144,6 +144,8 @@ export class HotTier implements TranslatedCode {
   readonly #modules = new Set<Set<Region>>();
   #dead = 0;
   readonly #heat = new Map<number, number>();
+  /** What was warm when the run began. */
+  readonly #expected: ReadonlySet<number>;
   readonly #evicted = new Map<number, number>();
   readonly #recipes = new Recipes();
   readonly #recipeTable = new WebAssembly.Table({
@@ -167,8 +169,6 @@ export class HotTier implements TranslatedCode {
   covered = 0;
   translatedSteps = 0;
   wasmBytes = 0;
-  /** Asks the host to collect what is not referenced any more. */
-  onGarbage: () => void = () => {};
   /** Forms that have been translated. */
   readonly forms = new Set<Form>();
 
@@ -179,7 +179,7 @@ export class HotTier implements TranslatedCode {
     table: WebAssembly.Table,
     handlers: Handlers,
     promotion: Promotion,
-    instantiate: Instantiate,
+    host: CodeHost,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
@@ -187,7 +187,8 @@ export class HotTier implements TranslatedCode {
     this.#table = table;
     this.#handlers = handlers;
     this.promotion = promotion;
-    this.#instantiate = instantiate;
+    this.#host = host;
+    this.#expected = new Set(host.warm);
     mmu.translated = this;
     cache.onInvalidate = (slot, offset, length) => this.invalidate(slot, offset, length);
   }
@@ -235,8 +236,11 @@ export class HotTier implements TranslatedCode {
     this.#heat.set(bucket, heat);
     if (this.#heat.size > MAX_BUCKETS) this.#cool();
     // code that keeps changing is not worth translating
-    if (heat < this.promotion.samples << Math.min((this.#evicted.get(page.slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
+    const evictions = this.#evicted.get(page.slot) ?? 0;
+    const expected = evictions === 0 && this.#expected.has(bucket);
+    if (!expected && heat < this.promotion.samples << Math.min(evictions >> PATIENT_SHIFT, 10)) return;
     this.#heat.delete(bucket);
+    if (this.#host.warm.size < MAX_BUCKETS) this.#host.warm.add(bucket);
     this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }], spans: true });
   }
   /** Halves all heat and forgets what was met once. */
@@ -440,11 +444,11 @@ export class HotTier implements TranslatedCode {
     };
     for (const { region, plan } of made)
       module.add(writeRegion(plan, region.index, callees, region.candidate.spans), nameOf(region));
-    this.#recipes.compile(this.#memory.memory, this.#recipeTable, this.#instantiate);
+    this.#recipes.compile(this.#memory.memory, this.#recipeTable, this.#host.instantiate);
     const { slowLoad, slowProbe, slowSpan } = this.#mmu;
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
-    const instance = this.#instantiate(bytes, {
+    const instance = this.#host.instantiate(bytes, {
       e: { m: this.#memory.memory, f: this.#recipeTable, r: this.#table, slowLoad, slowProbe, slowSpan },
       h: imports,
     });
@@ -464,7 +468,7 @@ export class HotTier implements TranslatedCode {
     }
     if (this.#dead < DEAD_MODULES) return;
     this.#dead = 0;
-    this.onGarbage();
+    this.#host.collectGarbage();
   }
   /** Takes the region's instructions. */
   #enter(candidate: Candidate, plan: RegionPlan, module: Set<Region>): Region {
