@@ -7,6 +7,7 @@
  *   the tick reached have happened;
  * - upcalls are evaluated at delivery points only: after a platform event (hypercall, fault, emulated instruction), after a
  *   zero-width action, and every {@link DELIVERY_TICKS}; `deliveryDue` carries that across calls and is part of the state;
+ *   an event behind which there is nothing to do does not end the engine's slice;
  * - nothing here is asynchronous and nothing knows the host.
  */
 
