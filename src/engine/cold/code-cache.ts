@@ -236,10 +236,8 @@ export class CodeCache {
       this.#words[tableWord + at] = pause || record;
       first ||= pause || record;
       const ends = this.#write(record, insn, handler);
-      if (this.#handlers.branches[handler]) {
-        const target = this.#targetOf(record);
-        if (target >= 0) this.#words[(record + RECORD.link) >>> 2] = this.#words[tableWord + target]!;
-      }
+      const target = this.#targetOf(record, handler);
+      if (target >= 0) this.#words[(record + RECORD.link) >>> 2] = this.#words[tableWord + target]!;
       if (ends) break;
       at += insn.length;
     }
@@ -272,16 +270,15 @@ export class CodeCache {
     this.#words[(record + RECORD.handler) >>> 2] = HANDLER.link;
     this.#words[(record + RECORD.link) >>> 2] = target;
   }
-  /** Offset of a relative branch's target in the branch's page; -1 outside of it. */
-  #targetOf(record: number): number {
+  /** Offset of a relative branch's target in the branch's page; -1 outside of it, and for others. */
+  #targetOf(record: number, handler: number): number {
     const at = (record + RECORD.imm) >>> 2;
     const offset = this.#words[at]!;
-    return this.#words[at + 1] === 0 && offset >>> 12 === 0 ? offset : -1;
+    return this.#handlers.branches[handler] && this.#words[at + 1] === 0 && offset >>> 12 === 0 ? offset : -1;
   }
   /** Notes the record of a relative branch's target, when it lies in the branch's page. */
   linkBranch(record: number, offset: number, target: number): void {
-    const handler = this.#words[record >>> 2]!;
-    if (this.#handlers.branches[handler] && this.#targetOf(record) === offset)
+    if (this.#targetOf(record, this.#words[record >>> 2]!) === offset)
       this.#words[(record + RECORD.link) >>> 2] = target;
   }
   /** The instruction of a system record. */
