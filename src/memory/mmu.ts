@@ -34,7 +34,7 @@ export const RETRY_VECTOR = 257;
 export const ACCESS_SPEC = { bytes: 127, segmentShift: 8, write: 1 << 11, region: 1 << 12 } as const;
 
 /** A span's `spec`: its bytes; some of them are written. */
-export const SPAN_SPEC = { bytes: 511, write: 512 } as const;
+export const SPAN_SPEC = { bytes: 4095, write: 4096 } as const;
 
 /** Code that has been translated into regions. */
 export interface TranslatedCode {

@@ -48,13 +48,13 @@ class RegionWriter implements Successors {
   #page = 0;
   readonly #levels: Level[] = [];
 
-  constructor(plan: RegionPlan, index: number, callees: RegionCallees, spans: boolean) {
+  constructor(plan: RegionPlan, index: number, callees: RegionCallees, spanBytes: number) {
     this.#plan = plan;
     this.#index = index;
     this.#frame = new Frame(plan.mode, callees);
     this.#blocks = plan.blocks.map((x) => new Block(x.steps, plan.mode));
     for (const [id, { page, offset }] of plan.blocks.entries()) this.#byPlace.set(page * 4096 + offset, id);
-    this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block, spans));
+    this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block, spanBytes));
     this.#wantFlags();
     this.#reaches = this.#checkpoints();
   }
@@ -398,8 +398,8 @@ class RegionWriter implements Successors {
   }
 }
 
-/** The function of a region; `spans`: accesses may share a look into the TLB. */
-export function writeRegion(plan: RegionPlan, index: number, callees: RegionCallees, spans: boolean): Frame {
+/** The function of a region; `spanBytes`: accesses may share a look into the TLB for so many bytes. */
+export function writeRegion(plan: RegionPlan, index: number, callees: RegionCallees, spanBytes: number): Frame {
   assert(EXIT.budget === 0, 'exit 0 of a region means to look the next record up');
-  return new RegionWriter(plan, index, callees, spans).run();
+  return new RegionWriter(plan, index, callees, spanBytes).run();
 }
