@@ -100,8 +100,8 @@ export class Mmu implements LinearMemory {
   entriesChanged = false;
   /** Set by the hot tier. */
   translated: TranslatedCode | null = null;
-  /** A span of accesses was refused; whoever asks takes it back. */
-  spanRefused = false;
+  /** Bytes of a span of accesses that was refused, 0: none was; whoever asks takes it back. */
+  refusedSpan = 0;
   /** Watched bytes have changed by other means than an instruction's store. */
   watchHit = false;
   /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
@@ -477,7 +477,7 @@ export class Mmu implements LinearMemory {
       const found = this.#tlb(base).find(lo, hi, access === ACCESS.write);
       if (found !== 0) return found;
     }
-    this.spanRefused = true;
+    this.refusedSpan = spec & SPAN_SPEC.bytes;
     return this.#sendBack(base, lo, hi);
   };
 

@@ -288,10 +288,10 @@ export class HotTier implements TranslatedCode {
     this.#want(cpu, { code, pages, seeds: [first!, ...known, ...more], spanBytes });
   }
   /**
-   * A span of accesses was refused at an offset of a page of code. Where that happens often, since a page ends in between
-   * or since stores to it have to be seen, each access looks for itself from then on.
+   * A span of accesses, of so many bytes, was refused at an offset of a page of code. Where that happens often, since a page ends in
+   * between or since stores to it have to be seen, spans are shorter from then on, or each access looks for itself.
    */
-  refuse(cpu: Cpu, code: CodeKey, slot: number, offset: number): void {
+  refuse(cpu: Cpu, code: CodeKey, slot: number, offset: number, bytes: number): void {
     const region = this.#owners.get(ownerKey(slot, code))?.get(offset);
     if (region === undefined) return;
     const now = cpu.steps;
@@ -300,9 +300,9 @@ export class HotTier implements TranslatedCode {
       region.refusedSince = now;
     }
     if (++region.refused < REFUSALS) return;
-    const fewer = SPAN_BYTES.find((x) => x < region.candidate.spanBytes)!;
+    const spanBytes = SPAN_BYTES.find((x) => x < Math.min(bytes, region.candidate.spanBytes))!;
     this.#drop(region);
-    this.#want(cpu, { ...region.candidate, pages: region.pages, spanBytes: fewer });
+    this.#want(cpu, { ...region.candidate, pages: region.pages, spanBytes });
   }
 
   /** A region was left for another, to be entered at `record`: where that happens often the two become one. */
