@@ -26,7 +26,7 @@ const BOUNDS: Partial<Record<BinaryOp, { readonly holds: boolean; readonly less:
 /** What is known where a block has been left; `taken`: the condition of its branch held. */
 function lengthsBehind(block: Block, before: Lengths | null, taken: boolean | null): Lengths | null {
   // it may be left before its registers are set
-  if (block.events[0]?.kind === 'complete' || block.ending.kind === 'repeat') return null;
+  if (block.events.some((x) => x.kind === 'complete') || block.ending.kind === 'repeat') return null;
   const { graph, ending } = block;
   const values = Array.from({ length: REGISTERS }, (_, home) => block.valueOf(home));
   const lengths = values.map((id, home) => (id < 0 ? (before?.[home] ?? ALL) : graph.items[id]!.bits));
