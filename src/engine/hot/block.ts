@@ -121,6 +121,7 @@ export class Block {
   valueOf(home: number): number {
     return this.#homes[home]!;
   }
+
   // ---- state --------------------------------------------------------------------------------------------------------
 
   #home(home: number): number {
