@@ -70,10 +70,12 @@ export function ensureInstalled() {
 
 /** Where Node keeps what it made of the sources (types stripped, bytecode); a folder that cannot be written is no error. hindsight.sh names it too. */
 const COMPILED = join(MODULES, '.cache', 'hindsight-compile');
+/** Where the CLI keeps machine code of kernels' hot code (src/cli/local/compiled-code.ts); the same holds. */
+const CODE = join(MODULES, '.cache', 'hindsight-code');
 
 /** Runs the project's Node with these arguments and ends this process as that one ended: same status or same signal. */
 export function runNode(args) {
-  const env = { NODE_COMPILE_CACHE: COMPILED, ...process.env };
+  const env = { NODE_COMPILE_CACHE: COMPILED, HINDSIGHT_CODE_CACHE: CODE, ...process.env };
   const child = spawn(NODE, args, { stdio: 'inherit', env });
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   // A terminal sends Ctrl-C to both of us; without a terminal only we got it.

@@ -1,6 +1,7 @@
 /** The part of the WebAssembly JavaScript interface that Hindsight uses (the DOM library would bring a page's globals). */
 declare namespace WebAssembly {
   type ImportValue = ((...args: never[]) => unknown) | Memory | Table | Global;
+  type Imports = Record<string, Record<string, ImportValue>>;
   interface MemoryDescriptor {
     initial: number;
     maximum?: number;
@@ -25,7 +26,7 @@ declare namespace WebAssembly {
     constructor(bytes: Uint8Array);
   }
   class Instance {
-    constructor(module: Module, imports?: Record<string, Record<string, ImportValue>>);
+    constructor(module: Module, imports?: Imports);
     readonly exports: Record<string, never>;
   }
   function validate(bytes: Uint8Array): boolean;

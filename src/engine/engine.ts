@@ -5,6 +5,7 @@
  * are executed (tier, caches, slices) is unobservable. Everything here that is not in guest memory or in the
  * architectural slots of the vCPU state is derived and rebuilt by {@link Engine.reset}.
  */
+
 import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
@@ -20,6 +21,7 @@ import { programOf } from '../x86/semantics/registry.ts';
 import { FLAG, STATE, TRAP, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
 import { X87 } from '../x86/system/x87/table.ts';
+import { type CodeHost, plainHost } from './code-host.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
 import { PROMOTION, type Promotion } from './hot/hot.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
@@ -42,8 +44,8 @@ export interface EngineOptions {
   /** How instructions are executed: by handlers (the default), by handlers and regions, by the evaluator. Unobservable. */
   readonly tier?: 'cold' | 'hot' | 'oracle';
   readonly promotion?: Promotion;
-  /** Called when much memory outside the JavaScript heap waits for a collection of garbage: the host may start one. Unobservable. */
-  readonly collectGarbage?: () => void;
+  /** What the host does for generated code; nothing by default. */
+  readonly host?: Partial<CodeHost>;
   readonly mmu?: MmuOptions;
   /** The semantics of forms; those of src/x86/semantics by default. */
   readonly programOf?: (form: Form) => Program | null;
@@ -112,8 +114,8 @@ export class Engine {
             this.#policy,
             programs,
             options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null,
+            { ...plainHost(), ...options.host },
           );
-    if (this.cold?.hot && options.collectGarbage) this.cold.hot.onGarbage = options.collectGarbage;
     this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
     const { vcpus } = memory.map.shape;
     this.cpus = Array.from({ length: vcpus }, (_, id) => {

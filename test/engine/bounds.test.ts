@@ -55,7 +55,7 @@ describe('memory of the engine', () => {
   it('keeps nothing of regions whose code has changed, and asks for a collection of dead modules', async () => {
     const alive = countInstances();
     let asked = 0;
-    const m = new TestMachine({ tier: 'hot', promotion: EAGER, collectGarbage: () => asked++ });
+    const m = new TestMachine({ tier: 'hot', promotion: EAGER, host: { collectGarbage: () => asked++ } });
     const pages = 256;
     m.mapNew(CODE, pages);
     let number = 0;

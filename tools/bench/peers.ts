@@ -28,13 +28,18 @@ export interface Peer {
 
 const EVERYTHING = { workloads: null, sameGuest: true } as const;
 
-function hindsightRecord(name: string, tier: string): Peer {
+/** Where Hindsight keeps machine code between the runs of one benchmark; the first of them finds nothing there. */
+const codeIn = (folder: string): string => join(folder, 'code');
+
+/** `remembers`: machine code is kept from run to run, as for users; else each run is like the first. */
+function hindsightRecord(name: string, tier: string, remembers: boolean, workloads: Peer['workloads'] = null): Peer {
   return {
     name,
-    note: `record, ${tier} tier`,
+    note: `record, ${tier} tier${remembers ? '' : ', no code from an earlier run'}`,
     missing: null,
     replays: null,
-    ...EVERYTHING,
+    workloads,
+    sameGuest: true,
     start(workload, rounds, folder) {
       const recording = join(folder, `${name}.hs`);
       rmSync(recording, { recursive: true, force: true });
@@ -45,7 +50,7 @@ function hindsightRecord(name: string, tier: string): Peer {
           ...['--memory', `${workload.megabytes}M`, '-o', recording, '--json', '--'],
           workload.commandLine('xen', rounds),
         ],
-        environment: { HINDSIGHT_TIER: tier },
+        environment: { HINDSIGHT_TIER: tier, HINDSIGHT_CODE_CACHE: remembers ? codeIn(folder) : '' },
       };
     },
   };
@@ -58,7 +63,7 @@ const HINDSIGHT_REPLAY: Peer = {
   ...EVERYTHING,
   start: (_workload, _rounds, folder) => ({
     command: [HINDSIGHT, 'replay', join(folder, 'hindsight.hs'), '--console'],
-    environment: { HINDSIGHT_TIER: 'hot' },
+    environment: { HINDSIGHT_TIER: 'hot', HINDSIGHT_CODE_CACHE: codeIn(folder) },
   }),
 };
 
@@ -113,9 +118,10 @@ function bochs(): Peer {
 /** In the order in which they run; the first is the one that all others are compared with. */
 export const allPeers = (): readonly Peer[] => [
   qemu('qemu', null),
-  hindsightRecord('hindsight', 'hot'),
+  hindsightRecord('hindsight', 'hot', true),
   HINDSIGHT_REPLAY,
-  hindsightRecord('hindsight-cold', 'cold'),
+  hindsightRecord('hindsight-first', 'hot', false, ['scattered200', 'scattered2000', 'boot']),
+  hindsightRecord('hindsight-cold', 'cold', false),
   qemu('qemu-record', 'record'),
   qemu('qemu-replay', 'replay'),
   bochs(),

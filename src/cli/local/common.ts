@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { gunzipSync } from 'node:zlib';
+import { CodeFile } from '../../../store/code-file.ts';
 import type { LevelStore } from '../../../store/level-store.ts';
 import { EmulatorError } from '../../core/errors.ts';
 import type { Tick } from '../../core/units.ts';
@@ -16,6 +17,7 @@ import { SymbolTable, symbolsOfImage } from '../../inspect/symbols.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Verdict } from '../../x86/seam.ts';
 import type { WorkHooks } from '../backend.ts';
+import { CompiledCode, nameOf } from './compiled-code.ts';
 
 /** How often work looks up from the machine. */
 export const BREATH_MS = 20;
@@ -53,13 +55,34 @@ function collectGarbage(): void {
   collect();
 }
 
-/** How this host's engines are made. HINDSIGHT_TIER names a tier, for measurements; E_USAGE for another word. */
-export function engineOptions(): EngineOptions {
+/** What is remembered of compiled code, by kernel. */
+const remembered = new Map<string, CompiledCode>();
+/** What the folder HINDSIGHT_CODE_CACHE, where that is named, remembers of a kernel's code. */
+function rememberedFor(image: Uint8Array): CompiledCode | null {
+  const folder = process.env.HINDSIGHT_CODE_CACHE;
+  if (!folder) return null;
+  const name = nameOf(image);
+  const known = remembered.get(name);
+  if (known !== undefined) return known;
+  const code = CompiledCode.of(new CodeFile(folder, name));
+  if (code === null) return null;
+  remembered.set(name, code);
+  process.on('exit', () => code.save());
+  return code;
+}
+
+/**
+ * How this host's engines for a kernel image are made. HINDSIGHT_TIER names a tier, for measurements; E_USAGE for another
+ * word.
+ */
+export function engineOptions(image: Uint8Array): EngineOptions {
+  const code = rememberedFor(image);
+  const host = code === null ? { collectGarbage } : { collectGarbage, instantiate: code.instantiate, warm: code.warm };
   const wanted = process.env.HINDSIGHT_TIER;
-  if (wanted === undefined) return { collectGarbage };
+  if (wanted === undefined) return { host };
   const tier = TIERS.find((name) => name === wanted);
   if (tier === undefined) throw new EmulatorError('E_USAGE', `HINDSIGHT_TIER=${wanted}: it is ${TIERS.join(', ')}`);
-  return { tier, collectGarbage };
+  return { tier, host };
 }
 
 /** The store, loaded for it, and the name in it that a recording's path means. */

@@ -104,7 +104,8 @@ export class Opened implements OpenRecording {
 
   #investigate(hooks: WorkHooks): SessionInvestigator {
     if (this.#investigator === null) {
-      const run = new Run(configOf(this.#recording), engineOptions());
+      const config = configOf(this.#recording);
+      const run = new Run(config, engineOptions(config.kernel));
       const session = new Session(run, this.#recording);
       const symbols = symbolsOf(run.elf);
       const { end } = this.#recording;
@@ -121,11 +122,13 @@ export class Opened implements OpenRecording {
   }
 
   async replay(hooks: ReplayHooks): Promise<ReplayResult> {
-    const run = new Run(configOf(this.#recording), engineOptions());
+    const config = configOf(this.#recording);
+    const engine = engineOptions(config.kernel);
+    const run = new Run(config, engine);
     run.onOutput = hooks.console;
     const replayer = new Replayer(run, this.#recording);
-    const tier = engineOptions().tier === 'cold' ? 'hot' : 'cold';
-    replayer.witness = { name: `${tier} tier`, make: () => new Run(configOf(this.#recording), { tier }) };
+    const tier = engine.tier === 'cold' ? 'hot' : 'cold';
+    replayer.witness = { name: `${tier} tier`, make: () => new Run(config, { tier }) };
     const breathe = breather(hooks.stop);
     try {
       const outcome = await replayer.replay({ breathe, progress: (tick, of) => hooks.progress(tick, of) });

@@ -124,7 +124,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     epochSeconds: DEFAULT_EPOCH_SECONDS,
     gunzip,
   };
-  const run = new Run(pv, engineOptions());
+  const run = new Run(pv, engineOptions(kernel));
   run.xen.observer = { log: hooks.xen };
   let recording: Recording | null = null;
   if (config.directory !== null) {

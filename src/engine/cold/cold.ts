@@ -4,6 +4,7 @@
  *
  * Invariant: it fetches (and so sets accessed bits of code pages) only for a step that is about to be taken.
  */
+
 import { hex } from '../../core/units.ts';
 import { joinWords } from '../../core/words.ts';
 import type { Program } from '../../ir/program.ts';
@@ -19,6 +20,7 @@ import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
+import type { CodeHost } from '../code-host.ts';
 import { HotTier, type Promotion } from '../hot/hot.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
@@ -69,17 +71,20 @@ export class ColdTier {
     mmu: Mmu,
     policy: CpuPolicy,
     programOf: (form: Form) => Program | null,
-    promotion: Promotion | null = null,
+    promotion: Promotion | null,
+    host: CodeHost,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
-    this.#core = makeCore(memory.memory, promotion?.measured);
+    this.#core = makeCore(memory.memory, host.instantiate, promotion?.measured);
     const check = accessCheck(memory, mmu);
-    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS);
+    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS, host.instantiate);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot =
-      promotion === null ? null : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion);
+      promotion === null
+        ? null
+        : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion, host);
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 /** The dispatch loop and the engine's own handlers, as one Wasm module. */
+
 import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
+import type { Instantiate } from '../code-host.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runtime.ts';
@@ -149,7 +151,7 @@ export interface Core {
 }
 
 /** Compiles the core over a machine's memory; `measured` as in the loop. */
-export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
+export function makeCore(memory: WebAssembly.Memory, instantiate: Instantiate, measured = false): Core {
   const module = new ModuleBuilder();
   module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
   const regionTable = module.importTable('e', 'r', REGION_TABLE_SIZE);
@@ -165,10 +167,8 @@ export function makeCore(memory: WebAssembly.Memory, measured = false): Core {
   module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
   module.add(exitHandler(EXIT.hot), `h${HANDLER.hot}`);
   const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE, maximum: REGION_TABLE_SIZE });
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
-    e: { m: memory, r: regions },
-  });
-  const exports = instance.exports as Record<string, unknown>;
+  const { exports: all } = instantiate(module.encode(), { e: { m: memory, r: regions } });
+  const exports = all as Record<string, unknown>;
   const table = exports.t as WebAssembly.Table;
   for (let i = 0; i < HANDLER.firstForm; i++) {
     const handler = exports[`h${i}`];

@@ -3,6 +3,7 @@
  *
  * Invariant: an index that {@link Handlers.indexOf} gave is in the dispatch table after {@link Handlers.compile}.
  */
+
 import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
 import { type CodeKey, KEY } from '../../x86/code-key.ts';
@@ -10,6 +11,7 @@ import type { Form, Insn } from '../../x86/form.ts';
 import type { Helper } from '../../x86/helpers.ts';
 import { ATTR, operandInCode, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
+import type { Instantiate } from '../code-host.ts';
 import { ModuleBuilder } from '../wasm/encoder.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
 import { helperImport, helperSignature } from './helper-import.ts';
@@ -58,6 +60,7 @@ export class Handlers {
   readonly #checkAccess: CheckAccess;
   readonly #programOf: (form: Form) => Program | null;
   readonly #helpers: Readonly<Record<string, Helper>>;
+  readonly #instantiate: Instantiate;
   /** By number of the form. */
   readonly #forms: FormInfo[] = [];
   #pending: Entry[] = [];
@@ -74,6 +77,7 @@ export class Handlers {
     checkAccess: CheckAccess,
     programOf: (form: Form) => Program | null,
     helpers: Readonly<Record<string, Helper>>,
+    instantiate: Instantiate,
   ) {
     this.#memory = memory;
     this.#table = table;
@@ -81,6 +85,7 @@ export class Handlers {
     this.#checkAccess = checkAccess;
     this.#programOf = programOf;
     this.#helpers = helpers;
+    this.#instantiate = instantiate;
   }
 
   /** Handlers generated so far. */
@@ -165,11 +170,11 @@ export class Handlers {
         jump: jump[addressing === ADDRESSING.legacy ? 1 : 0]!,
         helper: (name) => helpers.get(name)!,
       });
-      return module.add(body, String(index), false);
+      return module.add(body, String(index));
     });
     module.fill(type, entries[0]!.index, functions);
     const { slowLoad: load, slowProbe: probe, commitScratch: commit } = this.#slow;
-    new WebAssembly.Instance(new WebAssembly.Module(module.encode()), {
+    this.#instantiate(module.encode(), {
       e: {
         m: this.#memory,
         t: this.#table,

@@ -10,6 +10,7 @@
  * - what it keeps is bounded: modules with regions by {@link MAX_MODULES}, modules without any by {@link DEAD_MODULES} (a module
  *   lives as long as one of its functions is in a table), maps by what regions there are or by the pages of memory.
  */
+
 import { assert } from '../../core/assert.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Mmu, TranslatedCode } from '../../memory/mmu.ts';
@@ -19,6 +20,7 @@ import type { Cpu } from '../../x86/cpu.ts';
 import type { Form } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
+import type { CodeHost } from '../code-host.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER, REGION_TABLE_SIZE } from '../cold/exits.ts';
 import type { Handlers } from '../cold/handlers.ts';
@@ -133,6 +135,7 @@ export class HotTier implements TranslatedCode {
   readonly #cache: CodeCache;
   readonly #table: WebAssembly.Table;
   readonly #handlers: Handlers;
+  readonly #host: CodeHost;
   readonly #regions = new Map<number, Region>();
   readonly #bySlot = new Map<number, Region[]>();
   /** Region of each translated instruction by slot and code key, then page offset. */
@@ -142,6 +145,8 @@ export class HotTier implements TranslatedCode {
   readonly #modules = new Set<Set<Region>>();
   #dead = 0;
   readonly #heat = new Map<number, number>();
+  /** What was warm when the run began. */
+  readonly #expected: ReadonlySet<number>;
   readonly #evicted = new Map<number, number>();
   readonly #recipes = new Recipes();
   readonly #recipeTable = new WebAssembly.Table({
@@ -165,8 +170,6 @@ export class HotTier implements TranslatedCode {
   covered = 0;
   translatedSteps = 0;
   wasmBytes = 0;
-  /** Asks the host to collect what is not referenced any more. */
-  onGarbage: () => void = () => {};
   /** Forms that have been translated. */
   readonly forms = new Set<Form>();
 
@@ -177,6 +180,7 @@ export class HotTier implements TranslatedCode {
     table: WebAssembly.Table,
     handlers: Handlers,
     promotion: Promotion,
+    host: CodeHost,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
@@ -184,6 +188,8 @@ export class HotTier implements TranslatedCode {
     this.#table = table;
     this.#handlers = handlers;
     this.promotion = promotion;
+    this.#host = host;
+    this.#expected = new Set(host.warm);
     mmu.translated = this;
     cache.onInvalidate = (slot, offset, length) => this.invalidate(slot, offset, length);
   }
@@ -231,8 +237,11 @@ export class HotTier implements TranslatedCode {
     this.#heat.set(bucket, heat);
     if (this.#heat.size > MAX_BUCKETS) this.#cool();
     // code that keeps changing is not worth translating
-    if (heat < this.promotion.samples << Math.min((this.#evicted.get(page.slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
+    const evictions = this.#evicted.get(page.slot) ?? 0;
+    const expected = evictions === 0 && this.#expected.has(bucket);
+    if (!expected && heat < this.promotion.samples << Math.min(evictions >> PATIENT_SHIFT, 10)) return;
     this.#heat.delete(bucket);
+    if (this.#host.warm.size < MAX_BUCKETS) this.#host.warm.add(bucket);
     this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }], spanBytes: SPAN_BYTES[0] });
   }
   /** Halves all heat and forgets what was met once. */
@@ -437,11 +446,11 @@ export class HotTier implements TranslatedCode {
     };
     for (const { region, plan } of made)
       module.add(writeRegion(plan, region.index, callees, region.candidate.spanBytes), nameOf(region));
-    this.#recipes.compile(this.#memory.memory, this.#recipeTable);
+    this.#recipes.compile(this.#memory.memory, this.#recipeTable, this.#host.instantiate);
     const { slowLoad, slowProbe, slowSpan } = this.#mmu;
     const bytes = module.encode();
     this.wasmBytes += bytes.length;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+    const instance = this.#host.instantiate(bytes, {
       e: { m: this.#memory.memory, f: this.#recipeTable, r: this.#table, slowLoad, slowProbe, slowSpan },
       h: imports,
     });
@@ -461,7 +470,7 @@ export class HotTier implements TranslatedCode {
     }
     if (this.#dead < DEAD_MODULES) return;
     this.#dead = 0;
-    this.onGarbage();
+    this.#host.collectGarbage();
   }
   /** Takes the region's instructions. */
   #enter(candidate: Candidate, plan: RegionPlan, module: Set<Region>): Region {

@@ -5,7 +5,9 @@
  * Recipes are shared by all regions of an engine: each is a function in a table. Their modules hold nothing else, since a
  * function keeps its whole module alive.
  */
+
 import { STATE } from '../../x86/state.ts';
+import type { Instantiate } from '../code-host.ts';
 import { FunctionBody, ModuleBuilder, type Signature } from '../wasm/encoder.ts';
 import type { Item } from './graph.ts';
 
@@ -97,12 +99,12 @@ export class Recipes {
   }
 
   /** Puts the recipes found since the last call into a table. */
-  compile(memory: WebAssembly.Memory, table: WebAssembly.Table): void {
+  compile(memory: WebAssembly.Memory, table: WebAssembly.Table, instantiate: Instantiate): void {
     if (this.#new.length === 0) return;
     const module = new ModuleBuilder();
     module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
     for (const recipe of this.#new) module.add(write(recipe), `flags ${recipe.number}`);
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.encode()), { e: { m: memory } });
+    const { exports } = instantiate(module.encode(), { e: { m: memory } });
     for (const { number } of this.#new) table.set(number, exports[`flags ${number}`]);
     this.#new = [];
   }

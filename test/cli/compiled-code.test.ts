@@ -1,0 +1,130 @@
+/** Machine code kept between processes: a machine that runs it does what a machine does that compiles anew. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CompiledCode, nameOf } from '../../src/cli/local/compiled-code.ts';
+import type { Promotion } from '../../src/engine/hot/hot.ts';
+import { CodeFile } from '../../store/code-file.ts';
+import { CODE, DATA, TestMachine } from '../engine/machine.ts';
+
+const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+/** Steps until V8 has optimized the loop, within some tens of turns. */
+const STEPS = 2_000_000;
+
+/** A loop that adds what it reads and writes it back: mov rdx, [rbx]; add rax, rdx; add [rbx+8], rax; inc rcx; jmp. */
+const LOOP = new Uint8Array([0x48, 0x8b, 0x13, 0x48, 0x01, 0xd0, 0x48, 0x01, 0x43, 0x08, 0x48, 0xff, 0xc1, 0xeb, 0xf1]);
+
+function machine(code: CompiledCode | null, promotion = EAGER): TestMachine {
+  const m = new TestMachine({
+    tier: 'hot',
+    promotion,
+    ...(code === null ? {} : { host: code }),
+  });
+  m.mapNew(CODE, 1);
+  m.mapNew(DATA, 1);
+  m.write(CODE, LOOP);
+  m.write(DATA, new Uint8Array([3]));
+  m.set('rbx', DATA);
+  return m;
+}
+describe('compiled code that is kept', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'code-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+  const open = (): CompiledCode => CompiledCode.of(new CodeFile(folder, 'k'))!;
+
+  /** Runs the loop until V8 has optimized it; keeps that. */
+  async function keep(): Promise<string> {
+    const code = open();
+    const m = machine(code);
+    for (let turn = 0; turn < 20; turn++) {
+      m.run(STEPS);
+      await sleep(5);
+    }
+    code.save();
+    return m.digest();
+  }
+  const again = (code: CompiledCode | null): string => {
+    const m = machine(code);
+    for (let turn = 0; turn < 20; turn++) m.run(STEPS);
+    return m.digest();
+  };
+
+  it('is used by the next process, and nothing of the guest is different', async () => {
+    const first = await keep();
+    const second = open();
+    expect(again(second)).toEqual(first);
+    expect(second.recalled).toBeGreaterThan(0);
+    second.save();
+    expect(again(open())).toEqual(first);
+    expect(again(null)).toEqual(first);
+  });
+
+  it('is compiled anew where V8 or the checksum refuses it', async () => {
+    const first = await keep();
+    const path = join(folder, 'k');
+    const whole = readFileSync(path);
+    const damaged = Uint8Array.from(whole);
+    for (const at of offsets(whole)) damaged[at]! ^= 1;
+    writeFileSync(path, damaged);
+    const second = open();
+    expect(again(second)).toEqual(first);
+    expect(second.recalled).toBe(0);
+    // V8's own head comes first in its code: changed in one entry, with a checksum that fits
+    writeFileSync(path, whole);
+    const file = new CodeFile(folder, 'k');
+    const key = whole.toString('latin1', 8, 40);
+    const code = file.take(key)!;
+    code[0]! ^= 1;
+    file.put(key, 1, code);
+    file.save();
+    const third = open();
+    expect(again(third)).toEqual(first);
+    // but for that and for the entry that says which code was translated
+    expect(third.recalled).toBe(offsets(whole).length - 2);
+  });
+
+  it('has code translated at once that was translated before, and keeps that unless it grows by a quarter', () => {
+    const patient = { ...EAGER, samples: 32 };
+    const first = open();
+    const samplesOf = (host: CompiledCode): number => {
+      const m = machine(host, patient);
+      m.run(STEPS);
+      expect(m.engine.cold!.hot!.compiled).toBeGreaterThan(0);
+      return m.engine.cold!.hot!.samples;
+    };
+    expect(first.warm.size).toBe(0);
+    expect(samplesOf(first)).toBeGreaterThanOrEqual(32);
+    const { size } = first.warm;
+    expect(size).toBeGreaterThan(0);
+    first.save();
+    const second = open();
+    expect(second.warm).toEqual(first.warm);
+    expect(samplesOf(second)).toBeLessThan(32);
+    for (let i = 0; i < 20; i++) second.warm.add(1e9 + i);
+    second.save();
+    expect(open().warm.size).toBe(size + 20);
+    const third = open();
+    for (let i = 0; i < 5; i++) third.warm.add(2e9 + i);
+    third.save();
+    expect(open().warm.size).toBe(size + 20);
+  });
+
+  it('has a file a kernel image', () => {
+    const image = new Uint8Array(200_000).fill(1);
+    const others = [0, 199_999].map((at) => image.with(at, 2));
+    expect(new Set([image, ...others, image.subarray(1)].map(nameOf)).size).toBe(4);
+    expect(nameOf(image.slice())).toBe(nameOf(image));
+  });
+});
+
+/** Where the code of each entry begins. */
+function offsets(file: Buffer): number[] {
+  const found: number[] = [];
+  for (let at = 8; at < file.length; at += 44 + file.readUInt32LE(at + 40)) found.push(at + 44);
+  return found;
+}
