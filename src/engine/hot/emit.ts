@@ -36,6 +36,8 @@ export interface Successors {
   dispatch(): void;
 }
 
+const tagOf = (write: boolean): number => (write ? TLB_ENTRY.write : TLB_ENTRY.read);
+
 export class BlockEmitter {
   readonly #f: Frame;
   readonly #block: Block;
@@ -370,49 +372,23 @@ export class BlockEmitter {
     f.end();
   }
   /**
-   * Looks `bytes` bytes at a linear address, in a local or constant, up in the TLB, and where they are not there asks `slow`, with
-   * `spec`, which may have a fault to leave with. Leaves the host address in a local and returns that.
+   * Looks `bytes` bytes at the linear address in a local up in the TLB, and where they are not there asks `slow`, with `spec`,
+   * which may have a fault to leave with. Leaves the host address in a local and returns that.
    */
-  #look(
-    address: number | bigint,
-    bytes: number,
-    write: boolean,
-    slow: number,
-    spec: number,
-    event: AccessEvent,
-  ): number {
+  #look(address: number, bytes: number, write: boolean, slow: number, spec: number, event: AccessEvent): number {
     const f = this.#f;
     const host = f.local('i32');
-    const tag = write ? TLB_ENTRY.write : TLB_ENTRY.read;
-    if (typeof address === 'bigint') {
-      const entry = Number((address >> 12n) & BigInt(TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
-      f.get(f.tlb)
-        .memory('i64.load', entry + tag)
-        .i64(address & ~4095n)
-        .op('i64.ne')
-        .seldom()
-        .if('i32');
-      f.get(PARAM.cpu).i64(address);
-      this.#askSlow(host, slow, spec, event);
-      f.else();
-      f.get(f.tlb)
-        .memory('i32.load', entry + TLB_ENTRY.addend)
-        .i32(Number(BigInt.asIntN(32, address)))
-        .op('i32.add');
-      f.end().set(host);
-      return host;
-    }
     const entry = f.local('i32');
     f.get(address)
       .i64(7n)
       .op('i64.shr_u')
       .op('i32.wrap_i64')
-      .i32((TLB_ENTRIES - 1) * 32)
+      .i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES)
       .op('i32.and')
       .get(f.tlb)
       .op('i32.add')
       .tee(entry)
-      .memory('i64.load', tag);
+      .memory('i64.load', tagOf(write));
     f.get(address);
     if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
     f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
@@ -422,6 +398,24 @@ export class BlockEmitter {
     f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
     f.end().set(host);
     f.release(entry);
+    return host;
+  }
+  /** Like {@link #look} at bytes of one page whose address is constant: where their entry is, is known. */
+  #lookAt(address: bigint, write: boolean, slow: number, spec: number, event: AccessEvent): number {
+    const f = this.#f;
+    const host = f.local('i32');
+    const entry = Number((address >> 12n) & BigInt(TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
+    f.get(f.tlb).memory('i64.load', entry + tagOf(write));
+    f.i64(address & ~4095n)
+      .op('i64.ne')
+      .seldom()
+      .if('i32');
+    f.get(PARAM.cpu).i64(address);
+    this.#askSlow(host, slow, spec, event);
+    f.else();
+    f.get(f.tlb).memory('i32.load', entry + TLB_ENTRY.addend);
+    f.i32(Number(BigInt.asIntN(32, address))).op('i32.add');
+    f.end().set(host);
     return host;
   }
   /** Asks a slow path for the host address of the access whose operands are on the stack, and pushes it. */
@@ -463,11 +457,12 @@ export class BlockEmitter {
     f.op('i32.wrap_i64').get(found).op('i32.add').set(host);
     return { host, offset, own: true };
   }
+  /** Looks for the bytes of a span; leaves the host address of the lowest in a local and returns that. */
   #lookForAll({ base, first, bytes, write, low }: Span): number {
     const f = this.#f;
     const { slowSpan } = f.callees;
     const spec = bytes | (write ? SPAN_SPEC.write : 0);
-    if (base === NO_BASE) return this.#look(low, bytes, write, slowSpan, spec, first);
+    if (base === NO_BASE) return this.#lookAt(low, write, slowSpan, spec, first);
     let address = this.#hold(base);
     if (low !== 0n) {
       const lowest = f.local('i64');
