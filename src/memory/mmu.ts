@@ -34,7 +34,7 @@ export const RETRY_VECTOR = 257;
 export const ACCESS_SPEC = { bytes: 127, segmentShift: 8, write: 1 << 11, region: 1 << 12 } as const;
 
 /** A span's `spec`: its bytes; some of them are written. */
-export const SPAN_SPEC = { bytes: 511, write: 512 } as const;
+export const SPAN_SPEC = { bytes: 4095, write: 4096 } as const;
 
 /** Code that has been translated into regions. */
 export interface TranslatedCode {
@@ -106,8 +106,8 @@ export class Mmu implements LinearMemory {
   entriesChanged = false;
   /** Set by the hot tier. */
   translated: TranslatedCode | null = null;
-  /** A span of accesses was refused; whoever asks takes it back. */
-  spanRefused = false;
+  /** Bytes of a span of accesses that was refused, 0: none was; whoever asks takes it back. */
+  refusedSpan = 0;
   /** Watched bytes have changed by other means than an instruction's store. */
   watchHit = false;
   /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
@@ -492,7 +492,7 @@ export class Mmu implements LinearMemory {
       const found = this.#tlb(base).find(lo, hi, access === ACCESS.write);
       if (found !== 0) return found;
     }
-    this.spanRefused = true;
+    this.refusedSpan = spec & SPAN_SPEC.bytes;
     return this.#sendBack(base, lo, hi);
   };
 

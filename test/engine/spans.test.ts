@@ -104,4 +104,40 @@ describe('accesses that share a look into the TLB', () => {
     machines[0]!.run(10_000);
     expect(refused()).toBe(0);
   });
+
+  it('are as long as an index that has been cut can reach', () => {
+    // 1: movzx edx, al; add rbx, [rdi + rdx*4]; mov [rdi + rdx*4 + 8], rbx; add rax, 29; jmp 1
+    const code = '0f b6 d0  48 03 1c 97  48 89 5c 97 08  48 83 c0 1d  eb ee';
+    const bytes = 255n * 4n + 16n;
+    for (const beyond of [0n, 1n]) {
+      const machines = hotMachine(code, (m) => m.set('rdi', DATA + 0x1000n - bytes), LAZY);
+      warmUp(machines);
+      for (const m of machines) m.set('rdi', DATA + 0x1000n - bytes + beyond);
+      const refused = refusals(machines[0]!);
+      for (const m of machines) m.run(10_000);
+      expect(machines[0]!.digest()).toBe(machines[1]!.digest());
+      if (beyond === 0n) expect(refused()).toBe(0);
+      else {
+        // from then on only the two accesses themselves share a look, and the page seldom ends there
+        expect(compiled(machines[0]!)).toBe(2);
+        const before = refused();
+        expect(before).toBeGreaterThanOrEqual(256);
+        machines[0]!.run(10_000);
+        expect(refused() - before).toBeLessThan(20);
+      }
+    }
+  });
+
+  it('are as long as an index that a comparison has bounded can reach', () => {
+    // 1: add eax, 3; and eax, 31; cmp eax, 7; ja 1f; add rbx, [rdi + rax*8]; 1: jmp 1
+    for (const beyond of [0n, 1n]) {
+      const machines = hotMachine('83 c0 03  83 e0 1f  83 f8 07  77 04  48 03 1c c7  eb ef', () => {}, LAZY);
+      warmUp(machines);
+      for (const m of machines) m.set('rdi', DATA + 0x1000n - 64n + beyond);
+      const refused = refusals(machines[0]!);
+      for (const m of machines) m.run(1000);
+      expect(machines[0]!.digest()).toBe(machines[1]!.digest());
+      expect(refused() > 0).toBe(beyond > 0n);
+    }
+  });
 });

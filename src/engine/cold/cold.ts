@@ -291,9 +291,9 @@ export class ColdTier {
         // the tail of the budget, and an instruction that was sent back, are for the handlers
         const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
         record = this.#fetch(cpu) ? this.#record(cpu) : 0;
-        if (this.#mmu.spanRefused) {
-          this.#mmu.spanRefused = false;
-          this.hot!.refuse(cpu, this.#key, this.#slot, this.#offset);
+        if (this.#mmu.refusedSpan > 0) {
+          this.hot!.refuse(cpu, this.#key, this.#slot, this.#offset, this.#mmu.refusedSpan);
+          this.#mmu.refusedSpan = 0;
         }
         if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
         continue;

@@ -9,6 +9,7 @@ import { ATTR, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import type { TypeName } from '../wasm/encoder.ts';
 import { Graph } from './graph.ts';
+import type { Lengths } from './lengths.ts';
 
 /** Numbers of the values that live in locals through a region: 0 to 15 are the general registers. */
 export const HOME = { flagsResult: 16, flagsAux: 17, pageBase: 18, count: 19 } as const;
@@ -90,12 +91,15 @@ export class Block {
   readonly events: Event[] = [];
   readonly steps: readonly Step[];
   readonly #mode: CodeMode;
+  readonly #lengths: Lengths | null;
   readonly #homes: number[] = new Array<number>(HOME.count).fill(-1);
   #number = 0;
   #flags: FlagState | null = null;
   ending: Ending;
 
-  constructor(steps: readonly Step[], mode: CodeMode) {
+  /** `lengths`: what is known of the registers where the block begins. */
+  constructor(steps: readonly Step[], mode: CodeMode, lengths: Lengths | null) {
+    this.#lengths = lengths;
     this.steps = steps;
     this.#mode = mode;
     const last = steps.at(-1)!.insn;
@@ -113,10 +117,9 @@ export class Block {
   get flags(): FlagState {
     return this.#flagState();
   }
-  /** True when the block writes the home. */
-  changed(home: number): boolean {
-    const id = this.#homes[home]!;
-    return id >= 0 && this.graph.items[id]!.kind !== 'home';
+  /** A home's value at the end, -1: the block did not need it. */
+  valueOf(home: number): number {
+    return this.#homes[home]!;
   }
 
   // ---- state --------------------------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ export class Block {
   #home(home: number): number {
     const id = this.#homes[home]!;
     if (id >= 0) return id;
-    this.#homes[home] = this.graph.home(home, homeType(home));
+    this.#homes[home] = this.graph.home(home, homeType(home), this.#lengths?.[home]);
     return this.#homes[home]!;
   }
   #flagState(): FlagState {

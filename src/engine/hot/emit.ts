@@ -7,7 +7,7 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Width } from '../../ir/program.ts';
-import { TLB_ENTRIES } from '../../memory/layout.ts';
+import { TLB_ENTRIES, TLB_ENTRY_BYTES } from '../../memory/layout.ts';
 import { ACCESS_SPEC, SPAN_SPEC } from '../../memory/mmu.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { STATE, VECTOR } from '../../x86/state.ts';
@@ -26,7 +26,7 @@ import {
 } from './block.ts';
 import { type Frame, PARAM } from './frame.ts';
 import type { Item } from './graph.ts';
-import { distanceOf, findSpans, type Span } from './spans.ts';
+import { findSpans, NO_BASE, type Place, placeOf, type Span } from './spans.ts';
 
 /** Where a block's control flow goes; implemented by the region. */
 export interface Successors {
@@ -35,6 +35,8 @@ export interface Successors {
   /** Goes on at the rip in `Frame.rip`. */
   dispatch(): void;
 }
+
+const tagOf = (write: boolean): number => (write ? TLB_ENTRY.write : TLB_ENTRY.read);
 
 export class BlockEmitter {
   readonly #f: Frame;
@@ -45,6 +47,7 @@ export class BlockEmitter {
   readonly #temporary: Uint8Array;
   /** Value in each home local, -1: not known to the graph. */
   readonly #resident: number[] = new Array<number>(HOME.count).fill(-1);
+  readonly #spanBytes: number;
   readonly #spans: ReadonlyMap<AccessEvent, Span>;
   /** Local with the host address of a span's lowest byte. */
   readonly #found = new Map<Span, number>();
@@ -57,15 +60,16 @@ export class BlockEmitter {
   /** Values computed on the exit that is being written. */
   #cold: Map<number, number> | null = null;
 
-  /** `spans`: accesses may share a look into the TLB. */
-  constructor(frame: Frame, block: Block, spans: boolean) {
+  /** `spanBytes`: accesses may share a look into the TLB for so many bytes. */
+  constructor(frame: Frame, block: Block, spanBytes: number) {
     this.#f = frame;
+    this.#spanBytes = spanBytes;
     this.#block = block;
     this.#items = block.graph.items;
     this.#remaining = new Int32Array(this.#items.length);
     this.#locations = new Int32Array(this.#items.length).fill(-1);
     this.#temporary = new Uint8Array(this.#items.length);
-    this.#spans = spans ? findSpans(this.#items, block.events) : new Map();
+    this.#spans = spanBytes > 0 ? findSpans(this.#items, block.events, spanBytes) : new Map();
     this.#count();
     for (const [id, item] of this.#items.entries()) {
       if (item.kind !== 'home') continue;
@@ -119,7 +123,11 @@ export class BlockEmitter {
         case 'probe': {
           const span = this.#spans.get(event);
           if (span === undefined || event.align) this.#need(event.address);
-          if (span?.first === event) this.#need(span.base);
+          if (span !== undefined) {
+            const { index } = this.#placeOf(event);
+            if (index >= 0) this.#need(index);
+          }
+          if (span?.first === event && span.base !== NO_BASE) this.#need(span.base);
           if (span === undefined || event.align || span.first === event) this.#needFlags(event.flags);
           break;
         }
@@ -375,24 +383,48 @@ export class BlockEmitter {
       .i64(7n)
       .op('i64.shr_u')
       .op('i32.wrap_i64')
-      .i32((TLB_ENTRIES - 1) * 32)
+      .i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES)
       .op('i32.and')
       .get(f.tlb)
       .op('i32.add')
       .tee(entry)
-      .memory('i64.load', write ? TLB_ENTRY.write : TLB_ENTRY.read);
+      .memory('i64.load', tagOf(write));
     f.get(address);
     if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
     f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
-    f.get(PARAM.cpu).get(address).i32(spec).call(slow).tee(host).op('i32.eqz').if();
-    this.#leaveFaulting(event, true);
-    f.end();
-    f.get(host);
+    f.get(PARAM.cpu).get(address);
+    this.#askSlow(host, slow, spec, event);
     f.else();
     f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
     f.end().set(host);
     f.release(entry);
     return host;
+  }
+  /** Like {@link #look} at bytes of one page whose address is constant: where their entry is, is known. */
+  #lookAt(address: bigint, write: boolean, slow: number, spec: number, event: AccessEvent): number {
+    const f = this.#f;
+    const host = f.local('i32');
+    const entry = Number((address >> 12n) & BigInt(TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
+    f.get(f.tlb).memory('i64.load', entry + tagOf(write));
+    f.i64(address & ~4095n)
+      .op('i64.ne')
+      .seldom()
+      .if('i32');
+    f.get(PARAM.cpu).i64(address);
+    this.#askSlow(host, slow, spec, event);
+    f.else();
+    f.get(f.tlb).memory('i32.load', entry + TLB_ENTRY.addend);
+    f.i32(Number(BigInt.asIntN(32, address))).op('i32.add');
+    f.end().set(host);
+    return host;
+  }
+  /** Asks a slow path for the host address of the access whose operands are on the stack, and pushes it. */
+  #askSlow(host: number, slow: number, spec: number, event: AccessEvent): void {
+    const f = this.#f;
+    f.i32(spec).call(slow).tee(host).op('i32.eqz').if();
+    this.#leaveFaulting(event, true);
+    f.end();
+    f.get(host);
   }
   /** Leaves the host address of an access that stands for itself in a local and returns that. */
   #access(event: AccessEvent): number {
@@ -405,28 +437,42 @@ export class BlockEmitter {
     this.#consume(event.address);
     return host;
   }
-  /** Like {@link #access} for one of a span; the host address wants the distance in the span added. */
-  #accessInSpan(event: AccessEvent, span: Span): { host: number; offset: number } {
+  #placeOf(event: AccessEvent): Place {
+    return placeOf(this.#items, event, this.#spanBytes);
+  }
+  /** Like {@link #access} for one of a span; `offset` is to be added, and the local is the access's own where it has an index. */
+  #accessInSpan(event: AccessEvent, span: Span): { host: number; offset: number; own: boolean } {
     const f = this.#f;
     if (event.align) {
       this.#checkAlignment(event, span.first !== event);
       this.#consume(event.address);
     }
-    if (span.first === event) {
-      const { bytes, write, low } = span;
-      let address = this.#hold(span.base);
-      if (low !== 0n) {
-        const lowest = f.local('i64');
-        f.get(address).i64(low).op('i64.add').set(lowest);
-        address = lowest;
-      }
-      const spec = bytes | (write ? SPAN_SPEC.write : 0);
-      this.#found.set(span, this.#look(address, bytes, write, f.callees.slowSpan, spec, event));
-      if (low !== 0n) f.release(address);
-      this.#consume(span.base);
+    if (span.first === event) this.#found.set(span, this.#lookForAll(span));
+    const { index, distance } = this.#placeOf(event);
+    const offset = Number(distance - span.low);
+    const found = this.#found.get(span)!;
+    if (index < 0) return { host: found, offset, own: false };
+    const host = f.local('i32');
+    this.#value(index);
+    f.op('i32.wrap_i64').get(found).op('i32.add').set(host);
+    return { host, offset, own: true };
+  }
+  /** Looks for the bytes of a span; leaves the host address of the lowest in a local and returns that. */
+  #lookForAll({ base, first, bytes, write, low }: Span): number {
+    const f = this.#f;
+    const { slowSpan } = f.callees;
+    const spec = bytes | (write ? SPAN_SPEC.write : 0);
+    if (base === NO_BASE) return this.#lookAt(low, write, slowSpan, spec, first);
+    let address = this.#hold(base);
+    if (low !== 0n) {
+      const lowest = f.local('i64');
+      f.get(address).i64(low).op('i64.add').set(lowest);
+      address = lowest;
     }
-    const { distance } = distanceOf(this.#items, event.address);
-    return { host: this.#found.get(span)!, offset: Number(distance - span.low) };
+    const host = this.#look(address, bytes, write, slowSpan, spec, first);
+    if (low !== 0n) f.release(address);
+    this.#consume(base);
+    return host;
   }
   #read(id: number, offset: number, width: Width, type: TypeName): void {
     const f = this.#f;
@@ -483,21 +529,22 @@ export class BlockEmitter {
     switch (event.kind) {
       case 'load': {
         const span = this.#spans.get(event);
-        const { host, offset } =
-          span === undefined ? { host: this.#access(event), offset: 0 } : this.#accessInSpan(event, span);
+        const { host, offset, own } =
+          span === undefined ? { host: this.#access(event), offset: 0, own: true } : this.#accessInSpan(event, span);
         if (this.#remaining[event.id]! > 0) {
           f.get(host);
           this.#read(event.id, offset, event.bytes as Width, this.#items[event.id]!.type);
         }
-        if (span === undefined) f.release(host);
+        if (own) f.release(host);
         return;
       }
       case 'probe': {
         const span = this.#spans.get(event);
         if (span === undefined) this.#place(event.id, this.#access(event));
         else {
-          const { host, offset } = this.#accessInSpan(event, span);
-          this.#locations[event.id] = host;
+          const { host, offset, own } = this.#accessInSpan(event, span);
+          if (own) this.#place(event.id, host);
+          else this.#locations[event.id] = host;
           this.#offsets.set(event.id, offset);
         }
         return;

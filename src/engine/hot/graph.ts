@@ -93,11 +93,11 @@ export class Graph {
   i32(value: number): number {
     return this.const('i32', BigInt(value >>> 0));
   }
-  /** The value that a home local has when the block begins. */
-  home(number: number, type: TypeName): number {
+  /** The value that a home local has when the block begins, known to be below 2^bits. */
+  home(number: number, type: TypeName, bits = FULL[type]): number {
     let id = this.#homes.get(number);
     if (id === undefined) {
-      id = this.#item('home', type, '', -1, -1, -1, BigInt(number), FULL[type]);
+      id = this.#item('home', type, '', -1, -1, -1, BigInt(number), bits);
       this.#homes.set(number, id);
     }
     return id;
@@ -135,6 +135,14 @@ export class Graph {
     const sum = this.items[a]!;
     if (sum.kind !== 'op' || sum.name !== 'i64.add') return false;
     return (sum.a === result && sum.b === b) || (sum.b === result && sum.a === b);
+  }
+  /** Whether `part` is the 64-bit value `id`, or its low word where that is all of it. */
+  isWhole(id: number, part: number): boolean {
+    const word = this.items[part]!;
+    if (word.kind !== 'op' || word.name !== 'i32.wrap_i64') return id === part;
+    const value = this.items[id]!;
+    if (word.a === id) return value.bits <= 32;
+    return value.kind === 'op' && value.name === 'i64.and' && value.a === word.a && this.constantOf(value.b) === U32;
   }
   constantOf(id: number): bigint | null {
     const item = this.items[id]!;

@@ -39,6 +39,7 @@ import {
 import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
 import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, Recipes } from './recipes.ts';
 import { writeRegion } from './region.ts';
+import { SPAN_BYTES } from './spans.ts';
 
 /** When code is translated. Unobservable. */
 export interface Promotion {
@@ -125,8 +126,8 @@ interface Candidate {
   readonly pages: readonly CodePage[];
   /** Where the region begins, and further entries. */
   readonly seeds: readonly Place[];
-  /** Accesses may share a look into the TLB (spans.ts). */
-  readonly spans: boolean;
+  /** Accesses may share a look into the TLB for so many bytes (spans.ts). */
+  readonly spanBytes: number;
 }
 const ownerKey = (slot: number, code: CodeKey): number => slot * KEYS + code;
 
@@ -243,7 +244,7 @@ export class HotTier implements TranslatedCode {
     if (!expected && heat < this.promotion.samples << Math.min(evictions >> PATIENT_SHIFT, 10)) return;
     this.#heat.delete(bucket);
     if (this.#host.warm.size < MAX_BUCKETS) this.#host.warm.add(bucket);
-    this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }], spans: true });
+    this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }], spanBytes: SPAN_BYTES[0] });
   }
   /** Halves all heat and forgets what was met once. */
   #cool(): void {
@@ -286,7 +287,7 @@ export class HotTier implements TranslatedCode {
     const most = Math.max(0, ...[...found.values()].map((x) => x.count));
     if (most < this.promotion.samples) return;
     const { pages } = region;
-    const { code, spans } = region.candidate;
+    const { code, spanBytes } = region.candidate;
     // the first seed is where the search for the region's start begins, no entry
     const [first, ...known] = region.candidate.seeds;
     const more = [...found.values()]
@@ -296,13 +297,13 @@ export class HotTier implements TranslatedCode {
     // an entry that did not help will not help again
     if (more.length === 0) return;
     this.#drop(region);
-    this.#want(cpu, { code, pages, seeds: [first!, ...known, ...more], spans });
+    this.#want(cpu, { code, pages, seeds: [first!, ...known, ...more], spanBytes });
   }
   /**
-   * A span of accesses was refused at an offset of a page of code. Where that happens often, since a page ends in between
-   * or since stores to it have to be seen, each access looks for itself from then on.
+   * A span of accesses, of so many bytes, was refused at an offset of a page of code. Where that happens often, since a page ends in
+   * between or since stores to it have to be seen, spans are shorter from then on, or each access looks for itself.
    */
-  refuse(cpu: Cpu, code: CodeKey, slot: number, offset: number): void {
+  refuse(cpu: Cpu, code: CodeKey, slot: number, offset: number, bytes: number): void {
     const region = this.#owners.get(ownerKey(slot, code))?.get(offset);
     if (region === undefined) return;
     const now = cpu.steps;
@@ -311,8 +312,9 @@ export class HotTier implements TranslatedCode {
       region.refusedSince = now;
     }
     if (++region.refused < REFUSALS) return;
+    const spanBytes = SPAN_BYTES.find((x) => x < Math.min(bytes, region.candidate.spanBytes))!;
     this.#drop(region);
-    this.#want(cpu, { ...region.candidate, pages: region.pages, spans: false });
+    this.#want(cpu, { ...region.candidate, pages: region.pages, spanBytes });
   }
 
   /** A region was left for another, to be entered at `record`: where that happens often the two become one. */
@@ -325,7 +327,7 @@ export class HotTier implements TranslatedCode {
     if (count !== this.promotion.hops || left.places.length + entered.places.length > REGION_STEPS) return;
     const { code } = left.candidate;
     if (code !== entered.candidate.code) return;
-    const spans = left.candidate.spans && entered.candidate.spans;
+    const spanBytes = Math.min(left.candidate.spanBytes, entered.candidate.spanBytes);
     const pages = [...left.pages];
     const numbers = entered.pages.map((page) => {
       const known = pages.findIndex((x) => x.slot === page.slot);
@@ -340,7 +342,7 @@ export class HotTier implements TranslatedCode {
     this.#drop(left);
     this.#drop(entered);
     this.merged++;
-    this.#pending.push({ code, pages, seeds, spans });
+    this.#pending.push({ code, pages, seeds, spanBytes });
     this.#compile(cpu);
   }
 
@@ -446,7 +448,7 @@ export class HotTier implements TranslatedCode {
       regionType: module.type(REGION_SIGNATURE),
     };
     for (const { region, plan } of made)
-      module.add(writeRegion(plan, region.index, callees, region.candidate.spans), nameOf(region));
+      module.add(writeRegion(plan, region.index, callees, region.candidate.spanBytes), nameOf(region));
     this.#recipes.compile(this.#memory.memory, this.#recipeTable, this.#host.instantiate);
     const { slowLoad, slowProbe, slowSpan } = this.#mmu;
     const bytes = module.encode();

@@ -16,11 +16,35 @@ import { isCall, pageBeside, type RegionPlan } from './discover.ts';
 import { BlockEmitter, type Successors } from './emit.ts';
 import { Frame, PARAM, type RegionCallees } from './frame.ts';
 import { perfectHash } from './hash.ts';
+import { LengthsFinder } from './lengths.ts';
 import { type Part, shapeOf } from './shape.ts';
 
 /** Steps between two questions whether the budget has them. */
 const MAX_REACH = 64;
 const isReturn = ({ name }: Form): boolean => name.startsWith('ret');
+
+/** A place where a block goes on by itself, relative to its page; `taken`: as its branch is taken, or is not. */
+interface WayOut {
+  readonly place: bigint;
+  readonly taken: boolean | null;
+}
+function waysOut({ ending }: Block): WayOut[] {
+  switch (ending.kind) {
+    case 'next':
+      return [{ place: BigInt(ending.next), taken: null }];
+    case 'goto':
+      return [{ place: ending.target, taken: null }];
+    case 'branch':
+      return [
+        { place: BigInt(ending.next), taken: false },
+        { place: ending.target, taken: true },
+      ];
+    case 'repeat':
+      return [ending.next, ending.self].map((x) => ({ place: BigInt(x), taken: null }));
+    case 'jump':
+      return [];
+  }
+}
 
 interface Level {
   readonly parts: readonly Part[];
@@ -48,15 +72,31 @@ class RegionWriter implements Successors {
   #page = 0;
   readonly #levels: Level[] = [];
 
-  constructor(plan: RegionPlan, index: number, callees: RegionCallees, spans: boolean) {
+  constructor(plan: RegionPlan, index: number, callees: RegionCallees, spanBytes: number) {
     this.#plan = plan;
     this.#index = index;
     this.#frame = new Frame(plan.mode, callees);
-    this.#blocks = plan.blocks.map((x) => new Block(x.steps, plan.mode));
     for (const [id, { page, offset }] of plan.blocks.entries()) this.#byPlace.set(page * 4096 + offset, id);
-    this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block, spans));
+    this.#blocks = this.#translate();
+    this.#emitters = this.#blocks.map((block) => new BlockEmitter(this.#frame, block, spanBytes));
     this.#wantFlags();
     this.#reaches = this.#checkpoints();
+  }
+  #translate(): readonly Block[] {
+    const { blocks, mode } = this.#plan;
+    const lengths = new LengthsFinder(blocks.length);
+    return blocks.map(({ steps, page }, id) => {
+      // an instruction that repeats comes from itself, too
+      const repeats = steps.at(-1)!.program.commits.at(-1)?.op === 'repeat';
+      const block = new Block(steps, mode, repeats ? null : lengths.at(id));
+      for (const { place, taken } of waysOut(block)) {
+        const to = this.#blockAt(page, place);
+        if (to === undefined || to === id || blocks[to]!.entry) continue;
+        assert(to > id, 'control flow leads back to entries only');
+        lengths.add(id, block, to, taken);
+      }
+      return block;
+    });
   }
   /**
    * The budget is asked at entries, at the heads of loops, and where more than {@link MAX_REACH} steps could be taken
@@ -105,15 +145,10 @@ class RegionWriter implements Successors {
     return page < 0 ? undefined : this.#byPlace.get(page * 4096 + (offset - distance * 4096));
   }
   #successors(id: number): number[] {
-    const { ending } = this.#blocks[id]!;
-    const places: Array<bigint | number> = [];
-    if (ending.kind !== 'jump') {
-      if (ending.kind !== 'goto') places.push(ending.next);
-      if (ending.kind === 'branch' || ending.kind === 'goto') places.push(ending.target);
-      if (ending.kind === 'repeat') places.push(ending.self);
-    }
     const { page } = this.#plan.blocks[id]!;
-    return places.map((x) => this.#blockAt(page, BigInt(x))).filter((x) => x !== undefined);
+    return waysOut(this.#blocks[id]!)
+      .map(({ place }) => this.#blockAt(page, place))
+      .filter((x) => x !== undefined);
   }
   /** The target of a call is reached by dispatch: a call back does not make a loop. */
   #loopSuccessors(id: number): number[] {
@@ -398,8 +433,8 @@ class RegionWriter implements Successors {
   }
 }
 
-/** The function of a region; `spans`: accesses may share a look into the TLB. */
-export function writeRegion(plan: RegionPlan, index: number, callees: RegionCallees, spans: boolean): Frame {
+/** The function of a region; `spanBytes`: accesses may share a look into the TLB for so many bytes. */
+export function writeRegion(plan: RegionPlan, index: number, callees: RegionCallees, spanBytes: number): Frame {
   assert(EXIT.budget === 0, 'exit 0 of a region means to look the next record up');
-  return new RegionWriter(plan, index, callees, spans).run();
+  return new RegionWriter(plan, index, callees, spanBytes).run();
 }

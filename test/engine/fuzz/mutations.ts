@@ -15,6 +15,8 @@ export interface Mutation {
 const GRAPH = 'engine/hot/graph.ts';
 const BLOCK = 'engine/hot/block.ts';
 const EMIT = 'engine/hot/emit.ts';
+const SPANS = 'engine/hot/spans.ts';
+const LENGTHS = 'engine/hot/lengths.ts';
 const REGION = 'engine/hot/region.ts';
 const HOT = 'engine/hot/hot.ts';
 const LOWER = 'engine/cold/lower.ts';
@@ -74,15 +76,31 @@ export const MUTATIONS: readonly Mutation[] = [
   of(
     EMIT,
     'hot: a span looks for its first byte only',
-    'this.#look(address, bytes, write, f.callees.slowSpan',
-    'this.#look(address, 1, write, f.callees.slowSpan',
+    'this.#look(address, bytes, write, slowSpan',
+    'this.#look(address, 1, write, slowSpan',
   ),
   of(
     EMIT,
     'hot: a span looks for reading only',
-    'bytes, write, f.callees.slowSpan',
-    'bytes, false, f.callees.slowSpan',
+    'this.#look(address, bytes, write, slowSpan',
+    'this.#look(address, bytes, false, slowSpan',
   ),
+  of(SPANS, 'hot: a table is looked for without its last entry', 'Number(most) + event.bytes', 'Number(most)'),
+  of(
+    SPANS,
+    'hot: a scale of an index forgotten',
+    'greatest(items, item.a) << (by.value & 63n)',
+    'greatest(items, item.a)',
+  ),
+  of(EMIT, 'hot: an index forgotten', "f.op('i32.wrap_i64').get(found)", "f.op('i64.eqz').get(found)"),
+  of(
+    LENGTHS,
+    'hot: a comparison bounds its value where it does not hold',
+    'bound.holds !== taken',
+    'bound.holds === taken',
+  ),
+  of(LENGTHS, 'hot: what is known on one of two ways to a block', 'Math.max(bits, ', 'Math.min(bits, '),
+  of(LENGTHS, 'hot: half of what a comparison says', 'limit - bound.less;', '(limit - bound.less) / 2n;'),
   of(
     EMIT,
     'hot: two bytes over the end of a page',

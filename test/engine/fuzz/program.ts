@@ -123,6 +123,44 @@ class ProgramWriter {
     this.#unit(this.#load(base, this.#dataAddress(16) & ~15));
     for (let i = 1 + this.#below(5); i > 0; i--) this.#plain(base);
   }
+  /** Accesses to a table, with or without a base, by an index that has been cut or that a comparison bounds. */
+  #indexed(): void {
+    const [index, other] = this.#below(2) ? [0, 1] : [2, 3];
+    const base = this.#below(3) === 0 ? null : this.#pick([5, 6, 7]);
+    const table = Math.min(this.#dataAddress(8), DATA + (DATA_PAGES - 2) * 4096 + 1024) & ~7;
+    const scale = this.#below(4);
+    const access = (): number[] => {
+      const op = this.#pick([[0x8b], [0x89], [0x33], [0x01], [0x88], [0x0f, 0xb6], [0x0f, 0x6f], [0x83]]);
+      const wide = this.#mode === 2 && this.#below(2) === 0 ? [0x48] : [];
+      const immediate = op[0] === 0x83 ? [this.#random() & 127] : [];
+      const sib = (scale << 6) | (index << 3) | (base ?? 5);
+      const place =
+        base === null ? [4 | (other << 3), sib, ...le(table, 4)] : [0x44 | (other << 3), sib, this.#below(8) * 8];
+      return [...wide, ...op, ...place, ...immediate];
+    };
+    const and = (mask: number): number[] => [0x81, 0xe0 | index, ...le(mask, 4)]; // and r32, imm32
+    if (base !== null) this.#unit(this.#load(base, table));
+    for (let i = 1 + this.#below(3); i > 0; i--) {
+      const most = [7, 63, 255][this.#below(3)]!;
+      switch (this.#below(3)) {
+        case 0:
+          this.#unit([0x0f, 0xb6, 0xc0 | (index << 3) | index]); // movzx r32, r8
+          break;
+        case 1:
+          this.#unit(and(most));
+          break;
+        case 2: {
+          // cmp; ja or jbe over accesses, whose index may be cut once more
+          const again = this.#below(2) ? and(most >> 1) : [];
+          const bytes = [...again, ...access(), ...access()];
+          const compare = [0x81, 0xf8 | index, ...le(most, 4)];
+          this.#unit([...and(most * 4 + 3), ...compare, 0x76 + this.#below(2), bytes.length, ...bytes]);
+          continue;
+        }
+      }
+      for (let j = 1 + this.#below(2); j > 0; j--) this.#unit(access());
+    }
+  }
   #string(): void {
     const source = this.#pick(
       this.#pool.plain.filter(({ form }) => form.rep > 0 || /^(movs|stos|lods|cmps|scas)/.test(form.name)),
@@ -361,8 +399,9 @@ class ProgramWriter {
   #items(depth: number, most: number): void {
     for (let i = 1 + this.#below(most); i > 0 && !this.#full; i--) {
       const way = this.#below(100);
-      if (way < 52) this.#plain();
-      else if (way < 62) this.#group();
+      if (way < 50) this.#plain();
+      else if (way < 58) this.#group();
+      else if (way < 62) this.#indexed();
       else if (way < 72) {
         if (depth < DEPTH) this.#branchOver(depth);
       } else if (way < 81) {
