@@ -7,9 +7,7 @@
  */
 import { assert } from '../../core/assert.ts';
 import type { Width } from '../../ir/program.ts';
-import { TLB_ENTRIES, TLB_ENTRY_BYTES } from '../../memory/layout.ts';
 import { ACCESS_SPEC, SPAN_SPEC } from '../../memory/mmu.ts';
-import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { STATE, VECTOR } from '../../x86/state.ts';
 import { EXIT } from '../cold/exits.ts';
 import type { TypeName } from '../wasm/encoder.ts';
@@ -26,6 +24,7 @@ import {
 } from './block.ts';
 import { type Frame, PARAM } from './frame.ts';
 import type { Item } from './graph.ts';
+import { type Look, lookUp, lookUpConstant } from './look.ts';
 import { findSpans, NO_BASE, type Place, placeOf, type Span } from './spans.ts';
 
 /** Where a block's control flow goes; implemented by the region. */
@@ -35,8 +34,6 @@ export interface Successors {
   /** Goes on at the rip in `Frame.rip`. */
   dispatch(): void;
 }
-
-const tagOf = (write: boolean): number => (write ? TLB_ENTRY.write : TLB_ENTRY.read);
 
 export class BlockEmitter {
   readonly #f: Frame;
@@ -371,61 +368,6 @@ export class BlockEmitter {
     this.#leaveFaulting(event, last);
     f.end();
   }
-  /**
-   * Looks `bytes` bytes at the linear address in a local up in the TLB, and where they are not there asks `slow`, with `spec`,
-   * which may have a fault to leave with. Leaves the host address in a local and returns that.
-   */
-  #look(address: number, bytes: number, write: boolean, slow: number, spec: number, event: AccessEvent): number {
-    const f = this.#f;
-    const host = f.local('i32');
-    const entry = f.local('i32');
-    f.get(address)
-      .i64(7n)
-      .op('i64.shr_u')
-      .op('i32.wrap_i64')
-      .i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES)
-      .op('i32.and')
-      .get(f.tlb)
-      .op('i32.add')
-      .tee(entry)
-      .memory('i64.load', tagOf(write));
-    f.get(address);
-    if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
-    f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
-    f.get(PARAM.cpu).get(address);
-    this.#askSlow(host, slow, spec, event);
-    f.else();
-    f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
-    f.end().set(host);
-    f.release(entry);
-    return host;
-  }
-  /** Like {@link #look} at bytes of one page whose address is constant: where their entry is, is known. */
-  #lookAt(address: bigint, write: boolean, slow: number, spec: number, event: AccessEvent): number {
-    const f = this.#f;
-    const host = f.local('i32');
-    const entry = Number((address >> 12n) & BigInt(TLB_ENTRIES - 1)) * TLB_ENTRY_BYTES;
-    f.get(f.tlb).memory('i64.load', entry + tagOf(write));
-    f.i64(address & ~4095n)
-      .op('i64.ne')
-      .seldom()
-      .if('i32');
-    f.get(PARAM.cpu).i64(address);
-    this.#askSlow(host, slow, spec, event);
-    f.else();
-    f.get(f.tlb).memory('i32.load', entry + TLB_ENTRY.addend);
-    f.i32(Number(BigInt.asIntN(32, address))).op('i32.add');
-    f.end().set(host);
-    return host;
-  }
-  /** Asks a slow path for the host address of the access whose operands are on the stack, and pushes it. */
-  #askSlow(host: number, slow: number, spec: number, event: AccessEvent): void {
-    const f = this.#f;
-    f.i32(spec).call(slow).tee(host).op('i32.eqz').if();
-    this.#leaveFaulting(event, true);
-    f.end();
-    f.get(host);
-  }
   /** Leaves the host address of an access that stands for itself in a local and returns that. */
   #access(event: AccessEvent): number {
     const { slowLoad, slowProbe } = this.#f.callees;
@@ -433,7 +375,8 @@ export class BlockEmitter {
     if (event.align) this.#checkAlignment(event, false);
     const write = event.kind === 'probe';
     const spec = bytes | ACCESS_SPEC.region | (event.segment << ACCESS_SPEC.segmentShift);
-    const host = this.#look(this.#hold(event.address), bytes, write, write ? slowProbe : slowLoad, spec, event);
+    const look: Look = { bytes, write, slow: write ? slowProbe : slowLoad, spec };
+    const host = lookUp(this.#f, this.#hold(event.address), look, () => this.#leaveFaulting(event, true));
     this.#consume(event.address);
     return host;
   }
@@ -460,16 +403,16 @@ export class BlockEmitter {
   /** Looks for the bytes of a span; leaves the host address of the lowest in a local and returns that. */
   #lookForAll({ base, first, bytes, write, low }: Span): number {
     const f = this.#f;
-    const { slowSpan } = f.callees;
-    const spec = bytes | (write ? SPAN_SPEC.write : 0);
-    if (base === NO_BASE) return this.#lookAt(low, write, slowSpan, spec, first);
+    const look: Look = { bytes, write, slow: f.callees.slowSpan, spec: bytes | (write ? SPAN_SPEC.write : 0) };
+    const leave = (): void => this.#leaveFaulting(first, true);
+    if (base === NO_BASE) return lookUpConstant(f, low, look, leave);
     let address = this.#hold(base);
     if (low !== 0n) {
       const lowest = f.local('i64');
       f.get(address).i64(low).op('i64.add').set(lowest);
       address = lowest;
     }
-    const host = this.#look(address, bytes, write, slowSpan, spec, first);
+    const host = lookUp(f, address, look, leave);
     if (low !== 0n) f.release(address);
     this.#consume(base);
     return host;

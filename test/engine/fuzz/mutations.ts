@@ -15,6 +15,7 @@ export interface Mutation {
 const GRAPH = 'engine/hot/graph.ts';
 const BLOCK = 'engine/hot/block.ts';
 const EMIT = 'engine/hot/emit.ts';
+const LOOK = 'engine/hot/look.ts';
 const SPANS = 'engine/hot/spans.ts';
 const LENGTHS = 'engine/hot/lengths.ts';
 const REGION = 'engine/hot/region.ts';
@@ -76,14 +77,14 @@ export const MUTATIONS: readonly Mutation[] = [
   of(
     EMIT,
     'hot: a span looks for its first byte only',
-    'this.#look(address, bytes, write, slowSpan',
-    'this.#look(address, 1, write, slowSpan',
+    'bytes, write, slow: f.callees.slowSpan',
+    'bytes: 1, write, slow: f.callees.slowSpan',
   ),
   of(
     EMIT,
     'hot: a span looks for reading only',
-    'this.#look(address, bytes, write, slowSpan',
-    'this.#look(address, bytes, false, slowSpan',
+    'bytes, write, slow: f.callees.slowSpan',
+    'bytes, write: false, slow: f.callees.slowSpan',
   ),
   of(SPANS, 'hot: a table is looked for without its last entry', 'Number(most) + event.bytes', 'Number(most)'),
   of(
@@ -101,14 +102,9 @@ export const MUTATIONS: readonly Mutation[] = [
   ),
   of(LENGTHS, 'hot: what is known on one of two ways to a block', 'Math.max(bits, ', 'Math.min(bits, '),
   of(LENGTHS, 'hot: half of what a comparison says', 'limit - bound.less;', '(limit - bound.less) / 2n;'),
+  of(LOOK, 'hot: two bytes over the end of a page', 'if (look.bytes > 1)', 'if (look.bytes > 2)'),
   of(
-    EMIT,
-    'hot: two bytes over the end of a page',
-    'if (bytes > 1) f.i64(BigInt(bytes - 1))',
-    'if (bytes > 2) f.i64(BigInt(bytes - 1))',
-  ),
-  of(
-    EMIT,
+    LOOK,
     'hot: stores by the tag for reads',
     'write ? TLB_ENTRY.write : TLB_ENTRY.read',
     'write ? TLB_ENTRY.read : TLB_ENTRY.read',
