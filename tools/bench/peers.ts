@@ -32,14 +32,13 @@ const EVERYTHING = { workloads: null, sameGuest: true } as const;
 const codeIn = (folder: string): string => join(folder, 'code');
 
 /** `remembers`: machine code is kept from run to run, as for users; else each run is like the first. */
-function hindsightRecord(name: string, tier: string, remembers: boolean, workloads: Peer['workloads'] = null): Peer {
+function hindsightRecord(name: string, tier: string, remembers: boolean): Peer {
   return {
     name,
     note: `record, ${tier} tier${remembers ? '' : ', no code from an earlier run'}`,
     missing: null,
     replays: null,
-    workloads,
-    sameGuest: true,
+    ...EVERYTHING,
     start(workload, rounds, folder) {
       const recording = join(folder, `${name}.hs`);
       rmSync(recording, { recursive: true, force: true });
@@ -120,7 +119,7 @@ export const allPeers = (): readonly Peer[] => [
   qemu('qemu', null),
   hindsightRecord('hindsight', 'hot', true),
   HINDSIGHT_REPLAY,
-  hindsightRecord('hindsight-first', 'hot', false, ['scattered200', 'scattered2000', 'boot']),
+  hindsightRecord('hindsight-first', 'hot', false),
   hindsightRecord('hindsight-cold', 'cold', false),
   qemu('qemu-record', 'record'),
   qemu('qemu-replay', 'replay'),
