@@ -1,8 +1,7 @@
 /**
  * Machine code of the engine's modules, kept from one process to the next: a boot of a kernel that was booted before, and each
- * look into its recordings, starts with what V8's optimizing compiler made the last time, and with knowing which code will be hot.
- * Machine code is found by the SHA-256 of a module's bytes, and V8 refuses code of another version, other flags or another CPU:
- * what runs is what would have been compiled.
+ * look into its recordings, starts with what V8's optimizing compiler made the last time. It is found by the SHA-256 of a module's
+ * bytes, and V8 refuses code of another version, other flags or another CPU: what runs is what would have been compiled.
  */
 import { hash } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
@@ -49,25 +48,17 @@ interface Made {
   readonly instance: WeakRef<WebAssembly.Instance>;
 }
 
-/** Growth of the set of translated code that is worth keeping: with another set other modules are made, which V8 has to compile. */
-const WARM_GROWTH = 1.25;
-/** Under this key stand the numbers of {@link CodeHost.warm}, 8 bytes each. */
-const WARM_KEY = 'warm'.padEnd(32);
-
-/** Code of one kernel's modules, and which of the kernel's code was translated. */
-export class CompiledCode implements Pick<CodeHost, 'instantiate' | 'warm'> {
+/** Code of one kernel's modules. */
+export class CompiledCode implements Pick<CodeHost, 'instantiate'> {
   readonly #file: CodeFile;
   readonly #natives: Natives;
   #made: Made[] = [];
-  readonly warm: Set<number>;
   /** Modules that were not compiled. */
   recalled = 0;
 
   private constructor(file: CodeFile, functions: Natives) {
     this.#file = file;
     this.#natives = functions;
-    const warm = file.take(WARM_KEY)?.slice().buffer;
-    this.warm = new Set(warm === undefined ? [] : new Float64Array(warm));
   }
   /** The code in a file; null when this V8 cannot give its code away. */
   static of(file: CodeFile): CompiledCode | null {
@@ -104,8 +95,6 @@ export class CompiledCode implements Pick<CodeHost, 'instantiate' | 'warm'> {
       if (optimized > this.#file.rank(made.key))
         this.#file.put(made.key, optimized, new Uint8Array(this.#natives.serialize(module)));
     }
-    if (this.warm.size > this.#file.rank(WARM_KEY) * WARM_GROWTH)
-      this.#file.put(WARM_KEY, this.warm.size, new Uint8Array(Float64Array.from(this.warm).buffer));
     this.#file.save();
   }
 }

@@ -147,8 +147,6 @@ export class HotTier implements TranslatedCode {
   readonly #modules = new Set<Set<Region>>();
   #dead = 0;
   readonly #heat = new Map<number, number>();
-  /** What was warm when the run began. */
-  readonly #expected: ReadonlySet<number>;
   readonly #evicted = new Map<number, number>();
   readonly #recipes = new Recipes();
   readonly #recipeTable = new WebAssembly.Table({
@@ -191,7 +189,6 @@ export class HotTier implements TranslatedCode {
     this.#handlers = handlers;
     this.promotion = promotion;
     this.#host = host;
-    this.#expected = new Set(host.warm);
     mmu.translated = this;
     cache.onInvalidate = (slot, offset, length) => this.invalidate(slot, offset, length);
   }
@@ -239,11 +236,8 @@ export class HotTier implements TranslatedCode {
     this.#heat.set(bucket, heat);
     if (this.#heat.size > MAX_BUCKETS) this.#cool();
     // code that keeps changing is not worth translating
-    const evictions = this.#evicted.get(page.slot) ?? 0;
-    const expected = evictions === 0 && this.#expected.has(bucket);
-    if (!expected && heat < this.promotion.samples << Math.min(evictions >> PATIENT_SHIFT, 10)) return;
+    if (heat < this.promotion.samples << Math.min((this.#evicted.get(page.slot) ?? 0) >> PATIENT_SHIFT, 10)) return;
     this.#heat.delete(bucket);
-    if (this.#host.warm.size < MAX_BUCKETS) this.#host.warm.add(bucket);
     this.#want(cpu, { code, pages: [page], seeds: [{ page: 0, offset }], spanBytes: SPAN_BYTES[0] });
   }
   /** Halves all heat and forgets what was met once. */
