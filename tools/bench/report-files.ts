@@ -28,7 +28,7 @@ CPU seconds are user and system time of the whole process tree. For the kernels 
 taken off; a slow peer does fewer rounds and its figure is scaled. All peers have to print the same result. Hindsight
 runs the image as a Xen PV domain and records it with everything stored; the others enter it by PVH. The boot counts
 from process start to poweroff. Hindsight keeps machine code of a kernel from one run to the next, as it does for its users
-([0026](../decisions/0026-kept-machine-code.md)), so that three of five runs find it; \`hindsight-first\` starts without each time.
+([0026](../decisions/0026-kept-machine-code.md)), so that all runs but the first find some; \`hindsight-first\` starts without each time.
 
 ![Speed relative to QEMU TCG](speed.svg)
 
