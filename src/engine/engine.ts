@@ -5,7 +5,6 @@
  * are executed (tier, caches, slices) is unobservable. Everything here that is not in guest memory or in the
  * architectural slots of the vCPU state is derived and rebuilt by {@link Engine.reset}.
  */
-
 import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';

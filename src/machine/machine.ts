@@ -234,10 +234,9 @@ export class Machine {
     this.#sliceStart = -1;
     clock.tick += exit.steps;
     if (exit.kind === 'stop') return this.#end(exit.stop);
-    if (exit.kind === 'event' || (exit.kind === 'watch' && exit.event) || clock.tick === boundary)
-      loop.deliveryDue = true;
-    // an upcall after an event is looked for before the next step, which a pause has not taken
-    if (exit.kind === 'pause' && exit.event) loop.deliveryDue = true;
+    // a pause or a watched store right behind an event: upcalls are looked for before the next step
+    const event = exit.kind === 'event' || ((exit.kind === 'watch' || exit.kind === 'pause') && exit.event);
+    if (event || clock.tick === boundary) loop.deliveryDue = true;
     // The loop tells a hit once the zero-width actions have happened.
     if (exit.kind === 'watch') engine.mmu.watchHit = true;
     return exit.kind === 'pause' ? { kind: 'pause' } : null;

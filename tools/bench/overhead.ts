@@ -1,6 +1,6 @@
 /**
  * What recording costs: CPU seconds (user and system, of the whole process tree) of `hindsight record` against `record
- * --no-store`, in interleaved pairs. Needs `npm run guests`.
+ * --no-store`, in interleaved pairs. Needs `npm run guests`. Without machine code of earlier runs, so that all runs do the same work.
  *
  *   node tools/bench/overhead.ts [PAIRS]        9 by default
  */
@@ -15,6 +15,7 @@ const HINDSIGHT = join(ROOT, 'tools/hindsight.sh');
 const GUEST = join(ROOT, '.cache/guests/debian');
 const PAIRS = Number(process.argv[2] ?? 9);
 const TICKS_PER_SECOND = 100;
+const ENVIRONMENT = { ...process.env, HINDSIGHT_CODE_CACHE: '' };
 
 /** CPU seconds of all children that have ended (proc_pid_stat(5): cutime and cstime). */
 function childSeconds(): number {
@@ -25,7 +26,11 @@ function record(...options: string[]): number {
   const before = childSeconds();
   const image = [join(GUEST, 'vmlinux'), '--initrd', join(GUEST, 'initrd.gz'), '--memory', '256M', '--json'];
   const run = ['record', ...image, ...options, '--', 'console=hvc0'];
-  const { status, stdout, stderr } = spawnSync(HINDSIGHT, run, { encoding: 'utf8', maxBuffer: 1 << 26 });
+  const { status, stdout, stderr } = spawnSync(HINDSIGHT, run, {
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+    env: ENVIRONMENT,
+  });
   if (status !== 0) throw new Error(`record ended with ${status}: ${stdout}${stderr}`);
   return childSeconds() - before;
 }

@@ -4,7 +4,6 @@
  *
  * Invariant: it fetches (and so sets accessed bits of code pages) only for a step that is about to be taken.
  */
-
 import { hex } from '../../core/units.ts';
 import { joinWords } from '../../core/words.ts';
 import type { Program } from '../../ir/program.ts';

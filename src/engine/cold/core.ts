@@ -1,10 +1,10 @@
 /** The dispatch loop and the engine's own handlers, as one Wasm module. */
-
-import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
+import { EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import type { Instantiate } from '../code-host.ts';
+import { pushCodeEntry } from '../tlb-entry.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runtime.ts';
@@ -126,12 +126,7 @@ function crossHandler(): FunctionBody {
     .memory('i64.load', STATE.segmentBase.offset + SEG.cs * 8)
     .op('i64.add');
   f.i64(0xffff_ffffn).op('i64.and').set(page).end();
-  f.get(page)
-    .i64(8n)
-    .op('i64.shr_u')
-    .op('i32.wrap_i64')
-    .i32((EXEC_ENTRIES - 1) * 16)
-    .op('i32.and');
+  pushCodeEntry(f, page);
   f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry);
   f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
     .get(page)

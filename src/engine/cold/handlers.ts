@@ -3,7 +3,6 @@
  *
  * Invariant: an index that {@link Handlers.indexOf} gave is in the dispatch table after {@link Handlers.compile}.
  */
-
 import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
 import { type CodeKey, KEY } from '../../x86/code-key.ts';

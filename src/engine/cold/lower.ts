@@ -9,11 +9,11 @@ import { assert } from '../../core/assert.ts';
 import { PAGE_SIZE } from '../../core/units.ts';
 import type { Commit, Node, Program, StateRef, Width } from '../../ir/program.ts';
 import { operandsOf, valuesOf } from '../../ir/uses.ts';
-import { TLB_ENTRIES } from '../../memory/layout.ts';
 import { ACCESS_SPEC } from '../../memory/mmu.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { ATTR, RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
+import { pushDataEntry } from '../tlb-entry.ts';
 import { FunctionBody, type TypeName } from '../wasm/encoder.ts';
 import { LOADS, STORES, STORES_32 } from '../wasm/widths.ts';
 import { EXIT } from './exits.ts';
@@ -302,12 +302,7 @@ class Lowering {
     this.#check(addr, address, bytes | (tag === TLB_ENTRY.write ? ACCESS_SPEC.write : 0), stack);
     const host = f.local('i32');
     const entry = f.local('i32');
-    f.get(address)
-      .i64(7n)
-      .op('i64.shr_u')
-      .op('i32.wrap_i64')
-      .i32((TLB_ENTRIES - 1) * 32)
-      .op('i32.and');
+    pushDataEntry(f, address);
     f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry).memory('i64.load', tag);
     f.get(address);
     if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');

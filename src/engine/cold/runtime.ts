@@ -1,7 +1,8 @@
 /** Functions that generated modules share as text: the code-TLB lookup behind every jump that leaves its page. */
-import { EXEC_ENTRIES, EXEC_OFFSET } from '../../memory/layout.ts';
+import { EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { SEG, STATE } from '../../x86/state.ts';
+import { pushCodeEntry } from '../tlb-entry.ts';
 import { FunctionBody, type ModuleBuilder, type Signature } from '../wasm/encoder.ts';
 import { EXIT } from './exits.ts';
 
@@ -34,8 +35,7 @@ export function addJump(module: ModuleBuilder, legacy: boolean): number {
     f.get(RIP).i64(0xffffffffn).op('i64.and').set(RIP);
     f.get(RIP).get(CPU).memory('i64.load', segmentBase).op('i64.add').i64(0xffffffffn).op('i64.and').set(linear);
   }
-  const mask = (EXEC_ENTRIES - 1) * 16;
-  f.get(linear).i64(8n).op('i64.shr_u').op('i32.wrap_i64').i32(mask).op('i32.and');
+  pushCodeEntry(f, linear);
   f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry);
   f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
     .get(linear)

@@ -1,6 +1,7 @@
 /** Looks into the TLB as regions make them: a comparison and an addition where the page is there, else a slow path. */
 import { TLB_ENTRIES, TLB_ENTRY_BYTES } from '../../memory/layout.ts';
 import { TLB_ENTRY } from '../../memory/tlb.ts';
+import { pushDataEntry } from '../tlb-entry.ts';
 import { type Frame, PARAM } from './frame.ts';
 
 /** What is looked for. */
@@ -26,16 +27,8 @@ function askSlow(f: Frame, host: number, { slow, spec }: Look, leave: () => void
 export function lookUp(f: Frame, address: number, look: Look, leave: () => void): number {
   const host = f.local('i32');
   const entry = f.local('i32');
-  f.get(address)
-    .i64(7n)
-    .op('i64.shr_u')
-    .op('i32.wrap_i64')
-    .i32((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES)
-    .op('i32.and')
-    .get(f.tlb)
-    .op('i32.add')
-    .tee(entry)
-    .memory('i64.load', tagOf(look.write));
+  pushDataEntry(f, address);
+  f.get(f.tlb).op('i32.add').tee(entry).memory('i64.load', tagOf(look.write));
   f.get(address);
   if (look.bytes > 1) f.i64(BigInt(look.bytes - 1)).op('i64.add');
   f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');

@@ -4,13 +4,14 @@
  * their page or else through the table of records of the page they lead to.
  */
 import { assert } from '../../core/assert.ts';
-import { EXEC_ENTRIES, EXEC_ENTRY_BYTES, EXEC_OFFSET } from '../../memory/layout.ts';
+import { EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import type { Form } from '../../x86/form.ts';
 import { RECORD } from '../../x86/record.ts';
 import { STATE } from '../../x86/state.ts';
 import { EXIT, HANDLER } from '../cold/exits.ts';
 import { BLOCK_BITS } from '../cold/runtime.ts';
+import { pushCodeEntry } from '../tlb-entry.ts';
 import { Block, HOME } from './block.ts';
 import { isCall, pageBeside, type RegionPlan } from './discover.ts';
 import { BlockEmitter, type Successors } from './emit.ts';
@@ -190,13 +191,8 @@ class RegionWriter implements Successors {
   #isMapped(base: number, page: number): void {
     const f = this.#frame;
     const entry = f.local('i32');
-    f.get(base)
-      .i64(8n)
-      .op('i64.shr_u')
-      .op('i32.wrap_i64')
-      .i32((EXEC_ENTRIES - 1) * EXEC_ENTRY_BYTES)
-      .op('i32.and')
-      .get(f.tlb)
+    pushCodeEntry(f, base);
+    f.get(f.tlb)
       .op('i32.add')
       .tee(entry)
       .memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)

@@ -1,5 +1,4 @@
 /** Pushes and pops of several values that happen together or not at all. */
-
 import { plus } from '../../core/words.ts';
 import { accessFault, limitFault, type SegmentView } from '../checks.ts';
 import type { AccessOptions, Cpu } from '../cpu.ts';
