@@ -1,6 +1,6 @@
 /** The part of the WebAssembly JavaScript interface that Hindsight uses (the DOM library would bring a page's globals). */
 declare namespace WebAssembly {
-  type ImportValue = ((...args: never[]) => unknown) | Memory | Table | Global;
+  type ImportValue = ((...args: never[]) => unknown) | Memory | Table | Global | number;
   type Imports = Record<string, Record<string, ImportValue>>;
   interface MemoryDescriptor {
     initial: number;

@@ -22,7 +22,7 @@ import { executeSystem } from '../x86/system/execute.ts';
 import { X87 } from '../x86/system/x87/table.ts';
 import { type CodeHost, plainHost } from './code-host.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
-import { PROMOTION, type Promotion } from './hot/hot.ts';
+import { PROMOTION, type Promotion } from './hot/promotion.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
 
 /** How a run ended; `steps` have been taken. */

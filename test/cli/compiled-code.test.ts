@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CompiledCode, nameOf } from '../../src/cli/local/compiled-code.ts';
-import type { Promotion } from '../../src/engine/hot/hot.ts';
+import type { Promotion } from '../../src/engine/hot/promotion.ts';
 import { CodeFile } from '../../store/code-file.ts';
 import { CODE, DATA, TestMachine } from '../engine/machine.ts';
 
@@ -48,9 +48,12 @@ describe('compiled code that is kept', () => {
     code.save();
     return m.digest();
   }
+  /** Regions that the last machine had from an earlier one. */
+  let returned = 0;
   const again = (code: CompiledCode | null): string => {
     const m = machine(code);
     for (let turn = 0; turn < 20; turn++) m.run(STEPS);
+    ({ returned } = m.engine.cold!.hot!);
     return m.digest();
   };
 
@@ -59,9 +62,21 @@ describe('compiled code that is kept', () => {
     const second = open();
     expect(again(second)).toEqual(first);
     expect(second.recalled).toBeGreaterThan(0);
+    expect(returned).toBeGreaterThan(0);
     second.save();
     expect(again(open())).toEqual(first);
     expect(again(null)).toEqual(first);
+    expect(returned).toBe(0);
+  });
+
+  it('is used by engines of the same kind only', async () => {
+    await keep();
+    const code = open();
+    const m = machine(null);
+    const kind = `x86-64-v2 ${JSON.stringify(m.memory.map.shape)}`;
+    expect(code.translations(kind).data.modules.length).toBeGreaterThan(0);
+    expect(code.translations(kind)).toBe(code.translations(kind));
+    expect(code.translations(kind.replace('v2', 'v1')).data.modules).toEqual([]);
   });
 
   it('is compiled anew where V8 or the checksum refuses it', async () => {
@@ -74,17 +89,23 @@ describe('compiled code that is kept', () => {
     const second = open();
     expect(again(second)).toEqual(first);
     expect(second.recalled).toBe(0);
-    // V8's own head comes first in its code: changed in one entry, with a checksum that fits
-    writeFileSync(path, whole);
-    const file = new CodeFile(folder, 'k');
-    const key = whole.toString('latin1', 8, 40);
-    const code = file.take(key)!;
-    code[0]! ^= 1;
-    file.put(key, 1, code);
-    file.save();
-    const third = open();
-    expect(again(third)).toEqual(first);
-    expect(third.recalled).toBe(offsets(whole).length - 1);
+    expect(returned).toBe(0);
+    // both kinds of entries have a head of V8's: changed, with a checksum that fits
+    const file = (): CodeFile => new CodeFile(folder, 'k');
+    for (const isModule of [true, false]) {
+      writeFileSync(path, whole);
+      const at = offsets(whole).find((x) => whole.readUInt32LE(x - 12) > 0 === isModule)!;
+      const key = whole.toString('latin1', at - 44, at - 12);
+      const changed = file();
+      const code = changed.take(key)!;
+      code[0]! ^= 1;
+      changed.put(key, isModule ? 1 : 0, code);
+      changed.save();
+      const third = open();
+      expect(again(third)).toEqual(first);
+      if (isModule) expect(third.recalled).toBe(offsets(whole).length - 2);
+      expect(returned > 0).toBe(isModule);
+    }
   });
 
   it('has a file a kernel image', () => {

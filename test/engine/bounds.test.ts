@@ -3,7 +3,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { HotTier, Promotion } from '../../src/engine/hot/hot.ts';
+import type { HotTier } from '../../src/engine/hot/hot.ts';
+import type { Promotion } from '../../src/engine/hot/promotion.ts';
 import { CODE, TestMachine } from './machine.ts';
 
 const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };

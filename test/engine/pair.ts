@@ -1,6 +1,6 @@
 /** Machines that do the same in the hot and in the cold tier. */
 import { expect } from 'vitest';
-import type { Promotion } from '../../src/engine/hot/hot.ts';
+import type { Promotion } from '../../src/engine/hot/promotion.ts';
 import { DATA, TestMachine } from './machine.ts';
 import { advance, randomOf } from './random.ts';
 

@@ -77,7 +77,10 @@ function rememberedFor(image: Uint8Array): CompiledCode | null {
  */
 export function engineOptions(image: Uint8Array): EngineOptions {
   const code = rememberedFor(image);
-  const host = code === null ? { collectGarbage } : { collectGarbage, instantiate: code.instantiate };
+  const host =
+    code === null
+      ? { collectGarbage }
+      : { collectGarbage, instantiate: code.instantiate, translations: code.translations };
   const wanted = process.env.HINDSIGHT_TIER;
   if (wanted === undefined) return { host };
   const tier = TIERS.find((name) => name === wanted);

@@ -3,12 +3,17 @@
  * look into its recordings, starts with what V8's optimizing compiler made the last time. It is found by the SHA-256 of a module's
  * bytes, and V8 refuses code of another version, other flags or another CPU: what runs is what would have been compiled.
  */
-import { hash } from 'node:crypto';
-import { setFlagsFromString } from 'node:v8';
+import { createHash, hash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { deserialize, serialize, setFlagsFromString } from 'node:v8';
 import { crc32 } from 'node:zlib';
 import type { CodeFile } from '../../../store/code-file.ts';
 import type { CodeHost, Instantiate } from '../../engine/code-host.ts';
+import { Translations, type TranslationsData } from '../../engine/hot/translations.ts';
 
+/** What decides what is translated how: the layers of the tree below and including the engine's. */
+const SOURCES = ['core', 'ir', 'x86', 'memory', 'engine'].map((x) => resolve(import.meta.dirname, '../..', x));
 /** Instances that are looked at in the end. */
 const MAX_TRACKED = 4096;
 /** The parts at both ends of an image that tell which it is. */
@@ -42,15 +47,26 @@ export function nameOf(image: Uint8Array): string {
   return `${image.length.toString(16)}-${both.toString(16)}.code`;
 }
 
+/** SHA-256 of the translator, which is what says whether a translation is still the one that would be made. */
+function sourceHash(): Uint8Array {
+  const sum = createHash('sha256');
+  for (const folder of SOURCES)
+    for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort())
+      if (name.endsWith('.ts')) sum.update(name).update(readFileSync(join(folder, name)));
+  return sum.digest();
+}
+
 interface Made {
   readonly key: string;
   readonly module: WeakRef<WebAssembly.Module>;
   readonly instance: WeakRef<WebAssembly.Instance>;
 }
 
-/** Code of one kernel's modules. */
-export class CompiledCode implements Pick<CodeHost, 'instantiate'> {
+/** Code of one kernel's modules, and what they were made of. */
+export class CompiledCode implements Pick<CodeHost, 'instantiate' | 'translations'> {
   readonly #file: CodeFile;
+  /** By key of their entry in the file. */
+  readonly #translations = new Map<string, Translations>();
   readonly #natives: Natives;
   #made: Made[] = [];
   /** Modules that were not compiled. */
@@ -84,8 +100,29 @@ export class CompiledCode implements Pick<CodeHost, 'instantiate'> {
     return module ?? null;
   }
 
-  /** Keeps what has been optimized since, for the next process. */
+  readonly translations = (kind: string): Translations => {
+    const key = createHash('sha256').update(sourceHash()).update(`${process.versions.v8} ${kind}`).digest('latin1');
+    const known = this.#translations.get(key);
+    if (known !== undefined) return known;
+    const kept = this.#keptTranslations(key) ?? new Translations();
+    this.#translations.set(key, kept);
+    return kept;
+  };
+  #keptTranslations(key: string): Translations | null {
+    const data = this.#file.take(key);
+    if (data === null) return null;
+    try {
+      return new Translations(deserialize(data) as TranslationsData);
+    } catch {
+      this.#file.drop(key);
+      return null;
+    }
+  }
+
+  /** Keeps what has been translated and optimized since, for the next process. */
   save(): void {
+    for (const [key, translations] of this.#translations)
+      if (translations.changes > 0) this.#file.put(key, 0, serialize(translations.data));
     for (const made of this.#made) {
       const module = made.module.deref();
       const instance = made.instance.deref();

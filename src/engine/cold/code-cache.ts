@@ -25,6 +25,8 @@ import type { Handlers } from './handlers.ts';
 const TABLE_BYTES = 4096 * 4;
 /** Instructions decoded ahead at most. */
 const RUN = 48;
+/** Room for the tables of two pages and a run. */
+const RESERVE_BYTES = 2 * TABLE_BYTES + (RUN + 8) * RECORD_BYTES;
 const MAX_LENGTH = 15;
 /** Bytes of records that are not in a table any more after which all are dropped: nothing else gives their space back. */
 const MAX_GARBAGE = 32 << 20;
@@ -64,6 +66,8 @@ export class CodeCache {
   readonly #pauses = new Map<number, ReadonlySet<number>>();
   /** Told before the records of changed bytes go, and when all go (slot -1). The hot tier sets it. */
   onInvalidate: (slot: number, offset: number, length: number) => void = () => {};
+  /** Told where instructions of a page have been decoded. The hot tier sets it. */
+  onDecoded: (slot: number, key: CodeKey, first: number, end: number) => void = () => {};
   /** Changes whenever all records are dropped. */
   generation = 0;
   /** Instructions decoded so far. */
@@ -99,8 +103,7 @@ export class CodeCache {
 
   /** Makes room for a table and a run; true when that dropped all records. */
   reserve(): boolean {
-    const room = this.#end - this.#top;
-    if (room >= 2 * TABLE_BYTES + (RUN + 8) * RECORD_BYTES && this.#garbage < MAX_GARBAGE) return false;
+    if (this.hasRoomFor(0) && this.#garbage < MAX_GARBAGE) return false;
     this.flush();
     return true;
   }
@@ -144,9 +147,21 @@ export class CodeCache {
     if ((this.#memory.slotFlags[slot]! & FRAME.code) === 0) this.#mmu.markCode(slot);
     return table;
   }
+  hasTable(slot: number, key: CodeKey): boolean {
+    return (this.#tables[key]?.[slot] ?? 0) !== 0;
+  }
+  /** Whether so many tables leave room for what {@link CodeCache.reserve} keeps. */
+  hasRoomFor(tables: number): boolean {
+    return this.#end - this.#top >= tables * TABLE_BYTES + RESERVE_BYTES;
+  }
   /** The record at a page offset, or 0. */
   recordAt(table: number, offset: number): number {
     return this.#words[(table >>> 2) + offset]!;
+  }
+
+  /** True for the record of an instruction that its own handler executes. */
+  isPlain(record: number): boolean {
+    return record !== 0 && this.#words[record >>> 2]! >= HANDLER.firstForm;
   }
 
   // ---- pauses -------------------------------------------------------------------------------------------------------
@@ -202,7 +217,8 @@ export class CodeCache {
     const page = this.#memory.slotAddress(slot);
     const pauses = this.#pauses.get(slot);
     let first = 0;
-    for (let at = offset, count = 0; ; count++) {
+    let at = offset;
+    for (let count = 0; ; count++) {
       if (at === 4096) {
         this.#special(this.#allocate(), HANDLER.pageEnd, at);
         break;
@@ -238,10 +254,11 @@ export class CodeCache {
       const ends = this.#write(record, insn, handler);
       const target = this.#targetOf(record, handler);
       if (target >= 0) this.#words[(record + RECORD.link) >>> 2] = this.#words[tableWord + target]!;
-      if (ends) break;
       at += insn.length;
+      if (ends) break;
     }
     this.#handlers.compile();
+    this.onDecoded(slot, key, offset, at);
     return first;
   }
 
@@ -262,6 +279,7 @@ export class CodeCache {
     this.#words[(table >>> 2) + offset] = record;
     this.#garbage -= RECORD_BYTES;
     this.#handlers.compile();
+    this.onDecoded(slot, key, offset, offset + length);
     return true;
   }
 

@@ -20,7 +20,8 @@ import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import type { CodeHost } from '../code-host.ts';
-import { HotTier, type Promotion } from '../hot/hot.ts';
+import { HotTier } from '../hot/hot.ts';
+import type { Promotion } from '../hot/promotion.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
@@ -80,10 +81,11 @@ export class ColdTier {
     const check = accessCheck(memory, mmu);
     this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS, host.instantiate);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
-    this.hot =
-      promotion === null
-        ? null
-        : new HotTier(memory, mmu, this.cache, this.#core.regions, this.handlers, promotion, host);
+    this.hot = null;
+    if (promotion === null) return;
+    const translations = host.translations(`${policy} ${JSON.stringify(memory.map.shape)}`);
+    const { regions } = this.#core;
+    this.hot = new HotTier(memory, mmu, this.cache, regions, this.handlers, promotion, translations, host);
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------

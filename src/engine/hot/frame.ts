@@ -27,6 +27,8 @@ export interface RegionCallees {
   /** (vCPU state, rip) -> record, or an exit: {@link addJump}, by code mode. */
   readonly jump: readonly [number, number];
   helper(name: string): number;
+  /** Address of a page in linear memory, by its slot. */
+  pageAddress(slot: number): number;
   readonly recipes: Recipes;
   /** The table of recipes and the type of its functions. */
   readonly recipeTable: number;

@@ -2,8 +2,8 @@
  * Flags that are not computed yet. A recipe computes (flagsResult, flagsAux) from up to three operands; a region keeps the
  * number of a recipe and its operands in locals, and only when it is left are the flags computed and stored.
  *
- * Recipes are shared by all regions of an engine: each is a function in a table. Their modules hold nothing else, since a
- * function keeps its whole module alive.
+ * Recipes are shared by all regions: each is a function in a table of the engine, under its number. Their modules hold nothing else,
+ * since a function keeps its whole module alive.
  */
 import { lowWord } from '../../core/words.ts';
 import { STATE } from '../../x86/state.ts';
@@ -24,11 +24,19 @@ export interface Cooking {
   readonly number: number;
   readonly operands: readonly number[];
 }
-interface Recipe {
+/** Nodes, each behind those it is made of, and the two that are the flags. */
+export interface Recipe {
   readonly number: number;
   readonly nodes: readonly Item[];
   readonly result: number;
   readonly aux: number;
+}
+
+/** A hash of nodes with one more: equal for equal recipes; different ones seldom share it. */
+function hashWith(hash: number, { kind, name, value, a, b }: Item): number {
+  const place = kind === 'const' || kind === 'home' ? lowWord(value) : a * 64 + b;
+  const letters = name.length > 4 ? name.charCodeAt(4) * 256 + name.charCodeAt(name.length - 1) : 0;
+  return Math.imul(hash ^ place ^ letters, 0x9e3779b1) ^ (hash >>> 15);
 }
 
 /** Copies what leads from operands to the flags, with dense numbers. */
@@ -38,7 +46,7 @@ class Copier {
   readonly #numbers = new Map<number, number>();
   readonly #items: readonly Item[];
   readonly #isOperand: (id: number) => boolean;
-  /** Equal for equal recipes; different ones seldom share it. */
+  /** See {@link hashWith}. */
   hash = 0;
   failed = false;
 
@@ -49,10 +57,7 @@ class Copier {
   #push(id: number, node: Item): number {
     const number = this.nodes.push(node) - 1;
     this.#numbers.set(id, number);
-    const { name, value } = node;
-    const place = node.kind === 'const' || node.kind === 'home' ? lowWord(value) : node.a * 64 + node.b;
-    const letters = name.length > 4 ? name.charCodeAt(4) * 256 + name.charCodeAt(name.length - 1) : 0;
-    this.hash = Math.imul(this.hash ^ place ^ letters, 0x9e3779b1) ^ (this.hash >>> 15);
+    this.hash = hashWith(this.hash, node);
     return number;
   }
   copy(id: number): number {
@@ -95,10 +100,22 @@ function isSame(x: Item, y: Item): boolean {
 }
 
 export class Recipes {
-  /** By hash. */
-  readonly #known = new Map<number, Recipe[]>();
-  #count = 0;
-  #new: Recipe[] = [];
+  readonly #all: Recipe[] = [];
+  readonly #byHash = new Map<number, Recipe[]>();
+
+  constructor(known: readonly Recipe[] = []) {
+    for (const recipe of known) this.#add(recipe, recipe.nodes.reduce(hashWith, 0));
+  }
+  /** In the order of their numbers, from 1 on. */
+  get all(): readonly Recipe[] {
+    return this.#all;
+  }
+  #add(recipe: Recipe, hash: number): void {
+    this.#all.push(recipe);
+    const same = this.#byHash.get(hash);
+    if (same === undefined) this.#byHash.set(hash, [recipe]);
+    else same.push(recipe);
+  }
 
   /** A recipe for two values over the operands found; null when it takes too many. */
   find(items: readonly Item[], result: number, aux: number, isOperand: (id: number) => boolean): Cooking | null {
@@ -106,29 +123,36 @@ export class Recipes {
     const first = copier.copy(result);
     const second = copier.copy(aux);
     if (copier.failed) return null;
-    const known = this.#known.get(copier.hash) ?? [];
-    let recipe = known.find((x) => copier.is(x, first, second));
+    let recipe = this.#byHash.get(copier.hash)?.find((x) => copier.is(x, first, second));
     if (recipe === undefined) {
-      const number = this.#count + 1;
+      const number = this.#all.length + 1;
       if (number >= RECIPE_TABLE_SIZE) return null;
-      this.#count = number;
       recipe = { number, nodes: copier.nodes, result: first, aux: second };
-      known.push(recipe);
-      this.#known.set(copier.hash, known);
-      this.#new.push(recipe);
+      this.#add(recipe, copier.hash);
     }
     return { number: recipe.number, operands: copier.operands };
   }
+}
 
-  /** Puts the recipes found since the last call into a table. */
-  compile(memory: WebAssembly.Memory, table: WebAssembly.Table, instantiate: Instantiate): void {
-    if (this.#new.length === 0) return;
+/** The recipes of one engine as functions. */
+export class RecipeTable {
+  readonly table = new WebAssembly.Table({
+    element: 'anyfunc',
+    initial: RECIPE_TABLE_SIZE,
+    maximum: RECIPE_TABLE_SIZE,
+  });
+  #compiled = 0;
+
+  /** Puts those that are not there yet into the table. */
+  fill({ all }: Recipes, memory: WebAssembly.Memory, instantiate: Instantiate): void {
+    if (this.#compiled === all.length) return;
+    const fresh = all.slice(this.#compiled);
+    this.#compiled = all.length;
     const module = new ModuleBuilder();
     module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
-    for (const recipe of this.#new) module.add(write(recipe), `flags ${recipe.number}`);
+    for (const recipe of fresh) module.add(write(recipe), `flags ${recipe.number}`);
     const { exports } = instantiate(module.encode(), { e: { m: memory } });
-    for (const { number } of this.#new) table.set(number, exports[`flags ${number}`]);
-    this.#new = [];
+    for (const { number } of fresh) this.table.set(number, exports[`flags ${number}`]);
   }
 }
 

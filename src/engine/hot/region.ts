@@ -62,7 +62,7 @@ interface Level {
 class RegionWriter implements Successors {
   readonly #frame: Frame;
   readonly #plan: RegionPlan;
-  /** Number of its function in the table of regions. */
+  /** The global with the number of its function in the table of regions. */
   readonly #index: number;
   readonly #blocks: readonly Block[];
   readonly #emitters: readonly BlockEmitter[];
@@ -198,8 +198,8 @@ class RegionWriter implements Successors {
       .memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
       .get(base)
       .op('i64.eq');
-    f.get(entry).memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.code);
-    f.i32(this.#plan.pages[page]!.table).op('i32.eq').op('i32.and');
+    f.get(entry).memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.page);
+    f.i32(f.callees.pageAddress(this.#plan.pages[page]!.slot)).op('i32.eq').op('i32.and');
     f.release(entry);
   }
   #enter(id: number): void {
@@ -306,7 +306,7 @@ class RegionWriter implements Successors {
       .tee(PARAM.block)
       .i32(BLOCK_BITS)
       .op('i32.shr_u')
-      .i32(this.#index)
+      .globalGet(this.#index)
       .op('i32.eq');
     f.op('i32.and').if();
     f.get(PARAM.block)
@@ -408,7 +408,7 @@ class RegionWriter implements Successors {
     f.end();
     this.#chain();
     f.get(PARAM.cpu).get(PARAM.budget).memory('i32.store', STATE.budget.offset);
-    f.get(PARAM.cpu).i32(this.#index).memory('i32.store', STATE.hopFrom.offset);
+    f.get(PARAM.cpu).globalGet(this.#index).memory('i32.store', STATE.hopFrom.offset);
     f.get(PARAM.cpu).get(f.rip).memory('i64.store', STATE.rip.offset).get(f.exit);
   }
   /** Goes on in the region that the record in `exit` enters, unless this way is to be looked at. */
@@ -429,7 +429,7 @@ class RegionWriter implements Successors {
   }
 }
 
-/** The function of a region; `spanBytes`: accesses may share a look into the TLB for so many bytes. */
+/** The function of a region; `index`: the global with its number; `spanBytes`: accesses may share a look into the TLB for so many bytes. */
 export function writeRegion(plan: RegionPlan, index: number, callees: RegionCallees, spanBytes: number): Frame {
   assert(EXIT.budget === 0, 'exit 0 of a region means to look the next record up');
   return new RegionWriter(plan, index, callees, spanBytes).run();

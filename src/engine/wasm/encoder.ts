@@ -264,6 +264,7 @@ export class ModuleBuilder {
   readonly #names: Array<{ name: string; index: number }> = [];
   #importedFunctions = 0;
   #importedTables = 0;
+  #importedGlobals = 0;
 
   type(signature: Signature): number {
     const bytes = [0x60, signature.params.length, ...signature.params.map((x) => TYPE[x])];
@@ -296,10 +297,15 @@ export class ModuleBuilder {
     this.#imports.push({ module, name, bytes });
     return this.#importedTables++;
   }
+  /** An i32 global that does not change. Returns its index. */
+  importGlobal(module: string, name: string): number {
+    assert(this.#globals.length === 0, 'imports come before globals');
+    this.#imports.push({ module, name, bytes: [3, TYPE.i32, 0] });
+    return this.#importedGlobals++;
+  }
   /** A mutable i64 global, initially 0. */
   global64(): number {
-    this.#globals.push([TYPE.i64, 1, 0x42, 0, 0x0b]);
-    return this.#globals.length - 1;
+    return this.#importedGlobals + this.#globals.push([TYPE.i64, 1, 0x42, 0, 0x0b]) - 1;
   }
   exportGlobal(name: string, index: number): void {
     this.#exports.push({ name, kind: 3, index });

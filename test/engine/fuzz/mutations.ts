@@ -19,7 +19,7 @@ const LOOK = 'engine/hot/look.ts';
 const SPANS = 'engine/hot/spans.ts';
 const LENGTHS = 'engine/hot/lengths.ts';
 const REGION = 'engine/hot/region.ts';
-const HOT = 'engine/hot/hot.ts';
+const REGIONS = 'engine/hot/regions.ts';
 const LOWER = 'engine/cold/lower.ts';
 const MMU = 'memory/mmu.ts';
 
@@ -148,10 +148,16 @@ export const MUTATIONS: readonly Mutation[] = [
     ".i64(0n)\n        .op('i64.lt_s')",
   ),
   of(
-    HOT,
+    REGIONS,
     'hot: an eviction misses the first byte of a block',
-    'offset < x.end && x.first < offset + bytes',
-    'offset < x.end && x.first < offset',
+    'offset < ranges[i + 2]! && ranges[i + 1]! < offset + bytes',
+    'offset < ranges[i + 2]! && ranges[i + 1]! < offset',
+  ),
+  of(
+    REGIONS,
+    'hot: a region comes back over code that it was not made of',
+    '.every((byte, i) => byte === text[i])',
+    '.every((byte, i) => byte === text[i] || i > 1)',
   ),
   of(
     MMU,
