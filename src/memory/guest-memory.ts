@@ -153,14 +153,19 @@ export class GuestMemory {
   write64(pa: PhysAddr, value: bigint): void {
     this.view.setBigUint64(this.willWrite(pa, 8), BigInt.asUintN(64, value), true);
   }
-  /** Copies bytes in; may cross pages. */
+  /** Copies bytes in; may cross pages. A page that is zero and stays so is not touched: that would cost the host memory. */
   writeBytes(pa: PhysAddr, data: Uint8Array): void {
     for (let done = 0; done < data.length; ) {
       const at = pa + done;
       const count = Math.min(data.length - done, PAGE_SIZE - (at & PAGE_MASK));
-      this.bytes.set(data.subarray(done, done + count), this.willWrite(at, count));
+      const part = data.subarray(done, done + count);
+      if (count < PAGE_SIZE || this.#isWritten(at) || !isZero(part)) this.bytes.set(part, this.willWrite(at, count));
       done += count;
     }
+  }
+  #isWritten(pa: PhysAddr): boolean {
+    const slot = this.frameSlots[Math.floor(pa / PAGE_SIZE)]!;
+    return slot < 0 || (this.slotFlags[slot]! & FRAME.written) !== 0;
   }
   fillPage(frame: MachineFrame, byte: number): void {
     const at = this.willWrite(frame * PAGE_SIZE, PAGE_SIZE);
@@ -188,6 +193,10 @@ export class GuestMemory {
   }
 }
 
+function isZero(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
 /** Frame of a machine address. */
 export const frameOf = (pa: PhysAddr): MachineFrame => Math.floor(pa / PAGE_SIZE);
 /** Machine address of a frame's first byte. */

@@ -18,7 +18,7 @@ export const SEMANTICS_VERSION = 3;
 /** Ticks between register digests. */
 export const DIGEST_TICKS = 2 ** 22;
 /** Ticks between blocks of the journal at most, each with the hash of the whole state. */
-export const BLOCK_TICKS = 2 ** 28;
+export const BLOCK_TICKS = 2 ** 29;
 
 export class Run {
   readonly config: PvConfig;
