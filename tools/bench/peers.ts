@@ -28,10 +28,10 @@ export interface Peer {
 
 const EVERYTHING = { workloads: null, sameGuest: true } as const;
 
-/** Where Hindsight keeps machine code between the runs of one benchmark; the first of them finds nothing there. */
+/** Where Hindsight keeps translations between the runs of one benchmark; the first of them finds nothing there. */
 const codeIn = (folder: string): string => join(folder, 'code');
 
-/** `remembers`: machine code is kept from run to run, as for users; else each run is like the first. */
+/** `remembers`: translations are kept from run to run, as for users; else each run is like the first. */
 function hindsightRecord(name: string, tier: string, remembers: boolean): Peer {
   return {
     name,

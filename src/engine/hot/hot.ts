@@ -276,28 +276,27 @@ export class HotTier {
     this.#met = [];
     for (const { slot, code, offset } of met) {
       const known = this.#translations.entriesIn(slot, code)?.get(offset) ?? [];
-      let region = this.#regions.at(slot, code, offset);
       for (const { module, number, block } of known.toReversed()) {
-        const translation = module.regions[number]!;
-        region ??= this.#comeBack(module, number);
-        if (region?.translation === translation) this.#regions.enterAt(region, block);
+        const region = this.#regions.of(module, number);
+        if (region !== undefined) this.#regions.enterAt(region, block);
+        else if (this.#regions.at(slot, code, offset) === undefined) this.#comeBack(module, number);
       }
     }
   }
-  #comeBack(module: TranslatedModule, number: number): Region | undefined {
+  #comeBack(module: TranslatedModule, number: number): void {
     const translation = module.regions[number]!;
-    if (translation.pages.some(({ slot }) => this.#regions.evictionsIn(slot) >= MAX_RETURNS)) return undefined;
-    if (!this.#regions.fits(translation)) return undefined;
+    if (translation.pages.some(({ slot }) => this.#regions.evictionsIn(slot) >= MAX_RETURNS)) return;
+    if (!this.#regions.fits(translation)) return;
     this.#makeRoom(module.regions.length);
     this.returned++;
-    return this.#regions.install(this.#load(module), number);
+    this.#regions.install(this.#load(module), number);
   }
   /** Drops the oldest modules until there is room for one of so many regions, and has dead ones collected. */
   #makeRoom(regions: number): void {
     for (const { regions: oldest } of this.#regions.modules.values()) {
       const room = REGION_TABLE_SIZE - this.#regions.indices;
       if (this.liveModules < MAX_MODULES && this.#regions.steps <= MAX_STEPS && room >= regions) break;
-      for (const region of oldest) this.#regions.drop(region);
+      for (const region of oldest.values()) this.#regions.drop(region);
     }
     if (this.#regions.dead < DEAD_MODULES) return;
     this.#regions.dead = 0;

@@ -4,7 +4,8 @@
  * Invariants:
  * - a region was made from what its bytes are now: a change of any of them drops it first ({@link Regions.invalidate}), and a
  *   running region never goes on after that, since the instruction that would do it is sent back (src/memory/mmu.ts);
- * - an instruction belongs to one region at most;
+ * - a record enters one region at most; an instruction may be part of several, and belongs to the one installed last;
+ * - a translation is installed once at a time;
  * - nothing is installed or dropped while generated code runs, except through a slow path that is then sent back;
  * - a module is held while one of its regions exists: V8 frees it when none of its functions is in a table.
  */
@@ -30,7 +31,8 @@ export interface LiveModule {
   /** Index in the table of regions, by number in the module. */
   readonly indices: readonly number[];
   readonly functions: readonly unknown[];
-  readonly regions: Set<Region>;
+  /** Those that exist, by number. */
+  readonly regions: Map<number, Region>;
 }
 export interface Region {
   readonly live: LiveModule;
@@ -138,7 +140,7 @@ export class Regions implements TranslatedCode {
   ): LiveModule {
     const indices = module.regions.map(() => this.#free.pop() ?? this.#next++);
     this.indices += indices.length;
-    const live = { module, indices, functions: instantiate(module, indices), regions: new Set<Region>() };
+    const live = { module, indices, functions: instantiate(module, indices), regions: new Map<number, Region>() };
     this.#modules.set(module, live);
     return live;
   }
@@ -150,9 +152,13 @@ export class Regions implements TranslatedCode {
     this.indices -= indices.length;
     this.dead++;
   }
+  /** The region of a module's translation, while it exists. */
+  of(module: TranslatedModule, number: number): Region | undefined {
+    return this.#modules.get(module)?.regions.get(number);
+  }
   /**
-   * Whether a translation fits what there is: the same bytes in the same pages, none of its instructions with a pause or in
-   * a region, and room for the tables of its pages.
+   * Whether a translation of which there is no region fits what there is: the same bytes in the same pages, none of its instructions
+   * with a pause or in a region, and room for the tables of its pages.
    */
   fits({ code, pages, places, ranges, text }: Translation): boolean {
     const fresh = pages.filter(({ slot }) => !this.#cache.hasTable(slot, code)).length;
@@ -166,6 +172,7 @@ export class Regions implements TranslatedCode {
   }
   /** Makes a region of a translation that {@link Regions.fits}. It is entered at the records that are there by now. */
   install(live: LiveModule, number: number): Region {
+    assert(!live.regions.has(number), 'a translation is installed once');
     const translation = live.module.regions[number]!;
     const { code, places, blocks } = translation;
     const region: Region = {
@@ -182,7 +189,7 @@ export class Regions implements TranslatedCode {
       refusedSince: 0,
       hops: new WeakMap(),
     };
-    live.regions.add(region);
+    live.regions.set(number, region);
     this.#byIndex.set(region.index, region);
     this.#table.set(region.index, live.functions[number]);
     this.steps += places.length;
@@ -242,13 +249,14 @@ export class Regions implements TranslatedCode {
     for (const place of translation.places) {
       const key = ownerKey(pages[place >>> 12]!.slot, translation.code);
       const owners = this.#owners.get(key);
-      owners?.delete(place & 4095);
-      if (owners?.size === 0) this.#owners.delete(key);
+      if (owners?.get(place & 4095) !== region) continue;
+      owners.delete(place & 4095);
+      if (owners.size === 0) this.#owners.delete(key);
     }
     this.#byIndex.delete(region.index);
     this.#table.set(region.index, null);
     this.steps -= translation.places.length;
-    live.regions.delete(region);
+    live.regions.delete(region.number);
     if (live.regions.size === 0) this.unload(live);
   }
   /** Drops every region. */
