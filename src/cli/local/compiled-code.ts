@@ -1,7 +1,8 @@
 /**
  * Machine code of the engine's modules, kept from one process to the next: a boot of a kernel that was booted before, and each
  * look into its recordings, starts with what V8's optimizing compiler made the last time. It is found by the SHA-256 of a module's
- * bytes, and V8 refuses code of another version, other flags or another CPU: what runs is what would have been compiled.
+ * bytes, and V8 refuses code of another version, other flags or another CPU: what runs is what would have been compiled. With it are
+ * kept the translations that the modules came from, under a key of the translator's sources.
  */
 import { createHash, hash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';

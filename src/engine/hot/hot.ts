@@ -21,7 +21,7 @@ import { type CodePage, MAX_PAGES, type Place, MAX_STEPS as REGION_STEPS } from 
 import type { Promotion } from './promotion.ts';
 import { type LiveModule, type Region, Regions } from './regions.ts';
 import { SPAN_BYTES } from './spans.ts';
-import { ENTRY, placeOf, type TranslatedModule, type Translations } from './translations.ts';
+import { ENTRY, placeOf, type TranslatedModule, type Translations, toPlace } from './translations.ts';
 import { type Candidate, Translator } from './translator.ts';
 
 /** Evictions by changed code after which a page needs twice the heat, as a shift. */
@@ -46,7 +46,6 @@ const MISS_STEPS = 1 << 24;
 const REFUSALS = 256;
 const REFUSAL_STEPS = 1 << 20;
 
-const toPlace = (place: number): Place => ({ page: place >>> 12, offset: place & 4095 });
 const isSamePlace = (x: Place, y: Place): boolean => x.page === y.page && x.offset === y.offset;
 
 export class HotTier {

@@ -17,7 +17,7 @@ import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER } from '../cold/exits.ts';
 import { BLOCK_BITS } from '../cold/runtime.ts';
 import type { CodePage, Place } from './discover.ts';
-import { ENTRY, type TranslatedModule, type Translation, textOf } from './translations.ts';
+import { ENTRY, type TranslatedModule, type Translation, textOf, toPlace } from './translations.ts';
 
 interface Entry {
   readonly record: number;
@@ -113,8 +113,7 @@ export class Regions implements TranslatedCode {
   /** The entry that a record has become, with the place of its block. */
   entryAt(record: number): { readonly region: Region; readonly place: Place } {
     const { region, tag } = this.#entryOf(record);
-    const place = region.translation.blocks[tag & ((1 << BLOCK_BITS) - 1)]! & ~ENTRY;
-    return { region, place: { page: place >>> 12, offset: place & 4095 } };
+    return { region, place: toPlace(region.translation.blocks[tag & ((1 << BLOCK_BITS) - 1)]! & ~ENTRY) };
   }
   /** Handler of a record as it was before it became an entry. */
   handlerOf(record: number): number {
@@ -223,12 +222,8 @@ export class Regions implements TranslatedCode {
   covers(slot: number, offset: number, bytes: number): boolean {
     return this.#bySlot.get(slot)?.some((region) => overlaps(region, slot, offset, bytes)) ?? false;
   }
-  /** Bytes of a page are about to change: their regions go. Slot -1: all go, and their records with them. */
+  /** Bytes of a page are about to change: their regions go. */
   invalidate(slot: number, offset: number, length: number): void {
-    if (slot < 0) {
-      this.reset();
-      return;
-    }
     const changed = this.#bySlot.get(slot)?.filter((region) => overlaps(region, slot, offset, length)) ?? [];
     if (changed.length === 0) return;
     for (const region of changed) this.drop(region);

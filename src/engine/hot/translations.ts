@@ -15,6 +15,7 @@ const MAX_AT_PLACE = 4;
 
 /** A place in the pages of a region as one number: number in the list of pages * 4096 + page offset. */
 export const placeOf = ({ page, offset }: Place): number => page * 4096 + offset;
+export const toPlace = (place: number): Place => ({ page: place >>> 12, offset: place & 4095 });
 /** Flag of a block: it may be entered from outside. */
 export const ENTRY = 0x8000;
 
