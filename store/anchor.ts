@@ -6,13 +6,17 @@
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { EmulatorError } from '../src/core/errors.ts';
-import { FORMAT_VERSION } from '../src/timeline/trace-store.ts';
+import { FORMAT_VERSION, OLDEST_FORMAT_VERSION } from '../src/timeline/trace-store.ts';
 import { damaged } from './sealed.ts';
 
 const MAGIC = 'HINDSIGHT RECORDING ';
 const FILE_BYTES = 192;
 const SLOT_BYTES = 64;
 const CREATED = 32;
+
+/** This version reads recordings of that format version. */
+export const isReadableFormat = (version: number): boolean =>
+  version >= OLDEST_FORMAT_VERSION && version <= FORMAT_VERSION;
 
 /** What the recording contains at least. */
 export interface Anchor {
@@ -75,10 +79,10 @@ export function readAnchor(path: string, name: string): { createdMs: number; anc
   const version = /^HINDSIGHT RECORDING (\d+)\n\0*$/.exec(text)?.[1];
   if (version === undefined)
     throw new EmulatorError('E_RECORDING', `${name} is not a recording: its anchor is foreign`);
-  if (Number(version) !== FORMAT_VERSION)
+  if (!isReadableFormat(Number(version)))
     throw new EmulatorError(
       'E_RECORDING',
-      `the anchor of ${name} says format version ${version}; this version of hindsight reads ${FORMAT_VERSION}`,
+      `the anchor of ${name} says format version ${version}; this version of hindsight reads ${OLDEST_FORMAT_VERSION} to ${FORMAT_VERSION}`,
     );
   if (file.length !== FILE_BYTES) throw damaged('the anchor', `is damaged: it has ${file.length} bytes`);
   if (crc32(file.subarray(0, CREATED + 8)) !== file.readUInt32LE(CREATED + 8))

@@ -2,66 +2,43 @@
  * Where a recording keeps its large values: the file `bulk` beside the database, which knows where each of them is.
  *
  * LevelDB writes a value twice, to its log and to a table, and copies it three times on the way there; memory touched
- * for that costs more than compressing. So a value is compressed and written here at once.
+ * for that costs more than compressing. So a value is compressed and appended here at once.
  *
  * Invariants: the file only grows; a place in it is named by the database only after {@link BulkFile.sync}; what nobody names,
- * left by a writer that died, is never read.
+ * padding and what a writer that died left, is never read.
  */
-import { closeSync, fdatasync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
-import { promisify } from 'node:util';
+import { AppendFile } from './append-file.ts';
 import { type Place, type Sealed, seal, sealPlace, total } from './sealed.ts';
 
-const syncData = promisify(fdatasync);
 /** Values of so many bytes on disk are large. */
 const LARGE = 4096;
 
 export class BulkFile {
-  readonly #file: number;
-  #end: number;
-  #unsynced = false;
+  readonly #file: AppendFile;
 
   /** Makes the file (`flags` wx+) or opens it (r+); the host's error when it cannot. */
   constructor(path: string, flags: 'wx+' | 'r+') {
-    this.#file = openSync(path, flags);
-    this.#end = fstatSync(this.#file).size;
+    this.#file = new AppendFile(path, flags);
   }
 
-  /** Seals `data` for `key` and writes it to the file where it is large; the result shares nothing with `data`. */
+  /** Seals `data` for `key` and appends it where it is large; the result shares nothing with `data`. */
   seal(key: string, data: Uint8Array): Sealed {
     return seal(key, data, (parts) => {
       const bytes = total(parts);
       if (bytes < LARGE) return { key, value: Buffer.concat(parts), bulkBytes: 0 };
-      const place: Place = { at: this.#end, bytes };
-      for (const part of parts) this.#write(part);
+      const place: Place = { at: this.#file.append(parts), bytes };
       return { key, value: sealPlace(key, place), bulkBytes: bytes };
     });
   }
-  #write(data: Uint8Array): void {
-    this.#unsynced = true;
-    for (let done = 0; done < data.length; ) {
-      const count = writeSync(this.#file, data, done, data.length - done, this.#end);
-      done += count;
-      this.#end += count;
-    }
-  }
   /** What stands at `place`, as far as the file goes. */
   read(place: Place): Uint8Array {
-    const out = new Uint8Array(Math.max(0, Math.min(place.bytes, this.#end - place.at)));
-    let done = 0;
-    while (done < out.length) {
-      const count = readSync(this.#file, out, done, out.length - done, place.at + done);
-      if (count === 0) break;
-      done += count;
-    }
-    return out.subarray(0, done);
+    return this.#file.read(place.at, place.bytes);
   }
-  /** Resolves once everything written so far is on disk. */
-  async sync(): Promise<void> {
-    if (!this.#unsynced) return;
-    this.#unsynced = false;
-    await syncData(this.#file);
+  /** Resolves once everything sealed so far is on disk. */
+  sync(): Promise<void> {
+    return this.#file.sync();
   }
   close(): void {
-    closeSync(this.#file);
+    this.#file.close();
   }
 }

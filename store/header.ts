@@ -2,6 +2,7 @@
  * A recording's header and the images it carries, in pieces.
  */
 import { FORMAT_VERSION, type RecordingHeader } from '../src/timeline/trace-store.ts';
+import { isReadableFormat } from './anchor.ts';
 import { bigOfBytes, bytesOfBig, headerCodec } from './messages.ts';
 import { damaged, numbered } from './sealed.ts';
 import type { RawValue } from './write-queue.ts';
@@ -26,7 +27,7 @@ export function encodeHeader(header: RecordingHeader, blobs: readonly BlobInfo[]
 
 export function decodeHeader(bytes: Uint8Array): { header: RecordingHeader; blobs: BlobInfo[] } {
   const { formatVersion, blobs, seed, ...rest } = headerCodec.decode(bytes);
-  if (formatVersion !== FORMAT_VERSION) throw damaged('the header', `has format version ${formatVersion}`);
+  if (!isReadableFormat(formatVersion)) throw damaged('the header', `has format version ${formatVersion}`);
   return { header: { ...rest, seed: bigOfBytes(seed), settings: { ...rest.settings } }, blobs };
 }
 

@@ -30,7 +30,7 @@ const deltas = (ticks: readonly number[], from: number): number[] =>
   ticks.map((tick, i) => tick - (i === 0 ? from : ticks[i - 1]!));
 
 /** Running sums of `differences`, starting at `from`. */
-export function sums(differences: readonly number[], from: number): number[] {
+function sums(differences: readonly number[], from: number): number[] {
   let value = from;
   return differences.map((difference) => (value += difference));
 }

@@ -27,10 +27,11 @@ import type {
 import { type Anchor, AnchorWriter, createAnchor, newAnchor, readAnchor } from './anchor.ts';
 import { BulkFile } from './bulk-file.ts';
 import { type BlobInfo, decodeHeader, encodeHeader, joinBlob, splitBlob } from './header.ts';
-import { chainHash, decodeBlock, decodeBlockMessage, encodeBlock, sums } from './journal-codec.ts';
-import { bigOfBytes, bytesOfBig, endCodec, sectionsCodec, snapshotCodec } from './messages.ts';
+import { chainHash, decodeBlock, decodeBlockMessage, encodeBlock } from './journal-codec.ts';
+import { bigOfBytes, bytesOfBig, endCodec, sectionsCodec } from './messages.ts';
 import { PageStore } from './page-store.ts';
 import { damaged, numbered, placeOf, plain, unseal } from './sealed.ts';
+import { decodeSnapshot, encodeSnapshot } from './snapshot-codec.ts';
 import { checkTables } from './table-check.ts';
 import { type Database, hostError, storedBytes, WriteQueue } from './write-queue.ts';
 
@@ -224,20 +225,12 @@ export class LevelRecording implements Recording {
   async #loadSnapshots(anchor: Anchor): Promise<void> {
     const ticks: Tick[] = [];
     for await (const { key, value, sequence } of this.#numbered('snapshot')) {
-      const message = snapshotCodec.decode(this.#unseal(key, value));
-      const base = message.base === 0 ? null : ticks[message.base - 1];
-      if (base === undefined || message.sequence !== sequence || this.#tables.has(message.tick))
+      const snapshot = decodeSnapshot(this.#unseal(key, value));
+      const base = snapshot.base === 0 ? null : ticks[snapshot.base - 1];
+      if (base === undefined || snapshot.sequence !== sequence || this.#tables.has(snapshot.tick))
         throw damaged(placeOf(key), 'does not follow from those before it');
-      ticks.push(message.tick);
-      this.#tables.add({
-        sequence,
-        tick: message.tick,
-        base,
-        stateHash: bigOfBytes(message.stateHash),
-        dirtySlots: sums(message.slotDeltas, 0),
-        pageNumbers: sums(message.pageDeltas, 0),
-        storedBytes: message.storedBytes + key.length + value.length,
-      });
+      ticks.push(snapshot.tick);
+      this.#tables.add({ ...snapshot, base, storedBytes: snapshot.storedBytes + key.length + value.length });
     }
     if (ticks.length < anchor.snapshots)
       throw damaged(placeOf(numbered('snapshot', ticks.length)), 'is missing: snapshots have been lost');
@@ -377,7 +370,6 @@ export class LevelRecording implements Recording {
     const sequence = this.#tables.rows.length;
     const sections = [...snapshot.sections].map(([name, bytes]) => ({ name, bytes }));
     values.push(this.#queue.seal(numbered('sections', sequence), sectionsCodec.encode({ sections })));
-    const base = snapshot.base === null ? 0 : this.#tables.get(snapshot.base)!.sequence + 1;
     const row = {
       sequence,
       tick: snapshot.tick,
@@ -387,19 +379,8 @@ export class LevelRecording implements Recording {
       pageNumbers: slots.map(({ number }) => number),
       storedBytes: values.reduce((sum, value) => sum + storedBytes(value), 0),
     };
-    const differences = (numbers: readonly number[]): number[] => numbers.map((n, i) => n - (numbers[i - 1] ?? 0));
-    const meta = this.#queue.seal(
-      numbered('snapshot', sequence),
-      snapshotCodec.encode({
-        sequence,
-        tick: row.tick,
-        stateHash: bytesOfBig(row.stateHash, 16),
-        base,
-        slotDeltas: differences(row.dirtySlots),
-        pageDeltas: differences(row.pageNumbers),
-        storedBytes: row.storedBytes,
-      }),
-    );
+    const base = row.base === null ? 0 : this.#tables.get(row.base)!.sequence + 1;
+    const meta = this.#queue.seal(numbered('snapshot', sequence), encodeSnapshot({ ...row, base }));
     this.#tables.add({ ...row, storedBytes: row.storedBytes + storedBytes(meta) });
     this.#queue.put(...values, { ...meta, anchor: { snapshots: sequence + 1 } });
   }

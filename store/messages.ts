@@ -43,6 +43,7 @@ export interface SnapshotMessage {
   slotDeltas: number[];
   pageDeltas: number[];
   storedBytes: number;
+  runLengths: number[];
 }
 export interface SectionsMessage {
   sections: Array<{ name: string; bytes: Uint8Array }>;
@@ -119,6 +120,7 @@ export const MESSAGES = {
     slotDeltas: list(5, 'uint64'),
     pageDeltas: list(6, 'sint64'),
     storedBytes: one(7, 'uint64'),
+    runLengths: list(8, 'uint64'),
   },
   Sections: { sections: list(1, SECTION) },
   Section: SECTION,

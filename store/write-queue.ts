@@ -32,8 +32,8 @@ export const storedBytes = ({ key, value, bulkBytes }: Sealed): number => key.le
 /** Bytes that the queue itself keeps in memory for a value. */
 const heldBytes = (item: QueuedValue): number => ('value' in item ? item.value.length : 0);
 
-/** Bytes of one batch, so that the guest goes on in between. */
-const BATCH_BYTES = 1 << 20;
+/** Bytes of one batch, so that the guest goes on in between; waking the disk costs more than what it is told. */
+const BATCH_BYTES = 8 << 20;
 /** The queue counts as drained below this. */
 const DRAINED_BYTES = 8 << 20;
 

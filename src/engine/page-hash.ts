@@ -115,7 +115,7 @@ export class MemoryHash {
   }
 
   /** Brings the hashes of these slots up to date. */
-  update(slots: readonly number[]): void {
+  update(slots: Iterable<number>): void {
     for (const slot of slots) this.#update(slot);
   }
   /** Hashes every page anew. */

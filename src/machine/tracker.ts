@@ -12,7 +12,7 @@ export class StateTracker {
   readonly machine: Machine;
   readonly hashes: MemoryHash;
   readonly sections: readonly StateSection[];
-  readonly #listeners: Array<(slots: readonly number[]) => void> = [];
+  readonly #listeners: Array<(slots: Int32Array) => void> = [];
 
   constructor(machine: Machine) {
     this.machine = machine;
@@ -22,7 +22,7 @@ export class StateTracker {
   }
 
   /** Has `listener` told the slots that changed since the sync before, ascending. */
-  onSync(listener: (slots: readonly number[]) => void): void {
+  onSync(listener: (slots: Int32Array) => void): void {
     this.#listeners.push(listener);
   }
   /** Brings the page hashes up to date and starts a new dirty interval. */

@@ -41,6 +41,8 @@ export class GuestMemory {
   readonly slotFlags: Uint8Array;
   readonly slotFrames: Int32Array;
   #used = 0;
+  /** Slots whose DIRTY bit is set, in the order of their first changes. */
+  #dirty: number[] = [];
 
   /** Called before bytes of a page with decoded code change: (slot, first offset, length). The engine sets it. */
   onCodeWrite: (slot: number, offset: number, length: number) => void = () => {};
@@ -180,16 +182,17 @@ export class GuestMemory {
     if (flags & FRAME.dirty) return;
     this.onFirstWrite(slot);
     this.slotFlags[slot] = flags | FRAME.dirty | FRAME.written;
+    this.#dirty.push(slot);
   }
   /** Slots whose page may have changed since the last `clearDirty` or since it was added, ascending. */
-  dirtySlots(): number[] {
-    const out: number[] = [];
-    for (let slot = 0; slot < this.#used; slot++) if (this.slotFlags[slot]! & FRAME.dirty) out.push(slot);
-    return out;
+  dirtySlots(): Int32Array {
+    return Int32Array.from(this.#dirty).sort();
   }
   /** Marks every page clean. The caller must drop all TLB write tags with it (src/memory/mmu.ts does both). */
   clearDirty(): void {
-    for (let slot = 0; slot < this.#used; slot++) this.slotFlags[slot]! &= ~FRAME.dirty;
+    // Only dirty pages are TAGGED.
+    for (const slot of this.#dirty) this.slotFlags[slot]! &= ~(FRAME.dirty | FRAME.tagged);
+    this.#dirty = [];
   }
 }
 

@@ -246,7 +246,6 @@ export class Mmu implements LinearMemory {
   /** Marks every page clean and drops the write tags, so that the first store to each page is seen again. */
   clearDirty(): void {
     this.#tlbs.dropWrites(null);
-    for (let slot = 0; slot < this.memory.slotCount; slot++) this.memory.slotFlags[slot]! &= ~FRAME.tagged;
     this.memory.clearDirty();
   }
 

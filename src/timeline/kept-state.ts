@@ -5,22 +5,20 @@
  * shortly before it: where people step back from the end to, and where what went wrong usually is.
  *
  * Invariants: a page that has not been written since `tick` is read from the machine when it is asked for; one that has been was
- * copied before its first change, so that keeping a state takes the memory of what one block changes. That memory is taken
- * once and used again, since touching fresh memory costs more than the copying.
+ * copied before its first change, unless it is in the snapshot stored last, so that keeping a state takes the memory of what
+ * one block changes again. That memory is taken once and used again, since touching fresh memory costs more than the copying.
  */
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { Sections } from '../machine/state.ts';
-import { FRAME } from '../memory/guest-memory.ts';
 import type { Run } from './run.ts';
 import type { NewSnapshot, SnapshotPage } from './trace-store.ts';
 
 const HASH_BYTES = 16;
 /** Pages to a slab: 1 MiB. */
 const SLAB_PAGES = 256;
-const ZERO = new Uint8Array(PAGE_SIZE);
-/** In the table of places: the page has not been written since; it had never been written. */
+/** In the table of places: the page has not been written since; it was what it is in the snapshot stored last. */
 const UNCHANGED = -1;
-const ZEROES = -2;
+const STORED = -2;
 
 /** Memory for copies of pages, by number. */
 class Slabs {
@@ -44,13 +42,15 @@ export class KeptState {
   #stateHash = 0n;
   /** Written over by the next state's. */
   #sections: Sections | undefined;
-  /** 1 for each slot that changed since the state stored last (at first: since the machine was built). */
+  /** 1 for each slot that changed between the state stored last (at first: the machine as built) and the one kept, or now. */
   readonly #changed: Uint8Array;
   /** Where the slabs hold what a slot held at `tick`, and how many places are taken; its hash, where it was copied. */
   readonly #places: Int32Array;
   readonly #slabs = new Slabs();
   #copies = 0;
   readonly #hashes: Uint8Array;
+  /** Slots written since `tick`. */
+  #written: number[] = [];
 
   /** Of a run of which nothing has been executed. */
   constructor(run: Run) {
@@ -59,20 +59,20 @@ export class KeptState {
     this.#changed = new Uint8Array(memory.slotCount);
     this.#places = new Int32Array(memory.slotCount).fill(UNCHANGED);
     this.#hashes = new Uint8Array(memory.slotCount * HASH_BYTES);
-    run.tracker.onSync((slots) => {
-      for (const slot of slots) this.#changed[slot] = 1;
-    });
     memory.onFirstWrite = (slot) => {
-      if (this.#tick !== null && this.#places[slot] === UNCHANGED) this.#copy(slot);
+      if (this.#tick === null) this.#changed[slot] = 1;
+      else if (this.#places[slot] === UNCHANGED) this.#firstWrite(slot);
     };
   }
-  #copy(slot: number): void {
+  /** The page is about to be written for the first time since `tick`. */
+  #firstWrite(slot: number): void {
+    this.#written.push(slot);
+    this.#places[slot] = STORED;
+    if (this.#changed[slot] === 0) return;
     const page = this.#run.page(slot);
     this.#hashes.set(page.hash, slot * HASH_BYTES);
-    // A page that nothing has touched is not read: that would cost the host a fault more.
-    const written = (this.#run.machine.engine.memory.slotFlags[slot]! & FRAME.written) !== 0;
-    if (written) this.#slabs.put(this.#copies, page.bytes);
-    this.#places[slot] = written ? this.#copies++ : ZEROES;
+    this.#places[slot] = this.#copies++;
+    this.#slabs.put(this.#places[slot]!, page.bytes);
   }
   /** Where the state is; null when none is kept. */
   get tick(): Tick | null {
@@ -88,25 +88,31 @@ export class KeptState {
   /** Hands the state over to `store`, which copies the pages, as the difference to the snapshot at tick `base`. */
   store(base: Tick | null, store: (snapshot: NewSnapshot) => void): void {
     if (this.#tick === null) return;
-    store({ tick: this.#tick, stateHash: this.#stateHash, sections: this.#sections!, base, pages: this.#pages() });
-    // What has been copied has changed since, whether or not it has been hashed yet.
-    for (const slot of this.#places.keys()) this.#changed[slot] = this.#places[slot] === UNCHANGED ? 0 : 1;
+    store({ tick: this.#tick, stateHash: this.#stateHash, sections: this.#sections!, base, pages: this.#pages(base) });
+    this.#changed.fill(0);
     this.#forget();
   }
-  /** The pages that changed since the state stored last, by ascending slots, as they were at `tick`. */
-  *#pages(): Generator<SnapshotPage> {
+  /** The pages that changed since the state stored last (null: the machine as built), by ascending slots, as they were at `tick`. */
+  *#pages(base: Tick | null): Generator<SnapshotPage> {
     for (let slot = this.#changed.indexOf(1); slot >= 0; slot = this.#changed.indexOf(1, slot + 1)) {
-      const place = this.#places[slot]!;
-      if (place === UNCHANGED) yield this.#run.page(slot);
-      else {
-        const hash = this.#hashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
-        yield { slot, hash, bytes: place === ZEROES ? ZERO : this.#slabs.page(place) };
-      }
+      const page = this.#page(slot);
+      // Many pages were zero, have been used, and are zero again.
+      if (base !== null || !this.#run.isAsBuilt(page)) yield page;
     }
+  }
+  #page(slot: number): SnapshotPage {
+    const place = this.#places[slot]!;
+    if (place === UNCHANGED) return this.#run.page(slot);
+    const hash = this.#hashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
+    return { slot, hash, bytes: this.#slabs.page(place) };
   }
   #forget(): void {
     this.#tick = null;
-    this.#places.fill(UNCHANGED);
+    for (const slot of this.#written) {
+      this.#places[slot] = UNCHANGED;
+      this.#changed[slot] = 1;
+    }
+    this.#written = [];
     this.#copies = 0;
   }
 }

@@ -11,11 +11,13 @@ import type { Verdict } from '../x86/seam.ts';
 import { HangWatch } from './hang-watch.ts';
 import { type JournalEntry, RecordingDoor } from './journal.ts';
 import { KeptState } from './kept-state.ts';
-import { BLOCK_TICKS, DIGEST_TICKS, type Run } from './run.ts';
+import { BLOCK_TICKS, DIGEST_TICKS, type Run, SLICE_TICKS } from './run.ts';
 import { QUEUE_BYTES, type Recording } from './trace-store.ts';
 
 /** Ticks between snapshots while recording; a background pass makes them denser afterwards. */
 export const SNAPSHOT_TICKS = 2 ** 31;
+/** A state less than this part of the spacing behind a stored one is not worth being kept: a second's replay leads there. */
+const KEPT_FROM = 1 / 4;
 
 /** A guest that is silent for so much virtual time (ns) without idling is taken to poll for input. */
 const POLLING_NS = 250_000_000;
@@ -29,7 +31,7 @@ export interface RecorderHost {
    * input or enough real time has passed; false when no input will ever come.
    */
   idle(ns: number | null): Promise<boolean>;
-  /** Ticks after which the host wants to be asked again, at most {@link DIGEST_TICKS}. */
+  /** Ticks after which the host wants to be asked again, at most {@link SLICE_TICKS}. */
   readonly strideTicks: number;
   /** True when enough real time has passed for the journal's open block to be closed and sent off. */
   readonly flushDue: boolean;
@@ -95,7 +97,7 @@ export class Recorder {
     let verdict: Verdict | null = null;
     let resume = false;
     while (verdict === null) {
-      const next = (Math.floor(machine.tick / DIGEST_TICKS) + 1) * DIGEST_TICKS;
+      const next = (Math.floor(machine.tick / SLICE_TICKS) + 1) * SLICE_TICKS;
       const idleBefore = machine.loop.clock.idleNs;
       const end = this.#run.runTo(Math.min(next, limit, machine.tick + this.#host.strideTicks), resume);
       resume = end.kind === 'pause';
@@ -105,7 +107,7 @@ export class Recorder {
         this.#landmark();
         continue;
       }
-      if (end.kind === 'limit' && machine.tick === next) {
+      if (end.kind === 'limit' && machine.tick % DIGEST_TICKS === 0) {
         this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
         if (machine.tick % BLOCK_TICKS === 0) this.#closeBlock();
       }
@@ -116,8 +118,7 @@ export class Recorder {
     }
     // The state of a block ago first: most that is asked for lies shortly before the end.
     if (machine.tick !== this.#blockEnd) this.#snapshot();
-    this.#closeBlock();
-    this.#snapshot();
+    this.#snapshotHere();
     const stateHash = this.#recording === null ? null : this.#run.stateHash();
     return { verdict, tick: machine.tick, stateHash, snapshots: this.#snapshots };
   }
@@ -169,17 +170,25 @@ export class Recorder {
     if (this.#recording === null || machine.tick === this.#blockEnd) return;
     const stateHash = this.#run.stateHash();
     this.#recording.endBlock(machine.tick, stateHash);
-    this.#kept.keep(stateHash);
     this.#blockEnd = machine.tick;
     this.#host.flushed();
     const spacing = this.#limits.snapshotTicks ?? SNAPSHOT_TICKS;
-    if (machine.tick - (this.#lastSnapshot ?? 0) >= spacing) this.#snapshot();
+    const ticks = machine.tick - (this.#lastSnapshot ?? 0);
+    if (ticks >= spacing * KEPT_FROM) this.#kept.keep(stateHash);
+    if (ticks >= spacing) this.#snapshot();
   }
   /** The entry of a panic, which everybody will ask for: the first one is kept, so that going there is quick. */
   #landmark(): void {
     if (this.#landmarked) return;
     this.#landmarked = true;
+    this.#snapshotHere();
+  }
+  /** Stores the present state. */
+  #snapshotHere(): void {
+    if (this.#recording === null) return;
     this.#closeBlock();
+    const { tick } = this.#run;
+    if (this.#kept.tick !== tick && this.#lastSnapshot !== tick) this.#kept.keep(this.#run.stateHash());
     this.#snapshot();
   }
   /** Stores the kept state, unless it has been. */

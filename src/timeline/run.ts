@@ -15,10 +15,18 @@ import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
 export const SEMANTICS_VERSION = 3;
-/** Ticks between register digests. */
-export const DIGEST_TICKS = 2 ** 22;
-/** Ticks between blocks of the journal at most, each with the hash of the whole state. */
-export const BLOCK_TICKS = 2 ** 29;
+/** Ticks that a machine runs at most before its host is asked. */
+export const SLICE_TICKS = 2 ** 22;
+/** Ticks between register digests: a whole number of slices. */
+export const DIGEST_TICKS = 2 ** 24;
+/** Ticks between blocks of the journal at most, each with the hash of the whole state: a whole number of digests. */
+export const BLOCK_TICKS = 2 ** 30;
+
+/** The 16 bytes of `hash` stand at `at`. */
+function isSame(hash: Uint8Array, bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < 16; i++) if (hash[i] !== bytes[at + i]) return false;
+  return true;
+}
 
 export class Run {
   readonly config: PvConfig;
@@ -74,6 +82,10 @@ export class Run {
       bytes: memory.bytes.subarray(at, at + PAGE_SIZE),
     };
   }
+  /** The hash of a slot's page is what it was in the machine as built. */
+  isAsBuilt({ slot, hash }: SnapshotPage): boolean {
+    return isSame(hash, this.#builtHashes, slot * 16);
+  }
   /** State sections and the console log; `reuse` as in StateSection.encode. */
   sections(reuse?: Sections): Map<string, Uint8Array> {
     return new Map([...this.tracker.capture(reuse), [CONSOLE_SECTION, this.console.encode()]]);
@@ -87,14 +99,9 @@ export class Run {
   restore(snapshot: StoredSnapshot, built: (slot: number) => Uint8Array): void {
     this.tracker.sync();
     const { memory } = this.machine.engine;
-    const hashes = this.#hashes;
-    const differs = (slot: number, hash: Uint8Array): boolean => {
-      for (let i = 0; i < 16; i++) if (hashes[slot * 16 + i] !== hash[i]) return true;
-      return false;
-    };
     for (let slot = 0; slot < memory.slotCount; slot++) {
       const stored = snapshot.pageHash(slot);
-      if (!differs(slot, stored ?? this.#builtHashes.subarray(slot * 16, slot * 16 + 16))) continue;
+      if (isSame(stored ?? this.#builtHashes.subarray(slot * 16, slot * 16 + 16), this.#hashes, slot * 16)) continue;
       const page = stored === null ? built(slot) : snapshot.page(slot)!;
       memory.bytes.set(page, memory.willWrite(memory.slotFrames[slot]! * PAGE_SIZE, PAGE_SIZE));
     }

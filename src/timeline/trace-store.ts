@@ -12,7 +12,9 @@
 import type { Tick } from '../core/units.ts';
 
 /** Version of what a recording's directory looks like. */
-export const FORMAT_VERSION = 3;
+export const FORMAT_VERSION = 4;
+/** The oldest that can be read. */
+export const OLDEST_FORMAT_VERSION = 3;
 
 /** What a run was made from; everything that decides it beside the journal. */
 export interface RecordingHeader {

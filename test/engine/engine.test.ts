@@ -336,7 +336,7 @@ describe('translations', () => {
     m.run(30);
     m.engine.mmu.clearDirty();
     m.run(30);
-    const frames = m.memory.dirtySlots().map((slot) => m.memory.slotFrames[slot]);
+    const frames = Array.from(m.memory.dirtySlots(), (slot) => m.memory.slotFrames[slot]);
     expect(frames).toEqual([m.pa(DATA) / 4096]);
     const slot = m.memory.frameSlots[m.pa(DATA) / 4096]!;
     expect(m.memory.slotFlags[slot]! & FRAME.dirty).toBe(FRAME.dirty);

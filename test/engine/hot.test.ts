@@ -177,7 +177,7 @@ describe('the hot tier', () => {
     together([hot, cold], 10);
     for (const m of [hot, cold]) m.engine.mmu.clearDirty();
     together([hot, cold], 10);
-    expect(hot.memory.dirtySlots().map((slot) => hot.memory.slotFrames[slot])).toEqual([hot.pa(DATA) / 4096]);
+    expect(Array.from(hot.memory.dirtySlots(), (slot) => hot.memory.slotFrames[slot])).toEqual([hot.pa(DATA) / 4096]);
     for (const m of [hot, cold]) m.engine.watch([{ address: m.pa(DATA), bytes: 1 }]);
     for (let i = 0; i < 10; i++) expect(hot.run(1000)).toEqual(cold.run(1000));
     expect(hot.run(1000)).toMatchObject({ kind: 'watch' });

@@ -47,7 +47,7 @@ const EXAMPLES: ReadonlyArray<[string, Codec<object>, object]> = [
     'Header',
     headerCodec as Codec<object>,
     {
-      formatVersion: 3,
+      formatVersion: 4,
       semanticsVersion: 4_294_967_295,
       toolVersion: '0.1.0 ü',
       createdMs: 1.75,
@@ -95,6 +95,7 @@ const EXAMPLES: ReadonlyArray<[string, Codec<object>, object]> = [
       slotDeltas: [3],
       pageDeltas: [-1, 0, -LARGE, 64],
       storedBytes: 1,
+      runLengths: [1, 300],
     },
   ],
   [

@@ -6,7 +6,7 @@ import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../src
 import { MemoryStore } from '../../src/timeline/memory-store.ts';
 import { Recorder, type RecorderHost, type RecordOutcome } from '../../src/timeline/recorder.ts';
 import { Replayer, type ReplayOutcome } from '../../src/timeline/replayer.ts';
-import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../../src/timeline/run.ts';
+import { Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../src/timeline/run.ts';
 import type { Recording, RecordingHeader, TraceStore } from '../../src/timeline/trace-store.ts';
 
 const KERNELS = resolve(import.meta.dirname, '../../tools/guest-kernels');
@@ -49,7 +49,7 @@ export const headerOf = (config: PvConfig): RecordingHeader => ({
 export class ScriptedHost implements RecorderHost {
   readonly stopped = false;
   readonly live = false;
-  strideTicks = DIGEST_TICKS;
+  strideTicks = SLICE_TICKS;
   /** Ticks after which a block is due. */
   flushTicks = Number.POSITIVE_INFINITY;
   /** What to type, by ascending tick. */
@@ -104,7 +104,7 @@ export async function recordGuest(config: PvConfig, options: RecordOptions = {})
   const run = new Run(config);
   const host = new ScriptedHost();
   Object.assign(host, {
-    strideTicks: options.strideTicks ?? DIGEST_TICKS,
+    strideTicks: options.strideTicks ?? SLICE_TICKS,
     flushTicks: options.flushTicks ?? Number.POSITIVE_INFINITY,
     lines: options.lines ?? [],
   });

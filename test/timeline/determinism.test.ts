@@ -24,7 +24,12 @@ const GUEST = timeTravelGuest();
 let recorded: Recorded;
 let end: Tick;
 beforeAll(async () => {
-  recorded = await recordGuest(GUEST, { lines: LINES, strideTicks: 10_007, flushTicks: 100_000 });
+  recorded = await recordGuest(GUEST, {
+    lines: LINES,
+    strideTicks: 10_007,
+    flushTicks: 100_000,
+    snapshotTicks: 1_000_000,
+  });
   end = recorded.outcome.tick;
 });
 

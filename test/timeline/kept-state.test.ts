@@ -7,10 +7,13 @@ import type { NewSnapshot } from '../../src/timeline/trace-store.ts';
 import { timeTravelGuest } from '../support/time-travel.ts';
 
 /** What the kept state hands over, copied: slot to page and hash. */
-function stored(kept: KeptState): { tick: number; pages: Map<number, { bytes: Uint8Array; hash: Uint8Array }> } {
+function stored(
+  kept: KeptState,
+  base: number | null = null,
+): { tick: number; pages: Map<number, { bytes: Uint8Array; hash: Uint8Array }> } {
   const taken: NewSnapshot[] = [];
   const pages = new Map<number, { bytes: Uint8Array; hash: Uint8Array }>();
-  kept.store(null, (snapshot) => {
+  kept.store(base, (snapshot) => {
     taken.push(snapshot);
     for (const { slot, bytes, hash } of snapshot.pages) pages.set(slot, { bytes: bytes.slice(), hash: hash.slice() });
   });
@@ -25,27 +28,48 @@ describe('the state of a block ago', () => {
     const slotWith = (flag: number): number =>
       memory.slotFlags.findIndex((flags, slot) => slot < memory.slotCount && (flags & FRAME.written) === flag);
     const [image, untouched] = [slotWith(FRAME.written), slotWith(0)];
-    const before = [image, untouched].map((slot) => {
+    const write = (byte: number, ...slots: number[]): void => {
+      for (const slot of slots) memory.write8(memory.slotFrames[slot]! * PAGE_SIZE + 5, byte);
+    };
+    const now = (slot: number): { bytes: Uint8Array; hash: Uint8Array } => {
       const { bytes, hash } = run.page(slot);
       return { bytes: bytes.slice(), hash: hash.slice() };
-    });
-    const write = (byte: number): void => {
-      for (const slot of [image, untouched]) memory.write8(memory.slotFrames[slot]! * PAGE_SIZE + 5, byte);
     };
+    write(0x11, image);
     kept.keep(run.stateHash());
-    write(0xa5);
+    const before = now(image);
+    write(0xa5, image, untouched);
     run.stateHash();
-    write(0x5a);
+    write(0x5a, image, untouched);
     const { tick, pages } = stored(kept);
     expect(tick).toBe(0);
-    expect([image, untouched].map((slot) => pages.get(slot))).toEqual(before);
+    // What is first written after the state is no part of it.
+    expect(pages).toEqual(new Map([[image, before]]));
     // The next state differs from this one in these pages, as they are then.
     kept.keep(run.stateHash());
     const next = stored(kept).pages;
     for (const slot of [image, untouched]) {
-      expect(next.get(slot)).toEqual({ bytes: run.page(slot).bytes.slice(), hash: run.page(slot).hash.slice() });
+      expect(next.get(slot)).toEqual(now(slot));
       expect(next.get(slot)!.bytes[5]).toBe(0x5a);
     }
+  });
+
+  it('leaves out what is again as it was built', () => {
+    const run = new Run(timeTravelGuest());
+    const { memory } = run.machine.engine;
+    const kept = new KeptState(run);
+    const [one, other] = [3, 4].map((slot) => memory.slotFrames[slot]! * PAGE_SIZE);
+    const was = memory.read8(one!);
+    for (const at of [one, other]) memory.write8(at!, was ^ 0xff);
+    run.stateHash();
+    memory.write8(one!, was);
+    kept.keep(run.stateHash());
+    expect([...stored(kept).pages.keys()]).toEqual([4]);
+    // As a difference to that state the page is what it is.
+    memory.write8(one!, was ^ 1);
+    memory.write8(other!, was);
+    kept.keep(run.stateHash());
+    expect([...stored(kept, 0).pages.keys()]).toEqual([3, 4]);
   });
 
   it('is handed over once', () => {

@@ -9,7 +9,7 @@ import { registerOf } from '../../inspect/session-moment.ts';
 import { NS_PER_TICK } from '../../machine/clock.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../machine/pv-machine.ts';
 import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
-import { DIGEST_TICKS, Run, SEMANTICS_VERSION } from '../../timeline/run.ts';
+import { Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
 import type { Recording, RecordingHeader } from '../../timeline/trace-store.ts';
 import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
 import { TOOL_VERSION } from '../version.ts';
@@ -18,7 +18,7 @@ import { BREATH_MS, engineOptions, gunzip, sighting, storeOf, symbolsOf, verdict
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
 /** How often what was recorded is sent to the disk at least. */
-const FLUSH_MS = 600;
+const FLUSH_MS = 800;
 const STRIDE_TICKS_MIN = 2 ** 10;
 
 function readInput(path: string, what: string): Uint8Array {
@@ -54,7 +54,7 @@ class Host implements RecorderHost {
   #last = performance.now();
   #lastFlush = performance.now();
   #lastSlice = performance.now();
-  #strideTicks = DIGEST_TICKS;
+  #strideTicks = SLICE_TICKS;
   readonly paused: () => void;
   constructor(hooks: RecordHooks, paused: () => void) {
     this.#hooks = hooks;
@@ -88,7 +88,7 @@ class Host implements RecorderHost {
     const now = performance.now();
     // A slice is to last about a breath however slow the guest is.
     if (now - this.#lastSlice > 2 * BREATH_MS) this.#strideTicks = Math.max(this.#strideTicks / 2, STRIDE_TICKS_MIN);
-    else if (now - this.#lastSlice < BREATH_MS / 2) this.#strideTicks = Math.min(this.#strideTicks * 2, DIGEST_TICKS);
+    else if (now - this.#lastSlice < BREATH_MS / 2) this.#strideTicks = Math.min(this.#strideTicks * 2, SLICE_TICKS);
     if (now - this.#last >= BREATH_MS) {
       await nextTurn();
       this.#last = performance.now();

@@ -1,0 +1,58 @@
+/**
+ * What a snapshot consists of, to bytes and back: slots and the pages they hold as runs (proto/recording.proto). Pages are
+ * numbered as they are stored, by ascending slots: 17,000 of them make 300 runs.
+ */
+import type { Tick } from '../src/core/units.ts';
+import { bigOfBytes, bytesOfBig, snapshotCodec } from './messages.ts';
+
+export interface SnapshotContents {
+  readonly sequence: number;
+  readonly tick: Tick;
+  readonly stateHash: bigint;
+  /** Sequence of the base plus one; 0 for the machine as built. */
+  readonly base: number;
+  /** Ascending. */
+  readonly dirtySlots: readonly number[];
+  /** The number of the page that each of the slots holds. */
+  readonly pageNumbers: readonly number[];
+  readonly storedBytes: number;
+}
+
+export function encodeSnapshot(snapshot: SnapshotContents): Uint8Array {
+  const { dirtySlots, pageNumbers, stateHash, ...rest } = snapshot;
+  const slotDeltas: number[] = [];
+  const pageDeltas: number[] = [];
+  const runLengths: number[] = [];
+  let [slot, page] = [0, 0];
+  for (let i = 0; i < dirtySlots.length; i++) {
+    const [nextSlot, nextPage] = [dirtySlots[i]!, pageNumbers[i]!];
+    if (i > 0 && nextSlot === slot + 1 && nextPage === page + 1) runLengths[runLengths.length - 1]!++;
+    else {
+      slotDeltas.push(nextSlot - slot);
+      pageDeltas.push(nextPage - page);
+      runLengths.push(1);
+    }
+    [slot, page] = [nextSlot, nextPage];
+  }
+  return snapshotCodec.encode({ ...rest, stateHash: bytesOfBig(stateHash, 16), slotDeltas, pageDeltas, runLengths });
+}
+
+/** Throws on anything malformed. */
+export function decodeSnapshot(bytes: Uint8Array): SnapshotContents {
+  const { slotDeltas, pageDeltas, runLengths, stateHash, ...rest } = snapshotCodec.decode(bytes);
+  const dirtySlots: number[] = [];
+  const pageNumbers: number[] = [];
+  let [slot, page] = [0, 0];
+  for (let run = 0; run < slotDeltas.length; run++) {
+    slot += slotDeltas[run]!;
+    page += pageDeltas[run]!;
+    dirtySlots.push(slot);
+    pageNumbers.push(page);
+    // Format 3 has no lengths: each slot is a run.
+    for (let left = (runLengths[run] ?? 1) - 1; left > 0; left--) {
+      dirtySlots.push(++slot);
+      pageNumbers.push(++page);
+    }
+  }
+  return { ...rest, stateHash: bigOfBytes(stateHash), dirtySlots, pageNumbers };
+}

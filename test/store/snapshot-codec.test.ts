@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { bytesOfBig, snapshotCodec } from '../../store/messages.ts';
+import { decodeSnapshot, encodeSnapshot, type SnapshotContents } from '../../store/snapshot-codec.ts';
+import { pseudoRandom } from '../support/time-travel.ts';
+
+const contents = (dirtySlots: number[], pageNumbers: number[]): SnapshotContents => ({
+  sequence: 2,
+  tick: 2 ** 40,
+  stateHash: 5n << 100n,
+  base: 1,
+  dirtySlots,
+  pageNumbers,
+  storedBytes: 9,
+});
+
+describe('what a snapshot consists of', () => {
+  it('[X-02] comes back, whatever slots and pages follow each other', () => {
+    const random = pseudoRandom(7);
+    for (let round = 0; round < 500; round++) {
+      const slots: number[] = [];
+      const pages: number[] = [];
+      let [slot, page] = [random(3), random(1000)];
+      for (let i = random(200); i > 0; i--) {
+        slots.push(slot);
+        pages.push(page);
+        slot += random(4) === 0 ? 2 + random(500) : 1;
+        page = random(5) === 0 ? random(100_000) : page + 1;
+      }
+      expect(decodeSnapshot(encodeSnapshot(contents(slots, pages)))).toEqual(contents(slots, pages));
+    }
+  });
+  it('takes a byte or two for a slot alone and next to nothing for neighbours', () => {
+    const slots = Array.from({ length: 20_000 }, (_, i) => i + 5);
+    expect(encodeSnapshot(contents(slots, slots)).length).toBeLessThan(60);
+  });
+  it('[X-02] is read from recordings of format 3, in which each slot is a run', () => {
+    const bytes = snapshotCodec.encode({
+      sequence: 2,
+      tick: 2 ** 40,
+      stateHash: bytesOfBig(5n << 100n, 16),
+      base: 1,
+      slotDeltas: [4, 1, 7],
+      pageDeltas: [10, 1, -11],
+      storedBytes: 9,
+      runLengths: [],
+    });
+    expect(decodeSnapshot(bytes)).toEqual(contents([4, 5, 12], [10, 11, 0]));
+  });
+});
