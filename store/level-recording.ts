@@ -366,7 +366,7 @@ export class LevelRecording implements Recording {
 
   putSnapshot(snapshot: NewSnapshot): void {
     this.#queue.check();
-    const { slots, values } = this.#pages.store(snapshot.pages);
+    const { slots, numbers, values } = this.#pages.store(snapshot.pages);
     const sequence = this.#tables.rows.length;
     const sections = [...snapshot.sections].map(([name, bytes]) => ({ name, bytes }));
     values.push(this.#queue.seal(numbered('sections', sequence), sectionsCodec.encode({ sections })));
@@ -375,8 +375,8 @@ export class LevelRecording implements Recording {
       tick: snapshot.tick,
       base: snapshot.base,
       stateHash: snapshot.stateHash,
-      dirtySlots: slots.map(({ slot }) => slot),
-      pageNumbers: slots.map(({ number }) => number),
+      dirtySlots: slots,
+      pageNumbers: numbers,
       storedBytes: values.reduce((sum, value) => sum + storedBytes(value), 0),
     };
     const base = row.base === null ? 0 : this.#tables.get(row.base)!.sequence + 1;

@@ -4,7 +4,9 @@
  * Invariants: a page number, once given, names the same contents and hash for ever; chunks are sealed as they fill, through one
  * buffer, since touching fresh memory costs more than compressing it.
  */
+import { assert } from '../src/core/assert.ts';
 import { PAGE_SIZE } from '../src/core/units.ts';
+import type { SnapshotPage } from '../src/timeline/trace-store.ts';
 import { damaged, numbered, placeOf, type Sealed } from './sealed.ts';
 
 const CHUNK_PAGES = 256;
@@ -31,8 +33,9 @@ export class PageStore {
   #chunks: number;
   /** The last page number by key of the hash; null until the first page is to be stored. */
   #numbers: Map<number, number> | null = null;
-  /** The chunk being filled; null until the first page is to be stored. */
+  /** The chunk being filled and how many pages it holds; null until the first page is to be stored. */
   #chunk: Uint8Array | null = null;
+  #filled = 0;
 
   constructor(read: ReadValue, seal: SealValue, chunks: number) {
     this.#read = read;
@@ -62,9 +65,13 @@ export class PageStore {
     if (at + HASH_BYTES > chunk.length) throw damaged(placeOf(numbered('hashes', index)), 'is too short');
     return chunk.subarray(at, at + HASH_BYTES);
   }
+  /** The hashes of a chunk; room for them where it is the one being filled. */
   #hashes(index: number): Uint8Array {
     let chunk = this.#hashChunks.get(index);
-    if (chunk === undefined) this.#hashChunks.set(index, (chunk = this.#read(numbered('hashes', index))));
+    if (chunk === undefined) {
+      chunk = index < this.#chunks ? this.#read(numbered('hashes', index)) : new Uint8Array(CHUNK_PAGES * HASH_BYTES);
+      this.#hashChunks.set(index, chunk);
+    }
     return chunk;
   }
   #loadNumbers(): Map<number, number> {
@@ -77,47 +84,42 @@ export class PageStore {
     return numbers;
   }
 
-  /** Gives each page its number; `values` are what is to be stored for those that are new. */
-  store(pages: Iterable<{ slot: number; hash: Uint8Array; bytes: Uint8Array }>): {
-    slots: Array<{ slot: number; number: number }>;
-    values: Sealed[];
-  } {
-    const numbers = (this.#numbers ??= this.#loadNumbers());
-    const slots: Array<{ slot: number; number: number }> = [];
+  /** Gives each slot's page its number, in the order of `pages`; `values` are what is to be stored for those that are new. */
+  store(pages: Iterable<SnapshotPage>): { slots: number[]; numbers: number[]; values: Sealed[] } {
+    this.#numbers ??= this.#loadNumbers();
+    this.#chunk ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE);
+    const slots: number[] = [];
+    const numbers: number[] = [];
     const values: Sealed[] = [];
-    const chunk = (this.#chunk ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE));
-    let hashes = new Uint8Array(CHUNK_PAGES * HASH_BYTES);
-    let filled = 0;
-    const hashAt = (number: number): Uint8Array => {
-      const at = (number % CHUNK_PAGES) * HASH_BYTES;
-      const index = Math.floor(number / CHUNK_PAGES);
-      return (index === this.#chunks ? hashes : this.#hashes(index)).subarray(at, at + HASH_BYTES);
-    };
-    const close = (): void => {
-      if (filled === 0) return;
-      const index = this.#chunks++;
-      this.#hashChunks.set(index, hashes.subarray(0, filled * HASH_BYTES));
-      values.push(
-        this.#seal(numbered('pages', index), chunk.subarray(0, filled * PAGE_SIZE)),
-        this.#seal(numbered('hashes', index), hashes.subarray(0, filled * HASH_BYTES)),
-      );
-      hashes = new Uint8Array(CHUNK_PAGES * HASH_BYTES);
-      filled = 0;
-    };
     for (const { slot, hash, bytes } of pages) {
-      const key = keyOf(hash);
-      let number = numbers.get(key);
-      if (number === undefined || !isEqual(hash, hashAt(number))) {
-        chunk.set(bytes, filled * PAGE_SIZE);
-        hashes.set(hash, filled * HASH_BYTES);
-        number = this.#chunks * CHUNK_PAGES + filled++;
-        numbers.set(key, number);
-        if (filled === CHUNK_PAGES) close();
-      }
-      slots.push({ slot, number });
+      assert(slots.length === 0 || slot > slots.at(-1)!, 'slots ascend');
+      slots.push(slot);
+      numbers.push(this.#place(hash, bytes));
+      if (this.#filled === CHUNK_PAGES) this.#close(values);
     }
-    close();
-    slots.sort((a, b) => a.slot - b.slot);
-    return { slots, values };
+    if (this.#filled > 0) this.#close(values);
+    return { slots, numbers, values };
+  }
+  /** The number of a page, which goes into the chunk being filled if it is new. */
+  #place(hash: Uint8Array, bytes: Uint8Array): number {
+    const key = keyOf(hash);
+    const known = this.#numbers!.get(key);
+    if (known !== undefined && isEqual(hash, this.hash(known))) return known;
+    this.#chunk!.set(bytes, this.#filled * PAGE_SIZE);
+    this.#hashes(this.#chunks).set(hash, this.#filled * HASH_BYTES);
+    const number = this.#chunks * CHUNK_PAGES + this.#filled++;
+    this.#numbers!.set(key, number);
+    return number;
+  }
+  /** Seals the chunk being filled. */
+  #close(values: Sealed[]): void {
+    const index = this.#chunks++;
+    const hashes = this.#hashes(index).subarray(0, this.#filled * HASH_BYTES);
+    this.#hashChunks.set(index, hashes);
+    values.push(
+      this.#seal(numbered('pages', index), this.#chunk!.subarray(0, this.#filled * PAGE_SIZE)),
+      this.#seal(numbered('hashes', index), hashes),
+    );
+    this.#filled = 0;
   }
 }

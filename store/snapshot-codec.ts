@@ -23,16 +23,17 @@ export function encodeSnapshot(snapshot: SnapshotContents): Uint8Array {
   const slotDeltas: number[] = [];
   const pageDeltas: number[] = [];
   const runLengths: number[] = [];
-  let [slot, page] = [0, 0];
-  for (let i = 0; i < dirtySlots.length; i++) {
-    const [nextSlot, nextPage] = [dirtySlots[i]!, pageNumbers[i]!];
-    if (i > 0 && nextSlot === slot + 1 && nextPage === page + 1) runLengths[runLengths.length - 1]!++;
-    else {
-      slotDeltas.push(nextSlot - slot);
-      pageDeltas.push(nextPage - page);
-      runLengths.push(1);
-    }
-    [slot, page] = [nextSlot, nextPage];
+  let slot = 0;
+  let page = 0;
+  for (let i = 0; i < dirtySlots.length; ) {
+    slotDeltas.push(dirtySlots[i]! - slot);
+    pageDeltas.push(pageNumbers[i]! - page);
+    const from = i;
+    do {
+      slot = dirtySlots[i]!;
+      page = pageNumbers[i++]!;
+    } while (dirtySlots[i] === slot + 1 && pageNumbers[i] === page + 1);
+    runLengths.push(i - from);
   }
   return snapshotCodec.encode({ ...rest, stateHash: bytesOfBig(stateHash, 16), slotDeltas, pageDeltas, runLengths });
 }

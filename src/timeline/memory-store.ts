@@ -103,7 +103,6 @@ class MemoryRecording implements Recording {
   putSnapshot(snapshot: NewSnapshot): void {
     const stored: Array<{ slot: number; number: number }> = [];
     for (const page of snapshot.pages) stored.push({ slot: page.slot, number: this.#store(page.hash, page.bytes) });
-    stored.sort((a, b) => a.slot - b.slot);
     this.#tables.add({
       tick: snapshot.tick,
       base: snapshot.base,

@@ -87,6 +87,7 @@ export interface NewSnapshot {
   readonly sections: ReadonlyMap<string, Uint8Array>;
   /** Tick of the snapshot to which `pages` are the difference; null: to the machine as built. */
   readonly base: Tick | null;
+  /** By ascending slots. */
   readonly pages: Iterable<SnapshotPage>;
 }
 

@@ -45,7 +45,7 @@ export function pagesOf(number: number): SnapshotPage[] {
     const stem = createHash('sha512').update(`${number} ${i}`).digest();
     for (let at = 0; at < 4096; at += 256) bytes.set(stem, at);
     return { slot: (number * 13 + i * 5) % 256, hash: createHash('md5').update(bytes).digest(), bytes };
-  });
+  }).sort((a, b) => a.slot - b.slot);
 }
 export const blobs = (): Map<string, Uint8Array> =>
   new Map([['kernel', Uint8Array.from({ length: 50_000 }, (_, i) => (i * i) >>> 5)]]);
