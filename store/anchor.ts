@@ -6,17 +6,13 @@
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { EmulatorError } from '../src/core/errors.ts';
-import { FORMAT_VERSION, OLDEST_FORMAT_VERSION } from '../src/timeline/trace-store.ts';
+import { FORMAT_VERSION, isReadableFormat, OLDEST_FORMAT_VERSION } from '../src/timeline/trace-store.ts';
 import { damaged } from './sealed.ts';
 
 const MAGIC = 'HINDSIGHT RECORDING ';
 const FILE_BYTES = 192;
 const SLOT_BYTES = 64;
 const CREATED = 32;
-
-/** This version reads recordings of that format version. */
-export const isReadableFormat = (version: number): boolean =>
-  version >= OLDEST_FORMAT_VERSION && version <= FORMAT_VERSION;
 
 /** What the recording contains at least. */
 export interface Anchor {

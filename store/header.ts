@@ -1,8 +1,7 @@
 /**
  * A recording's header and the images it carries, in pieces.
  */
-import { FORMAT_VERSION, type RecordingHeader } from '../src/timeline/trace-store.ts';
-import { isReadableFormat } from './anchor.ts';
+import { FORMAT_VERSION, isReadableFormat, type RecordingHeader } from '../src/timeline/trace-store.ts';
 import { bigOfBytes, bytesOfBig, headerCodec } from './messages.ts';
 import { damaged, numbered } from './sealed.ts';
 import type { RawValue } from './write-queue.ts';

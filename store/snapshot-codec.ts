@@ -1,9 +1,12 @@
 /**
  * What a snapshot consists of, to bytes and back: slots and the pages they hold as runs (proto/recording.proto). Pages are
- * numbered as they are stored, by ascending slots: 17,000 of them make 300 runs.
+ * numbered as they are stored, by ascending slots: 17,000 of them make 300 runs. Format 3 has no lengths: each slot is a run.
  */
 import type { Tick } from '../src/core/units.ts';
 import { bigOfBytes, bytesOfBig, snapshotCodec } from './messages.ts';
+
+/** No guest has more pages: they lie in one 32-bit linear memory. */
+const SLOTS_MAX = 2 ** 20;
 
 export interface SnapshotContents {
   readonly sequence: number;
@@ -38,19 +41,22 @@ export function encodeSnapshot(snapshot: SnapshotContents): Uint8Array {
   return snapshotCodec.encode({ ...rest, stateHash: bytesOfBig(stateHash, 16), slotDeltas, pageDeltas, runLengths });
 }
 
-/** Throws on anything malformed. */
+/** Throws RangeError on anything malformed. */
 export function decodeSnapshot(bytes: Uint8Array): SnapshotContents {
   const { slotDeltas, pageDeltas, runLengths, stateHash, ...rest } = snapshotCodec.decode(bytes);
   const dirtySlots: number[] = [];
   const pageNumbers: number[] = [];
+  const lengths = runLengths.length === 0 ? slotDeltas.map(() => 1) : runLengths;
+  if (pageDeltas.length !== slotDeltas.length || lengths.length !== slotDeltas.length)
+    throw new RangeError('runs of a snapshot lack a part');
   let [slot, page] = [0, 0];
-  for (let run = 0; run < slotDeltas.length; run++) {
+  for (const [run, length] of lengths.entries()) {
     slot += slotDeltas[run]!;
     page += pageDeltas[run]!;
+    if (length < 1 || slot + length > SLOTS_MAX) throw new RangeError('a run of a snapshot is no run of slots');
     dirtySlots.push(slot);
     pageNumbers.push(page);
-    // Format 3 has no lengths: each slot is a run.
-    for (let left = (runLengths[run] ?? 1) - 1; left > 0; left--) {
+    for (let left = length - 1; left > 0; left--) {
       dirtySlots.push(++slot);
       pageNumbers.push(++page);
     }

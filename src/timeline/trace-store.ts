@@ -15,6 +15,8 @@ import type { Tick } from '../core/units.ts';
 export const FORMAT_VERSION = 4;
 /** The oldest that can be read. */
 export const OLDEST_FORMAT_VERSION = 3;
+export const isReadableFormat = (version: number): boolean =>
+  version >= OLDEST_FORMAT_VERSION && version <= FORMAT_VERSION;
 
 /** What a run was made from; everything that decides it beside the journal. */
 export interface RecordingHeader {

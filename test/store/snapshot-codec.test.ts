@@ -46,4 +46,14 @@ describe('what a snapshot consists of', () => {
     });
     expect(decodeSnapshot(bytes)).toEqual(contents([4, 5, 12], [10, 11, 0]));
   });
+  it.each([
+    ['lacks a page', [4, 1], [10], [1, 1]],
+    ['lacks a length', [4, 1], [10, 1], [1]],
+    ['is empty', [4], [10], [0]],
+    ['goes on for ever', [4], [10], [2 ** 50]],
+  ])('[X-02] is refused where a run %s', (_, slotDeltas, pageDeltas, runLengths) => {
+    const rest = { sequence: 0, tick: 1, stateHash: bytesOfBig(0n, 16), base: 0, storedBytes: 0 };
+    const bytes = snapshotCodec.encode({ ...rest, slotDeltas, pageDeltas, runLengths });
+    expect(() => decodeSnapshot(bytes)).toThrow(RangeError);
+  });
 });

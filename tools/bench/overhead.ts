@@ -4,7 +4,7 @@
  *
  *   node tools/bench/overhead.ts [PAIRS] [--together]        9 by default, one run after the other
  *
- * `--together` runs both of a pair at once. They share the host's ups and downs, so that pairs differ by 1 % instead of 10, but
+ * `--together` runs both of a pair at once. They share the host's ups and downs, so that pairs differ by 2 % instead of 10, but
  * also its caches and cores: a figure to compare states of the code by, not the one that a user sees.
  */
 import { spawn } from 'node:child_process';
