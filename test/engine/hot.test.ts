@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { HANDLER } from '../../src/engine/cold/exits.ts';
 import { SEG, VECTOR } from '../../src/x86/state.ts';
 import { loopMachine } from './loops.ts';
-import { CODE, DATA, P, type TestMachine, U } from './machine.ts';
+import { CODE, DATA, P, TestMachine, U } from './machine.ts';
 import { compiled, EAGER, hotMachine, together } from './pair.ts';
 import { advance, randomOf } from './random.ts';
 
@@ -243,5 +244,22 @@ describe('the hot tier', () => {
     hot!.run(100_000);
     // nearly nothing of it is met by the cold tier any more
     expect(hot!.engine.cold!.hot!.samples - before).toBeLessThan(100);
+  });
+
+  it('enters a loop at its head, wherever in it the cold tier was found', () => {
+    // 1: cmp rdi, r9; jae 2; mov r8d, 1; jmp 3; 2: xor r8d, r8d; 3: cmp esi, r8d; jne 4; inc edx; inc rdi; jmp 1; 4: jmp 1
+    const promotion = { ...EAGER, sampleSteps: 1_000_000, samples: 1, batch: 1 };
+    const m = new TestMachine({ tier: 'hot', promotion });
+    m.code('4c 39 cf  73 08  41 b8 01 00 00 00  eb 03  45 31 c0  44 39 c6  75 07  ff c2  48 ff c7  eb e4  eb e2');
+    m.set('rdi', 0x1_0000n);
+    m.run(20);
+    m.cpu.rip = CODE + 0x10n;
+    m.engine.cold!.promote(m.cpu);
+    expect(compiled(m)).toBe(1);
+    const { cache } = m.engine.cold!;
+    const slot = m.memory.frameSlots[Math.floor(m.pa(CODE) / 4096)]!;
+    const isEntered = (offset: number): boolean =>
+      m.memory.words[cache.recordAt(cache.tableOf(slot, 2), offset) >>> 2] === HANDLER.hot;
+    expect([isEntered(0), isEntered(0xd)]).toEqual([true, false]);
   });
 });

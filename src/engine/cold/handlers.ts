@@ -15,7 +15,7 @@ import { ModuleBuilder } from '../wasm/encoder.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
 import { helperImport, helperSignature } from './helper-import.ts';
 import { ADDRESSING, type Addressing, dependsOnAddressing, lowerHandler } from './lower.ts';
-import { addJump, COMMIT_SIGNATURE, HANDLER_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
+import { COMMIT_SIGNATURE, HANDLER_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
 
 /** What generated handlers call outside Wasm. */
 export interface SlowPaths {
@@ -159,14 +159,12 @@ export class Handlers {
     }
     const type = module.type(HANDLER_SIGNATURE);
     module.importTable('e', 't', TABLE_SIZE, type);
-    const jump = [addJump(module, false), addJump(module, true)];
     const functions = entries.map(({ index, program, addressing, checked }) => {
       const body = lowerHandler(program, addressing, {
         checkAccess: checked ? checkAccess : null,
         slowLoad,
         slowProbe,
         commitScratch,
-        jump: jump[addressing === ADDRESSING.legacy ? 1 : 0]!,
         helper: (name) => helpers.get(name)!,
       });
       return module.add(body, String(index));

@@ -17,7 +17,7 @@ import { pushDataEntry } from '../tlb-entry.ts';
 import { FunctionBody, type TypeName } from '../wasm/encoder.ts';
 import { LOADS, STORES, STORES_32 } from '../wasm/widths.ts';
 import { EXIT } from './exits.ts';
-import { HANDLER_SIGNATURE } from './runtime.ts';
+import { HANDLER_SIGNATURE, jumpTo } from './runtime.ts';
 
 /** How the effective address is formed; chosen from the record when it is decoded. */
 export const ADDRESSING = {
@@ -37,7 +37,6 @@ export interface Callees {
   readonly slowLoad: number;
   readonly slowProbe: number;
   readonly commitScratch: number;
-  readonly jump: number;
   /** Checks what comes before paging; null where accesses need no checks. */
   readonly checkAccess: number | null;
   /** Leaves the result of a helper on the stack; its arguments are there. */
@@ -480,7 +479,7 @@ class Lowering {
       case 'jump': {
         const rip = this.#local(commit.rip);
         this.#commitScratch(() => f.get(rip));
-        f.get(CPU).get(rip).call(this.#callees.jump).return();
+        jumpTo(f, rip, this.#addressing === ADDRESSING.legacy);
         return;
       }
       case 'branch': {
@@ -494,9 +493,10 @@ class Lowering {
         if (cond !== null) f.get(cond).if();
         const link = f.local('i32');
         f.get(REC).memory('i32.load', RECORD.link).tee(link).if().get(link).return().end();
-        f.get(CPU);
+        const target = f.local('i64');
         this.#targetRip();
-        f.call(this.#callees.jump).return();
+        f.set(target);
+        jumpTo(f, target, this.#addressing === ADDRESSING.legacy);
         if (cond !== null) f.end();
         return;
       }

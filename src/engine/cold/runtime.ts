@@ -24,16 +24,20 @@ const JUMP_SIGNATURE: Signature = { params: ['i32', 'i64'], results: ['i32'] };
  */
 export function addJump(module: ModuleBuilder, legacy: boolean): number {
   const f = new FunctionBody(JUMP_SIGNATURE);
+  jumpTo(f, 1, legacy);
+  return module.add(f);
+}
+/** Ends a function whose first parameter is the vCPU state with what {@link addJump} makes of the rip in the local `rip`. */
+export function jumpTo(f: FunctionBody, rip: number, legacy: boolean): void {
   const CPU = 0;
-  const RIP = 1;
   const entry = f.local('i32');
   const record = f.local('i32');
   const segmentBase = STATE.segmentBase.offset + SEG.cs * 8;
-  let linear = RIP;
+  let linear = rip;
   if (legacy) {
     linear = f.local('i64');
-    f.get(RIP).i64(0xffffffffn).op('i64.and').set(RIP);
-    f.get(RIP).get(CPU).memory('i64.load', segmentBase).op('i64.add').i64(0xffffffffn).op('i64.and').set(linear);
+    f.get(rip).i64(0xffffffffn).op('i64.and').set(rip);
+    f.get(rip).get(CPU).memory('i64.load', segmentBase).op('i64.add').i64(0xffffffffn).op('i64.and').set(linear);
   }
   pushCodeEntry(f, linear);
   f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry);
@@ -54,6 +58,5 @@ export function addJump(module: ModuleBuilder, legacy: boolean): number {
   if (legacy) f.get(CPU).memory('i64.load', segmentBase).op('i64.sub');
   f.memory('i64.store', STATE.pageBase.offset).get(record).return();
   f.end().end();
-  f.get(CPU).get(RIP).memory('i64.store', STATE.rip.offset).i32(EXIT.lookup);
-  return module.add(f);
+  f.get(CPU).get(rip).memory('i64.store', STATE.rip.offset).i32(EXIT.lookup).return();
 }

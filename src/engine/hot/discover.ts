@@ -5,7 +5,7 @@
 import type { Program } from '../../ir/program.ts';
 import type { CodeMode, DecodeFailure, Form, Insn } from '../../x86/form.ts';
 import type { Step } from './block.ts';
-import { forwardOrder } from './order.ts';
+import { forwardOrder, isInLoop } from './order.ts';
 
 /** Blocks of a region at most. */
 const MAX_BLOCKS = 96;
@@ -30,6 +30,10 @@ export interface Place {
   readonly page: number;
   readonly offset: number;
 }
+/** A place in the pages of a region as one number. */
+export const placeOf = ({ page, offset }: Place): number => page * 4096 + offset;
+/** Where the search for a region's code begins, and further places where it is to be entered. */
+export type Seeds = readonly [Place, ...Place[]];
 
 /** What discovery asks of its surroundings. */
 export interface CodeSource {
@@ -110,12 +114,16 @@ class Discovery {
   readonly #found = new Map<number, Found | null>();
   readonly #leaders = new Set<number>();
   readonly #entries = new Set<number>();
+  /** Where the search began. */
+  readonly #start: number;
   readonly #work: number[] = [];
   #count = 0;
 
-  constructor(source: CodeSource, seeds: readonly Place[]) {
+  constructor(source: CodeSource, [start, ...entries]: Seeds) {
     this.#source = source;
-    for (const { page, offset } of seeds) this.#lead(page, offset, true);
+    this.#start = placeOf(start);
+    this.#lead(start.page, start.offset, false);
+    for (const { page, offset } of entries) this.#lead(page, offset, true);
     while (this.#work.length > 0) this.#follow(this.#work.shift()!);
   }
 
@@ -215,10 +223,14 @@ class Discovery {
     if (blocks.length === 0) return null;
     return { mode: source.mode, pages: source.pages, blocks: this.#inOrder(blocks), steps: count };
   }
-  /** Blocks in the order that lets control flow forwards; what follows a call comes behind it. Heads of loops become entries. */
+  /**
+   * Blocks in the order that lets control flow forwards; what follows a call comes behind it. Heads of loops become entries, and
+   * where the search began, unless that lies in a loop which would have no other entry but its head: the cold tier comes to the head
+   * soon, and an entry behind it would leave no loop.
+   */
   #inOrder(blocks: readonly Plan[]): Plan[] {
     const source = this.#source;
-    const numbers = new Map(blocks.map(({ page, offset }, id) => [page * 4096 + offset, id]));
+    const numbers = new Map(blocks.map((block, id) => [placeOf(block), id]));
     const successors = blocks.map(({ page, steps }) => {
       const { insn, program } = steps.at(-1)!;
       const last = program.commits.at(-1);
@@ -232,11 +244,14 @@ class Discovery {
         .filter((x) => x !== undefined);
     });
     const { order, heads } = forwardOrder(successors);
-    return order.map((id) => (heads.has(id) ? { ...blocks[id]!, entry: true } : blocks[id]!));
+    const entries = order.map((id) => heads.has(id) || blocks[id]!.entry);
+    const start = order.findIndex((id) => placeOf(blocks[id]!) === this.#start);
+    if (start >= 0 && !isInLoop(order, successors, entries, start)) entries[start] = true;
+    return order.map((id, at) => ({ ...blocks[id]!, entry: entries[at]! }));
   }
 }
 
-/** Finds the blocks reachable from `seeds`; null when there is nothing to translate. */
-export function discover(source: CodeSource, seeds: readonly Place[]): RegionPlan | null {
+/** Finds the blocks reachable from `seeds`, of which all but the first are entries; null when there is nothing to translate. */
+export function discover(source: CodeSource, seeds: Seeds): RegionPlan | null {
   return new Discovery(source, seeds).plan();
 }

@@ -26,6 +26,26 @@ export function forwardOrder(successors: ReadonlyArray<readonly number[]>): Forw
   return { order, heads: new Set(closing.flatMap((x) => [...x])) };
 }
 
+/**
+ * Whether the vertex at position `at` of an order lies behind the head of a loop that has no other entry: `entries` tells of each
+ * position whether it is one.
+ */
+export function isInLoop(
+  order: readonly number[],
+  successors: ReadonlyArray<readonly number[]>,
+  entries: readonly boolean[],
+  at: number,
+): boolean {
+  const positions = new Map(order.map((id, position) => [id, position]));
+  const leadsBack =
+    (last: number) =>
+    (to: number): boolean => {
+      const head = positions.get(to)!;
+      return head < at && !entries.slice(head + 1, last + 1).includes(true);
+    };
+  return order.some((id, last) => last >= at && successors[id]!.some(leadsBack(last)));
+}
+
 /** By vertex, the successors through which a search in depth came at it. */
 function closingEdges(successors: ReadonlyArray<readonly number[]>): ReadonlyArray<ReadonlySet<number>> {
   const closing = successors.map(() => new Set<number>());

@@ -5,7 +5,7 @@
  */
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { type CodeKey, KEYS } from '../../x86/code-key.ts';
-import type { Place } from './discover.ts';
+import type { Place, Seeds } from './discover.ts';
 import { RECIPE_TABLE_SIZE, type Recipe, Recipes } from './recipes.ts';
 
 /** Bytes of modules that are remembered at most; the oldest are forgotten first. */
@@ -13,21 +13,16 @@ const MAX_BYTES = 16 << 20;
 /** Translations of different code that are remembered for one place at most. */
 const MAX_AT_PLACE = 4;
 
-/** A place in the pages of a region as one number: number in the list of pages * 4096 + page offset. */
-export const placeOf = ({ page, offset }: Place): number => page * 4096 + offset;
+/** What {@link placeOf} made one number of. */
 export const toPlace = (place: number): Place => ({ page: place >>> 12, offset: place & 4095 });
 /** Flag of a block: it may be entered from outside. */
 export const ENTRY = 0x8000;
-
-/** At least one place. */
-export type Seeds = readonly [Place, ...Place[]];
 
 /** Code that one region was made of. */
 export interface Translation {
   readonly code: CodeKey;
   /** Linear page numbers, of which only the distances count, and slots. */
   readonly pages: ReadonlyArray<{ readonly number: number; readonly slot: number }>;
-  /** Where the region begins, and further entries. */
   readonly seeds: Seeds;
   /** Accesses share a look into the TLB for so many bytes (spans.ts). */
   readonly spanBytes: number;

@@ -18,20 +18,12 @@ import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
 import { addJump, REGION_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
-import { type CodePage, type CodeSource, discover, type RegionPlan } from './discover.ts';
+import { type CodePage, type CodeSource, discover, placeOf, type RegionPlan, type Seeds } from './discover.ts';
 import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
 import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, RecipeTable } from './recipes.ts';
 import { writeRegion } from './region.ts';
 import type { Regions } from './regions.ts';
-import {
-  ENTRY,
-  placeOf,
-  type Seeds,
-  type TranslatedModule,
-  type Translation,
-  type Translations,
-  textOf,
-} from './translations.ts';
+import { ENTRY, type TranslatedModule, type Translation, type Translations, textOf } from './translations.ts';
 
 /** Instructions that a sample is led back through to the start of its run. */
 const MAX_BACK = 64;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { forwardOrder } from '../../../src/engine/hot/order.ts';
+import { forwardOrder, isInLoop } from '../../../src/engine/hot/order.ts';
 
 const heads = (successors: number[][]): number[] => [...forwardOrder(successors).heads].sort((a, b) => a - b);
 
@@ -25,5 +25,21 @@ describe('the order of blocks', () => {
 
   it('reaches what nothing leads to, and branches to the block itself', () => {
     expect(forwardOrder([[0], [0, 0], []])).toEqual({ order: [1, 0, 2], heads: new Set([0]) });
+  });
+});
+
+describe('a place in a loop', () => {
+  // 1 is the head of the loop 1, 2, 3; 0 comes before it and 4 behind
+  const successors = [[1], [2], [3], [1, 4], []];
+  const { order } = forwardOrder(successors);
+  const none = [false, true, false, false, false];
+
+  it('lies behind a head that is the only entry', () => {
+    expect(order.map((_, at) => isInLoop(order, successors, none, at))).toEqual([false, false, true, true, false]);
+  });
+
+  it('does not where the loop has another entry', () => {
+    const other = none.with(3, true);
+    expect(isInLoop(order, successors, other, 2)).toBe(false);
   });
 });
