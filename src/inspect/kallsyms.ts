@@ -208,17 +208,22 @@ function readAddresses(memory: Memory, offsetsAt: number, baseAt: number, count:
   let absolute = false;
   for (let i = 0; i < count && !absolute; i++) absolute = memory.s32(offsetsAt + 4 * i) < 0;
   const addresses = new BigUint64Array(count);
-  let previous = 0n;
+  // by their halves: so many BigInts take their time
+  const halves = new Uint32Array(addresses.buffer);
+  const baseLow = Number(base & 0xffff_ffffn);
+  const baseHigh = Number(base >> 32n);
+  let previous = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < count; i++) {
     const at = offsetsAt + 4 * i;
     const offset = memory.s32(at);
-    const address = !absolute
-      ? base + BigInt(memory.u32(at))
-      : offset >= 0
-        ? BigInt(offset)
-        : base - 1n - BigInt(offset);
-    if (address < previous) return null;
-    addresses[i] = previous = address;
+    const isValue = absolute && offset >= 0;
+    // relative to the base, or, below all of those, to 0
+    const distance = isValue ? offset - 2 ** 32 : absolute ? -1 - offset : memory.u32(at);
+    if (distance < previous) return null;
+    previous = distance;
+    const low = isValue ? offset : baseLow + distance;
+    halves[2 * i] = low;
+    halves[2 * i + 1] = isValue ? 0 : baseHigh + Math.floor(low / 2 ** 32);
   }
   return addresses;
 }

@@ -71,12 +71,17 @@ export class GuestMemory {
   }
   /** Gives `frame` a zeroed page; slots are handed out in order of the calls. */
   addFrame(frame: MachineFrame): void {
-    assert(frame >= 0 && frame < this.map.shape.frameLimit, 'the frame is out of range');
-    assert(this.frameSlots[frame] === -1, 'the frame exists already');
-    assert(this.#used < this.map.shape.slots, 'no free slot');
-    const slot = this.#used++;
-    this.frameSlots[frame] = slot;
-    this.slotFrames[slot] = frame;
+    this.addFrames(frame, frame + 1);
+  }
+  /** The same for the frames from `first` to before `end`. */
+  addFrames(first: MachineFrame, end: MachineFrame): void {
+    assert(first >= 0 && end <= this.map.shape.frameLimit, 'the frame is out of range');
+    assert(this.#used + end - first <= this.map.shape.slots, 'no free slot');
+    for (let frame = first; frame < end; frame++) {
+      assert(this.frameSlots[frame] === -1, 'the frame exists already');
+      this.frameSlots[frame] = this.#used;
+      this.slotFrames[this.#used++] = frame;
+    }
   }
   hasFrame(frame: MachineFrame): boolean {
     return frame >= 0 && frame < this.map.shape.frameLimit && this.frameSlots[frame]! >= 0;

@@ -29,6 +29,11 @@ const FRAME_HIGH = 0xfffff;
 const PAE_RESERVED_HIGH = 0x7ff00000;
 const POINTER_RESERVED = 0x1e6;
 
+/** Why a walk fails, as bits of the error code; {@link NONE}: it does not. */
+const ABSENT = 0;
+const RESERVED = PF.p | PF.rsvd;
+const NONE = -1;
+
 export class Walker {
   readonly #memory: GuestMemory;
   readonly #words: Int32Array;
@@ -56,10 +61,6 @@ export class Walker {
     this.#frameLimit = memory.map.shape.frameLimit;
   }
 
-  #fault(error: number, present: boolean): false {
-    this.error = error | (present ? PF.p : 0);
-    return false;
-  }
   #slotOf(frame: number): number {
     return frame < this.#frameLimit ? this.#memory.frameSlots[frame]! : -1;
   }
@@ -69,6 +70,16 @@ export class Walker {
    * reserved-bit violation: it lies above the physical-address width.
    */
   walk(base: number, lo: number, hi: number, access: Access, user: boolean): boolean {
+    const cause = this.#find(base, lo, hi, access, user);
+    if (cause === NONE) return true;
+    this.error |= cause;
+    return false;
+  }
+  /**
+   * Finds the page: {@link NONE}, or the bits of the error code that tell why not, beside those of the access in `error`. One place
+   * makes an error of them, or V8 would compile all of this anew for each cause that comes up.
+   */
+  #find(base: number, lo: number, hi: number, access: Access, user: boolean): number {
     const words = this.#words;
     const cr0 = words[(base + STATE.cr0.offset) >>> 2]!;
     this.#depth = 0;
@@ -76,12 +87,13 @@ export class Walker {
       this.frame = lo >>> 12;
       this.slot = this.#slotOf(this.frame);
       this.writable = true;
-      return this.slot >= 0 || this.#fault(PF.rsvd, true);
+      this.error = 0;
+      return this.slot >= 0 ? NONE : RESERVED;
     }
     const cr4 = words[(base + STATE.cr4.offset) >>> 2]!;
     const efer = words[(base + STATE.efer.offset) >>> 2]!;
     const nxe = (efer & EFER_NXE) !== 0;
-    const error = (access === ACCESS.write ? PF.w : 0) | (user ? PF.u : 0) | (access === ACCESS.exec && nxe ? PF.i : 0);
+    this.error = (access === ACCESS.write ? PF.w : 0) | (user ? PF.u : 0) | (access === ACCESS.exec && nxe ? PF.i : 0);
     const cr3 = (base + STATE.cr3.offset) >>> 2;
     const long = (efer & EFER_LMA) !== 0;
     const wide = long || (cr4 & CR4_PAE) !== 0;
@@ -94,7 +106,7 @@ export class Walker {
     let leafSize = 1;
     for (let level = top; ; level--) {
       const tableSlot = this.#slotOf(table);
-      if (tableSlot < 0) return this.#fault(error | PF.rsvd, true);
+      if (tableSlot < 0) return RESERVED;
       let at: number;
       let high = 0;
       if (wide) {
@@ -111,16 +123,15 @@ export class Walker {
         at = (this.#ram + tableSlot * 4096 + ((lo >>> (level === 2 ? 22 : 12)) & 1023) * 4) >>> 2;
         low = words[at]!;
       }
-      if ((low & PTE.p) === 0) return this.#fault(error, false);
+      if ((low & PTE.p) === 0) return ABSENT;
       const depth = this.#depth++;
       this.#path[depth] = at;
       this.#pathSlot[depth] = tableSlot;
       this.#pathLevel[depth] = level;
       const pointer = top === 3 && level === 3;
       // PAE entries have no ignored bits below NX, and directory pointers no rights (SDM vol. 3A figure 4-7)
-      if (top === 3 && (high & PAE_RESERVED_HIGH || (pointer && low & POINTER_RESERVED)))
-        return this.#fault(error | PF.rsvd, true);
-      if (high < 0 && !nxe) return this.#fault(error | PF.rsvd, true);
+      if (top === 3 && (high & PAE_RESERVED_HIGH || (pointer && low & POINTER_RESERVED))) return RESERVED;
+      if (high < 0 && !nxe) return RESERVED;
       if (!pointer) {
         rights &= low;
         noExecute |= high & NX;
@@ -128,7 +139,7 @@ export class Walker {
       table = (high & FRAME_HIGH) * 0x100000 + (low >>> 12);
       if (level === 1) break;
       if ((low & PTE.ps) === 0 || pointer) continue;
-      if (level === 4) return this.#fault(error | PF.rsvd, true);
+      if (level === 4) return RESERVED;
       if (!wide) {
         if ((cr4 & CR4_PSE) === 0) continue;
         leafSize = 1024;
@@ -136,7 +147,7 @@ export class Walker {
       } else {
         leafSize = level === 2 ? 512 : 512 * 512;
         // bit 12 is PAT; the address bits below the page size must be zero
-        if ((low >>> 13) & ((leafSize >>> 1) - 1)) return this.#fault(error | PF.rsvd, true);
+        if ((low >>> 13) & ((leafSize >>> 1) - 1)) return RESERVED;
         table -= table % 2; // PAT
       }
       break;
@@ -145,14 +156,14 @@ export class Walker {
     this.frame = table;
     this.slot = this.#slotOf(table);
     // reserved bits are checked before rights
-    if (this.slot < 0) return this.#fault(error | PF.rsvd, true);
+    if (this.slot < 0) return RESERVED;
     const supervisorWrite = !user && (cr0 & CR0_WP) === 0;
     const mayWrite = (rights & PTE.rw) !== 0 || supervisorWrite;
-    if (user && (rights & PTE.us) === 0) return this.#fault(error, true);
-    if (access === ACCESS.write && !mayWrite) return this.#fault(error, true);
-    if (access === ACCESS.exec && noExecute) return this.#fault(error, true);
+    if (user && (rights & PTE.us) === 0) return PF.p;
+    if (access === ACCESS.write && !mayWrite) return PF.p;
+    if (access === ACCESS.exec && noExecute) return PF.p;
     this.writable = mayWrite && (access === ACCESS.write || (low & PTE.d) !== 0);
-    return true;
+    return NONE;
   }
 
   /**

@@ -17,12 +17,12 @@ import { Domain, type DomainHost, type VcpuTables } from './domain.ts';
 import type { LoadPiece } from './loader/image.ts';
 import type { DomainLayout } from './loader/layout.ts';
 import { pageTableEntries } from './loader/page-tables.ts';
-import { buildM2p, setM2p } from './mm/m2p.ts';
+import { buildM2p, fillM2p } from './mm/m2p.ts';
 import { IO_FRAMES, type MachineLayout } from './mm/machine-layout.ts';
 import { pin } from './mm/mmuext.ts';
 import { OWNER, PGC, PGT } from './mm/page-info.ts';
 import { pteHigh, pteLow } from './mm/pte.ts';
-import { assignPage, shareXenPage } from './mm/refs.ts';
+import { assignPages, shareXenPage } from './mm/refs.ts';
 import { getPageAndType } from './mm/types.ts';
 
 /** DR6 and DR7 as a processor resets them. */
@@ -130,30 +130,22 @@ export function buildDomain(request: BuildRequest): BuiltDomain {
 /** Creates every page of a new machine and says whose it is; the first pages are the domain's. */
 export function createMemory(d: Domain): void {
   const { layout, memory, frames } = d;
-  for (let mfn = 0; mfn < IO_FRAMES; mfn++) {
-    frames.setType(mfn, PGT.writable | PGT.validated | 1);
-    frames.setCount(mfn, PGC.allocated | 1);
-    frames.setOwner(mfn, OWNER.io);
-  }
-  for (let mfn = IO_FRAMES; mfn < layout.heapBase + layout.heapPages; mfn++) {
-    memory.addFrame(mfn);
-    frames.setType(mfn, PGT.none | PGT.validated | 1);
-    frames.setCount(mfn, PGC.xenHeap | PGC.allocated | 1);
-    frames.setOwner(mfn, OWNER.xen);
-  }
-  for (let mfn = layout.domainBase; mfn < layout.frameLimit; mfn++) memory.addFrame(mfn);
+  const heapEnd = layout.heapBase + layout.heapPages;
+  frames.fill(0, IO_FRAMES, { type: PGT.writable | PGT.validated | 1, count: PGC.allocated | 1, owner: OWNER.io });
+  const heap = { type: PGT.none | PGT.validated | 1, count: PGC.xenHeap | PGC.allocated | 1, owner: OWNER.xen };
+  frames.fill(IO_FRAMES, heapEnd, heap);
+  memory.addFrames(IO_FRAMES, heapEnd);
+  memory.addFrames(layout.domainBase, layout.frameLimit);
   buildM2p(d);
-  for (let pfn = 0; pfn < layout.pages; pfn++) {
-    const mfn = startFrame(layout, pfn);
-    assignPage(d, mfn);
-    setM2p(d, mfn, BigInt(pfn));
-  }
+  const first = startFrame(layout, 0);
+  assignPages(d, first, first + layout.pages);
+  fillM2p(d, first, layout.pages);
 }
 
 /** The physical-to-machine list, which the guest may change as it likes. */
 function writeP2m(d: Domain, plan: DomainLayout): void {
-  const list = new BigUint64Array(plan.pages);
-  for (let pfn = 0; pfn < plan.pages; pfn++) list[pfn] = BigInt(startFrame(d.layout, pfn));
+  const list = new Uint32Array(plan.pages * 2);
+  for (let pfn = 0; pfn < plan.pages; pfn++) list[pfn * 2] = startFrame(d.layout, pfn);
   d.memory.writeBytes(startFrame(d.layout, plan.p2mPfn) * PAGE_SIZE, new Uint8Array(list.buffer));
 }
 

@@ -29,6 +29,8 @@ import { type CheckAccess, Handlers } from './handlers.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
+/** Beside the exits of generated code: there is no record to go on with. */
+const FAILED = -1;
 const MAX_LENGTH = 15;
 
 /** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
@@ -272,56 +274,73 @@ export class ColdTier {
     let handler = -1;
     this.#key = codeKey(cpu);
     let record = this.#fetch(cpu) ? this.#record(cpu) : 0;
+    /** How generated code has left. */
+    let exit: number;
     for (;;) {
-      if (record === 0) return this.#failed(steps - left);
+      exit = FAILED;
+      if (record === 0) break;
       if (this.#untilSample <= 0) this.#untilSample = sampleSteps;
       const slice = Math.min(left, SLICE);
       const cold = Math.min(slice, this.#untilSample);
-      const code = this.#core.run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
+      exit = this.#core.run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
       handler = -1;
-      const free = code !== EXIT.lookup && code !== EXIT.budget && code < EXIT.hotFault ? 1 : 0;
+      const free = exit !== EXIT.lookup && exit !== EXIT.budget && exit < EXIT.hotFault ? 1 : 0;
       left -= slice - words[budgetAt]! - free;
       this.#untilSample -= cold - words[untilAt]! - free;
       record = words[recordAt]!;
-      if ((code !== EXIT.lookup && code !== EXIT.lookupFree && code < EXIT.hotFault) || code === EXIT.hop)
+      if ((exit !== EXIT.lookup && exit !== EXIT.lookupFree && exit < EXIT.hotFault) || exit === EXIT.hop)
         this.#setRip(cpu, record);
-      if (code === EXIT.hotFault || code === EXIT.hotBudget) {
-        const retry = code === EXIT.hotFault && cpu.num('faultVector') === RETRY_VECTOR;
-        if (code === EXIT.hotFault && !retry) return this.#raised(cpu, steps - left);
-        if (left === 0) return { kind: 'steps', steps };
+      if (exit === EXIT.system || exit === EXIT.fault) break;
+      const retry = exit === EXIT.hotFault && cpu.num('faultVector') === RETRY_VECTOR;
+      if (exit === EXIT.hotFault && !retry) break;
+      if (exit === EXIT.budget && this.#untilSample === 0 && this.hot !== null) this.#sample(cpu, words[lastAt]!);
+      if (left === 0) {
+        exit = EXIT.budget;
+        break;
+      }
+      if (exit === EXIT.hotFault || exit === EXIT.hotBudget) {
         // the tail of the budget, and an instruction that was sent back, are for the handlers
         const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
-        record = this.#fetch(cpu) ? this.#record(cpu) : 0;
-        if (this.#mmu.refusedSpan > 0) {
-          this.hot!.refuse(cpu, this.#key, this.#slot, this.#offset, this.#mmu.refusedSpan);
-          this.#mmu.refusedSpan = 0;
-        }
+        record = this.#leaveRegion(cpu);
         if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
-        continue;
-      }
-      if (code === EXIT.system) {
-        const insn = this.cache.systemInsn(record);
-        if (this.#key & KEY.checked && fetchRoom(cpu) < insn.length) {
-          this.#outOfCode();
-          return this.#failed(steps - left);
-        }
-        return { kind: 'system', steps: steps - left, insn };
-      }
-      if (code === EXIT.fault) return this.#raised(cpu, steps - left);
-      if (code === EXIT.budget && this.#untilSample === 0 && this.hot !== null) this.#sample(cpu, words[lastAt]!);
-      if (left === 0) return { kind: 'steps', steps };
-      if (code === EXIT.hop) {
+      } else if (exit === EXIT.hop) {
         words[untilHop] = this.hot!.promotion.sampleHops;
         this.hot!.hop(cpu, words[(base + STATE.hopFrom.offset) >>> 2]!, record);
-        continue;
-      }
-      if (code === EXIT.pause) {
-        if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) return { kind: 'pause', steps: steps - left };
+      } else if (exit === EXIT.pause) {
+        if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) break;
         record += RECORD_BYTES;
-        continue;
-      }
-      if (code !== EXIT.budget) record = this.#continue(cpu, code, record);
+      } else if (exit !== EXIT.budget) record = this.#continue(cpu, exit, record);
     }
+    return this.#ended(cpu, exit, record, steps - left);
+  }
+  /** What ends a run. Apart from the loop, for V8: it compiles all of a function anew when a part of it is reached for the first time. */
+  #ended(cpu: Cpu, exit: number, record: number, steps: number): TierExit {
+    switch (exit) {
+      case FAILED:
+        return this.#failed(steps);
+      case EXIT.system: {
+        const insn = this.cache.systemInsn(record);
+        if ((this.#key & KEY.checked) === 0 || fetchRoom(cpu) >= insn.length) return { kind: 'system', steps, insn };
+        this.#outOfCode();
+        return this.#failed(steps);
+      }
+      case EXIT.fault:
+      case EXIT.hotFault:
+        return this.#raised(cpu, steps);
+      case EXIT.pause:
+        return { kind: 'pause', steps };
+      default:
+        return { kind: 'steps', steps };
+    }
+  }
+  /** The record where a region has been left for the handlers, or 0 with the failure noted; a span that was refused is reported. */
+  #leaveRegion(cpu: Cpu): number {
+    const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
+    if (this.#mmu.refusedSpan > 0) {
+      this.hot!.refuse(cpu, this.#key, this.#slot, this.#offset, this.#mmu.refusedSpan);
+      this.#mmu.refusedSpan = 0;
+    }
+    return record;
   }
   /**
    * Tells the hot tier of a record in the page of `rip` that the cold tier has executed. Not of the next one: where the cold tier

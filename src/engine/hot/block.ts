@@ -3,7 +3,7 @@
  * register updates. Operands of the instructions are constant; registers and flags are values.
  */
 import { assert } from '../../core/assert.ts';
-import type { Program, Shortcut, StateRef, Type, Width } from '../../ir/program.ts';
+import type { Node, Program, Shortcut, StateRef, Type, Width } from '../../ir/program.ts';
 import type { CodeMode, Insn } from '../../x86/form.ts';
 import { ATTR, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
@@ -82,6 +82,16 @@ export interface Step {
   readonly program: Program;
 }
 
+/** The instruction that is being translated: values of its nodes so far, and what leaving it finds. */
+interface Translating extends Step {
+  readonly ids: readonly number[];
+  readonly leaving: Leaving;
+}
+type TranslateNode<N extends Node> = (block: Block, node: N, at: Translating) => number;
+/** Bits that a value of so many bytes has at most; undefined where nothing is known. */
+const lengthOf = (type: Type, bytes: number): number | undefined =>
+  type === 'i64' ? Math.min(64, bytes * 8) : undefined;
+
 const GPR_END = STATE.gpr.offset + 128;
 const SEGMENTS_END = STATE.segmentBase.offset + 64;
 const U32 = 0xffff_ffffn;
@@ -159,7 +169,7 @@ export class Block {
     if (offset === STATE.zero.offset) return g.i64(0n);
     if (offset === STATE.pageBase.offset) return this.#home(HOME.pageBase);
     if (width === 8 && offset >= STATE.segmentBase.offset && offset < SEGMENTS_END) return g.segment(offset);
-    const id = g.event(type, type === 'i64' ? Math.min(64, width * 8) : undefined);
+    const id = g.event(type, lengthOf(type, width));
     this.events.push({ kind: 'read', id, offset, width });
     return id;
   }
@@ -234,96 +244,69 @@ export class Block {
   }
 
   #translate({ insn, program }: Step): void {
-    const g = this.graph;
     const ids: number[] = [];
-    const leaving: Leaving = { insn: this.#number, flags: this.#flagState() };
-    for (const node of program.body) {
-      let id = -1;
-      switch (node.op) {
-        case 'const':
-          id = g.const(node.type, node.value);
-          break;
-        case 'unary':
-          id = g.unary(node.name, ids[node.a]!);
-          break;
-        case 'binary':
-          id = g.binary(node.name, ids[node.a]!, ids[node.b]!);
-          break;
-        case 'select':
-          id = g.select(ids[node.cond]!, ids[node.a]!, ids[node.b]!);
-          break;
-        case 'extract':
-          id = g.extract(node.shape, node.lane, ids[node.a]!);
-          break;
-        case 'replace':
-          id = g.replace(node.shape, node.lane, ids[node.a]!, ids[node.b]!);
-          break;
-        case 'shuffle':
-          id = g.shuffle(node.lanes, ids[node.a]!, ids[node.b]!);
-          break;
-        case 'field':
-          id = this.#field(insn, node.name, node.type);
-          break;
-        case 'get':
-          id = this.#get(this.#offset(node.ref, insn), node.width, node.type);
-          break;
-        case 'offset':
-          id = this.#effective(insn, null);
-          break;
-        case 'linear':
-          id = this.#linear(insn, node.delta === null ? null : ids[node.delta]!);
-          break;
-        case 'nextRip':
-          id = this.#rip(BigInt(insn.pageOffset + insn.length));
-          break;
-        case 'targetRip':
-          id = this.#rip(insn.imm);
-          break;
-        case 'load':
-        case 'probe': {
-          const bytes = node.op === 'load' ? node.width : node.bytes;
-          const isOperand = program.body[node.addr]!.op === 'linear';
-          id = g.event(node.type, node.type === 'i64' ? Math.min(64, bytes * 8) : undefined);
-          const address = ids[node.addr]!;
-          this.events.push({
-            kind: node.op,
-            id,
-            address,
-            bytes,
-            align: node.align,
-            segment: isOperand ? segmentNumberOf(insn) : node.stack ? SEG.ss : SEG.es,
-            ...leaving,
-          });
-          break;
-        }
-        case 'peek':
-          id = g.event(node.type, node.type === 'i64' ? Math.min(64, node.width * 8) : undefined);
-          this.events.push({ kind: 'peek', id, token: ids[node.token]!, offset: node.offset, width: node.width });
-          break;
-        case 'raise': {
-          const cond = ids[node.cond]!;
-          if (g.constantOf(cond) !== 0n)
-            this.events.push({ kind: 'raise', cond, vector: node.vector, error: node.error, ...leaving });
-          break;
-        }
-        case 'complete':
-          assert(this.steps.length === 1, 'an instruction that may complete early stands alone');
-          this.events.push({ kind: 'complete', cond: ids[node.cond]! });
-          break;
-        case 'call':
-          id = g.event(node.type);
-          this.events.push({
-            kind: 'call',
-            id,
-            helper: node.helper,
-            args: node.args.map((arg) => ids[arg]!),
-            shortcut: node.shortcut && { when: ids[node.shortcut.when]!, value: ids[node.shortcut.value]! },
-          });
-          break;
-      }
-      ids.push(id);
-    }
+    const at: Translating = { insn, program, ids, leaving: { insn: this.#number, flags: this.#flagState() } };
+    for (const node of program.body) ids.push((Block.#nodes[node.op] as TranslateNode<Node>)(this, node, at));
     this.#commits(insn, program, ids);
+  }
+
+  /**
+   * What a node of a program becomes, as the number of its value; -1: it has none. One function for each kind: in a single one V8
+   * would compile all anew whenever a kind comes up for the first time.
+   */
+  static readonly #nodes: { readonly [Op in Node['op']]: TranslateNode<Extract<Node, { op: Op }>> } = {
+    const: ({ graph }, { type, value }) => graph.const(type, value),
+    unary: ({ graph }, { name, a }, { ids }) => graph.unary(name, ids[a]!),
+    binary: ({ graph }, { name, a, b }, { ids }) => graph.binary(name, ids[a]!, ids[b]!),
+    select: ({ graph }, { cond, a, b }, { ids }) => graph.select(ids[cond]!, ids[a]!, ids[b]!),
+    extract: ({ graph }, { shape, lane, a }, { ids }) => graph.extract(shape, lane, ids[a]!),
+    replace: ({ graph }, { shape, lane, a, b }, { ids }) => graph.replace(shape, lane, ids[a]!, ids[b]!),
+    shuffle: ({ graph }, { lanes, a, b }, { ids }) => graph.shuffle(lanes, ids[a]!, ids[b]!),
+    field: (block, { name, type }, { insn }) => block.#field(insn, name, type),
+    get: (block, { ref, width, type }, { insn }) => block.#get(block.#offset(ref, insn), width, type),
+    offset: (block, _, { insn }) => block.#effective(insn, null),
+    linear: (block, { delta }, { insn, ids }) => block.#linear(insn, delta === null ? null : ids[delta]!),
+    nextRip: (block, _, { insn }) => block.#rip(BigInt(insn.pageOffset + insn.length)),
+    targetRip: (block, _, { insn }) => block.#rip(insn.imm),
+    load: (block, node, at) => block.#access(node, node.width, at),
+    probe: (block, node, at) => block.#access(node, node.bytes, at),
+    peek: ({ graph, events }, { type, token, offset, width }, { ids }) => {
+      const id = graph.event(type, lengthOf(type, width));
+      events.push({ kind: 'peek', id, token: ids[token]!, offset, width });
+      return id;
+    },
+    raise: ({ graph, events }, { cond, vector, error }, { ids, leaving }) => {
+      if (graph.constantOf(ids[cond]!) !== 0n)
+        events.push({ kind: 'raise', cond: ids[cond]!, vector, error, ...leaving });
+      return -1;
+    },
+    complete: ({ steps, events }, { cond }, { ids }) => {
+      assert(steps.length === 1, 'an instruction that may complete early stands alone');
+      events.push({ kind: 'complete', cond: ids[cond]! });
+      return -1;
+    },
+    call: ({ graph, events }, { type, helper, args, shortcut }, { ids }) => {
+      const id = graph.event(type);
+      events.push({
+        kind: 'call',
+        id,
+        helper,
+        args: args.map((arg) => ids[arg]!),
+        shortcut: shortcut && { when: ids[shortcut.when]!, value: ids[shortcut.value]! },
+      });
+      return id;
+    },
+  };
+  #access(
+    { op, type, addr, align, stack }: Extract<Node, { op: 'load' | 'probe' }>,
+    bytes: number,
+    { insn, program, ids, leaving }: Translating,
+  ): number {
+    const id = this.graph.event(type, lengthOf(type, bytes));
+    const isOperand = program.body[addr]!.op === 'linear';
+    const segment = isOperand ? segmentNumberOf(insn) : stack ? SEG.ss : SEG.es;
+    this.events.push({ kind: op, id, address: ids[addr]!, bytes, align, segment, ...leaving });
+    return id;
   }
 
   #commits(insn: Insn, program: Program, ids: readonly number[]): void {

@@ -37,6 +37,9 @@ const DS = 3;
 const FS = 4;
 const GPR_AT = STATE.gpr.offset;
 const ZERO_AT = STATE.zero.offset;
+const XMM_AT = STATE.xmm.offset;
+const FPR_AT = STATE.fpr.offset;
+const SELECTOR_AT = STATE.selector.offset;
 const RSP_AT = GPR_AT + 4 * 8;
 const RBP_AT = GPR_AT + 5 * 8;
 const gprAt = (n: number): number => GPR_AT + n * 8;
@@ -59,13 +62,13 @@ function registerField(kind: number, n: number, rex: number): number {
     case KIND.gpr:
       return GPR_AT + n * 8;
     case KIND.xmm:
-      return STATE.xmm.offset + n * 16;
+      return XMM_AT + n * 16;
     case KIND.mmx:
-      return STATE.fpr.offset + (n & 7) * 16;
+      return FPR_AT + (n & 7) * 16;
     case KIND.x87:
       return n & 7;
     case KIND.segment:
-      return (n & 7) < 6 ? STATE.selector.offset + (n & 7) * 2 : -1;
+      return (n & 7) < 6 ? SELECTOR_AT + (n & 7) * 2 : -1;
     case KIND.control:
       return n === 0 || n === 2 || n === 3 || n === 4 || n === 8 ? n : -1;
     case KIND.debug:
@@ -175,7 +178,7 @@ export function decode(
     if (row === null) return 'invalid';
   }
   if (row.alternate !== null && (rex & row.alternateMask) !== 0) row = row.alternate;
-  if (row.v2 && policy === 'x86-64-v1') return 'invalid';
+  if (policy === 'x86-64-v1' && row.v2) return 'invalid';
 
   // ---- sizes ----------------------------------------------------------------------------------------------------------
   const rexW = (rex & 8) !== 0;
@@ -252,7 +255,7 @@ export function decode(
 
   // ---- register operands ----------------------------------------------------------------------------------------------
   if (row.r !== KIND.none) {
-    if (row.r === KIND.fixedSegment) r = STATE.selector.offset + row.fixedSegment * 2;
+    if (row.r === KIND.fixedSegment) r = SELECTOR_AT + row.fixedSegment * 2;
     else r = registerField(row.r, ((modrm >> 3) & 7) | ((rex & 4) << 1), rex);
     if (r < 0) return 'invalid';
   }
@@ -261,7 +264,7 @@ export function decode(
     m = registerField(row.m, low | ((rex & 1) << 3), rex);
   }
   if (lock && !(row.lock && memory !== MEMORY.none)) return 'invalid';
-  if (row.r === KIND.segment && r === STATE.selector.offset + 2 && row.system) return 'invalid'; // MOV CS
+  if (row.r === KIND.segment && r === SELECTOR_AT + 2 && row.system) return 'invalid'; // MOV CS
 
   // ---- immediate ------------------------------------------------------------------------------------------------------
   let imm = 0;

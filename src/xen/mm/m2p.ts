@@ -24,6 +24,13 @@ export const getM2p = (d: Domain, mfn: MachineFrame): bigint => d.memory.read64(
 /** set_gpfn_from_mfn. */
 export const setM2p = (d: Domain, mfn: MachineFrame, pfn: bigint): void => d.memory.write64(entryAddress(d, mfn), pfn);
 
+/** The frames from `first` on get the pseudo-frames 0 to `count` - 1. */
+export function fillM2p(d: Domain, first: MachineFrame, count: number): void {
+  const list = new Uint32Array(count * 2);
+  for (let pfn = 0; pfn < count; pfn++) list[pfn * 2] = pfn;
+  d.memory.writeBytes(entryAddress(d, first), new Uint8Array(list.buffer));
+}
+
 /** Fills the table with unused entries and builds the tables that map it. */
 export function buildM2p(d: Domain): void {
   const { layout, memory } = d;

@@ -128,6 +128,17 @@ export class FrameTable {
     this.#words[mfn * 4 + 2] = owner;
     this.dirtyChunks[mfn >> 8] = 1;
   }
+  /** Says the same of the frames from `first` to before `end`, of which nothing is known yet. */
+  fill(first: MachineFrame, end: MachineFrame, info: { type: number; count: number; owner: number }): void {
+    const { type, count, owner } = info;
+    const words = this.#words;
+    for (let at = first * 4; at < end * 4; at += 4) {
+      words[at] = type;
+      words[at + 1] = count;
+      words[at + 2] = owner;
+    }
+    this.dirtyChunks.fill(1, first >> 8, Math.ceil(end / FRAMES_PER_CHUNK));
+  }
   /** linear_pt_count: above 0 the same-level entries a table holds, below 0 the same-level tables it is used in. */
   linear(mfn: MachineFrame): number {
     return this.#words[mfn * 4 + 3]!;

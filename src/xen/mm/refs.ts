@@ -89,6 +89,12 @@ export function assignPage(d: Domain, mfn: MachineFrame): void {
   d.state.totPages++;
 }
 
+/** The same for the frames from `first` to before `end`, of a machine that is being made. */
+export function assignPages(d: Domain, first: MachineFrame, end: MachineFrame): void {
+  d.frames.fill(first, end, { type: PGT.none, count: PGC.allocated | 1, owner: OWNER.domain });
+  d.state.totPages += end - first;
+}
+
 /**
  * Finds the lowest run of 2^order free frames aligned to its size, below the address of `addressBits` bits (0 = any); -1
  * when there is none. Real Xen prefers high frames; which one a guest gets is ours to fix.
