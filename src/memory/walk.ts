@@ -31,6 +31,7 @@ const POINTER_RESERVED = 0x1e6;
 
 /** Why a walk fails, as bits of the error code; {@link NONE}: it does not. */
 const ABSENT = 0;
+const DENIED = PF.p;
 const RESERVED = PF.p | PF.rsvd;
 const NONE = -1;
 
@@ -159,9 +160,9 @@ export class Walker {
     if (this.slot < 0) return RESERVED;
     const supervisorWrite = !user && (cr0 & CR0_WP) === 0;
     const mayWrite = (rights & PTE.rw) !== 0 || supervisorWrite;
-    if (user && (rights & PTE.us) === 0) return PF.p;
-    if (access === ACCESS.write && !mayWrite) return PF.p;
-    if (access === ACCESS.exec && noExecute) return PF.p;
+    if (user && (rights & PTE.us) === 0) return DENIED;
+    if (access === ACCESS.write && !mayWrite) return DENIED;
+    if (access === ACCESS.exec && noExecute) return DENIED;
     this.writable = mayWrite && (access === ACCESS.write || (low & PTE.d) !== 0);
     return NONE;
   }
