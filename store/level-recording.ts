@@ -10,7 +10,7 @@ import { Level } from 'level';
 import { assert } from '../src/core/assert.ts';
 import { EmulatorError } from '../src/core/errors.ts';
 import type { Tick } from '../src/core/units.ts';
-import { AS_BUILT, type SnapshotRow, SnapshotTables } from '../src/timeline/snapshot-tables.ts';
+import { AS_BUILT, SnapshotTables } from '../src/timeline/snapshot-tables.ts';
 import type {
   BlockSummary,
   JournalBlock,
@@ -35,7 +35,7 @@ import { decodeSnapshot, encodeSnapshot } from './snapshot-codec.ts';
 import { checkTables } from './table-check.ts';
 import { type Database, hostError, storedBytes, WriteQueue } from './write-queue.ts';
 
-interface LevelSnapshot extends SnapshotRow {
+interface LevelSnapshot extends SnapshotSummary {
   readonly sequence: number;
 }
 
@@ -296,7 +296,7 @@ export class LevelRecording implements Recording {
       tick,
       base: row.base,
       stateHash: row.stateHash,
-      dirtySlots: row.dirtySlots,
+      dirty: row.dirty,
       storedBytes: row.storedBytes,
       sections: new Map(sections.map((section) => [section.name, plain(section.bytes)])),
       page: (slot) => (number(slot) === AS_BUILT ? null : this.#pages.page(number(slot))),
@@ -321,12 +321,13 @@ export class LevelRecording implements Recording {
     for (const row of this.#tables.rows)
       await step(() => {
         sectionsCodec.decode(this.#read(numbered('sections', row.sequence)));
-        for (const number of row.pageNumbers) {
-          if (seen.has(number)) continue;
-          seen.add(number);
-          this.#pages.page(number);
-          this.#pages.hash(number);
-        }
+        for (const { page, length } of row.dirty)
+          for (let number = page; number < page + length; number++) {
+            if (seen.has(number)) continue;
+            seen.add(number);
+            this.#pages.page(number);
+            this.#pages.hash(number);
+          }
       });
   }
 
@@ -366,7 +367,7 @@ export class LevelRecording implements Recording {
 
   putSnapshot(snapshot: NewSnapshot): void {
     this.#queue.check();
-    const { slots, numbers, values } = this.#pages.store(snapshot.pages);
+    const { runs, values } = this.#pages.store(snapshot.pages);
     const sequence = this.#tables.rows.length;
     const sections = [...snapshot.sections].map(([name, bytes]) => ({ name, bytes }));
     values.push(this.#queue.seal(numbered('sections', sequence), sectionsCodec.encode({ sections })));
@@ -375,8 +376,7 @@ export class LevelRecording implements Recording {
       tick: snapshot.tick,
       base: snapshot.base,
       stateHash: snapshot.stateHash,
-      dirtySlots: slots,
-      pageNumbers: numbers,
+      dirty: runs,
       storedBytes: values.reduce((sum, value) => sum + storedBytes(value), 0),
     };
     const base = row.base === null ? 0 : this.#tables.get(row.base)!.sequence + 1;

@@ -4,9 +4,9 @@
  * Invariants: a page number, once given, names the same contents and hash for ever; chunks are sealed as they fill, through one
  * buffer, since touching fresh memory costs more than compressing it.
  */
-import { assert } from '../src/core/assert.ts';
 import { PAGE_SIZE } from '../src/core/units.ts';
-import type { SnapshotPage } from '../src/timeline/trace-store.ts';
+import { SlotRuns } from '../src/timeline/snapshot-tables.ts';
+import type { SlotRun, SnapshotPage } from '../src/timeline/trace-store.ts';
 import { damaged, numbered, placeOf, type Sealed } from './sealed.ts';
 
 const CHUNK_PAGES = 256;
@@ -84,21 +84,18 @@ export class PageStore {
     return numbers;
   }
 
-  /** Gives each slot's page its number, in the order of `pages`; `values` are what is to be stored for those that are new. */
-  store(pages: Iterable<SnapshotPage>): { slots: number[]; numbers: number[]; values: Sealed[] } {
+  /** Gives each slot's page its number; `values` are what is to be stored for those that are new. */
+  store(pages: Iterable<SnapshotPage>): { runs: readonly SlotRun[]; values: Sealed[] } {
     this.#numbers ??= this.#loadNumbers();
     this.#chunk ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE);
-    const slots: number[] = [];
-    const numbers: number[] = [];
+    const runs = new SlotRuns();
     const values: Sealed[] = [];
     for (const { slot, hash, bytes } of pages) {
-      assert(slots.length === 0 || slot > slots.at(-1)!, 'slots ascend');
-      slots.push(slot);
-      numbers.push(this.#place(hash, bytes));
+      runs.add(slot, this.#place(hash, bytes));
       if (this.#filled === CHUNK_PAGES) this.#close(values);
     }
     if (this.#filled > 0) this.#close(values);
-    return { slots, numbers, values };
+    return { runs: runs.all, values };
   }
   /** The number of a page, which goes into the chunk being filled if it is new. */
   #place(hash: Uint8Array, bytes: Uint8Array): number {

@@ -1,8 +1,9 @@
 /**
- * What a snapshot consists of, to bytes and back: slots and the pages they hold as runs (proto/recording.proto). Pages are
- * numbered as they are stored, by ascending slots: 17,000 of them make 300 runs. Format 3 has no lengths: each slot is a run.
+ * What a snapshot consists of, to bytes and back: slots and the pages they hold as runs (proto/recording.proto). Format 3 has no
+ * lengths: each slot is a run.
  */
 import type { Tick } from '../src/core/units.ts';
+import type { SlotRun } from '../src/timeline/trace-store.ts';
 import { bigOfBytes, bytesOfBig, snapshotCodec } from './messages.ts';
 
 /** No guest has more pages: they lie in one 32-bit linear memory. */
@@ -14,52 +15,40 @@ export interface SnapshotContents {
   readonly stateHash: bigint;
   /** Sequence of the base plus one; 0 for the machine as built. */
   readonly base: number;
-  /** Ascending. */
-  readonly dirtySlots: readonly number[];
-  /** The number of the page that each of the slots holds. */
-  readonly pageNumbers: readonly number[];
+  readonly dirty: readonly SlotRun[];
   readonly storedBytes: number;
 }
 
 export function encodeSnapshot(snapshot: SnapshotContents): Uint8Array {
-  const { dirtySlots, pageNumbers, stateHash, ...rest } = snapshot;
+  const { dirty, stateHash, ...rest } = snapshot;
   const slotDeltas: number[] = [];
   const pageDeltas: number[] = [];
-  const runLengths: number[] = [];
-  let slot = 0;
-  let page = 0;
-  for (let i = 0; i < dirtySlots.length; ) {
-    slotDeltas.push(dirtySlots[i]! - slot);
-    pageDeltas.push(pageNumbers[i]! - page);
-    const from = i;
-    do {
-      slot = dirtySlots[i]!;
-      page = pageNumbers[i++]!;
-    } while (dirtySlots[i] === slot + 1 && pageNumbers[i] === page + 1);
-    runLengths.push(i - from);
+  let [slot, page] = [0, 0];
+  for (const run of dirty) {
+    slotDeltas.push(run.slot - slot);
+    pageDeltas.push(run.page - page);
+    slot = run.slot + run.length - 1;
+    page = run.page + run.length - 1;
   }
+  const runLengths = dirty.map((run) => run.length);
   return snapshotCodec.encode({ ...rest, stateHash: bytesOfBig(stateHash, 16), slotDeltas, pageDeltas, runLengths });
 }
 
 /** Throws RangeError on anything malformed. */
 export function decodeSnapshot(bytes: Uint8Array): SnapshotContents {
   const { slotDeltas, pageDeltas, runLengths, stateHash, ...rest } = snapshotCodec.decode(bytes);
-  const dirtySlots: number[] = [];
-  const pageNumbers: number[] = [];
+  const dirty: SlotRun[] = [];
   const lengths = runLengths.length === 0 ? slotDeltas.map(() => 1) : runLengths;
   if (pageDeltas.length !== slotDeltas.length || lengths.length !== slotDeltas.length)
     throw new RangeError('runs of a snapshot lack a part');
   let [slot, page] = [0, 0];
-  for (const [run, length] of lengths.entries()) {
-    slot += slotDeltas[run]!;
-    page += pageDeltas[run]!;
+  for (const [i, length] of lengths.entries()) {
+    slot += slotDeltas[i]!;
+    page += pageDeltas[i]!;
     if (length < 1 || slot + length > SLOTS_MAX) throw new RangeError('a run of a snapshot is no run of slots');
-    dirtySlots.push(slot);
-    pageNumbers.push(page);
-    for (let left = length - 1; left > 0; left--) {
-      dirtySlots.push(++slot);
-      pageNumbers.push(++page);
-    }
+    dirty.push({ slot, page, length });
+    slot += length - 1;
+    page += length - 1;
   }
-  return { ...rest, stateHash: bigOfBytes(stateHash), dirtySlots, pageNumbers };
+  return { ...rest, stateHash: bigOfBytes(stateHash), dirty };
 }

@@ -25,7 +25,7 @@ async function verify(path: string, hooks: WorkHooks): Promise<VerifyResult> {
     ticks: recording?.blocks.at(-1)?.lastTick ?? 0,
     journalBlocks: recording?.blocks.length ?? 0,
     snapshots: recording?.snapshots.length ?? 0,
-    pages: recording?.snapshots.reduce((sum, s) => sum + s.dirtySlots.length, 0) ?? 0,
+    pages: recording?.snapshots.flatMap((x) => x.dirty).reduce((sum, { length }) => sum + length, 0) ?? 0,
     findings,
   };
   await recording?.close();

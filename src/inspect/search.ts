@@ -259,7 +259,7 @@ export class Search {
     const slot = run.machine.engine.memory.frameSlots[Math.floor(address / 4096)]!;
     const inside = recording.snapshots.filter((s) => s.tick > start && (s.base ?? 0) < end);
     const covered = inside.some((s) => (s.base ?? 0) <= start) && inside.some((s) => s.tick >= end);
-    return !covered || inside.some((s) => s.dirtySlots.includes(slot));
+    return !covered || inside.some((s) => s.dirty.some((run) => slot >= run.slot && slot < run.slot + run.length));
   }
 }
 

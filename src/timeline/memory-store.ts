@@ -4,7 +4,7 @@
 import { assert } from '../core/assert.ts';
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
-import { AS_BUILT, type SnapshotRow, SnapshotTables } from './snapshot-tables.ts';
+import { AS_BUILT, SlotRuns, SnapshotTables } from './snapshot-tables.ts';
 import type {
   JournalBlock,
   JournalEntry,
@@ -20,7 +20,7 @@ import type {
   TraceStore,
 } from './trace-store.ts';
 
-interface MemorySnapshot extends SnapshotRow {
+interface MemorySnapshot extends SnapshotSummary {
   readonly sections: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -101,15 +101,14 @@ class MemoryRecording implements Recording {
     this.blocks.push({ sequence, firstTick, lastTick: tick, stateHash, storedBytes: 0, entries, digests });
   }
   putSnapshot(snapshot: NewSnapshot): void {
-    const stored: Array<{ slot: number; number: number }> = [];
-    for (const page of snapshot.pages) stored.push({ slot: page.slot, number: this.#store(page.hash, page.bytes) });
+    const runs = new SlotRuns();
+    for (const { slot, hash, bytes } of snapshot.pages) runs.add(slot, this.#store(hash, bytes));
     this.#tables.add({
       tick: snapshot.tick,
       base: snapshot.base,
       stateHash: snapshot.stateHash,
       sections: new Map([...snapshot.sections].map(([name, bytes]) => [name, bytes.slice()])),
-      dirtySlots: stored.map((page) => page.slot),
-      pageNumbers: stored.map((page) => page.number),
+      dirty: runs.all,
       storedBytes: 0,
     });
   }

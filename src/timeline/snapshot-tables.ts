@@ -5,17 +5,28 @@
  */
 import { assert } from '../core/assert.ts';
 import type { Tick } from '../core/units.ts';
-import type { SnapshotSummary } from './trace-store.ts';
+import type { SlotRun, SnapshotSummary } from './trace-store.ts';
 
 /** In a table: the slot is as the machine was built. */
 export const AS_BUILT = -1;
 
-/** A summary with the number of the page each dirty slot holds. */
-export interface SnapshotRow extends SnapshotSummary {
-  readonly pageNumbers: readonly number[];
+/** Slots and their pages as runs: pages are numbered as they are stored, so that 17,000 of them make some 300. */
+export class SlotRuns {
+  readonly #all: Array<{ readonly slot: number; readonly page: number; length: number }> = [];
+
+  get all(): readonly SlotRun[] {
+    return this.#all;
+  }
+  /** Adds a slot behind all others, to the last run where it follows it. */
+  add(slot: number, page: number): void {
+    const last = this.#all.at(-1);
+    assert(last === undefined || slot >= last.slot + last.length, 'slots ascend');
+    if (last !== undefined && slot === last.slot + last.length && page === last.page + last.length) last.length++;
+    else this.#all.push({ slot, page, length: 1 });
+  }
 }
 
-export class SnapshotTables<Row extends SnapshotRow = SnapshotRow> {
+export class SnapshotTables<Row extends SnapshotSummary = SnapshotSummary> {
   /** By ascending tick. */
   readonly rows: Row[] = [];
   readonly #byTick = new Map<Tick, Row>();
@@ -62,11 +73,11 @@ export class SnapshotTables<Row extends SnapshotRow = SnapshotRow> {
       chain.push(row);
       at = row.base;
     }
-    const last = chain.reduce((most, row) => Math.max(most, (row.dirtySlots.at(-1) ?? -1) + 1), from.length);
+    const runs = chain.reverse().flatMap((row) => row.dirty);
+    const last = runs.reduce((most, { slot, length }) => Math.max(most, slot + length), from.length);
     const table = new Int32Array(last).fill(AS_BUILT);
     table.set(from);
-    for (const row of chain.reverse())
-      for (let i = 0; i < row.dirtySlots.length; i++) table[row.dirtySlots[i]!] = row.pageNumbers[i]!;
+    for (const { slot, page, length } of runs) for (let i = 0; i < length; i++) table[slot + i] = page + i;
     if (this.#cache.size >= 8) this.#cache.delete(this.#cache.keys().next().value!);
     this.#cache.set(tick, table);
     return table;

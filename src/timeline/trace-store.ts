@@ -93,12 +93,19 @@ export interface NewSnapshot {
   readonly pages: Iterable<SnapshotPage>;
 }
 
+/** Neighbouring slots from `slot` on, whose pages have been given successive numbers from `page` on. */
+export interface SlotRun {
+  readonly slot: number;
+  readonly page: number;
+  readonly length: number;
+}
+
 export interface SnapshotSummary {
   readonly tick: Tick;
   readonly base: Tick | null;
   readonly stateHash: bigint;
   /** Slots stored with it, ascending: what may have changed since `base`. */
-  readonly dirtySlots: readonly number[];
+  readonly dirty: readonly SlotRun[];
   /** Bytes on disk it added: sections, page table, pages not stored before. */
   readonly storedBytes: number;
 }

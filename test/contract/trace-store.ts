@@ -5,6 +5,7 @@ import type {
   JournalEntry,
   Recording,
   RecordingHeader,
+  SlotRun,
   SnapshotPage,
   TraceStore,
 } from '../../src/timeline/trace-store.ts';
@@ -223,7 +224,9 @@ export function traceStoreContract(name: string, make: () => TraceStore): void {
     it('[X-02] lists snapshots by tick with what was dirty, and finds the last one before a tick', async () => {
       const recording = await withSnapshots();
       for await (const at of liveAndReopened(recording)) {
-        expect(at.snapshots.map((s) => [s.tick, s.base, s.dirtySlots])).toEqual([
+        const slotsOf = (dirty: readonly SlotRun[]): number[] =>
+          dirty.flatMap(({ slot, length }) => Array.from({ length }, (_, i) => slot + i));
+        expect(at.snapshots.map((s) => [s.tick, s.base, slotsOf(s.dirty)])).toEqual([
           [100, null, [0, 1, 2, 5]],
           [200, 100, [1, 7]],
           [300, 100, [1, 2, 5]],

@@ -1,15 +1,21 @@
 import { describe, expect, it } from 'vitest';
+import { SlotRuns } from '../../src/timeline/snapshot-tables.ts';
+import type { SlotRun } from '../../src/timeline/trace-store.ts';
 import { bytesOfBig, snapshotCodec } from '../../store/messages.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotContents } from '../../store/snapshot-codec.ts';
 import { pseudoRandom } from '../support/time-travel.ts';
 
-const contents = (dirtySlots: number[], pageNumbers: number[]): SnapshotContents => ({
+const runsOf = (slots: number[], pages: number[]): readonly SlotRun[] => {
+  const runs = new SlotRuns();
+  for (const [i, slot] of slots.entries()) runs.add(slot, pages[i]!);
+  return runs.all;
+};
+const contents = (dirty: readonly SlotRun[]): SnapshotContents => ({
   sequence: 2,
   tick: 2 ** 40,
   stateHash: 5n << 100n,
   base: 1,
-  dirtySlots,
-  pageNumbers,
+  dirty,
   storedBytes: 9,
 });
 
@@ -26,12 +32,15 @@ describe('what a snapshot consists of', () => {
         slot += random(4) === 0 ? 2 + random(500) : 1;
         page = random(5) === 0 ? random(100_000) : page + 1;
       }
-      expect(decodeSnapshot(encodeSnapshot(contents(slots, pages)))).toEqual(contents(slots, pages));
+      const runs = runsOf(slots, pages);
+      expect(decodeSnapshot(encodeSnapshot(contents(runs)))).toEqual(contents(runs));
+      expect(runs.flatMap(({ slot, length }) => Array.from({ length }, (_, k) => slot + k))).toEqual(slots);
+      expect(runs.flatMap(({ page, length }) => Array.from({ length }, (_, k) => page + k))).toEqual(pages);
     }
   });
   it('takes a byte or two for a slot alone and next to nothing for neighbours', () => {
     const slots = Array.from({ length: 20_000 }, (_, i) => i + 5);
-    expect(encodeSnapshot(contents(slots, slots)).length).toBeLessThan(60);
+    expect(encodeSnapshot(contents(runsOf(slots, slots))).length).toBeLessThan(60);
   });
   it('[X-02] is read from recordings of format 3, in which each slot is a run', () => {
     const bytes = snapshotCodec.encode({
@@ -44,7 +53,13 @@ describe('what a snapshot consists of', () => {
       storedBytes: 9,
       runLengths: [],
     });
-    expect(decodeSnapshot(bytes)).toEqual(contents([4, 5, 12], [10, 11, 0]));
+    expect(decodeSnapshot(bytes)).toEqual(
+      contents([
+        { slot: 4, page: 10, length: 1 },
+        { slot: 5, page: 11, length: 1 },
+        { slot: 12, page: 0, length: 1 },
+      ]),
+    );
   });
   it.each([
     ['lacks a page', [4, 1], [10], [1, 1]],
