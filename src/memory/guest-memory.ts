@@ -202,7 +202,9 @@ export class GuestMemory {
 }
 
 function isZero(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  if (bytes.byteOffset % 4 !== 0 || bytes.length % 4 !== 0) return bytes.every((x) => x === 0);
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
   return true;
 }
 /** Frame of a machine address. */

@@ -4,8 +4,12 @@ import { FRAME, GuestMemory } from '../../src/memory/guest-memory.ts';
 const PAGE = 4096;
 
 describe('bytes copied into guest memory', () => {
-  const memory = new GuestMemory({ vcpus: 1, slots: 8, frameLimit: 16, recordBytes: 1 << 18 });
-  for (let frame = 4; frame < 12; frame++) memory.addFrame(frame);
+  const prepare = (): GuestMemory => {
+    const memory = new GuestMemory({ vcpus: 1, slots: 8, frameLimit: 16, recordBytes: 1 << 18 });
+    memory.addFrames(4, 12);
+    return memory;
+  };
+  const memory = prepare();
   const isWritten = (frame: number): boolean => (memory.slotFlags[frame - 4]! & FRAME.written) !== 0;
 
   it('do not touch pages that are zero and stay so', () => {
@@ -15,6 +19,17 @@ describe('bytes copied into guest memory', () => {
     expect([4, 5, 6, 7, 8, 9].map(isWritten)).toEqual([false, false, false, true, false, false]);
     expect(memory.readBytes(5 * PAGE, 4 * PAGE)).toEqual(data);
   });
+  it('see a byte that is not zero wherever it stands, also in data that begins at an odd place', () => {
+    for (const place of [0, 1, PAGE - 2, PAGE - 1])
+      for (const odd of [0, 1, 4]) {
+        const fresh = prepare();
+        const data = new Uint8Array(odd + PAGE).subarray(odd);
+        data[place] = 0x80;
+        fresh.writeBytes(5 * PAGE, data);
+        expect(fresh.page(5)[place]).toBe(0x80);
+      }
+  });
+
   it('make a page zero that was not', () => {
     memory.write8(9 * PAGE + 17, 3);
     memory.writeBytes(9 * PAGE, new Uint8Array(PAGE));
