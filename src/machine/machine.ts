@@ -67,14 +67,17 @@ export type RunEnd =
   /** Watched memory has just changed. */
   | { readonly kind: 'watch' };
 
+/** No step count; no integer either, so that V8 takes what follows for floating point from the beginning, not from 2^31 on. */
+const OUTSIDE = Number.NEGATIVE_INFINITY;
+
 export class Machine {
   readonly engine: Engine;
   readonly platform: MachinePlatform;
   readonly tscKhz: number;
   loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ending: null, ended: null };
   door: InputDoor = CLOSED_DOOR;
-  /** The vCPU's step count at the start of the engine slice or delivery in progress, -1 outside of both. */
-  #sliceStart = -1;
+  /** The vCPU's step count at the start of the engine slice or delivery in progress, {@link OUTSIDE} of both. */
+  #sliceStart = OUTSIDE;
   /** What the slice in progress ends before: as the platform and the door told when it began. */
   #deadline = Number.POSITIVE_INFINITY;
   #nextPayload: Tick = Number.POSITIVE_INFINITY;
@@ -108,13 +111,16 @@ export class Machine {
   /** System time in ns, exact to the step also while the engine calls the platform. */
   now(): number {
     const { clock } = this.loop;
-    return nanoseconds(clock, this.#sliceStart < 0 ? clock.tick : clock.tick + this.cpu.steps - this.#sliceStart);
+    return nanoseconds(
+      clock,
+      this.#sliceStart === OUTSIDE ? clock.tick : clock.tick + this.cpu.steps - this.#sliceStart,
+    );
   }
 
   /** The first tick whose state shows what happens now: the next one while an instruction executes. */
   get visibleAt(): Tick {
     const { tick } = this.loop.clock;
-    return this.#sliceStart < 0 ? tick : tick + this.cpu.steps - this.#sliceStart + 1;
+    return this.#sliceStart === OUTSIDE ? tick : tick + this.cpu.steps - this.#sliceStart + 1;
   }
   /** The state has been replaced: lets the platform rebuild what follows from it. */
   restored(): void {
@@ -213,7 +219,7 @@ export class Machine {
     loop.deliveryDue = false;
     this.#sliceStart = this.cpu.steps;
     const taken = platform.deliverPending(this.cpu);
-    this.#sliceStart = -1;
+    this.#sliceStart = OUTSIDE;
     if (taken === null) return false;
     if (isStop(taken.outcome)) {
       const { kind, message } = taken.outcome.verdict;
@@ -230,8 +236,10 @@ export class Machine {
     this.#nextPayload = door.nextPayload(clock.tick);
     const target = Math.min(until, boundary, tickOf(clock, this.#deadline), this.#nextPayload);
     this.#sliceStart = this.cpu.steps;
-    const exit = engine.run(this.cpu, target - clock.tick, platform, resume, this.#isDue);
-    this.#sliceStart = -1;
+    // at most DELIVERY_TICKS, and an integer for V8 as well: from 2^31 on ticks are floating point, and what is reckoned with them
+    const budget = (target - clock.tick) | 0;
+    const exit = engine.run(this.cpu, budget, platform, resume, this.#isDue);
+    this.#sliceStart = OUTSIDE;
     clock.tick += exit.steps;
     if (exit.kind === 'stop') return this.#end(exit.stop);
     // a pause or a watched store right behind an event: upcalls are looked for before the next step

@@ -267,8 +267,9 @@ export class ColdTier {
     const lastAt = (base + STATE.lastRecord.offset) >>> 2;
     const untilAt = (base + STATE.untilSample.offset) >>> 2;
     const untilHop = (base + STATE.untilHop.offset) >>> 2;
-    if (words[untilHop] === 0) words[untilHop] = this.hot?.promotion.sampleHops ?? 0;
+    const sampleHops = this.hot?.promotion.sampleHops ?? 0;
     const sampleSteps = this.hot?.promotion.sampleSteps ?? SLICE;
+    if (words[untilHop] === 0) words[untilHop] = sampleHops;
     let left = steps;
     /** Handler to use for the first record, -1: its own. */
     let handler = -1;
@@ -304,7 +305,7 @@ export class ColdTier {
         record = this.#leaveRegion(cpu);
         if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
       } else if (exit === EXIT.hop) {
-        words[untilHop] = this.hot!.promotion.sampleHops;
+        words[untilHop] = sampleHops;
         this.hot!.hop(cpu, words[(base + STATE.hopFrom.offset) >>> 2]!, record);
       } else if (exit === EXIT.pause) {
         if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) break;

@@ -183,9 +183,9 @@ export class Regions implements TranslatedCode {
       entries: [],
       missed: new Map(),
       misses: 0,
-      missedSince: 0,
+      missedSince: Number.NEGATIVE_INFINITY,
       refused: 0,
-      refusedSince: 0,
+      refusedSince: Number.NEGATIVE_INFINITY,
       hops: new WeakMap(),
     };
     live.regions.set(number, region);

@@ -65,8 +65,8 @@ export const MUTATIONS: readonly Mutation[] = [
   of(
     BLOCK,
     'hot: return address of the call itself',
-    "case 'nextRip':\n          id = this.#rip(BigInt(insn.pageOffset + insn.length));",
-    "case 'nextRip':\n          id = this.#rip(BigInt(insn.pageOffset));",
+    'nextRip: (block, _, { insn }) => block.#rip(BigInt(insn.pageOffset + insn.length)),',
+    'nextRip: (block, _, { insn }) => block.#rip(BigInt(insn.pageOffset)),',
   ),
   of(
     BLOCK,
