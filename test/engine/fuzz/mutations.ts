@@ -21,6 +21,7 @@ const LENGTHS = 'engine/hot/lengths.ts';
 const REGION = 'engine/hot/region.ts';
 const REGIONS = 'engine/hot/regions.ts';
 const LOWER = 'engine/cold/lower.ts';
+const RUNTIME = 'engine/cold/runtime.ts';
 const MMU = 'memory/mmu.ts';
 
 const of = (file: string, name: string, find: string, replace: string): Mutation => ({ name, file, find, replace });
@@ -170,6 +171,12 @@ export const MUTATIONS: readonly Mutation[] = [
     'translations of an entry that changed are kept',
     'this.#tlbs.drop(index, 1, 512);',
     'this.#tlbs.drop(index + 1, 1, 512);',
+  ),
+  of(
+    RUNTIME,
+    'cold: page of a jump found by one bit too few',
+    "f.get(CPU).get(linear).i64(-4096n).op('i64.and');",
+    "f.get(CPU).get(linear).i64(-8192n).op('i64.and');",
   ),
   of(
     LOWER,
