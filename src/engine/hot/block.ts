@@ -89,7 +89,7 @@ interface Translating extends Step {
 }
 type TranslateNode<N extends Node> = (block: Block, node: N, at: Translating) => number;
 /** Bits that a value of so many bytes has at most; undefined where nothing is known. */
-const lengthOf = (type: Type, bytes: number): number | undefined =>
+const bitsOf = (type: Type, bytes: number): number | undefined =>
   type === 'i64' ? Math.min(64, bytes * 8) : undefined;
 
 const GPR_END = STATE.gpr.offset + 128;
@@ -169,7 +169,7 @@ export class Block {
     if (offset === STATE.zero.offset) return g.i64(0n);
     if (offset === STATE.pageBase.offset) return this.#home(HOME.pageBase);
     if (width === 8 && offset >= STATE.segmentBase.offset && offset < SEGMENTS_END) return g.segment(offset);
-    const id = g.event(type, lengthOf(type, width));
+    const id = g.event(type, bitsOf(type, width));
     this.events.push({ kind: 'read', id, offset, width });
     return id;
   }
@@ -271,7 +271,7 @@ export class Block {
     load: (block, node, at) => block.#access(node, node.width, at),
     probe: (block, node, at) => block.#access(node, node.bytes, at),
     peek: ({ graph, events }, { type, token, offset, width }, { ids }) => {
-      const id = graph.event(type, lengthOf(type, width));
+      const id = graph.event(type, bitsOf(type, width));
       events.push({ kind: 'peek', id, token: ids[token]!, offset, width });
       return id;
     },
@@ -302,7 +302,7 @@ export class Block {
     bytes: number,
     { insn, program, ids, leaving }: Translating,
   ): number {
-    const id = this.graph.event(type, lengthOf(type, bytes));
+    const id = this.graph.event(type, bitsOf(type, bytes));
     const isOperand = program.body[addr]!.op === 'linear';
     const segment = isOperand ? segmentNumberOf(insn) : stack ? SEG.ss : SEG.es;
     this.events.push({ kind: op, id, address: ids[addr]!, bytes, align, segment, ...leaving });

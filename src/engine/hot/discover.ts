@@ -32,6 +32,7 @@ export interface Place {
 }
 /** A place in the pages of a region as one number. */
 export const placeOf = ({ page, offset }: Place): number => page * 4096 + offset;
+export const toPlace = (place: number): Place => ({ page: place >>> 12, offset: place & 4095 });
 /** Where the search for a region's code begins, and further places where it is to be entered. */
 export type Seeds = readonly [Place, ...Place[]];
 

@@ -17,11 +17,11 @@ import type { CodeHost } from '../code-host.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
 import { REGION_TABLE_SIZE } from '../cold/exits.ts';
 import type { Handlers } from '../cold/handlers.ts';
-import { type CodePage, MAX_PAGES, type Place, placeOf, MAX_STEPS as REGION_STEPS } from './discover.ts';
+import { type CodePage, MAX_PAGES, type Place, placeOf, MAX_STEPS as REGION_STEPS, toPlace } from './discover.ts';
 import type { Promotion } from './promotion.ts';
 import { type LiveModule, type Region, Regions } from './regions.ts';
 import { SPAN_BYTES } from './spans.ts';
-import { ENTRY, type TranslatedModule, type Translations, toPlace } from './translations.ts';
+import { ENTRY, type TranslatedModule, type Translations } from './translations.ts';
 import { type Candidate, Translator } from './translator.ts';
 
 /** Evictions by changed code after which a page needs twice the heat, as a shift. */

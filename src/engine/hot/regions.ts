@@ -16,8 +16,8 @@ import { type CodeKey, KEYS } from '../../x86/code-key.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER } from '../cold/exits.ts';
 import { BLOCK_BITS } from '../cold/runtime.ts';
-import type { CodePage, Place } from './discover.ts';
-import { ENTRY, type TranslatedModule, type Translation, textOf, toPlace } from './translations.ts';
+import { type CodePage, type Place, toPlace } from './discover.ts';
+import { ENTRY, type TranslatedModule, type Translation, textOf } from './translations.ts';
 
 interface Entry {
   readonly record: number;

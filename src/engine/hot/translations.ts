@@ -5,7 +5,7 @@
  */
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { type CodeKey, KEYS } from '../../x86/code-key.ts';
-import type { Place, Seeds } from './discover.ts';
+import type { Seeds } from './discover.ts';
 import { RECIPE_TABLE_SIZE, type Recipe, Recipes } from './recipes.ts';
 
 /** Bytes of modules that are remembered at most; the oldest are forgotten first. */
@@ -13,8 +13,6 @@ const MAX_BYTES = 16 << 20;
 /** Translations of different code that are remembered for one place at most. */
 const MAX_AT_PLACE = 4;
 
-/** What {@link placeOf} made one number of. */
-export const toPlace = (place: number): Place => ({ page: place >>> 12, offset: place & 4095 });
 /** Flag of a block: it may be entered from outside. */
 export const ENTRY = 0x8000;
 
