@@ -8,6 +8,7 @@ if [ -x "$modules/node/bin/node" ] && [ "$modules/.package-lock.json" -nt "${too
     # a young generation of 16 MiB: building a machine then needs no garbage collection
     export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$modules/.cache/hindsight-compile}"
     export HINDSIGHT_CODE_CACHE="${HINDSIGHT_CODE_CACHE-$modules/.cache/hindsight-code}"
+    export HINDSIGHT_HANDLERS="${HINDSIGHT_HANDLERS-$modules/.cache/hindsight-handlers}"
     exec "$modules/node/bin/node" --min-semi-space-size=16 "${tools%/*}/src/cli/main.ts" "$@"
 fi
 exec node "$tools/hindsight.mjs" "$@"

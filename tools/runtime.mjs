@@ -72,10 +72,17 @@ export function ensureInstalled() {
 const COMPILED = join(MODULES, '.cache', 'hindsight-compile');
 /** Where the CLI keeps machine code of kernels' hot code (src/cli/local/compiled-code.ts); the same holds. */
 const CODE = join(MODULES, '.cache', 'hindsight-code');
+/** Where tools/prepare-handlers.ts leaves machine code of handlers (src/cli/local/prepared-handlers.ts); the same holds. */
+const HANDLERS = join(MODULES, '.cache', 'hindsight-handlers');
 
 /** Runs the project's Node with these arguments and ends this process as that one ended: same status or same signal. */
 export function runNode(args) {
-  const env = { NODE_COMPILE_CACHE: COMPILED, HINDSIGHT_CODE_CACHE: CODE, ...process.env };
+  const env = {
+    NODE_COMPILE_CACHE: COMPILED,
+    HINDSIGHT_CODE_CACHE: CODE,
+    HINDSIGHT_HANDLERS: HANDLERS,
+    ...process.env,
+  };
   const child = spawn(NODE, args, { stdio: 'inherit', env });
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   // A terminal sends Ctrl-C to both of us; without a terminal only we got it.

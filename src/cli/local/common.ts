@@ -8,6 +8,7 @@ import { CodeFile } from '../../../store/code-file.ts';
 import type { LevelStore } from '../../../store/level-store.ts';
 import { EmulatorError } from '../../core/errors.ts';
 import type { Tick } from '../../core/units.ts';
+import type { PreparedHandlers } from '../../engine/cold/prepared.ts';
 import type { EngineOptions } from '../../engine/engine.ts';
 import type { Sighting } from '../../inspect/panic.ts';
 import type { VerdictReport } from '../../inspect/report.ts';
@@ -18,6 +19,7 @@ import type { Machine } from '../../machine/machine.ts';
 import type { Verdict } from '../../x86/seam.ts';
 import type { WorkHooks } from '../backend.ts';
 import { CompiledCode, nameOf } from './compiled-code.ts';
+import { loadHandlers } from './prepared-handlers.ts';
 
 /** How often work looks up from the machine. */
 export const BREATH_MS = 20;
@@ -71,16 +73,25 @@ function rememberedFor(image: Uint8Array): CompiledCode | null {
   return code;
 }
 
+let handlers: PreparedHandlers | null | undefined;
+/** The handlers in the folder HINDSIGHT_HANDLERS, where that is named. */
+function preparedHandlers(): PreparedHandlers | null {
+  const folder = process.env.HINDSIGHT_HANDLERS;
+  if (handlers === undefined) handlers = folder ? loadHandlers(folder) : null;
+  return handlers;
+}
+
 /**
  * How this host's engines for a kernel image are made. HINDSIGHT_TIER names a tier, for measurements; E_USAGE for another
  * word.
  */
 export function engineOptions(image: Uint8Array): EngineOptions {
   const code = rememberedFor(image);
-  const host =
-    code === null
-      ? { collectGarbage }
-      : { collectGarbage, instantiate: code.instantiate, translations: code.translations };
+  const host = {
+    collectGarbage,
+    prepared: preparedHandlers(),
+    ...(code === null ? {} : { instantiate: code.instantiate, translations: code.translations }),
+  };
   const wanted = process.env.HINDSIGHT_TIER;
   if (wanted === undefined) return { host };
   const tier = TIERS.find((name) => name === wanted);

@@ -4,57 +4,25 @@
  * bytes, and V8 refuses code of another version, other flags or another CPU: what runs is what would have been compiled. With it are
  * kept the translations that the modules came from, under a key of the translator's sources.
  */
-import { createHash, hash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { deserialize, serialize, setFlagsFromString } from 'node:v8';
+import { hash } from 'node:crypto';
+import { deserialize, serialize } from 'node:v8';
 import { crc32 } from 'node:zlib';
 import type { CodeFile } from '../../../store/code-file.ts';
 import type { CodeHost, Instantiate } from '../../engine/code-host.ts';
 import { Translations, type TranslationsData } from '../../engine/hot/translations.ts';
+import { engineKey } from './engine-key.ts';
+import { type V8Code, v8Code } from './v8-code.ts';
 
-/** What decides what is translated how: the layers of the tree below and including the engine's. */
-const SOURCES = ['core', 'ir', 'x86', 'memory', 'engine'].map((x) => resolve(import.meta.dirname, '../..', x));
 /** Instances that are looked at in the end. */
 const MAX_TRACKED = 4096;
 /** The parts at both ends of an image that tell which it is. */
 const IMAGE_PART_BYTES = 1 << 16;
-
-/** V8's functions for this, which have names only with `--allow-natives-syntax`. */
-interface Natives {
-  /** Ends the process when no function of the module is optimized. */
-  serialize(module: WebAssembly.Module): ArrayBuffer;
-  deserialize(code: ArrayBuffer, bytes: Uint8Array): WebAssembly.Module | undefined;
-  isOptimized(exported: unknown): boolean;
-}
-function natives(): Natives | null {
-  try {
-    setFlagsFromString('--allow-natives-syntax');
-    const native = (name: string, ...of: string[]): unknown => new Function(...of, `return %${name}(${of.join()})`);
-    return {
-      serialize: native('SerializeWasmModule', 'module') as Natives['serialize'],
-      deserialize: native('DeserializeWasmModule', 'code', 'bytes') as Natives['deserialize'],
-      isOptimized: native('IsTurboFanFunction', 'exported') as Natives['isOptimized'],
-    };
-  } catch {
-    return null;
-  }
-}
 
 /** Name of the file for a kernel image; another image may share it, which costs nothing but room. */
 export function nameOf(image: Uint8Array): string {
   const first = crc32(image.subarray(0, IMAGE_PART_BYTES));
   const both = crc32(image.subarray(Math.max(0, image.length - IMAGE_PART_BYTES)), first);
   return `${image.length.toString(16)}-${both.toString(16)}.code`;
-}
-
-/** SHA-256 of the translator, which is what says whether a translation is still the one that would be made. */
-function sourceHash(): Uint8Array {
-  const sum = createHash('sha256');
-  for (const folder of SOURCES)
-    for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort())
-      if (name.endsWith('.ts')) sum.update(name).update(readFileSync(join(folder, name)));
-  return sum.digest();
 }
 
 interface Made {
@@ -68,19 +36,19 @@ export class CompiledCode implements Pick<CodeHost, 'instantiate' | 'translation
   readonly #file: CodeFile;
   /** By key of their entry in the file. */
   readonly #translations = new Map<string, Translations>();
-  readonly #natives: Natives;
+  readonly #v8: V8Code;
   #made: Made[] = [];
   /** Modules that were not compiled. */
   recalled = 0;
 
-  private constructor(file: CodeFile, functions: Natives) {
+  private constructor(file: CodeFile, v8: V8Code) {
     this.#file = file;
-    this.#natives = functions;
+    this.#v8 = v8;
   }
   /** The code in a file; null when this V8 cannot give its code away. */
   static of(file: CodeFile): CompiledCode | null {
-    const functions = natives();
-    return functions === null ? null : new CompiledCode(file, functions);
+    const v8 = v8Code();
+    return v8 === null ? null : new CompiledCode(file, v8);
   }
 
   readonly instantiate: Instantiate = (bytes, imports) => {
@@ -95,14 +63,14 @@ export class CompiledCode implements Pick<CodeHost, 'instantiate' | 'translation
   #recall(key: string, bytes: Uint8Array): WebAssembly.Module | null {
     const code = this.#file.take(key);
     if (code === null) return null;
-    const module = this.#natives.deserialize(code.slice().buffer, bytes);
+    const module = this.#v8.deserialize(code.slice().buffer, bytes);
     if (module === undefined) this.#file.drop(key);
     else this.recalled++;
     return module ?? null;
   }
 
   readonly translations = (kind: string): Translations => {
-    const key = createHash('sha256').update(sourceHash()).update(`${process.versions.v8} ${kind}`).digest('latin1');
+    const key = engineKey(kind);
     const known = this.#translations.get(key);
     if (known !== undefined) return known;
     const kept = this.#keptTranslations(key) ?? new Translations();
@@ -129,9 +97,9 @@ export class CompiledCode implements Pick<CodeHost, 'instantiate' | 'translation
       const instance = made.instance.deref();
       if (module === undefined || instance === undefined) continue;
       const functions = Object.values(instance.exports).filter((x) => typeof x === 'function');
-      const optimized = functions.filter((x) => this.#natives.isOptimized(x)).length;
+      const optimized = functions.filter((x) => this.#v8.isOptimized(x)).length;
       if (optimized > this.#file.rank(made.key))
-        this.#file.put(made.key, optimized, new Uint8Array(this.#natives.serialize(module)));
+        this.#file.put(made.key, optimized, new Uint8Array(this.#v8.serialize(module)));
     }
     this.#file.save();
   }

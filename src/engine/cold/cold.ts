@@ -15,7 +15,6 @@ import { type CodeKey, codeKey, KEY, modeOf, stackSizeOf } from '../../x86/code-
 import { Cpu } from '../../x86/cpu.ts';
 import { decode } from '../../x86/decode/decode.ts';
 import type { CpuPolicy, DecodeFailure, Form, Insn } from '../../x86/form.ts';
-import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
@@ -25,7 +24,8 @@ import type { Promotion } from '../hot/promotion.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
-import { type CheckAccess, Handlers } from './handlers.ts';
+import { type CheckAccess, handlerImports } from './handler-module.ts';
+import { Handlers } from './handlers.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
@@ -81,7 +81,8 @@ export class ColdTier {
     this.#words = memory.words;
     this.#core = makeCore(memory.memory, host.instantiate, promotion?.measured);
     const check = accessCheck(memory, mmu);
-    this.handlers = new Handlers(memory.memory, this.#core.table, mmu, check, programOf, HELPERS, host.instantiate);
+    const imports = handlerImports(memory.memory, this.#core.table, mmu, check);
+    this.handlers = new Handlers(imports, programOf, host);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot = null;
     if (promotion === null) return;

@@ -7,31 +7,12 @@ import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
 import { type CodeKey, KEY } from '../../x86/code-key.ts';
 import type { Form, Insn } from '../../x86/form.ts';
-import type { Helper } from '../../x86/helpers.ts';
 import { ATTR, operandInCode, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
-import type { Instantiate } from '../code-host.ts';
-import { ModuleBuilder } from '../wasm/encoder.ts';
+import type { CodeHost, Instantiate } from '../code-host.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
-import { helperImport, helperSignature } from './helper-import.ts';
-import { ADDRESSING, type Addressing, dependsOnAddressing, lowerHandler } from './lower.ts';
-import { COMMIT_SIGNATURE, HANDLER_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
-
-/** What generated handlers call outside Wasm. */
-export interface SlowPaths {
-  readonly slowLoad: (base: number, lo: number, hi: number, spec: number) => number;
-  readonly slowProbe: (base: number, lo: number, hi: number, spec: number) => number;
-  readonly commitScratch: (base: number) => number;
-}
-/** (vCPU state, low word, high word, spec) -> 1, or 0 with the fault in the vCPU state. */
-export type CheckAccess = (base: number, lo: number, hi: number, spec: number) => number;
-
-interface Entry {
-  readonly index: number;
-  readonly program: Program;
-  readonly addressing: Addressing;
-  readonly checked: boolean;
-}
+import { type HandlerKind, handlerModule, keyOf } from './handler-module.ts';
+import { ADDRESSING, type Addressing, dependsOnAddressing } from './lower.ts';
 
 /** How a form continues, as the decoder's run needs to know it. */
 export interface FormInfo {
@@ -53,43 +34,41 @@ const storesOperand = (program: Program): boolean =>
   program.body.some((node) => node.op === 'probe' && program.body[node.addr]!.op === 'linear');
 
 export class Handlers {
-  readonly #memory: WebAssembly.Memory;
-  readonly #table: WebAssembly.Table;
-  readonly #slow: SlowPaths;
-  readonly #checkAccess: CheckAccess;
+  readonly #imports: WebAssembly.Imports;
   readonly #programOf: (form: Form) => Program | null;
-  readonly #helpers: Readonly<Record<string, Helper>>;
   readonly #instantiate: Instantiate;
   /** By number of the form. */
   readonly #forms: FormInfo[] = [];
-  #pending: Entry[] = [];
-  #next: number = HANDLER.firstForm;
+  /** Dispatch-table indices of prepared handlers, by key. */
+  readonly #prepared: ReadonlyMap<string, number>;
+  /** The first index that is not prepared. */
+  readonly #first: number;
+  #pending: HandlerKind[] = [];
+  #next: number;
   /** By handler index: 1 where a relative branch can be linked. */
   readonly branches = new Uint8Array(TABLE_SIZE);
   /** Modules compiled so far. */
   modules = 0;
 
+  /** `imports` as of {@link handlerImports}. */
   constructor(
-    memory: WebAssembly.Memory,
-    table: WebAssembly.Table,
-    slow: SlowPaths,
-    checkAccess: CheckAccess,
+    imports: WebAssembly.Imports,
     programOf: (form: Form) => Program | null,
-    helpers: Readonly<Record<string, Helper>>,
-    instantiate: Instantiate,
+    { instantiate, prepared }: Pick<CodeHost, 'instantiate' | 'prepared'>,
   ) {
-    this.#memory = memory;
-    this.#table = table;
-    this.#slow = slow;
-    this.#checkAccess = checkAccess;
+    this.#imports = imports;
     this.#programOf = programOf;
-    this.#helpers = helpers;
     this.#instantiate = instantiate;
+    this.#prepared = new Map(prepared?.keys.map((key, i) => [key, HANDLER.firstForm + i]));
+    this.#first = HANDLER.firstForm + this.#prepared.size;
+    this.#next = this.#first;
+    // its segment puts them into the table
+    if (prepared !== null) new WebAssembly.Instance(prepared.module, imports);
   }
 
   /** Handlers generated so far. */
   get count(): number {
-    return this.#next - HANDLER.firstForm;
+    return this.#next - this.#first;
   }
 
   info(form: Form): FormInfo {
@@ -126,62 +105,28 @@ export class Handlers {
     const { handlers } = info;
     const variant = addressing + (checked ? CHECKED : 0);
     if (handlers[variant] === 0) {
-      assert(this.#next < TABLE_SIZE, 'the dispatch table is full');
-      handlers[variant] = this.#next;
-      if (info.branches) this.branches[this.#next] = 1;
-      this.#pending.push({ index: this.#next++, program: info.program, addressing, checked });
+      const handler = keyOf(insn.form, addressing, checked);
+      const index =
+        this.#prepared.get(handler) ?? this.#generate({ key: handler, program: info.program, addressing, checked });
+      handlers[variant] = index;
+      if (info.branches) this.branches[index] = 1;
     }
     return handlers[variant]!;
   }
 
+  #generate(kind: HandlerKind): number {
+    assert(this.#next < TABLE_SIZE, 'the dispatch table is full');
+    this.#pending.push(kind);
+    return this.#next++;
+  }
+
   /** Compiles what has been asked for since the last call. */
   compile(): void {
-    if (this.#pending.length === 0) return;
-    const entries = this.#pending;
+    const kinds = this.#pending;
+    if (kinds.length === 0) return;
     this.#pending = [];
     this.modules++;
-    const module = new ModuleBuilder();
-    module.importMemory('e', 'm', this.#memory.buffer.byteLength / 65536);
-    const slowLoad = module.importFunction('e', 'slowLoad', SLOW_SIGNATURE);
-    const slowProbe = module.importFunction('e', 'slowProbe', SLOW_SIGNATURE);
-    const commitScratch = module.importFunction('e', 'commitScratch', COMMIT_SIGNATURE);
-    const checkAccess = module.importFunction('e', 'checkAccess', SLOW_SIGNATURE);
-    const helpers = new Map<string, number>();
-    const imports: Record<string, WebAssembly.ImportValue> = {};
-    for (const { program } of entries) {
-      for (const node of program.body) {
-        if (node.op !== 'call' || helpers.has(node.helper)) continue;
-        const helper = this.#helpers[node.helper];
-        assert(helper, `no helper ${node.helper}`);
-        helpers.set(node.helper, module.importFunction('h', node.helper, helperSignature(helper)));
-        imports[node.helper] = helperImport(helper);
-      }
-    }
-    const type = module.type(HANDLER_SIGNATURE);
-    module.importTable('e', 't', TABLE_SIZE, type);
-    const functions = entries.map(({ index, program, addressing, checked }) => {
-      const body = lowerHandler(program, addressing, {
-        checkAccess: checked ? checkAccess : null,
-        slowLoad,
-        slowProbe,
-        commitScratch,
-        helper: (name) => helpers.get(name)!,
-      });
-      return module.add(body, String(index));
-    });
-    module.fill(type, entries[0]!.index, functions);
-    const { slowLoad: load, slowProbe: probe, commitScratch: commit } = this.#slow;
-    this.#instantiate(module.encode(), {
-      e: {
-        m: this.#memory,
-        t: this.#table,
-        slowLoad: load,
-        slowProbe: probe,
-        commitScratch: commit,
-        checkAccess: this.#checkAccess,
-      },
-      h: imports,
-    });
+    this.#instantiate(handlerModule(this.#next - kinds.length, kinds, true), this.#imports);
   }
 }
 

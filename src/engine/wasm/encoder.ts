@@ -251,6 +251,9 @@ interface Import {
   readonly bytes: readonly number[];
 }
 
+/** Pages of 64 KiB that a memory with addresses of 32 bits has at most. */
+const MAX_MEMORY_PAGES = 65536;
+
 /** A module: imports first, then functions; indices are handed out in that order. */
 export class ModuleBuilder {
   readonly #types: string[] = [];
@@ -283,10 +286,11 @@ export class ModuleBuilder {
     this.#imports.push({ module, name, bytes });
     return this.#importedFunctions++;
   }
-  importMemory(module: string, name: string, pages: number): void {
+  /** A memory of as many pages of 64 KiB; of any number of them where that is null. */
+  importMemory(module: string, name: string, pages: number | null): void {
     const bytes = [2, 1];
-    unsigned(bytes, pages);
-    unsigned(bytes, pages);
+    unsigned(bytes, pages ?? 0);
+    unsigned(bytes, pages ?? MAX_MEMORY_PAGES);
     this.#imports.push({ module, name, bytes });
   }
   /** A table of as many references to functions; `type`: of that type alone, so that calls need not compare types. Returns its index. */

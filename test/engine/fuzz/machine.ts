@@ -1,4 +1,5 @@
 /** A machine that runs scenarios one after the other: what an engine keeps between them is what it derived, and is dropped. */
+import { type PreparedHandlers, prepareHandlers } from '../../../src/engine/cold/prepared.ts';
 import { Engine, type EngineOptions } from '../../../src/engine/engine.ts';
 import { GuestMemory } from '../../../src/memory/guest-memory.ts';
 import type { Cpu } from '../../../src/x86/cpu.ts';
@@ -47,6 +48,16 @@ const wordsOf = ({ a, b, c }: Happening): Random => {
   return () => (first++ === 0 ? c : random());
 };
 
+let prepared: PreparedHandlers | null = null;
+/** The handlers that an installed Hindsight has: half of the hot tiers run with them. */
+function preparedHandlers(): PreparedHandlers {
+  if (prepared === null) {
+    const { keys, bytes } = prepareHandlers();
+    prepared = { keys, module: new WebAssembly.Module(bytes) };
+  }
+  return prepared;
+}
+
 export class FuzzMachine implements Platform {
   readonly tier: TierName;
   readonly memory: GuestMemory;
@@ -66,7 +77,8 @@ export class FuzzMachine implements Platform {
     this.tier = tier;
     this.memory = new GuestMemory({ vcpus: 1, slots: FRAMES, frameLimit: 8192, recordBytes: 1 << 20 });
     for (let frame = 0; frame < FRAMES; frame++) this.memory.addFrame(frame);
-    const options: EngineOptions = { tier, policy, promotion: { ...PROMOTIONS[promotion]!, measured: true } };
+    const host = { prepared: tier === 'hot' && promotion % 2 === 1 ? preparedHandlers() : null };
+    const options: EngineOptions = { tier, policy, promotion: { ...PROMOTIONS[promotion]!, measured: true }, host };
     this.engine = new Engine(this.memory, options);
     this.cpu = this.engine.cpus[0]!;
   }

@@ -1,0 +1,45 @@
+/**
+ * The cold tier's handlers as machine code, made when Hindsight is installed (tools/prepare-handlers.ts) and taken from there by each
+ * process: no boot compiles them, none runs them before they are optimized. Where they are missing, or were made by another V8
+ * or from other sources, each process generates what it needs.
+ */
+import { deserialize, serialize } from 'node:v8';
+import { CodeFile } from '../../../store/code-file.ts';
+import { type PreparedHandlers, prepareHandlers } from '../../engine/cold/prepared.ts';
+import { engineKey } from './engine-key.ts';
+import { compileOptimized, v8Code } from './v8-code.ts';
+
+const FILE = 'handlers.code';
+const key = (): string => engineKey('handlers');
+
+interface Kept {
+  readonly keys: readonly string[];
+  readonly bytes: Uint8Array;
+  readonly code: Uint8Array;
+}
+
+/** The handlers kept in a folder; null where there are none for this engine. */
+export function loadHandlers(folder: string): PreparedHandlers | null {
+  const v8 = v8Code();
+  const kept = v8 === null ? null : new CodeFile(folder, FILE).take(key());
+  if (v8 === null || kept === null) return null;
+  try {
+    const { keys, bytes, code } = deserialize(kept) as Kept;
+    const module = v8.deserialize(code.slice().buffer, bytes);
+    return module === undefined ? null : { keys, module };
+  } catch {
+    return null;
+  }
+}
+
+/** Makes the handlers and keeps them in a folder; false when this V8 cannot give its code away. Takes 1.5 CPU seconds. */
+export function keepHandlers(folder: string): boolean {
+  const v8 = v8Code();
+  if (v8 === null) return false;
+  const { keys, bytes } = prepareHandlers();
+  const code = new Uint8Array(v8.serialize(compileOptimized(bytes)));
+  const file = new CodeFile(folder, FILE, { fileBytes: 32 << 20, files: 1 });
+  file.put(key(), keys.length, serialize({ keys, bytes, code } satisfies Kept));
+  file.save();
+  return true;
+}

@@ -1,0 +1,18 @@
+/**
+ * Compiles the cold tier's handlers for this host, where that has not been done for these sources: `node tools/prepare-handlers.ts`.
+ * Part of the installation; without it everything works, a first boot takes 5 % more.
+ */
+import { resolve } from 'node:path';
+import { keepHandlers, loadHandlers } from '../src/cli/local/prepared-handlers.ts';
+import { setV8Flags } from '../src/cli/v8-flags.ts';
+
+/** As in tools/hindsight.sh and tools/runtime.mjs. */
+const FOLDER = resolve(import.meta.dirname, '../node_modules/.cache/hindsight-handlers');
+
+setV8Flags();
+try {
+  if (loadHandlers(FOLDER) === null && keepHandlers(FOLDER))
+    console.error(`hindsight: handlers compiled into ${FOLDER}`);
+} catch (error) {
+  console.error(`hindsight: handlers are compiled when they are needed: ${(error as Error).message}`);
+}
