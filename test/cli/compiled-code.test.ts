@@ -9,7 +9,7 @@ import type { Promotion } from '../../src/engine/hot/promotion.ts';
 import { CodeFile } from '../../store/code-file.ts';
 import { CODE, DATA, TestMachine } from '../engine/machine.ts';
 
-const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+const EAGER: Promotion = { sampleSteps: 7, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
 /** Steps until V8 has optimized the loop, within some tens of turns. */
 const STEPS = 2_000_000;
 

@@ -7,7 +7,7 @@ import type { HotTier } from '../../src/engine/hot/hot.ts';
 import type { Promotion } from '../../src/engine/hot/promotion.ts';
 import { CODE, TestMachine } from './machine.ts';
 
-const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+const EAGER: Promotion = { sampleSteps: 7, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
 /** Bytes between functions: heat is counted by so many. */
 const SPACING = 256n;
 

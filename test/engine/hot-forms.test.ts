@@ -8,7 +8,7 @@ import { CODE, DATA, TestMachine, type TestOptions } from './machine.ts';
 import { advance, randomOf, scramble } from './random.ts';
 
 /** Translates nearly everything at once. */
-const EAGER = { sampleSteps: 5, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+const EAGER = { sampleSteps: 5, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
 const SEED = Number(process.env.FIRST ?? 1);
 /** Forms a machine, and bytes of code for each. */
 const FORMS = 60;

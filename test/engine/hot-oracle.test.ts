@@ -3,7 +3,7 @@ import { CODE } from './machine.ts';
 import { advance, randomMachine, randomOf, scramble } from './random.ts';
 
 /** Translates nearly everything at once. */
-const EAGER = { sampleSteps: 5, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+const EAGER = { sampleSteps: 5, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
 const SEEDS = Number(process.env.SEEDS ?? 12);
 const FIRST = Number(process.env.FIRST ?? 1);
 

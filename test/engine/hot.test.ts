@@ -248,7 +248,7 @@ describe('the hot tier', () => {
 
   it('enters a loop at its head, wherever in it the cold tier was found', () => {
     // 1: cmp rdi, r9; jae 2; mov r8d, 1; jmp 3; 2: xor r8d, r8d; 3: cmp esi, r8d; jne 4; inc edx; inc rdi; jmp 1; 4: jmp 1
-    const promotion = { ...EAGER, sampleSteps: 1_000_000, samples: 1, batch: 1 };
+    const promotion = { ...EAGER, sampleSteps: 1_000_000, samples: 1, misses: 1, batch: 1 };
     const m = new TestMachine({ tier: 'hot', promotion });
     m.code('4c 39 cf  73 08  41 b8 01 00 00 00  eb 03  45 31 c0  44 39 c6  75 07  ff c2  48 ff c7  eb e4  eb e2');
     m.set('rdi', 0x1_0000n);

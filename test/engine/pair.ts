@@ -5,7 +5,15 @@ import { DATA, TestMachine } from './machine.ts';
 import { advance, randomOf } from './random.ts';
 
 /** Translates nearly everything at once. */
-export const EAGER: Promotion = { sampleSteps: 7, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+export const EAGER: Promotion = {
+  sampleSteps: 7,
+  samples: 1,
+  misses: 1,
+  batch: 1,
+  patience: 1,
+  sampleHops: 3,
+  hops: 2,
+};
 
 /** A machine of the hot tier and one of the cold, with this code and three pages at rdi. */
 export const hotMachine = (hex: string, setUp: (m: TestMachine) => void = () => {}, promotion = EAGER): TestMachine[] =>

@@ -63,7 +63,7 @@ describe('checked accesses', () => {
     const legacy = seed % 3 !== 0;
     const bits = legacy ? 'segmented' : '64-bit';
     it(`agree in every tier on random ${bits} code with breakpoints and alignment checks (seed ${seed})`, () => {
-      const promotion = { sampleSteps: 5, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+      const promotion = { sampleSteps: 5, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
       const machines = [
         machine(seed, { tier: 'cold' }, legacy),
         machine(seed, { tier: 'oracle' }, legacy),
@@ -131,7 +131,7 @@ describe('the code key', () => {
   it('keeps an access through a null FS out of the region around it', () => {
     const m = new TestMachine({
       tier: 'hot',
-      promotion: { sampleSteps: 5, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 },
+      promotion: { sampleSteps: 5, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 },
     });
     // 1: inc eax; cmp eax, 1000; jne 1; mov ecx, fs:[ebx]; jmp 1
     m.code('40  3d e8 03 00 00  75 f8  64 8b 0b  eb f3');
@@ -162,7 +162,7 @@ describe('the code key', () => {
 
 /** In each tier: 32-bit code under flat segments with a page of code and, at DATA, two of data. */
 describe.each(['cold', 'hot', 'oracle'] as const)('faults as AMD family 1Ah orders them, %s tier', (tier) => {
-  const promotion = { sampleSteps: 1_000_000, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+  const promotion = { sampleSteps: 1_000_000, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
   function flat(code: string): TestMachine {
     const m = new TestMachine(tier === 'hot' ? { tier, promotion } : { tier });
     m.code(code);

@@ -11,7 +11,16 @@ import { CASE_STEP, type CaseRecord, type OutcomeRecord } from './records.ts';
 const STEPS_MAX = 1000;
 const RECORD_BYTES = 1 << 20;
 /** A region is made of every case's code before it runs. */
-const AT_ONCE = { sampleSteps: 1_000_000, samples: 1, batch: 1, patience: 1, measured: true, sampleHops: 3, hops: 2 };
+const AT_ONCE = {
+  sampleSteps: 1_000_000,
+  samples: 1,
+  misses: 1,
+  batch: 1,
+  patience: 1,
+  measured: true,
+  sampleHops: 3,
+  hops: 2,
+};
 
 /** Runs cases by {@link Engine.run}. */
 export class EngineCpu implements CpuUnderTest {

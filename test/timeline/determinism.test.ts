@@ -105,7 +105,7 @@ describe('cutting a run', () => {
 describe('tiers', () => {
   it('agree on the hash of the whole run', () => {
     const ticks = [1_000, 20_000, 33_333, 64_000];
-    const promotion = { sampleSteps: 50, samples: 1, batch: 2, patience: 20, sampleHops: 20, hops: 2 };
+    const promotion = { sampleSteps: 50, samples: 1, misses: 1, batch: 2, patience: 20, sampleHops: 20, hops: 2 };
     const hashes = (tier: 'cold' | 'hot' | 'oracle'): bigint[] => {
       const run = new Run(GUEST, { tier, promotion });
       return ticks.map((tick) => {

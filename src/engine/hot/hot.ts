@@ -175,7 +175,7 @@ export class HotTier {
     }
     const place = placeOf({ page, offset });
     region.missed.set(place, (region.missed.get(place) ?? 0) + 1);
-    const beyond = ++region.misses - this.promotion.samples;
+    const beyond = ++region.misses - this.promotion.misses;
     if (beyond < 0 || beyond % LOOK_EVERY !== 0) return;
     const { code, blocks, seeds, spanBytes } = region.translation;
     // where the cold tier came in, by block
@@ -192,7 +192,7 @@ export class HotTier {
       else found.set(block, { place: block & ENTRY ? at : block, count });
     }
     const most = Math.max(0, ...[...found.values()].map((x) => x.count));
-    if (most < this.promotion.samples) return;
+    if (most < this.promotion.misses) return;
     const more = [...found.values()]
       .filter(({ count }) => count * 4 >= most)
       .map((x) => toPlace(x.place))

@@ -4,6 +4,8 @@ export interface Promotion {
   readonly sampleSteps: number;
   /** Looks that find it in one bucket of code before that is translated. */
   readonly samples: number;
+  /** Looks that find it inside a region, in one block, before that may be entered there. */
+  readonly misses: number;
   /** Regions compiled together. */
   readonly batch: number;
   /** Looks after which fewer are. */
@@ -17,7 +19,8 @@ export interface Promotion {
 }
 export const PROMOTION: Promotion = {
   sampleSteps: 2039,
-  samples: 32,
+  samples: 128,
+  misses: 32,
   batch: 16,
   patience: 400,
   sampleHops: 1021,

@@ -58,10 +58,10 @@ export interface Scenario {
 
 /** Promotions of the hot tiers that take turns: nearly everything is translated soon. */
 export const PROMOTIONS = [
-  { sampleSteps: 7, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 },
-  { sampleSteps: 23, samples: 1, batch: 2, patience: 3, sampleHops: 7, hops: 2 },
-  { sampleSteps: 61, samples: 1, batch: 4, patience: 8, sampleHops: 11, hops: 3 },
-  { sampleSteps: 37, samples: 2, batch: 8, patience: 5, sampleHops: 5, hops: 4 },
+  { sampleSteps: 7, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 },
+  { sampleSteps: 23, samples: 1, misses: 1, batch: 2, patience: 3, sampleHops: 7, hops: 2 },
+  { sampleSteps: 61, samples: 1, misses: 1, batch: 4, patience: 8, sampleHops: 11, hops: 3 },
+  { sampleSteps: 37, samples: 2, misses: 2, batch: 8, patience: 5, sampleHops: 5, hops: 4 },
 ] as const;
 
 const KINDS: ReadonlyArray<readonly [Happening['kind'], number]> = [

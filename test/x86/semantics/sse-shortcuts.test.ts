@@ -138,7 +138,7 @@ const TABLE = DATA;
 const RESULTS = DATA + 0x10_0000n;
 const BATCH = 2048;
 const HALT = 0xf4;
-const EAGER = { sampleSteps: 5, samples: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
+const EAGER = { sampleSteps: 5, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
 const TIERS: Record<string, EngineOptions> = {
   evaluator: { tier: 'oracle' },
   cold: { tier: 'cold' },
