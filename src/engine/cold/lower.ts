@@ -245,7 +245,7 @@ class Lowering {
     const f = this.#f;
     f.get(CPU).get(address).op('i32.wrap_i64').get(address).i64(32n).op('i64.shr_u').op('i32.wrap_i64');
     this.#spec(addr, spec, stack);
-    f.call(checkAccess).op('i32.eqz').if().i32(EXIT.fault).return().end();
+    f.call(checkAccess).op('i32.eqz').seldom().if().i32(EXIT.fault).return().end();
   }
   /** Raises #GP(0) when the instruction runs over the end of the code segment. */
   #checkFetch(): void {
@@ -294,6 +294,7 @@ class Lowering {
         .op('i32.wrap_i64')
         .i32(bytes - 1)
         .op('i32.and')
+        .seldom()
         .if();
       this.#fault(VECTOR.gp, 0);
       f.end();
@@ -305,13 +306,13 @@ class Lowering {
     f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry).memory('i64.load', tag);
     f.get(address);
     if (bytes > 1) f.i64(BigInt(bytes - 1)).op('i64.add');
-    f.i64(-4096n).op('i64.and').op('i64.eq').if('i32');
-    f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
-    f.else();
+    f.i64(-4096n).op('i64.and').op('i64.ne').seldom().if('i32');
     f.get(CPU).get(address).op('i32.wrap_i64').get(address).i64(32n).op('i64.shr_u').op('i32.wrap_i64');
     this.#spec(addr, bytes, stack);
     f.call(slow).tee(host).op('i32.eqz').if().i32(EXIT.fault).return().end();
-    f.get(host).end().set(host);
+    f.get(host).else();
+    f.get(address).op('i32.wrap_i64').get(entry).memory('i32.load', TLB_ENTRY.addend).op('i32.add');
+    f.end().set(host);
     f.release(entry);
     return host;
   }
@@ -345,7 +346,7 @@ class Lowering {
         return;
       case 'raise':
         this.#value(node.cond);
-        f.if();
+        f.seldom().if();
         this.#fault(node.vector, node.error);
         f.end();
         return;
@@ -431,7 +432,7 @@ class Lowering {
       f.get(token).i32(PAGE_SIZE).op('i32.lt_u');
       if (i > 0) f.op('i32.or');
     }
-    f.if().get(CPU).call(this.#callees.commitScratch).if();
+    f.seldom().if().get(CPU).call(this.#callees.commitScratch).if();
     f.get(CPU);
     rip();
     f.memory('i64.store', STATE.rip.offset);
@@ -471,7 +472,7 @@ class Lowering {
         return;
       case 'raiseAfter':
         this.#value(commit.cond);
-        f.if();
+        f.seldom().if();
         if (this.#stored) f.get(CPU).call(this.#callees.commitScratch).drop();
         this.#fault(commit.vector, commit.error);
         f.end();
@@ -492,11 +493,12 @@ class Lowering {
         });
         if (cond !== null) f.get(cond).if();
         const link = f.local('i32');
-        f.get(REC).memory('i32.load', RECORD.link).tee(link).if().get(link).return().end();
+        f.get(REC).memory('i32.load', RECORD.link).tee(link).op('i32.eqz').seldom().if();
         const target = f.local('i64');
         this.#targetRip();
         f.set(target);
         jumpTo(f, target, this.#addressing === ADDRESSING.legacy);
+        f.end().get(link).return();
         if (cond !== null) f.end();
         return;
       }

@@ -39,24 +39,28 @@ export function jumpTo(f: FunctionBody, rip: number, legacy: boolean): void {
     f.get(rip).i64(0xffffffffn).op('i64.and').set(rip);
     f.get(rip).get(CPU).memory('i64.load', segmentBase).op('i64.add').i64(0xffffffffn).op('i64.and').set(linear);
   }
+  f.block();
   pushCodeEntry(f, linear);
   f.get(CPU).memory('i32.load', STATE.tlbBase.offset).op('i32.add').tee(entry);
   f.memory('i64.load', EXEC_OFFSET + EXEC_ENTRY.tag)
     .get(linear)
     .i64(-4096n)
     .op('i64.and')
-    .op('i64.eq')
-    .if();
+    .op('i64.ne')
+    .seldom()
+    .brIf(0);
   f.get(linear).op('i32.wrap_i64').i32(4095).op('i32.and').i32(2).op('i32.shl');
   f.get(entry)
     .memory('i32.load', EXEC_OFFSET + EXEC_ENTRY.code)
     .op('i32.add')
     .memory('i32.load', 0)
     .tee(record)
-    .if();
+    .op('i32.eqz')
+    .seldom()
+    .brIf(0);
   f.get(CPU).get(linear).i64(-4096n).op('i64.and');
   if (legacy) f.get(CPU).memory('i64.load', segmentBase).op('i64.sub');
   f.memory('i64.store', STATE.pageBase.offset).get(record).return();
-  f.end().end();
+  f.end();
   f.get(CPU).get(rip).memory('i64.store', STATE.rip.offset).i32(EXIT.lookup).return();
 }
