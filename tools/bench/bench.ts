@@ -11,6 +11,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import '../prepare-handlers.ts'; // as an installation does
 import { fetchBochs, PEER_FOLDER } from '../bochs.ts';
 import { measure, median } from './measure.ts';
 import { allPeers, type Peer } from './peers.ts';

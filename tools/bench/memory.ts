@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import '../prepare-handlers.ts'; // as an installation does
 import { median } from './measure.ts';
 import { ROOT } from './workloads.ts';
 

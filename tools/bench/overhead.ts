@@ -12,6 +12,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import '../prepare-handlers.ts'; // as an installation does
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** The command as npm installs it. */

@@ -27,7 +27,8 @@ CPU seconds are user and system time of the whole process tree. For the kernels 
 ([tools/guest-kernels/bench](../../tools/guest-kernels/bench)) the peer's start-up, measured with a run of no round, is
 taken off; a slow peer does fewer rounds and its figure is scaled. All peers have to print the same result. Hindsight
 runs the image as a Xen PV domain and records it with everything stored; the others enter it by PVH. The boot counts
-from process start to poweroff. Hindsight keeps what it translated of a kernel from one run to the next, as it does for its users
+from process start to poweroff. Handlers of Hindsight's cold tier are compiled when it is installed, as the peers are
+([0028](../decisions/0028-prepared-handlers.md)). Hindsight keeps what it translated of a kernel from one run to the next, as it does for its users
 ([0026](../decisions/0026-kept-machine-code.md), [0027](../decisions/0027-translations-come-back.md)), so that all runs but the first find some; \`hindsight-first\` starts without each time.
 
 ![Speed relative to QEMU TCG](speed.svg)

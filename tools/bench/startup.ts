@@ -8,6 +8,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import '../prepare-handlers.ts'; // as an installation does
 import manifest from '../../package.json' with { type: 'json' };
 import { measure, median } from './measure.ts';
 import { ROOT } from './workloads.ts';

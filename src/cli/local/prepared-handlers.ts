@@ -3,6 +3,8 @@
  * process: no boot compiles them, none runs them before they are optimized. Where they are missing, or were made by another V8
  * or from other sources, each process generates what it needs.
  */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { CodeFile } from '../../../store/code-file.ts';
 import { type PreparedHandlers, prepareHandlers } from '../../engine/cold/prepared.ts';
@@ -38,7 +40,8 @@ export function keepHandlers(folder: string): boolean {
   if (v8 === null) return false;
   const { keys, bytes } = prepareHandlers();
   const code = new Uint8Array(v8.serialize(compileOptimized(bytes)));
-  const file = new CodeFile(folder, FILE, { fileBytes: 32 << 20, files: 1 });
+  rmSync(join(folder, FILE), { force: true });
+  const file = new CodeFile(folder, FILE);
   file.put(key(), keys.length, serialize({ keys, bytes, code } satisfies Kept));
   file.save();
   return true;
