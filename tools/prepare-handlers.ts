@@ -5,13 +5,14 @@
 import { resolve } from 'node:path';
 import { keepHandlers, loadHandlers } from '../src/cli/local/prepared-handlers.ts';
 import { setV8Flags } from '../src/cli/v8-flags.ts';
+import { prepareHandlers } from '../src/engine/cold/prepared.ts';
 
 /** As in tools/hindsight.sh and tools/runtime.mjs. */
 const FOLDER = resolve(import.meta.dirname, '../node_modules/.cache/hindsight-handlers');
 
 setV8Flags();
 try {
-  if (loadHandlers(FOLDER) === null && keepHandlers(FOLDER))
+  if (loadHandlers(FOLDER) === null && keepHandlers(FOLDER, prepareHandlers()))
     console.error(`hindsight: handlers compiled into ${FOLDER}`);
 } catch (error) {
   console.error(`hindsight: handlers are compiled when they are needed: ${(error as Error).message}`);

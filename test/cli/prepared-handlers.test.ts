@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { keepHandlers, loadHandlers } from '../../src/cli/local/prepared-handlers.ts';
-import type { PreparedHandlers } from '../../src/engine/cold/prepared.ts';
+import { type PreparedHandlers, prepareHandlers } from '../../src/engine/cold/prepared.ts';
 import { CODE, DATA, TestMachine } from '../engine/machine.ts';
 
 /** mov rdx, [rbx]; add rax, rdx; add [rbx+8], rax; inc rcx; jmp: forms of 64-bit mode. */
@@ -26,7 +26,7 @@ describe('handlers that are kept', () => {
   let folder: string;
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'handlers-'));
-    expect(keepHandlers(folder)).toBe(true);
+    expect(keepHandlers(folder, prepareHandlers())).toBe(true);
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -27,6 +27,7 @@ export interface HandlerKind {
   readonly checked: boolean;
 }
 
+/** Names a handler. */
 export const keyOf = (form: Form, addressing: Addressing, checked: boolean): string =>
   `${form.key} ${addressing}${checked ? ' checked' : ''}`;
 
