@@ -46,7 +46,7 @@ export class ColdTier {
   readonly #memory: GuestMemory;
   readonly #mmu: Mmu;
   readonly #words: Int32Array;
-  readonly #core: Core;
+  readonly #run: Core['run'];
   readonly handlers: Handlers;
   readonly cache: CodeCache;
   /** Null when everything is executed by handlers. */
@@ -79,16 +79,15 @@ export class ColdTier {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
-    this.#core = makeCore(memory.memory, host.instantiate, promotion?.measured);
+    const core = makeCore(memory.memory, host.instantiate, promotion?.measured);
     const check = accessCheck(memory, mmu);
-    const imports = handlerImports(memory.memory, this.#core.table, mmu, check);
-    this.handlers = new Handlers(imports, programOf, host);
+    this.handlers = new Handlers(handlerImports(memory.memory, core, mmu, check), programOf, host);
+    this.#run = this.handlers.run ?? core.run;
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.hot = null;
     if (promotion === null) return;
     const translations = host.translations(`${policy} ${JSON.stringify(memory.map.shape)}`);
-    const { regions } = this.#core;
-    this.hot = new HotTier(memory, mmu, this.cache, regions, this.handlers, promotion, translations, host);
+    this.hot = new HotTier(memory, mmu, this.cache, core.regions, this.handlers, promotion, translations, host);
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------
@@ -284,7 +283,7 @@ export class ColdTier {
       if (this.#untilSample <= 0) this.#untilSample = sampleSteps;
       const slice = Math.min(left, SLICE);
       const cold = Math.min(slice, this.#untilSample);
-      exit = this.#core.run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
+      exit = this.#run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
       handler = -1;
       const free = exit !== EXIT.lookup && exit !== EXIT.budget && exit < EXIT.hotFault ? 1 : 0;
       left -= slice - words[budgetAt]! - free;

@@ -12,15 +12,23 @@ import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runt
 const CPU = 0;
 const REC = 1;
 
+/** What the loop is made with. */
+export interface RunParts {
+  /** Number of the dispatch table, and of the table of regions. */
+  readonly handlerTable: number;
+  readonly regionTable: number;
+  /** Counts the steps that regions take. */
+  readonly measured: boolean;
+  /** Write the bodies of the first handlers of forms into the loop. */
+  readonly inline: ReadonlyArray<(f: FunctionBody) => void>;
+}
+
 /**
  * (vCPU state, record, steps, handler of the record, reserve) -> exit. Runs records until `steps` are used up or one leaves.
  * Steps of regions are taken from the reserve first. The record that left is in `record`, the steps left in all are in
- * `budget`, and `untilSample` is `steps` less those that no region took. `measured`: counts the steps that regions take.
+ * `budget`, and `untilSample` is `steps` less those that no region took.
  */
-function addRun(
-  module: ModuleBuilder,
-  { handlerTable, regionTable, measured }: { handlerTable: number; regionTable: number; measured: boolean },
-): void {
+export function addRun(module: ModuleBuilder, { handlerTable, regionTable, measured, inline }: RunParts): void {
   const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const STEPS = 2;
   const INDEX = 3;
@@ -39,7 +47,13 @@ function addRun(
   f.loop();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
   f.loop();
-  f.get(CPU).get(REC).get(INDEX).callIndirect(handler, handlerTable).tee(next);
+  const call = (): FunctionBody => f.get(CPU).get(REC).get(INDEX).callIndirect(handler, handlerTable);
+  if (inline.length === 0) call();
+  else {
+    const bodies = inline.map((write) => () => write(f));
+    f.inline('i32', () => f.get(INDEX).i32(HANDLER.firstForm).op('i32.sub'), bodies, call);
+  }
+  f.tee(next);
   f.i32(FIRST_RECORD).op('i32.ge_u').if();
   f.get(STEPS).if();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS).get(next);
@@ -152,7 +166,7 @@ export function makeCore(memory: WebAssembly.Memory, instantiate: Instantiate, m
   const regionTable = module.importTable('e', 'r', REGION_TABLE_SIZE);
   const end = module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
   const handlerTable = module.table(module.type(HANDLER_SIGNATURE), TABLE_SIZE, end, 't');
-  addRun(module, { handlerTable, regionTable, measured });
+  addRun(module, { handlerTable, regionTable, measured, inline: [] });
   const jump = [addJump(module, false), addJump(module, true)] as const;
   module.add(exitHandler(EXIT.stale), `h${HANDLER.stale}`);
   module.add(linkHandler(), `h${HANDLER.link}`);

@@ -3,10 +3,11 @@ import { assert } from '../../core/assert.ts';
 import type { Program } from '../../ir/program.ts';
 import type { Form } from '../../x86/form.ts';
 import { HELPERS, type Helper } from '../../x86/helpers.ts';
-import { ModuleBuilder } from '../wasm/encoder.ts';
-import { TABLE_SIZE } from './exits.ts';
+import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
+import { addRun, type Core } from './core.ts';
+import { REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { helperImport, helperSignature } from './helper-import.ts';
-import { type Addressing, lowerHandler } from './lower.ts';
+import { type Addressing, writeHandler } from './lower.ts';
 import { COMMIT_SIGNATURE, HANDLER_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
 
 /** What generated handlers call outside Wasm. */
@@ -38,10 +39,14 @@ const helperOf = (name: string): Helper => {
 };
 
 /**
- * A module that puts handlers into the dispatch table, from index `first` on, of any machine. `exported`: so that a host can ask
- * whether they have been optimized.
+ * A module that puts handlers into the dispatch table of any machine, from index `first` on. They are exported, so that a host can ask
+ * whether they have been optimized. With a loop, that is exported instead, as `run`, and has the first so many of them in line.
  */
-export function handlerModule(first: number, kinds: readonly HandlerKind[], exported: boolean): Uint8Array {
+export function handlerModule(
+  first: number,
+  kinds: readonly HandlerKind[],
+  loop: { readonly inline: number; readonly measured: boolean } | null = null,
+): Uint8Array {
   const module = new ModuleBuilder();
   module.importMemory('e', 'm', null);
   const slowLoad = module.importFunction('e', 'slowLoad', SLOW_SIGNATURE);
@@ -56,16 +61,24 @@ export function handlerModule(first: number, kinds: readonly HandlerKind[], expo
     }
   }
   const type = module.type(HANDLER_SIGNATURE);
-  module.importTable('e', 't', TABLE_SIZE, type);
-  const functions = kinds.map(({ key, program, addressing, checked }) => {
-    const body = lowerHandler(program, addressing, {
+  const handlerTable = module.importTable('e', 't', TABLE_SIZE, type);
+  const write = (f: FunctionBody, { program, addressing, checked }: HandlerKind): void =>
+    writeHandler(f, program, addressing, {
       checkAccess: checked ? checkAccess : null,
       slowLoad,
       slowProbe,
       commitScratch,
       helper: (name) => helpers.get(name)!,
     });
-    return module.add(body, key, exported);
+  if (loop !== null) {
+    const regionTable = module.importTable('e', 'r', REGION_TABLE_SIZE);
+    const inline = kinds.slice(0, loop.inline).map((kind) => (f: FunctionBody) => write(f, kind));
+    addRun(module, { handlerTable, regionTable, measured: loop.measured, inline });
+  }
+  const functions = kinds.map((kind) => {
+    const f = new FunctionBody(HANDLER_SIGNATURE);
+    write(f, kind);
+    return module.add(f, kind.key, loop === null);
   });
   module.fill(type, first, functions);
   return module.encode();
@@ -74,13 +87,13 @@ export function handlerModule(first: number, kinds: readonly HandlerKind[], expo
 /** What modules of handlers are instantiated with. */
 export function handlerImports(
   memory: WebAssembly.Memory,
-  table: WebAssembly.Table,
+  { table, regions }: Core,
   { slowLoad, slowProbe, commitScratch }: SlowPaths,
   checkAccess: CheckAccess,
 ): WebAssembly.Imports {
   const helpers = Object.entries(HELPERS).map(([name, helper]) => [name, helperImport(helper)] as const);
   return {
-    e: { m: memory, t: table, slowLoad, slowProbe, commitScratch, checkAccess },
+    e: { m: memory, t: table, r: regions, slowLoad, slowProbe, commitScratch, checkAccess },
     h: Object.fromEntries(helpers),
   };
 }

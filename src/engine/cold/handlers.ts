@@ -10,6 +10,7 @@ import type { Form, Insn } from '../../x86/form.ts';
 import { ATTR, operandInCode, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import type { CodeHost, Instantiate } from '../code-host.ts';
+import type { Core } from './core.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
 import { type HandlerKind, handlerModule, keyOf } from './handler-module.ts';
 import { ADDRESSING, type Addressing, dependsOnAddressing } from './lower.ts';
@@ -45,6 +46,8 @@ export class Handlers {
   readonly #first: number;
   #pending: HandlerKind[] = [];
   #next: number;
+  /** The loop that came with prepared handlers. */
+  readonly run: Core['run'] | null;
   /** By handler index: 1 where a relative branch can be linked. */
   readonly branches = new Uint8Array(TABLE_SIZE);
   /** Modules compiled so far. */
@@ -63,7 +66,8 @@ export class Handlers {
     this.#first = HANDLER.firstForm + this.#prepared.size;
     this.#next = this.#first;
     // its segment puts them into the table
-    if (prepared !== null) new WebAssembly.Instance(prepared.module, imports);
+    const loop = prepared === null ? null : new WebAssembly.Instance(prepared.module, imports).exports.run;
+    this.run = (loop ?? null) as Core['run'] | null;
   }
 
   /** Handlers generated so far. */
@@ -126,7 +130,7 @@ export class Handlers {
     if (kinds.length === 0) return;
     this.#pending = [];
     this.modules++;
-    this.#instantiate(handlerModule(this.#next - kinds.length, kinds, true), this.#imports);
+    this.#instantiate(handlerModule(this.#next - kinds.length, kinds), this.#imports);
   }
 }
 

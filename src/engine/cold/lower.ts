@@ -14,10 +14,10 @@ import { TLB_ENTRY } from '../../memory/tlb.ts';
 import { ATTR, RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
 import { pushDataEntry } from '../tlb-entry.ts';
-import { FunctionBody, type TypeName } from '../wasm/encoder.ts';
+import type { FunctionBody, TypeName } from '../wasm/encoder.ts';
 import { LOADS, STORES, STORES_32 } from '../wasm/widths.ts';
 import { EXIT } from './exits.ts';
-import { HANDLER_SIGNATURE, jumpTo } from './runtime.ts';
+import { jumpTo } from './runtime.ts';
 
 /** How the effective address is formed; chosen from the record when it is decoded. */
 export const ADDRESSING = {
@@ -57,7 +57,7 @@ export function dependsOnAddressing(program: Program): boolean {
 }
 
 class Lowering {
-  readonly #f = new FunctionBody(HANDLER_SIGNATURE);
+  readonly #f: FunctionBody;
   readonly #program: Program;
   readonly #addressing: Addressing;
   readonly #callees: Callees;
@@ -67,7 +67,8 @@ class Lowering {
   /** True once a store through a probe has been emitted. */
   #stored = false;
 
-  constructor(program: Program, addressing: Addressing, callees: Callees) {
+  constructor(f: FunctionBody, program: Program, addressing: Addressing, callees: Callees) {
+    this.#f = f;
     this.#program = program;
     this.#addressing = addressing;
     this.#callees = callees;
@@ -523,7 +524,7 @@ class Lowering {
     else f.memory(STORES_32[width], offset);
   }
 
-  run(): FunctionBody {
+  run(): void {
     const { body, commits } = this.#program;
     const inSegment = this.#callees.checkAccess !== null && this.#addressing === ADDRESSING.legacy;
     if (inSegment) this.#checkFetch();
@@ -538,11 +539,10 @@ class Lowering {
       if (last !== 'branch') this.#commitScratch(() => this.#ripOf('next'));
       this.#fallThrough();
     }
-    return this.#f;
   }
 }
 
-/** The handler of a form: (vCPU state, record) -> next record or exit. */
-export function lowerHandler(program: Program, addressing: Addressing, callees: Callees): FunctionBody {
-  return new Lowering(program, addressing, callees).run();
+/** Writes the body of a form's handler: (vCPU state, record) -> next record or exit. */
+export function writeHandler(f: FunctionBody, program: Program, addressing: Addressing, callees: Callees): void {
+  new Lowering(f, program, addressing, callees).run();
 }

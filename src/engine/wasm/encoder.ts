@@ -30,6 +30,9 @@ export class FunctionBody {
   #rest: number[] = [];
   #hints: number[] = [];
   #restHints: readonly number[] = [];
+  /** Blocks that are open, and which of them `return` leaves while another function's body is written in line. */
+  #open = 0;
+  #returnsTo: number | null = null;
   readonly #locals: TypeName[] = [];
   readonly #free: Record<TypeName, number[]> = { i32: [], i64: [], v128: [] };
 
@@ -151,14 +154,17 @@ export class FunctionBody {
     return this;
   }
   block(result: TypeName | null = null): this {
+    this.#open++;
     this.code.push(0x02, result === null ? 0x40 : TYPE[result]);
     return this;
   }
   loop(): this {
+    this.#open++;
     this.code.push(0x03, 0x40);
     return this;
   }
   if(result: TypeName | null = null): this {
+    this.#open++;
     this.code.push(0x04, result === null ? 0x40 : TYPE[result]);
     return this;
   }
@@ -167,6 +173,7 @@ export class FunctionBody {
     return this;
   }
   end(): this {
+    this.#open--;
     this.code.push(0x0b);
     return this;
   }
@@ -189,8 +196,30 @@ export class FunctionBody {
     return this;
   }
   return(): this {
+    if (this.#returnsTo !== null) return this.br(this.#open - this.#returnsTo);
     this.code.push(0x0f);
     return this;
+  }
+  /**
+   * Leaves one value on the stack: the result of the body whose number `selector` gives as an i32, or of `otherwise` for other numbers.
+   * Bodies are those of functions whose parameters are the first locals of this one; where they return they come here.
+   */
+  inline(result: TypeName, selector: () => void, bodies: ReadonlyArray<() => void>, otherwise: () => void): this {
+    this.block(result);
+    const outside = this.#open;
+    for (let i = 0; i <= bodies.length; i++) this.block();
+    selector();
+    this.brTable([...bodies.keys()], bodies.length);
+    for (const body of bodies) {
+      this.end();
+      this.#returnsTo = outside;
+      body();
+      this.return();
+      this.#returnsTo = null;
+    }
+    this.end();
+    otherwise();
+    return this.end();
   }
   unreachable(): this {
     this.code.push(0x00);

@@ -52,7 +52,7 @@ let prepared: PreparedHandlers | null = null;
 /** The handlers that an installed Hindsight has: half of the hot tiers run with them. */
 function preparedHandlers(): PreparedHandlers {
   if (prepared === null) {
-    const { keys, bytes } = prepareHandlers();
+    const { keys, bytes } = prepareHandlers(true);
     prepared = { keys, module: new WebAssembly.Module(bytes) };
   }
   return prepared;

@@ -22,6 +22,7 @@ const REGION = 'engine/hot/region.ts';
 const REGIONS = 'engine/hot/regions.ts';
 const LOWER = 'engine/cold/lower.ts';
 const RUNTIME = 'engine/cold/runtime.ts';
+const MODULE = 'engine/cold/handler-module.ts';
 const MMU = 'memory/mmu.ts';
 
 const of = (file: string, name: string, find: string, replace: string): Mutation => ({ name, file, find, replace });
@@ -177,6 +178,12 @@ export const MUTATIONS: readonly Mutation[] = [
     'cold: page of a jump found by one bit too few',
     "f.get(CPU).get(linear).i64(-4096n).op('i64.and');",
     "f.get(CPU).get(linear).i64(-8192n).op('i64.and');",
+  ),
+  of(
+    MODULE,
+    'cold: the loop has the second handler in the place of the first',
+    'const inline = kinds.slice(0, loop.inline)',
+    'const inline = kinds.slice(1, loop.inline)',
   ),
   of(
     LOWER,
