@@ -256,7 +256,7 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   if (wrapsAround(template, record)) ignored.skip = 'an access wraps at 4 GiB or does not';
   // SDM vol. 1, 8.7 leaves open whether an unmasked exception or a fault of the store is seen first: Intel stores nothing then.
   const unmasked = host.vector === VECTOR_NONE || host.vector === VECTOR_GP;
-  const faultsPerhaps = isSegmented(record.mode) || leavesData(template, record) || (record.rflags & AC) !== 0;
+  const faultsPerhaps = record.mode !== MODE_64 || leavesData(template, record) || (record.rflags & AC) !== 0;
   if (X87_STORE.test(mnemonic) && unmasked && (host.fxsave[FX.fsw]! & X87_ES) !== 0 && faultsPerhaps)
     ignored.skip = 'an x87 exception and a fault of the store';
   // Ten bytes are stored in two pieces.
