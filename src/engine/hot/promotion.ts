@@ -19,7 +19,7 @@ export interface Promotion {
 }
 export const PROMOTION: Promotion = {
   sampleSteps: 2039,
-  samples: 128,
+  samples: 512,
   misses: 32,
   batch: 16,
   patience: 400,
