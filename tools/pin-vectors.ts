@@ -19,7 +19,7 @@ import {
   OutcomeRecord,
   VECTOR_NONE,
 } from '../test/native/records.ts';
-import { ignoredParts } from '../test/native/undefined.ts';
+import { ignoredParts, vendorOf } from '../test/native/undefined.ts';
 import { encodeVectors, quieten } from '../test/native/vectors.ts';
 
 const { values } = parseArgs({
@@ -52,7 +52,7 @@ for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode
     for (let turn = 0; turn < TRIES; turn++) {
       const i = turn * stream.forms.length + form;
       const template = templates[cases.at(i).tag]!;
-      if (ignoredParts(template, cases, outcomes.at(i)).skip !== null) continue;
+      if (ignoredParts(template, cases, outcomes.at(i), vendorOf(hostCpu())).skip !== null) continue;
       (outcomes.vector === VECTOR_NONE ? ended : faulted).push(i);
     }
     chosen.push(

@@ -14,6 +14,7 @@ import { openCpus } from '../test/native/cpus.ts';
 import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
 import { isSegmented, MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../test/native/records.ts';
+import { vendorOf } from '../test/native/undefined.ts';
 import type { Campaign } from './instructions.ts';
 
 const { values } = parseArgs({
@@ -86,7 +87,7 @@ for (const { name, mode } of modes) {
   });
   if (stream.forms.length === 0) continue;
   const chosen = cpus.filter((cpu) => isSegmented(mode) || !cpu.name.includes('compatibility'));
-  const comparisons = chosen.map(() => new Comparison(Number(values.examples)));
+  const comparisons = chosen.map(() => new Comparison(vendorOf(hostCpu()), Number(values.examples)));
   let done = 0;
   const before = oracle.seconds;
   while (done < Number(values.cases) && !timeUp()) {

@@ -18,7 +18,7 @@ import {
 } from './records.ts';
 import { codeBase, loadedSegment } from './segments.ts';
 import type { Template } from './templates.ts';
-import { type Ignored, ignoredParts } from './undefined.ts';
+import { type Ignored, ignoredParts, type Vendor } from './undefined.ts';
 
 /** A CPU that can run one case. */
 export interface CpuUnderTest {
@@ -139,11 +139,11 @@ function memoryDifferences(host: OutcomeRecord, cpu: OutcomeRecord, ignored: Ign
   const ours = changedWords(cpu, ignored);
   const lines: string[] = [];
   const [from, count] = ignored.memory ?? [0, 0];
-  /** A word of which some bytes are passed over may have changed in those alone. */
-  const isPartly = (offset: number): boolean => offset < from + count && from < offset + 8;
+  const mayDiffer = (offset: number): boolean =>
+    ignored.memoryMayChange && offset < from + count && from < offset + 8 && silicon.has(offset) !== ours.has(offset);
   const show = (value: bigint | undefined): string => (value === undefined ? 'unchanged' : hex(value));
   for (const offset of [...new Set([...silicon.keys(), ...ours.keys()])].sort((a, b) => a - b))
-    if (silicon.get(offset) !== ours.get(offset) && !(isPartly(offset) && !(silicon.has(offset) && ours.has(offset))))
+    if (silicon.get(offset) !== ours.get(offset) && !mayDiffer(offset))
       lines.push(`data+${hex(offset)} silicon ${show(silicon.get(offset))} cpu ${show(ours.get(offset))}`);
   return lines;
 }
@@ -225,8 +225,10 @@ export interface FormResult {
 /** Counts by form; `examples` mismatches of each are kept in full. */
 export class Comparison {
   readonly rows = new Map<string, FormResult>();
+  readonly #silicon: Vendor;
   readonly #examples: number;
-  constructor(examples = 1) {
+  constructor(silicon: Vendor, examples = 1) {
+    this.#silicon = silicon;
     this.#examples = examples;
   }
 
@@ -244,7 +246,7 @@ export class Comparison {
       this.rows.set(template.form.name, row);
     }
     row.cases++;
-    const ignored = ignoredParts(template, record, host);
+    const ignored = ignoredParts(template, record, host, this.#silicon);
     if (ignored.skip !== null) {
       row.skipped++;
       return true;

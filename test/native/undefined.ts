@@ -3,6 +3,7 @@
  * undefined whatever the operands; the conditions on operand values stand here, each with its page of the SDM.
  */
 import { operandAddresses } from './generate.ts';
+import { ignoreIntel, nextFetchFaulted } from './intel.ts';
 import {
   type CaseRecord,
   CODE_BASE,
@@ -14,8 +15,14 @@ import {
   PAGE,
   VECTOR_NONE,
 } from './records.ts';
-import { codeBase, loadedSegment, segmentBase } from './segments.ts';
+import { loadedSegment, segmentBase } from './segments.ts';
 import type { Template } from './templates.ts';
+
+/** Who made the silicon that ran a case. */
+export type Vendor = 'AMD' | 'Intel';
+
+/** The vendor by the processor's model name. */
+export const vendorOf = (model: string): Vendor => (model.includes('Intel') ? 'Intel' : 'AMD');
 
 /** The parts of an outcome that are not compared. */
 export interface Ignored {
@@ -34,20 +41,17 @@ export interface Ignored {
   cr2: boolean;
   /** Bytes of the data page: from, count. */
   memory: [number, number] | null;
+  /** A word that holds such bytes may have changed on one side alone. */
+  memoryMayChange: boolean;
   /** XMM lanes are single-precision approximations with relative error up to 1.5 * 2^-12. */
   approximate: boolean;
   /** The whole case says nothing, and why. */
   skip: string | null;
 }
 
-const RCX = 1;
 const RSP = 4;
-const RSI = 6;
-const RDI = 7;
-/** Number of the stack segment register. */
-const SS = 2;
-/** The B flag in a segment's attributes. */
-const BIG = 1 << 14;
+/** Number of the segment register; GS follows. */
+const FS = 4;
 const VECTOR_SS = 12;
 const VECTOR_PF = 14;
 const VECTOR_GP = 13;
@@ -92,13 +96,6 @@ function shift(template: Template, record: CaseRecord, ignored: Ignored): void {
 /** Stores of more than one piece may have been done in part when a later piece faults; the manual does not say. */
 const MANY_STORES = /^(pusha|pushad|enter|fnsave|fnstenv|fxsave|fxsave64|maskmovq|maskmovdqu|fbstp)$/;
 
-/** Where so many bytes below the stack pointer begin in the page of data. */
-function below(record: CaseRecord, bytes: number): number {
-  const narrow = isSegmented(record.mode) && (loadedSegment(record.segmentIndex(SS), false).attributes & BIG) === 0;
-  const pointer = BigInt.asUintN(record.mode === MODE_64 ? 64 : narrow ? 16 : 32, record.gpr(RSP) - BigInt(bytes));
-  return Number(segmentBase(record, SS) + pointer) - DATA_BASE;
-}
-
 /** True when the host faulted on the stack word below RSP. */
 function pushFaulted(record: CaseRecord, host: OutcomeRecord): boolean {
   if (host.vector === VECTOR_SS || host.vector === VECTOR_AC) return true;
@@ -117,39 +114,18 @@ function endsCode(record: CaseRecord): boolean {
   return CODE_BASE - base + record.codeOffset + record.code.length === limit + 1;
 }
 
-/** Bytes of an access whose size iced does not say, at most; string instructions go on for some elements. */
-const MANY_BYTES = 512;
-
-/** True when an access may run over the end of a segment of 4 GiB. */
-function wrapsAround(template: Template, record: CaseRecord): boolean {
+/** True when an access runs over the end of an FS or GS of 4 GiB that begins inside a page. */
+function wrapsInside(template: Template, record: CaseRecord): boolean {
   if (record.mode === MODE_64) return false;
   const addresses = operandAddresses(template, record);
   return template.memory.some(({ segment, size }, i) => {
+    if (segment < FS) return false;
+    const base = Number(segmentBase(record, segment));
+    if (base % PAGE === 0) return false;
     if (isSegmented(record.mode) && loadedSegment(record.segmentIndex(segment), false).limit !== 0xffffffff)
       return false;
-    const offset = (Number(addresses[i]!) - Number(segmentBase(record, segment))) >>> 0;
-    return offset + (size === 0 || template.repeated ? MANY_BYTES : size) > 2 ** 32;
+    return ((Number(addresses[i]!) - base) >>> 0) + size > 2 ** 32;
   });
-}
-
-/** True when an access does not lie in the page of data. */
-function leavesData(template: Template, record: CaseRecord): boolean {
-  const addresses = operandAddresses(template, record);
-  return template.memory.some(({ size }, i) => {
-    const offset = Number(addresses[i]!) - DATA_BASE;
-    return offset < 0 || offset + (size || MANY_BYTES) > PAGE;
-  });
-}
-/** True when 16 bytes do not lie on a boundary of 16. */
-const isUnaligned16 = (template: Template, record: CaseRecord): boolean =>
-  operandAddresses(template, record).some((at, i) => template.memory[i]!.size === 16 && (at & 15n) !== 0n);
-
-/** True when a lane of the form's first XMM register is a NaN afterwards. */
-function hasNan(template: Template, host: OutcomeRecord, bytes: 4 | 8): boolean {
-  const view = new DataView(host.fxsave.buffer, host.fxsave.byteOffset + FX.xmm + 16 * template.xmm[0]!, 16);
-  for (let at = 0; at < 16; at += bytes)
-    if (Number.isNaN(bytes === 4 ? view.getFloat32(at, true) : view.getFloat64(at, true))) return true;
-  return false;
 }
 
 /** True when the operand runs over the end of 64 KiB under 16-bit addresses. */
@@ -162,13 +138,10 @@ function crosses64K(template: Template, record: CaseRecord): boolean {
   });
 }
 
-/** Stores that can raise a numeric exception; the summary bit of the status word, in its first byte. */
-const X87_STORE = /^(fstp?|fistt?p?|fbstp)$/;
-const X87_ES = 0x80;
 const IMAGE = /^(fldenv|fnstenv|frstor|fnsave)$/;
 
-/** What to pass over in this case, given what the host did. */
-export function ignoredParts(template: Template, record: CaseRecord, host: OutcomeRecord): Ignored {
+/** What to pass over in this case, given what the host did; our CPU does as AMD's do. */
+export function ignoredParts(template: Template, record: CaseRecord, host: OutcomeRecord, silicon: Vendor): Ignored {
   const { mnemonic, name } = template.form;
   const ignored: Ignored = {
     rflags: template.undefinedRflags,
@@ -179,6 +152,7 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
     error: 0,
     cr2: false,
     memory: null,
+    memoryMayChange: false,
     approximate: /^r(cp|sqrt)[ps]s$/.test(mnemonic),
     skip: null,
   };
@@ -203,8 +177,7 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   // SDM vol. 2 "PUSH": a segment register's upper half may be written or left.
   if (/^Push[dq]_[CDEFGS]S$/.test(name)) {
     const size = name.startsWith('Pushq') ? 8 : 4;
-    ignored.memory = [below(record, size) + 2, size - 2];
-    if (host.vector !== VECTOR_NONE || (record.rflags & AC) !== 0) ignored.skip = 'two bytes are pushed or all';
+    ignored.memory = [Number(host.gpr(4)) - DATA_BASE + 2, size - 2];
   }
   // MXCSR_MASK tells the processor's features (SDM vol. 1, 11.6.6).
   if (mnemonic.startsWith('fxsave') && host.vector === VECTOR_NONE)
@@ -244,48 +217,15 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   const checked = isSegmented(record.mode) || (record.rflags & AC) !== 0;
   if (/^(enter|pusha)/.test(mnemonic) && checked && [VECTOR_SS, VECTOR_PF, VECTOR_AC].includes(host.vector))
     ignored.skip = 'two faults of several pushes';
-  // Before the first iteration of a string instruction with 32-bit addresses Intel has cleared the upper halves of count and pointers
-  // already, AMD has not.
-  if (template.repeated && record.mode === MODE_64 && template.memory.some((x) => x.addressBits === 32))
-    if (BigInt.asUintN(32, host.gpr(RCX)) === BigInt.asUintN(32, record.gpr(RCX)))
-      ignored.gprsHigh |= (1 << RCX) | (1 << RSI) | (1 << RDI);
-  // F3 REX.B 90 is PAUSE at Intel and exchanges R8 and RAX at AMD.
-  if (name === 'Pause' && (record.code.at(-2)! & 0xf1) === 0x41) ignored.skip = 'PAUSE or XCHG';
-  // SDM vol. 3A 5.3: an access over the end of a segment of 4 GiB may fault or wrap; in which segments it does is the processor's choice
-  // (src/x86/checks.ts).
-  if (wrapsAround(template, record)) ignored.skip = 'an access wraps at 4 GiB or does not';
-  // SDM vol. 1, 8.7 leaves open whether an unmasked exception or a fault of the store is seen first: Intel stores nothing then.
-  const unmasked = host.vector === VECTOR_NONE || host.vector === VECTOR_GP;
-  const faultsPerhaps = record.mode !== MODE_64 || leavesData(template, record) || (record.rflags & AC) !== 0;
-  if (X87_STORE.test(mnemonic) && unmasked && (host.fxsave[FX.fsw]! & X87_ES) !== 0 && faultsPerhaps)
-    ignored.skip = 'an x87 exception and a fault of the store';
-  // Ten bytes are stored in two pieces.
-  if (name === 'Fstp_m80fp mem' && host.vector !== VECTOR_NONE) ignored.memory = [0, 4096];
-  // Which operand of a comparison, and which bound, is read first.
-  if (/^cmps/.test(mnemonic) && host.vector !== VECTOR_NONE) ignored.skip = 'two faults of a comparison of strings';
-  if (mnemonic === 'bound' && host.vector !== VECTOR_NONE)
-    ignored.skip = 'a bound is checked before the other is read or not';
-  // SDM vol. 2 "REP": Intel restores RFLAGS when a comparison faults, AMD keeps those of the last iteration.
-  if (template.repeated && /^(cmps|scas)/.test(mnemonic) && host.vector !== VECTOR_NONE)
-    ignored.rflags |= CF | PF | AF | ZF | SF | OF;
-  // Intel pushes the return address before it finds that the target is none.
-  const slot = record.mode === MODE_64 ? 8 : 4;
-  if (mnemonic === 'call' && host.vector === VECTOR_GP) ignored.memory = [below(record, slot), slot];
-  // SDM vol. 3A 7.15: whether 16 bytes that need not be aligned are checked for alignment is the implementation's choice.
-  if ((record.rflags & AC) !== 0 && host.vector !== VECTOR_AC && isUnaligned16(template, record))
-    ignored.skip = '16 bytes are checked for alignment or not';
-  // A store of an MMX register that faults has entered MMX state at Intel, and has not at AMD.
-  if (/^(movd|movq|movntq)$/.test(mnemonic) && /_mm mem$/.test(name) && host.vector !== VECTOR_NONE)
-    ignored.skip = 'MMX state is entered or not';
-  // SDM vol. 2 "DPPS", "DPPD": which of several NaNs a sum of products gives is the implementation's choice.
-  if (mnemonic === 'dpps' || mnemonic === 'dppd')
-    if (hasNan(template, host, mnemonic === 'dpps' ? 4 : 8)) ignored.skip = 'one of several NaNs';
+  // SDM vol. 3A 5.3: an access over the end of a segment of 4 GiB may fault; AMD's family 1Ah does, these wrap (src/x86/checks.ts).
+  if (wrapsInside(template, record)) ignored.skip = 'FS or GS wraps at 4 GiB';
   // AMD's family 1Ah may want the next instruction inside CS for a conditional branch, taken or not: with prefix 66 always, without it
   // in some cases.
   if (isSegmented(record.mode) && CONDITIONAL.test(name) && host.vector === VECTOR_GP && endsCode(record))
     ignored.skip = 'the code segment ends behind the branch';
-  const start = BigInt(CODE_BASE + record.codeOffset);
-  if (host.vector !== VECTOR_NONE && (host.rip === start || host.rip === start - BigInt(codeBase(record)))) {
+  if (silicon === 'Intel') ignoreIntel(template, record, host, ignored);
+  // Undefined flags of an instruction that ended stay undefined when the next fetch faults; AMD's are the same ones as ours.
+  if (host.vector !== VECTOR_NONE && !(silicon === 'Intel' && nextFetchFaulted(record, host))) {
     // POPA may have loaded some registers before it faults; RSP is as it was.
     if (/^popa/.test(mnemonic)) ignored.gprs = 0xff & ~(1 << RSP);
     // A fault leaves RFLAGS as they were, defined or not.

@@ -7,7 +7,7 @@ import { enumerateForms } from '../native/enumerate.ts';
 import { hostCpu, NativeOracle, oracleMissing } from '../native/oracle.ts';
 import { MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32, OUTCOME_SIZE, OutcomeRecord } from '../native/records.ts';
 import { type Template, TemplateBuilder } from '../native/templates.ts';
-import { ignoredParts } from '../native/undefined.ts';
+import { ignoredParts, vendorOf } from '../native/undefined.ts';
 import { decodeVectors, type Vectors } from '../native/vectors.ts';
 
 const load = (name: string): Vectors =>
@@ -55,7 +55,8 @@ describe.each([
       for (let i = 0; i < vectors.header.count; i++) {
         const record = vectors.cases.at(i);
         const pinned = vectors.outcomes.at(i);
-        expect(differences(record, pinned, now.at(i), ignoredParts(templates[i]!, record, pinned))).toEqual([]);
+        const ignored = ignoredParts(templates[i]!, record, pinned, vendorOf(vectors.header.cpu));
+        expect(differences(record, pinned, now.at(i), ignored)).toEqual([]);
       }
     },
   );
@@ -66,13 +67,15 @@ describe.each([
       const templates = templatesOf(vectors);
       const scratch = new OutcomeRecord(new Uint8Array(OUTCOME_SIZE));
       for (const cpu of await openCpus()) {
-        const comparison = new Comparison();
+        const comparison = new Comparison(vendorOf(vectors.header.cpu));
         for (let i = 0; i < vectors.header.count; i++)
           comparison.check(cpu, templates[i]!, vectors.cases.at(i), vectors.outcomes.at(i), scratch);
-        const { mismatches, unimplemented } = comparison.total();
-        expect({ mismatches, unimplemented }, `${cpu.name}\n${comparison.table(false)}`).toEqual({
+        const { mismatches, unimplemented, skipped } = comparison.total();
+        // a mask that grows shows here: one case was pinned before a mask came that passes over it
+        expect({ mismatches, unimplemented, skipped }, `${cpu.name}\n${comparison.table(false)}`).toEqual({
           mismatches: 0,
           unimplemented: 0,
+          skipped: name === 'prot32' ? 1 : 0,
         });
       }
     },
