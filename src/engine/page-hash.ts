@@ -115,8 +115,11 @@ export class MemoryHash {
   }
 
   /** Brings the hashes of these slots up to date. */
-  update(slots: Iterable<number>): void {
-    for (const slot of slots) this.#update(slot);
+  update(slots: Int32Array | readonly number[]): void {
+    // not a loop of its own, which V8 would compile while it runs, for longer than that takes
+    slots.forEach((slot) => {
+      this.#update(slot);
+    });
   }
   /** Hashes every page anew. */
   rebuild(): void {

@@ -108,10 +108,10 @@ export class KeptState {
   }
   #forget(): void {
     this.#tick = null;
-    for (const slot of this.#written) {
+    this.#written.forEach((slot) => {
       this.#places[slot] = UNCHANGED;
       this.#changed[slot] = 1;
-    }
+    });
     this.#written = [];
     this.#copies = 0;
   }
