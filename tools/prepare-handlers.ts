@@ -1,6 +1,6 @@
 /**
  * Compiles the cold tier's handlers for this host, where that has not been done for these sources: `node tools/prepare-handlers.ts`.
- * Part of the installation; without it everything works, a first boot takes 5 % more.
+ * Part of the installation; without it everything works, a first boot of Debian takes 29 % more (8.43 CPU s instead of 6.55).
  */
 import { resolve } from 'node:path';
 import { keepHandlers, loadHandlers } from '../src/cli/local/prepared-handlers.ts';

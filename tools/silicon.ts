@@ -114,7 +114,7 @@ for (const { name, mode } of modes) {
     wrong += total.mismatches + total.unimplemented;
     console.log(comparisons[i]!.table(values.all));
     console.log(
-      `${cpu.name}, mode ${name}: ${total.cases} cases of ${total.forms} forms; ${total.mismatches} differ, ${total.known} differ as known, ` +
+      `${cpu.name}, mode ${name}: ${total.cases} cases of ${total.forms} forms; ${total.mismatches} differ, ` +
         `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean${cpu.inRegions ? `; ${cpu.inRegions} cases in regions so far` : ''}`,
     );
   });

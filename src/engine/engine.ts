@@ -74,6 +74,7 @@ const QUIET = new Set([
   'fxsave',
   'fxrstor',
   'enter',
+  'clflush',
   'lar',
   'lsl',
   'verr',

@@ -16,11 +16,22 @@ const EXPAND_DOWN = 4;
 const ACCESS = 2;
 const BIG = 1 << 14;
 
-/** The fault of an offset or a kind of access that the segment does not allow; none in 64-bit mode. */
-export function segmentFault(cpu: Cpu, segment: number, lo: number, bytes: number, write: boolean): Fault | null {
+/**
+ * The fault of an offset or a kind of access that the segment does not allow; none in 64-bit mode. `executable`: code that can only be
+ * executed may be read.
+ */
+export function segmentFault(
+  cpu: Cpu,
+  segment: number,
+  lo: number,
+  bytes: number,
+  write: boolean,
+  executable = false,
+): Fault | null {
   const { view, base } = cpu;
   if (view.getUint32(base + STATE.codeMode.offset, true) === 2) return null;
-  const attributes = view.getUint16(base + STATE.segmentAttributes.offset + segment * 2, true);
+  const attributesAsLoaded = view.getUint16(base + STATE.segmentAttributes.offset + segment * 2, true);
+  const attributes = executable && !write ? attributesAsLoaded | ACCESS : attributesAsLoaded;
   const limit = view.getUint32(base + STATE.segmentLimit.offset + segment * 4, true);
   const start = view.getUint32(base + STATE.segmentBase.offset + segment * 8, true);
   // code under a flat key does not see the end of 4 GiB of an FS or GS that begins inside a page: there accesses wrap everywhere
@@ -90,7 +101,8 @@ export function notePortBreakpoints(cpu: Cpu, port: number, bytes: number): void
 
 /**
  * The fault of an access by the instruction that executes, apart from paging and before it: segment, then alignment (both
- * orders measured on AMD family 1Ah). `alignment` is in bytes. Notes the data breakpoints it meets in `breakpoints`.
+ * orders measured on AMD family 1Ah). `alignment` is in bytes, `executable` as in {@link segmentFault}. Notes the data breakpoints it meets in
+ * `breakpoints`.
  */
 export function accessFault(
   cpu: Cpu,
@@ -99,11 +111,12 @@ export function accessFault(
   bytes: number,
   write: boolean,
   alignment: number = alignmentOf(bytes),
+  executable = false,
 ): Fault | null {
   // what nearly every access meets
   if (cpu.codeMode === 2 && !checksAlignment(cpu) && !hasBreakpoints(cpu)) return null;
   const lo = Number(BigInt.asUintN(32, address));
-  const failed = segmentFault(cpu, segment, lo, bytes, write);
+  const failed = segmentFault(cpu, segment, lo, bytes, write, executable);
   if (failed) return failed;
   // bytes at an address that is not canonical have their own fault, from the MMU
   const canonical = isCanonical(address) && isCanonical(BigInt.asUintN(64, address + BigInt(bytes - 1)));

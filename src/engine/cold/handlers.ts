@@ -1,5 +1,6 @@
 /**
- * Handlers by form: generated when a form is first decoded, compiled a module at a time.
+ * Handlers by form: those of the prepared module (prepared.ts) where the host has one, else generated when a form is first decoded and
+ * compiled a module at a time.
  *
  * Invariant: an index that {@link Handlers.indexOf} gave is in the dispatch table after {@link Handlers.compile}.
  */

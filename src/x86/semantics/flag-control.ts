@@ -26,6 +26,4 @@ export const FLAG_CONTROL: SemanticsTable = {
   lfence: nothing,
   mfence: nothing,
   sfence: nothing,
-  /** Checked like a load of the byte it names. */
-  clflush: (c) => void c.b.load(c.b.linear(), 1),
 };

@@ -49,8 +49,8 @@ const accessOptions = (insn: Insn): { stack: boolean } => ({ stack: (insn.attr &
 /** Bytes of the first access to an operand of 10 bytes, which takes two (measured on AMD family 1Ah). */
 const FIRST_OF_TEN = 8;
 
-/** Reads `width` bytes of the memory operand, `delta` bytes in. */
-export function loadOperand(cpu: Cpu, insn: Insn, width: number, delta = 0): bigint | Fault {
+/** Reads `width` bytes of the memory operand, `delta` bytes in; with `executable` also of code that can only be executed. */
+export function loadOperand(cpu: Cpu, insn: Insn, width: number, delta = 0, executable = false): bigint | Fault {
   if (width === 10) {
     const low = loadOperand(cpu, insn, FIRST_OF_TEN, delta);
     if (isFault(low)) return low;
@@ -59,7 +59,7 @@ export function loadOperand(cpu: Cpu, insn: Insn, width: number, delta = 0): big
   }
   const address = linearAddress(cpu, insn, delta);
   return (
-    accessFault(cpu, segmentNumberOf(insn), address, width, false, alignmentAt(delta)) ??
+    accessFault(cpu, segmentNumberOf(insn), address, width, false, alignmentAt(delta), executable) ??
     cpu.memory.load(cpu, address, width, accessOptions(insn))
   );
 }

@@ -59,7 +59,7 @@ export const TWO_BYTE: readonly Row[] = [
   row('NP 0F AE /5', 'lfence', 'R', 'hint sse2'),
   row('NP 0F AE /6', 'mfence', 'R', 'hint sse2'),
   row('NP 0F AE /7', 'sfence', 'R', 'hint sse'),
-  row('NP 0F AE /7', 'clflush', 'Mb', 'clfsh'),
+  row('NP 0F AE /7', 'clflush', 'Mb', 'sys clfsh'),
   row('0F AF', 'imul', 'Gv,Ev'),
   row('0F B0', 'cmpxchg', 'Eb,Gb', 'lock'),
   row('0F B1', 'cmpxchg', 'Ev,Gv', 'lock'),
