@@ -297,6 +297,19 @@ describe.each(['cold', 'hot', 'oracle'] as const)('faults as AMD family 1Ah orde
     for (const left of [4n, 8n, 100n, 511n, 513n]) expect(at(left)).toEqual([VECTOR.gp, 0n]);
     for (const left of [512n, 528n]) expect(at(left)).toEqual([VECTOR.pf, 0x321ffn - left]);
   });
+  it('code that can only be executed is flushed by CLFLUSH and not read, up to its limit', () => {
+    const at = (code: string, offset: bigint): ReturnType<typeof outcome> => {
+      const m = flat(code);
+      m.cpu.set('segmentAttributes', 0xc0f9, SEG.cs);
+      m.cpu.set('segmentLimit', DATA + 0xfffn, SEG.cs);
+      m.set('rbx', DATA + offset);
+      return outcome(m);
+    };
+    expect(at('2e 0f ae 3b', 0n)).toBeNull(); // clflush cs:[ebx]
+    expect(at('2e 0f ae 3b', 0x1000n)).toEqual([VECTOR.gp, 0n]);
+    expect(at('2e 8b 03', 0n)).toEqual([VECTOR.gp, 0n]); // mov eax, cs:[ebx]
+    expect(at('0f ae 3b', 0x2000n)).toEqual([VECTOR.pf, DATA + 0x2000n]);
+  });
   it('maskmovdqu is aligned where its halves are', () => {
     for (const tier of ['cold', 'hot', 'oracle'] as const) {
       const m = new TestMachine({ tier, cpl: 3 });
