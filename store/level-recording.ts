@@ -4,7 +4,7 @@
  * Invariants: opening checks the whole journal chain and every snapshot's table; everything else is checked when read; no
  * damaged value is ever returned; nothing that was written before is written again.
  */
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Level } from 'level';
 import { assert } from '../src/core/assert.ts';
@@ -104,14 +104,15 @@ export class LevelRecording implements Recording {
 
   // ---- making and opening -------------------------------------------------------------------------------------------
 
-  /** Makes the directory `path`, which must not exist, and writes header and blobs. */
+  /** Makes the directory `path`, which must be empty or not exist, and writes header and blobs. */
   static async create(
     path: string,
     name: string,
     header: RecordingHeader,
     blobs: ReadonlyMap<string, Uint8Array>,
   ): Promise<LevelRecording> {
-    if (existsSync(path)) throw new EmulatorError('E_USAGE', `a recording named ${name} exists: ${path}`);
+    if (existsSync(path) && (!statSync(path).isDirectory() || readdirSync(path).length > 0))
+      throw new EmulatorError('E_USAGE', `a recording named ${name} exists: ${path}`);
     try {
       mkdirSync(path, { recursive: true });
       createAnchor(anchorPath(path), header.createdMs);

@@ -37,7 +37,10 @@ export class Recordings {
   /** The recording a user named by path, or by its name in the folder; the latest when none is named. */
   resolve(name: string | undefined): string {
     if (name === undefined) return this.#latest();
-    const places = [resolve(this.#cwd, name), join(this.#folder, name), join(this.#folder, `${name}${SUFFIX}`)];
+    const places = [this.#cwd, this.#folder].flatMap((from) => [
+      resolve(from, name),
+      resolve(from, `${name}${SUFFIX}`),
+    ]);
     const found = places.find((path) => existsSync(path));
     if (found === undefined)
       throw new EmulatorError('E_NOT_FOUND', `there is no recording ${name}; hindsight ls shows those there are`);
@@ -54,10 +57,14 @@ export class Recordings {
     return newest;
   }
 
-  /** The directory for a new recording: `chosen`, which must be empty or not exist, or one named after image and time. */
+  /**
+   * The directory for a new recording: `chosen`, with .hs behind it where that is missing, which must be empty or not exist, or one named
+   * after image and time.
+   */
   create(image: string, chosen: string | undefined, now: Date): string {
     if (chosen === undefined) return this.#unused(image, now);
-    const path = resolve(this.#cwd, chosen);
+    const named = resolve(this.#cwd, chosen);
+    const path = named.endsWith(SUFFIX) ? named : `${named}${SUFFIX}`;
     if (existsSync(path) && (!statSync(path).isDirectory() || readdirSync(path).length > 0))
       throw new EmulatorError('E_USAGE', `-o ${chosen}: exists already; hindsight rm deletes a recording`);
     return this.show(path);
@@ -71,7 +78,7 @@ export class Recordings {
     return this.show(free!);
   }
 
-  /** Remembers a recording as the latest. */
+  /** Remembers a recording as the latest, as soon as there is something of it. */
   made(path: string): void {
     mkdirSync(this.#folder, { recursive: true });
     writeFileSync(join(this.#folder, 'latest'), `${resolve(this.#cwd, path)}\n`);

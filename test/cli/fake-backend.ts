@@ -67,6 +67,7 @@ export class FakeBackend implements Backend {
   async record(config: RecordConfig, hooks: RecordHooks): Promise<RecordResult> {
     if (this.failure !== null) throw this.failure;
     this.recorded = config;
+    hooks.created();
     await this.guest(hooks);
     return {
       recording: config.directory,

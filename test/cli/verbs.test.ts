@@ -274,10 +274,26 @@ describe('the recording meant', () => {
     await bench.run(['record', bench.image, '-o', 'elsewhere.hs']);
     expect((await bench.run(['info', '--json'])).json().recording).toBe('elsewhere.hs');
   });
+  it('is the latest one also where its recorder has failed', async () => {
+    bench.backend.guest = ({ created }) => {
+      mkdirSync(bench.path('killed.hs'));
+      created();
+      throw new Error('killed');
+    };
+    await bench.run(['record', bench.image, '-o', 'killed']);
+    expect((await bench.run(['info', '--json'])).json().recording).toBe('killed.hs');
+  });
 
   it('is named by path or by its name in the folder', async () => {
-    for (const name of ['one', 'one.hs', '.hindsight/one.hs', bench.path('.hindsight/one.hs')])
+    for (const name of ['one', 'one.hs', '.hindsight/one', '.hindsight/one.hs', bench.path('.hindsight/one.hs')])
       expect((await bench.run(['info', name, '--json'])).json().recording).toBe('.hindsight/one.hs');
+  });
+
+  it('has the suffix .hs whether -o has it or not', async () => {
+    await bench.run(['record', bench.image, '-o', 'named']);
+    expect(bench.backend.recorded?.directory).toBe('named.hs');
+    await bench.run(['record', bench.image, '-o', 'folder/named.hs']);
+    expect(bench.backend.recorded?.directory).toBe('folder/named.hs');
   });
 
   it('is told to be missing when there is none', async () => {

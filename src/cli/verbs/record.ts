@@ -54,7 +54,7 @@ export const addRecord: AddVerb = (program, start) => {
     )
     .option('--vcpus <n>', 'number of vCPUs', (v) => parseCount(v, '--vcpus'), vcpus)
     .option('--cpu <policy>', 'the CPU that the guest sees: x86-64-v1 or x86-64-v2', (v) => parseCpu(v, '--cpu'), cpu)
-    .option('-o, --output <dir>', 'directory for the recording (default: .hindsight/NAME.hs)')
+    .option('-o, --output <dir>', 'directory for the recording, NAME.hs (default: in .hindsight)')
     .option('--input <file>', 'type this file, a line whenever the guest waits')
     .addOption(
       new Option('--type <rule>', 'REGEX=>TEXT, repeatable')
@@ -109,6 +109,9 @@ export async function recordGuest(
   const read = stopwatch();
   try {
     const result = await backend.record(config, {
+      created: () => {
+        if (config.directory !== null) recordings.made(config.directory);
+      },
       console: (bytes) => {
         keyboard.saw(bytes);
         terminal.guest(bytes);
@@ -118,7 +121,6 @@ export async function recordGuest(
       progress: () => {},
       stop: interrupt.signal,
     });
-    if (result.recording !== null) recordings.made(result.recording);
     return { result, times: read() };
   } finally {
     detach();
