@@ -34,6 +34,7 @@ const AC = 0x40000;
 /** Stores that can raise a numeric exception; the summary bit of the status word, in its first byte. */
 const X87_STORE = /^(fstp?|fistt?p?|fbstp)$/;
 const X87_ES = 0x80;
+const LOWER_HALF_END = 1n << 47n;
 /** Bytes of an access whose size iced does not say, at most; string instructions go on for some elements. */
 const MANY_BYTES = 512;
 
@@ -42,6 +43,13 @@ function below(record: CaseRecord, bytes: number): number {
   const narrow = isSegmented(record.mode) && (loadedSegment(record.segmentIndex(SS), false).attributes & BIG) === 0;
   const pointer = BigInt.asUintN(record.mode === MODE_64 ? 64 : narrow ? 16 : 32, record.gpr(RSP) - BigInt(bytes));
   return Number(segmentBase(record, SS) + pointer) - DATA_BASE;
+}
+
+/** True when so many bytes below the stack pointer end behind the stack segment or the page of data. */
+function endsBehindStack(record: CaseRecord, bytes: number): boolean {
+  const at = below(record, bytes);
+  const { base, limit } = loadedSegment(record.segmentIndex(SS), false);
+  return at + bytes > PAGE || (isSegmented(record.mode) && DATA_BASE + at + bytes - 1 > base + limit);
 }
 
 /** True when an access may run over the end of a segment of 4 GiB. */
@@ -64,6 +72,12 @@ function leavesData(template: Template, record: CaseRecord): boolean {
     return offset < 0 || offset + (size || MANY_BYTES) > PAGE;
   });
 }
+
+/** True when an access begins below the end of the lower canonical half and ends behind it. */
+const leavesLowerHalf = (template: Template, record: CaseRecord): boolean =>
+  operandAddresses(template, record).some(
+    (at, i) => at < LOWER_HALF_END && at + BigInt(template.memory[i]!.size) > LOWER_HALF_END,
+  );
 
 /** True when 16 bytes do not lie on a boundary of 16. */
 const isUnaligned16 = (template: Template, record: CaseRecord): boolean =>
@@ -93,7 +107,7 @@ export function ignoreIntel(template: Template, record: CaseRecord, host: Outcom
     const size = name.startsWith('Pushq') ? 8 : 4;
     ignored.memory = [below(record, size) + 2, size - 2];
     ignored.memoryMayChange = true;
-    if (faulted || checksAlignment) ignored.skip = 'two bytes are pushed or all';
+    if (faulted || checksAlignment || endsBehindStack(record, size)) ignored.skip = 'two bytes are pushed or all';
   }
   // Before the first iteration of a string instruction with 32-bit addresses the upper halves of count and pointers are cleared already.
   if (template.repeated && record.mode === MODE_64 && template.memory.some((x) => x.addressBits === 32))
@@ -127,6 +141,9 @@ export function ignoreIntel(template: Template, record: CaseRecord, host: Outcom
   // SDM vol. 3A, interrupt 17: whether 16 bytes that need not be aligned are checked is the implementation's choice.
   if (checksAlignment && host.vector !== VECTOR_AC && isUnaligned16(template, record))
     ignored.skip = '16 bytes are checked for alignment or not';
+  // The alignment of an access over the end of the canonical addresses is checked first.
+  if (checksAlignment && host.vector === VECTOR_AC && leavesLowerHalf(template, record))
+    ignored.skip = '#AC or #GP at the end of the canonical addresses';
   // A store of an MMX register that faults has entered MMX state.
   if (/^(movd|movq|movntq)$/.test(mnemonic) && /_mm mem$/.test(name) && faulted)
     ignored.skip = 'MMX state is entered or not';

@@ -19,6 +19,8 @@ const BENCH = join(ROOT, 'tools/guest-kernels/bench/bench.elf');
 const DEBIAN = join(ROOT, '.cache/guests/debian');
 const FOR_EVER = '1000000000000';
 const SAMPLE_MS = 500;
+/** Samples in a minute. */
+const MINUTE = 60_000 / SAMPLE_MS;
 /** Samples that a figure is the median of: half a minute, so that a garbage collection does not decide. */
 const WINDOW = 60;
 
@@ -77,6 +79,7 @@ async function sample(
     const now = status(child.pid!, 'VmRSS');
     if (now !== null) rss.push(now);
     peak = Math.max(peak, status(child.pid!, 'VmHWM') ?? 0);
+    if (rss.length % MINUTE === 0) console.error(`memory: ${rss.length / MINUTE} min, ${rss.at(-1)?.toFixed(0)} MB`);
     await Promise.race([sleep(SAMPLE_MS), ended]);
   }
   const exit = child.exitCode ?? child.signalCode;
