@@ -2,7 +2,8 @@
  * Pages of a recording by number and by content: stored once, in chunks of up to 256, compressed together.
  *
  * Invariants: a page number, once given, names the same contents and hash for ever; chunks are sealed as they fill, through one
- * buffer, since touching fresh memory costs more than compressing it.
+ * buffer, since touching fresh memory costs more than compressing it; what is kept in memory is bounded, so that a page is stored again
+ * where it was last stored long ago.
  */
 import { PAGE_SIZE } from '../src/core/units.ts';
 import { SlotRuns } from '../src/timeline/snapshot-tables.ts';
@@ -13,6 +14,10 @@ const CHUNK_PAGES = 256;
 const HASH_BYTES = 16;
 /** Chunks kept unpacked: 16 MiB. */
 const CACHED_CHUNKS = 16;
+/** Chunks whose hashes are kept: 4 MiB. */
+const HASH_CHUNKS = 1024;
+/** Pages in a generation of those that are found again: 512 MiB of them, in some 6 MB. */
+const GENERATION = 1 << 17;
 
 /** Reads the value of a key, unsealed; E_RECORDING when it is missing or damaged. */
 export type ReadValue = (key: string) => Uint8Array;
@@ -31,8 +36,10 @@ export class PageStore {
   readonly #hashChunks = new Map<number, Uint8Array>();
   /** Chunks that exist: 0 to here. */
   #chunks: number;
-  /** The last page number by key of the hash; null until the first page is to be stored. */
+  /** The last page number by key of the hash, of pages stored or found lately; null until the first page is to be stored. */
   #numbers: Map<number, number> | null = null;
+  /** The generation before. */
+  #older: ReadonlyMap<number, number> = new Map();
   /** The chunk being filled and how many pages it holds; null until the first page is to be stored. */
   #chunk: Uint8Array | null = null;
   #filled = 0;
@@ -70,23 +77,37 @@ export class PageStore {
     let chunk = this.#hashChunks.get(index);
     if (chunk === undefined) {
       chunk = index < this.#chunks ? this.#read(numbered('hashes', index)) : new Uint8Array(CHUNK_PAGES * HASH_BYTES);
-      this.#hashChunks.set(index, chunk);
+      this.#keepHashes(index, chunk);
     }
     return chunk;
   }
-  #loadNumbers(): Map<number, number> {
-    const numbers = new Map<number, number>();
-    for (let index = 0; index < this.#chunks; index++) {
+  #keepHashes(index: number, hashes: Uint8Array): void {
+    this.#hashChunks.set(index, hashes);
+    if (this.#hashChunks.size <= HASH_CHUNKS) return;
+    for (const oldest of this.#hashChunks.keys()) {
+      if (oldest === this.#chunks) continue;
+      this.#hashChunks.delete(oldest);
+      return;
+    }
+  }
+  #loadNumbers(): void {
+    for (let index = Math.max(0, this.#chunks - (2 * GENERATION) / CHUNK_PAGES); index < this.#chunks; index++) {
       const hashes = this.#hashes(index);
       for (let i = 0; (i + 1) * HASH_BYTES <= hashes.length; i++)
-        numbers.set(keyOf(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)), index * CHUNK_PAGES + i);
+        this.#remember(keyOf(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)), index * CHUNK_PAGES + i);
     }
-    return numbers;
+  }
+  #remember(key: number, number: number): void {
+    if (this.#numbers === null || this.#numbers.size >= GENERATION) {
+      this.#older = this.#numbers ?? this.#older;
+      this.#numbers = new Map();
+    }
+    this.#numbers.set(key, number);
   }
 
   /** Gives each slot's page its number; `values` are what is to be stored for those that are new. */
   store(pages: Iterable<SnapshotPage>): { runs: readonly SlotRun[]; values: Sealed[] } {
-    this.#numbers ??= this.#loadNumbers();
+    if (this.#numbers === null) this.#loadNumbers();
     this.#chunk ??= new Uint8Array(CHUNK_PAGES * PAGE_SIZE);
     const runs = new SlotRuns();
     const values: Sealed[] = [];
@@ -101,19 +122,23 @@ export class PageStore {
   /** The number of a page, which goes into the chunk being filled if it is new. */
   #place(hash: Uint8Array, bytes: Uint8Array): number {
     const key = keyOf(hash);
-    const known = this.#numbers!.get(key);
-    if (known !== undefined && isEqual(hash, this.hash(known))) return known;
+    const recent = this.#numbers?.get(key);
+    const known = recent ?? this.#older.get(key);
+    if (known !== undefined && isEqual(hash, this.hash(known))) {
+      if (recent === undefined) this.#remember(key, known);
+      return known;
+    }
     this.#chunk!.set(bytes, this.#filled * PAGE_SIZE);
     this.#hashes(this.#chunks).set(hash, this.#filled * HASH_BYTES);
     const number = this.#chunks * CHUNK_PAGES + this.#filled++;
-    this.#numbers!.set(key, number);
+    this.#remember(key, number);
     return number;
   }
   /** Seals the chunk being filled. */
   #close(values: Sealed[]): void {
     const index = this.#chunks++;
     const hashes = this.#hashes(index).subarray(0, this.#filled * HASH_BYTES);
-    this.#hashChunks.set(index, hashes);
+    this.#keepHashes(index, hashes);
     values.push(
       this.#seal(numbered('pages', index), this.#chunk!.subarray(0, this.#filled * PAGE_SIZE)),
       this.#seal(numbered('hashes', index), hashes),
