@@ -14,10 +14,10 @@ const CHUNK_PAGES = 256;
 const HASH_BYTES = 16;
 /** Chunks kept unpacked: 16 MiB. */
 const CACHED_CHUNKS = 16;
-/** Chunks whose hashes are kept: 4 MiB. */
-const HASH_CHUNKS = 1024;
-/** Pages in a generation of those that are found again: 512 MiB of them, in some 6 MB. */
+/** Pages in a generation of those that are found again: 512 MiB of them, in some 6 MB. There are two. */
 const GENERATION = 1 << 17;
+/** Chunks whose hashes are kept: 4 MiB. */
+const HASH_CHUNKS = (2 * GENERATION) / CHUNK_PAGES;
 
 /** Reads the value of a key, unsealed; E_RECORDING when it is missing or damaged. */
 export type ReadValue = (key: string) => Uint8Array;
@@ -91,7 +91,7 @@ export class PageStore {
     }
   }
   #loadNumbers(): void {
-    for (let index = Math.max(0, this.#chunks - (2 * GENERATION) / CHUNK_PAGES); index < this.#chunks; index++) {
+    for (let index = Math.max(0, this.#chunks - HASH_CHUNKS); index < this.#chunks; index++) {
       const hashes = this.#hashes(index);
       for (let i = 0; (i + 1) * HASH_BYTES <= hashes.length; i++)
         this.#remember(keyOf(hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)), index * CHUNK_PAGES + i);

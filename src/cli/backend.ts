@@ -50,8 +50,8 @@ export interface RecordConfig {
 }
 
 export interface RecordHooks extends WorkHooks {
-  /** The recording's directory has been made; whatever happens from now on, there is a recording. */
-  readonly created: () => void;
+  /** The recording's directory has been made: whatever happens from now on, there is a recording at `path`. */
+  readonly created: (path: string) => void;
   /** Bytes the guest wrote to its console. */
   readonly console: (bytes: Uint8Array) => void;
   /** A line of Xen's console, without line end. */

@@ -78,10 +78,15 @@ export class Recordings {
     return this.show(free!);
   }
 
-  /** Remembers a recording as the latest, as soon as there is something of it. */
+  /** Remembers a recording as the latest, as soon as there is something of it; E_HOST when the host refuses. */
   made(path: string): void {
-    mkdirSync(this.#folder, { recursive: true });
-    writeFileSync(join(this.#folder, 'latest'), `${resolve(this.#cwd, path)}\n`);
+    try {
+      mkdirSync(this.#folder, { recursive: true });
+      writeFileSync(join(this.#folder, 'latest'), `${resolve(this.#cwd, path)}\n`);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new EmulatorError('E_HOST', `${FOLDER}/latest cannot be written: ${code}`, { cause: error });
+    }
   }
 
   /** Deletes a recording's directory. The caller has made sure that it is one. */

@@ -67,7 +67,7 @@ export class FakeBackend implements Backend {
   async record(config: RecordConfig, hooks: RecordHooks): Promise<RecordResult> {
     if (this.failure !== null) throw this.failure;
     this.recorded = config;
-    hooks.created();
+    if (config.directory !== null) hooks.created(config.directory);
     await this.guest(hooks);
     return {
       recording: config.directory,

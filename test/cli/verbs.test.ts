@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EmulatorError } from '../../src/core/errors.ts';
 import { Bench, VERDICT } from './fake-backend.ts';
@@ -275,13 +275,20 @@ describe('the recording meant', () => {
     expect((await bench.run(['info', '--json'])).json().recording).toBe('elsewhere.hs');
   });
   it('is the latest one also where its recorder has failed', async () => {
-    bench.backend.guest = ({ created }) => {
+    bench.backend.guest = () => {
       mkdirSync(bench.path('killed.hs'));
-      created();
       throw new Error('killed');
     };
     await bench.run(['record', bench.image, '-o', 'killed']);
     expect((await bench.run(['info', '--json'])).json().recording).toBe('killed.hs');
+  });
+
+  it('has to be named where it cannot be remembered, and is made all the same', async () => {
+    rmSync(bench.path('.hindsight'), { recursive: true });
+    writeFileSync(bench.path('.hindsight'), '');
+    const { status, out, err } = await bench.run(['record', bench.image, '-o', 'named']);
+    expect(status).toBe(3);
+    expect(out + err).toContain('.hindsight/latest cannot be written: EEXIST; name the recording: named.hs');
   });
 
   it('is named by path or by its name in the folder', async () => {

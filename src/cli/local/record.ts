@@ -132,7 +132,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     const blobs = new Map([['kernel', kernel]]);
     if (ramdisk !== null) blobs.set('initrd', ramdisk);
     recording = await store.create(name, headerOf(config), blobs);
-    hooks.created();
+    hooks.created(config.directory);
   }
   const symbols = symbolsOf(run.elf);
   const watch = new PanicWatch();

@@ -109,8 +109,13 @@ export async function recordGuest(
   const read = stopwatch();
   try {
     const result = await backend.record(config, {
-      created: () => {
-        if (config.directory !== null) recordings.made(config.directory);
+      created: (path) => {
+        try {
+          recordings.made(path);
+        } catch (error) {
+          // the recording itself is more than its name
+          terminal.aside(`${(error as Error).message}; name the recording: ${path}`);
+        }
       },
       console: (bytes) => {
         keyboard.saw(bytes);
