@@ -114,6 +114,7 @@ describe.skipIf(missing !== null)(`native oracle${missing === null ? '' : ` (ski
       const wrong: string[] = [];
       for (let i = 0; i < count; i++) {
         const record = cases.at(i);
+        // silicon beside itself: nothing is passed over for its vendor
         const ignored = ignoredParts(templates[record.tag]!, record, forward.at(i), 'AMD');
         const lines = differences(record, forward, backward.at(count - 1 - i), ignored);
         if (lines.length > 0) wrong.push([describeCase(record), ...lines].join('\n'));
