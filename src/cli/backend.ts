@@ -160,7 +160,7 @@ export interface VerifyResult {
   readonly findings: readonly VerifyFinding[];
 }
 
-/** A recording to step about in. */
+/** A recording to step about in. What fails moves nothing. */
 export interface DebugSession {
   readonly firstTick: Tick;
   readonly lastTick: Tick;
@@ -170,6 +170,8 @@ export interface DebugSession {
   stateHash(): bigint;
   /** Moves to a tick; E_TICK outside the recording. */
   goto(tick: Tick, hooks: WorkHooks): Promise<void>;
+  /** E_EXPRESSION for what {@link DebugSession.forward} would refuse. */
+  check(predicate: string): void;
   /** Runs on to the first later tick at which the predicate holds; null and the end of the recording when there is none. */
   forward(predicate: string, hooks: WorkHooks): Promise<Tick | null>;
   /** Runs back to the last earlier tick at which the predicate holds; null and the start when there is none. */

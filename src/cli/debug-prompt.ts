@@ -115,9 +115,9 @@ export class DebugPrompt {
       },
       {
         names: ['break'],
-        usage: 'break [SYMBOL | EXPR]',
-        text: 'stop where a function is entered or a predicate holds; alone: list',
-        run: (a) => this.#addStop(a === '' ? null : s.symbols.address(a) === null ? `(${a})` : `call(${a})`),
+        usage: 'break [PLACE | EXPR]',
+        text: 'stop at a place in code (panic, panic+0x1b, 0xffff...) or where a predicate holds; alone: list',
+        run: (a) => this.#addStop(a === '' ? null : a),
       },
       {
         names: ['watch'],
@@ -163,7 +163,10 @@ export class DebugPrompt {
     return this.#stops.map((stop) => `(${stop})`).join(' || ');
   }
   #addStop(stop: string | null): string[] {
-    if (stop !== null) this.#stops.push(stop);
+    if (stop !== null) {
+      this.#session.check(stop);
+      this.#stops.push(stop);
+    }
     if (this.#stops.length === 0) return ['no breaks or watches'];
     return this.#stops.map((text, i) => `${i + 1}  ${text}`);
   }

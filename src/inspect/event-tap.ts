@@ -3,7 +3,7 @@
  */
 import type { Session } from '../timeline/session.ts';
 import { MMUEXT } from '../xen/abi/numbers.ts';
-import { hypercallName } from '../xen/hypercalls/table.ts';
+import { HYPERCALLS, hypercallName } from '../xen/hypercalls/table.ts';
 import type { PvObserver } from '../xen/pv/pv.ts';
 import type { RunEvent } from './investigate.ts';
 import type { SessionMoment } from './session-moment.ts';
@@ -41,6 +41,21 @@ const PARTS: Readonly<Record<number, string>> = {
   [MMUEXT.NEW_USER_BASEPTR]: 'new_user_baseptr',
 };
 const MMUEXT_BYTES = 24n;
+/** Kinds of events that have no names below them. */
+const PLAIN = ['upcall', 'log', 'input', 'timer', 'idle'];
+/** Kinds of events that have. */
+const NAMED = ['hypercall', 'trap'];
+const ARGUMENTS = ['arg0', 'arg1', 'arg2', 'arg3', 'arg4', 'arg5', 'result'];
+
+/** Fields that events of a name can have, empty where they have none; null when no event is called so. */
+export function eventFields(name: string): readonly string[] | null {
+  if (HYPERCALLS.some((row) => row.name === name) || /^hypercall_\d+$/.test(name)) return ARGUMENTS;
+  if (Object.values(PARTS).includes(name)) return ['cmd', 'mfn', 'result'];
+  if (TRAPS.includes(name) || /^vector_\d+$/.test(name)) return ['vector', 'error', 'address'];
+  return PLAIN.includes(name) ? [] : null;
+}
+/** Kinds of events, for `--only` beside their names. */
+export const EVENT_KINDS: readonly string[] = [...NAMED, ...PLAIN];
 
 const signed = (value: number | bigint): bigint => BigInt.asIntN(64, BigInt(value));
 

@@ -1,7 +1,7 @@
 /**
  * Searching a recording: the first state that fulfils a predicate, the last change of a place in memory.
  *
- * A search runs at full speed between the moments that can matter and looks only there: instructions of named functions
+ * A search runs at full speed between the moments that can matter and looks only there: the places in code that it names
  * (pauses), changes of the memory the predicate reads (watches), events, console output. Only a predicate about registers
  * anywhere is looked at after every step.
  */
@@ -42,7 +42,7 @@ export class Search {
   /** The first tick in `from` to `to` whose state fulfils the predicate. The session then stands there. */
   async first(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks = QUIET): Promise<Found> {
     const { dependencies: d } = predicate;
-    const plain = !d.everyStep && !d.events && !d.memory && d.ripIn.length === 0;
+    const plain = !d.everyStep && !d.events && !d.memory && d.places.length === 0;
     if (plain && d.console) return this.#inConsole(predicate, from, to, hooks);
     return this.#scan(predicate, from, to, hooks);
   }
@@ -127,16 +127,11 @@ export class Search {
     }
   }
 
-  /** Addresses of the instructions of the functions a predicate names. */
+  /** Addresses at which a predicate is to be looked at. */
   #pauses(predicate: Predicate): Set<bigint> {
     const out = new Set<bigint>();
-    const { calls, ripIn } = predicate.dependencies;
-    for (const name of ripIn) {
-      const symbol = this.#moment.symbol(name);
-      if (symbol === null) continue;
-      const bytes = calls.includes(name) ? 1n : symbol.size;
-      for (let at = 0n; at < bytes; at++) out.add(symbol.address + at);
-    }
+    for (const { address, bytes } of predicate.dependencies.places)
+      for (let at = 0n; at < bytes; at++) out.add(address + at);
     return out;
   }
 
@@ -267,7 +262,6 @@ export class Search {
 const NOWHERE = {
   register: () => null,
   read: () => null,
-  symbol: () => null,
   pte: () => null,
   frameType: () => null,
   pending: () => false,

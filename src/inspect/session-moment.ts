@@ -8,7 +8,8 @@ import type { Cpu } from '../x86/cpu.ts';
 import { GPR, SEG } from '../x86/state.ts';
 import { AMD64 } from '../xen/abi/structures.ts';
 import { PGT, TYPE_NAMES } from '../xen/mm/page-info.ts';
-import type { MachineEvent, Scope } from './expression.ts';
+import { eventFields } from './event-tap.ts';
+import type { MachineEvent, Names, Scope } from './expression.ts';
 import type { AddressSpace, EventPort, Moment } from './moment.ts';
 import type { SymbolTable } from './symbols.ts';
 
@@ -54,7 +55,7 @@ export function registerOf(cpu: Cpu, name: string): bigint | null {
   return null;
 }
 
-export class SessionMoment implements Moment, Scope {
+export class SessionMoment implements Moment, Scope, Names {
   readonly #session: Session;
   readonly #symbols: SymbolTable;
   /** What has just happened, while events are being watched. */
@@ -87,6 +88,10 @@ export class SessionMoment implements Moment, Scope {
   symbol(name: string): { readonly address: bigint; readonly size: bigint } | null {
     const range = this.#symbols.extent(name);
     return range === null ? null : { address: range.start, size: range.end - range.start };
+  }
+
+  eventFields(name: string): readonly string[] | null {
+    return eventFields(name);
   }
 
   // ---- memory -------------------------------------------------------------------------------------------------------

@@ -196,6 +196,9 @@ export class FakeSession implements DebugSession {
     return moment.put(RIP, [0x0f, 0x05, 0x90, 0xc3]).put(0x8000n, [0x68, 0x69, 0, 0xff]);
   }
   stateHash = (): bigint => 0xabcdn;
+  check(predicate: string): void {
+    if (predicate.includes('nosuch')) throw new EmulatorError('E_EXPRESSION', `cannot understand ${predicate}`);
+  }
   async goto(tick: number): Promise<void> {
     if (tick < 0 || tick > 1000) throw new EmulatorError('E_TICK', `tick ${tick} is outside the recording`);
     this.tick = tick;

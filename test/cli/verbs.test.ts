@@ -394,13 +394,15 @@ describe('debug', () => {
   it('stops at breaks and watches, forwards and backwards', async () => {
     const { json } = await bench.run(
       ['debug', '--json'],
-      'break panic\nbreak rax == 5\nwatch rsp+8 4\ncontinue\nrcontinue\ndelete 1\n',
+      'break panic\nbreak rax == 5\nwatch rsp+8 4\ncontinue\nrcontinue\ndelete 1\nbreak nosuch\nbreak\n',
     );
     const exchanges = json() as unknown as { command: string; output: string[] }[];
-    expect(exchanges.at(2)?.output).toEqual(['1  call(panic)', '2  (rax == 5)', '3  prev(u32[0x8008]) != u32[0x8008]']);
+    expect(exchanges.at(2)?.output).toEqual(['1  panic', '2  rax == 5', '3  prev(u32[0x8008]) != u32[0x8008]']);
     expect(exchanges.at(3)?.output[0]).toMatch(/^700 /);
     expect(exchanges.at(4)?.output[0]).toMatch(/^200 /);
     expect(exchanges.at(5)?.output).toHaveLength(2);
+    expect(exchanges.at(6)).toMatchObject({ output: [], error: { code: 'E_EXPRESSION' } });
+    expect(exchanges.at(7)?.output).toHaveLength(2);
   });
 
   it('survives a wrong command; a script learns of it by the status', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type MachineEvent, parsePredicate, type Scope } from '../../src/inspect/expression.ts';
+import { type MachineEvent, type Names, parsePredicate, type Scope } from '../../src/inspect/expression.ts';
 import { errorOf } from '../support/error.ts';
 
 /** A machine with one vCPU, some memory, page-table entries, ports and symbols. */
@@ -20,23 +20,30 @@ class World implements Scope {
   read(space: 'va' | 'pa' | 'ma', address: bigint, bytes: number): bigint | null {
     return this.memory.get(`${space}:${address}:${bytes}`) ?? null;
   }
-  symbol(name: string): { address: bigint; size: bigint } | null {
-    const symbols: Record<string, { address: bigint; size: bigint }> = {
-      panic: { address: 0x2000n, size: 0x100n },
-      flag: { address: 0x3000n, size: 8n },
-    };
-    return symbols[name] ?? null;
-  }
   pte = (address: bigint): bigint | null => this.entries.get(address) ?? null;
   frameType = (frame: bigint): string | null => this.types.get(frame) ?? null;
   pending = (port: number): boolean => this.pendingPorts.has(port);
   masked = (port: number): boolean => this.maskedPorts.has(port);
 }
 
+/** Symbols and events of that machine. */
+const NAMES: Names = {
+  symbol: (name) =>
+    ({
+      panic: { address: 0x2000n, size: 0x100n },
+      flag: { address: 0x3000n, size: 8n },
+      'probe.constprop.0': { address: 0x4000n, size: 0x10n },
+      '.Lloop': { address: 0x5000n, size: 0x10n },
+      edge: { address: 0xffffffff80001000n, size: 0x10n },
+    })[name] ?? null,
+  eventFields: (name) => (['pin', 'mmu_update'].includes(name) ? ['mfn', 'result'] : null),
+};
+const parse = (source: string): ReturnType<typeof parsePredicate> => parsePredicate(source, NAMES);
+
 const holds = (source: string, change: (world: World) => void = () => {}): boolean => {
   const world = new World();
   change(world);
-  return parsePredicate(source).holds(world);
+  return parse(source).holds(world);
 };
 
 describe('predicates on registers', () => {
@@ -101,12 +108,92 @@ describe('predicates on code', () => {
 
   it('may stand in parentheses, as breaks of the debug prompt do', () => {
     expect(holds('(call(panic))', (w) => (w.registers.rip = 0x2000n))).toBe(true);
-    expect(holds('(call(panic)) || (flag == 0)')).toBe(false);
+    expect(holds('(call(panic)) || (rax == flag)')).toBe(false);
   });
 
   it('a symbol stands for its address', () => {
-    expect(holds('flag == 0x3000')).toBe(true);
-    expect(holds('flag + 8 == 0x3008')).toBe(true);
+    expect(holds('rbx == flag', (w) => (w.registers.rbx = 0x3000n))).toBe(true);
+    expect(holds('rbx == flag + 8', (w) => (w.registers.rbx = 0x3008n))).toBe(true);
+  });
+});
+
+describe('a location where a condition is asked for', () => {
+  it.each([
+    ['panic', 0x2000n],
+    ['panic+0xd', 0x200dn],
+    ['panic - 2', 0x1ffen],
+    ['0xffffffff801000da', 0xffffffff801000dan],
+    ['(panic + 0xd)', 0x200dn],
+    ['panic+0xd && rax == 0', 0x200dn],
+    ['panic || flag+1', 0x3001n],
+    ['call(panic + 0xd)', 0x200dn],
+    ['call(0x2004)', 0x2004n],
+    ['rip == panic+0xd', 0x200dn],
+    ['probe.constprop.0', 0x4000n],
+    ['probe.constprop.0+4 && rbx == 0', 0x4004n],
+    ['rip in probe.constprop.0', 0x4008n],
+    ['.Lloop', 0x5000n],
+    ['edge + 0x10', 0xffffffff80001010n],
+  ])('%s holds where RIP is, and nowhere else', (source, rip) => {
+    const at = (value: bigint) => holds(source, (w) => (w.registers.rip = value));
+    expect([at(rip), at(rip + 0x100n), at(0x1000n)]).toEqual([true, false, false]);
+  });
+  it('is looked at there alone', () => {
+    for (const source of [
+      'panic+0xd',
+      'panic+0xd && rdi == 0',
+      'rip == 0x200d && rdi == 0 && u64[rsp] == 1',
+      'call(panic+0xd)',
+    ])
+      expect([source, parse(source).dependencies]).toMatchObject([
+        source,
+        { places: [{ address: 0x200dn, bytes: 1n }], everyStep: false },
+      ]);
+    expect(parse('panic && rdi == 0 || flag').dependencies).toMatchObject({
+      places: [{ address: 0x2000n }, { address: 0x3000n }],
+      everyStep: false,
+    });
+    for (const source of ['!panic', 'panic || rdi == 0', '!(panic && rdi == 0)', 'rip > panic', 'panic == (rax == 0)'])
+      expect([source, parse(source).dependencies.everyStep]).toEqual([source, true]);
+  });
+});
+
+describe('what is the same at every tick', () => {
+  it.each([
+    '1',
+    '0',
+    'true',
+    '"text"',
+    '-1',
+    '~0',
+    '!panic == 7 || 3',
+    'flag == 0',
+    'flag * 2',
+    '1 == 1',
+    '0x8000000000000000',
+    'rax == 0 && 1',
+    '5 || rax == 0',
+    '!5',
+    'count(1) == 2',
+    'prev(5)',
+    'panic - panic',
+  ])('%s is refused when it is entered', (source) => {
+    expect(errorOf(() => parse(source))).toMatch(/^E_EXPRESSION: .* is the same at every tick/);
+  });
+  it('an unknown name is refused when it is entered', () => {
+    for (const source of [
+      'nosuch',
+      'nosuch+4',
+      'call(nosuch)',
+      'rip in nosuch',
+      'rax == nosuch',
+      'u64[nosuch] == 1',
+      'no.such',
+    ])
+      expect(errorOf(() => parse(source))).toMatch(/^E_EXPRESSION: .*(nosuch|no) /);
+    expect(errorOf(() => parse('pinn.result == 0'))).toMatch(/there is no event pinn/);
+    expect(errorOf(() => parse('pin.reslt == 0'))).toMatch(/pin has no reslt; it has mfn, result/);
+    expect(errorOf(() => parse('cpu[0].foo == 0'))).toMatch(/foo is not a register/);
   });
 });
 
@@ -197,7 +284,7 @@ describe('predicates on the console', () => {
 
 describe('predicates that remember', () => {
   it('prev() is the value of the evaluation before, and makes the first one false', () => {
-    const predicate = parsePredicate('prev(rax) != rax');
+    const predicate = parse('prev(rax) != rax');
     const world = new World();
     const seen = [0n, 0n, 5n, 5n, 6n].map((rax) => {
       world.registers.rax = rax;
@@ -207,7 +294,7 @@ describe('predicates that remember', () => {
   });
 
   it('count() counts how often an expression became true', () => {
-    const predicate = parsePredicate('count(call(panic)) == 2');
+    const predicate = parse('count(call(panic)) == 2');
     const world = new World();
     const seen = [0x1000n, 0x2000n, 0x2000n, 0x2005n, 0x2000n, 0x2005n].map((rip) => {
       world.registers.rip = rip;
@@ -217,7 +304,7 @@ describe('predicates that remember', () => {
   });
 
   it('keeps its memory to itself: two predicates of one text do not disturb each other', () => {
-    const [a, b] = [parsePredicate('prev(rax) != rax'), parsePredicate('prev(rax) != rax')];
+    const [a, b] = [parse('prev(rax) != rax'), parse('prev(rax) != rax')];
     const world = new World();
     a.holds(world);
     world.registers.rax = 1n;
@@ -228,19 +315,19 @@ describe('predicates that remember', () => {
 
 describe('what a predicate depends on', () => {
   it('tells a search that only the console matters', () => {
-    expect(parsePredicate('console ~ "x"').dependencies).toMatchObject({
+    expect(parse('console ~ "x"').dependencies).toMatchObject({
       console: true,
       events: false,
       memory: false,
-      registers: false,
+      everyStep: false,
     });
   });
-  it('tells events, memory, registers and calls', () => {
-    expect(parsePredicate('pin.result == -22').dependencies).toMatchObject({ events: true, console: false });
-    expect(parsePredicate('u64[0x10] == 1').dependencies).toMatchObject({ memory: true, registers: false });
-    expect(parsePredicate('rax == 1').dependencies).toMatchObject({ registers: true });
-    expect(parsePredicate('call(panic)').dependencies.calls).toEqual(['panic']);
-    expect(parsePredicate('rip in panic').dependencies.ripIn).toEqual(['panic']);
+  it('tells events, memory, registers and places', () => {
+    expect(parse('pin.result == -22').dependencies).toMatchObject({ events: true, console: false });
+    expect(parse('u64[0x10] == 1').dependencies).toMatchObject({ memory: true, everyStep: false });
+    expect(parse('rax == 1').dependencies).toMatchObject({ everyStep: true });
+    expect(parse('call(panic)').dependencies.places).toEqual([{ address: 0x2000n, bytes: 1n }]);
+    expect(parse('rip in panic').dependencies.places).toEqual([{ address: 0x2000n, bytes: 0x100n }]);
   });
 });
 
@@ -269,7 +356,7 @@ describe('malformed predicates', () => {
     'process.exit(1)',
     '`x`',
   ])('%j is E_EXPRESSION', (source) => {
-    expect(errorOf(() => parsePredicate(source).holds(new World()))).toMatch(/^E_EXPRESSION: cannot understand/);
+    expect(errorOf(() => parse(source).holds(new World()))).toMatch(/^E_EXPRESSION: cannot understand/);
   });
 
   it('a name that is neither register nor symbol is told', () => {

@@ -4,6 +4,7 @@ import type { Tick } from '../../core/units.ts';
 import { backtrace } from '../../inspect/backtrace.ts';
 import { callerOf } from '../../inspect/caller.ts';
 import { Disassembler, MAX_INSTRUCTION_BYTES } from '../../inspect/disassembly.ts';
+import { EVENT_KINDS, eventFields } from '../../inspect/event-tap.ts';
 import { parsePredicate } from '../../inspect/expression.ts';
 import { instructionAt, type RunEvent, why } from '../../inspect/investigate.ts';
 import type { Moment } from '../../inspect/moment.ts';
@@ -202,9 +203,9 @@ export class Opened implements OpenRecording {
   }
 
   async bisect(options: BisectOptions, hooks: WorkHooks): Promise<BisectReport> {
-    const predicate = parsePredicate(options.when);
     const investigator = this.#investigate(hooks);
     const { session, symbols, moment, search } = investigator;
+    const predicate = parsePredicate(options.when, moment);
     const from = options.from ?? 0;
     const to = options.to ?? session.endTick;
     const found = options.monotone
@@ -248,6 +249,12 @@ export class Opened implements OpenRecording {
   }
 
   async events(filter: EventFilter, hooks: WorkHooks): Promise<readonly RunEvent[]> {
+    for (const name of filter.names)
+      if (!EVENT_KINDS.includes(name) && eventFields(name) === null)
+        throw new EmulatorError(
+          'E_USAGE',
+          `there is no event ${name}; kinds are ${EVENT_KINDS.join(', ')}, and names those of hypercalls, of their parts (pin, new_baseptr) and of traps (page_fault)`,
+        );
     const investigator = this.#investigate(hooks);
     const all = await investigator.events(filter.from ?? 0, filter.to ?? investigator.lastTick);
     if (filter.names.length === 0) return all;
@@ -264,16 +271,32 @@ export class Opened implements OpenRecording {
       now: (): Moment => moment,
       stateHash: () => session.run.stateHash(),
       goto: async (tick) => session.goto(tick),
+      check: (source) => void parsePredicate(source, moment),
       async forward(source, work) {
-        if (session.tick >= session.endTick) return null;
-        const found = await search.first(parsePredicate(source), session.tick + 1, session.endTick, searchHooks(work));
-        if (found.tick === null) session.goto(session.endTick);
-        return found.tick;
+        const predicate = parsePredicate(source, moment);
+        const from = session.tick;
+        if (from >= session.endTick) return null;
+        try {
+          const found = await search.first(predicate, from + 1, session.endTick, searchHooks(work));
+          if (found.tick === null) session.goto(session.endTick);
+          return found.tick;
+        } catch (error) {
+          // interrupted, it stands where it came to
+          if (!work.stop.aborted) session.goto(from);
+          throw error;
+        }
       },
       async back(source, work) {
-        const tick = await search.last(() => parsePredicate(source), session.tick, searchHooks(work));
-        if (tick === null) session.goto(0);
-        return tick;
+        parsePredicate(source, moment);
+        const from = session.tick;
+        try {
+          const tick = await search.last(() => parsePredicate(source, moment), from, searchHooks(work));
+          if (tick === null) session.goto(0);
+          return tick;
+        } catch (error) {
+          session.goto(from);
+          throw error;
+        }
       },
     };
   }

@@ -14,7 +14,7 @@ interface Options extends CommonOptions {
 
 const HELP = `
 Predicates:
-  rip in panic            call(panic)             rax == 0 && rbx > 0x10      cpu[0].rsp
+  rip in panic            panic+0x1b && rdi == 0  rax == 0 && rbx > 0x10      cpu[0].rsp
   u64[rsp + 8] == 1       u32[pa:0x1000]          u64[ma:0x1234000] & 2       prev(u8[flag]) != u8[flag]
   console ~ "Oops"        pte(0xffff...).w        type(0x1234) == "segdesc"   count(call(init)) == 2
   pin.result == -22       mmu_update.result < 0   pending(3)                  masked(3)`;

@@ -13,8 +13,17 @@ interface Options extends CommonOptions {
   readonly to?: string;
 }
 
-/** An event with the symbol of its place. */
-type NamedEvent = RunEvent & { readonly symbol: string | null };
+/** An event with the symbol of its place; results are numbers, for errors are negative. */
+type NamedEvent = Omit<RunEvent, 'fields'> & {
+  readonly symbol: string | null;
+  readonly fields: Readonly<Record<string, bigint | number>>;
+};
+
+/** A result as a number where it is exact as one. */
+const fieldsOf = ({ fields }: RunEvent): NamedEvent['fields'] => {
+  const result = Number(fields.result);
+  return Number.isSafeInteger(result) ? { ...fields, result } : fields;
+};
 
 export const addEvents: AddVerb = (program, start) => {
   program
@@ -42,7 +51,7 @@ export const addEvents: AddVerb = (program, start) => {
           const { symbols } = await recording.debug(hooks);
           return {
             recording: path,
-            events: found.map((e): NamedEvent => ({ ...e, symbol: symbolText(symbols, e.rip) })),
+            events: found.map((e): NamedEvent => ({ ...e, fields: fieldsOf(e), symbol: symbolText(symbols, e.rip) })),
           };
         });
         terminal.answer(answer, () => eventLines(answer.events, terminal.paint));
@@ -59,8 +68,8 @@ function eventLines(events: readonly NamedEvent[], paint: Paint): string[] {
   );
 }
 
-function detail({ fields, text }: RunEvent): string {
+function detail({ fields, text }: NamedEvent): string {
   const { result, ...rest } = fields;
-  const parts = Object.entries(rest).map(([name, value]) => `${name}=${hex(BigInt.asUintN(64, value))}`);
+  const parts = Object.entries(rest).map(([name, value]) => `${name}=${hex(value)}`);
   return [...parts, ...(result === undefined ? [] : [`= ${result}`]), ...(text === null ? [] : [text])].join(' ');
 }

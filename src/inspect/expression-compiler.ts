@@ -1,0 +1,402 @@
+/** Turns the syntax of a predicate into evaluators, and finds out where it can begin to hold. */
+import type { Expression } from 'acorn';
+import type { Dependencies, Extent, Names, Scope } from './expression.ts';
+import { type Parsed, parseExpression, refuse } from './expression-syntax.ts';
+
+type Value = bigint | boolean | string | null;
+type Evaluator = (scope: Scope) => Value;
+/** Part of a predicate: how it is evaluated, and what is known of it before. */
+interface Term {
+  readonly run: Evaluator;
+  /** It is the same in every state. */
+  readonly constant: boolean;
+  /** The linear address that it is, where it is made of symbols and integers by + and -. */
+  readonly location: bigint | null;
+  /** It holds at none but the places noted. */
+  readonly placed: boolean;
+  /** Any step may change it. */
+  readonly free: boolean;
+}
+/** Thrown inside an evaluation: something it reads is not there. */
+export const ABSENT = Symbol('absent');
+const WIDTHS: Readonly<Record<string, number>> = { u8: 1, u16: 2, u32: 4, u64: 8 };
+const PTE_BITS: Readonly<Record<string, bigint>> = {
+  p: 0n,
+  w: 1n,
+  u: 2n,
+  pwt: 3n,
+  pcd: 4n,
+  a: 5n,
+  d: 6n,
+  pat: 7n,
+  g: 8n,
+  nx: 63n,
+};
+const U64 = (1n << 64n) - 1n;
+/** No code lies in the first page: a smaller number where a condition is asked for is a mistake. */
+const CODE_MIN = 0x1000n;
+const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
+
+const REGISTER =
+  /^(r([abcd]x|[sbi]p|[sd]i|[89]|1[0-5]|flags)|e([abcd]x|[sbi]p|[sd]i|flags)|[abcd]x|[abcd][lh]|cr[02348]|dr[0-7]|[cdefgs]s(_base)?|cpl|mxcsr|efer)$/;
+/** Whether a name means a register (it may not be one on every CPU). */
+const isRegisterName = (name: string): boolean => REGISTER.test(name);
+
+/** What a value means as a condition. */
+export const truth = (v: Value): boolean =>
+  typeof v === 'bigint' ? v !== 0n : v === true || (typeof v === 'string' && v !== '');
+
+/** A value made of other terms. */
+const made = (run: Evaluator, ...of: readonly Term[]): Term => ({
+  run,
+  constant: of.every((term) => term.constant),
+  location: null,
+  placed: false,
+  free: of.some((term) => term.free || term.placed),
+});
+/** What depends on the state and can only change where a search is told of it. */
+const read = (run: Evaluator, ...of: readonly Term[]): Term => ({ ...made(run, ...of), constant: false });
+/** What any step may change. */
+const free = (run: Evaluator): Term => ({ ...read(run), free: true });
+const constant = (value: Value): Term => made(() => value);
+
+const ARITHMETIC: Readonly<Record<string, (x: bigint, y: bigint) => Value>> = {
+  '<': (x, y) => x < y,
+  '<=': (x, y) => x <= y,
+  '>': (x, y) => x > y,
+  '>=': (x, y) => x >= y,
+  '+': (x, y) => (x + y) & U64,
+  '-': (x, y) => x - y,
+  '*': (x, y) => x * y,
+  '/': (x, y) => (y === 0n ? null : x / y),
+  '%': (x, y) => (y === 0n ? null : x % y),
+  '&': (x, y) => x & y,
+  '|': (x, y) => x | y,
+  '^': (x, y) => x ^ y,
+  '<<': (x, y) => (x << (y & 63n)) & U64,
+  '>>': (x, y) => x >> (y & 63n),
+};
+
+/** Makes the terms of one predicate and notes what it depends on. */
+export class Compiler {
+  readonly #source: string;
+  readonly #names: Names;
+  readonly #parsed: Parsed;
+  #console = false;
+  #events = false;
+  #memoryRead = false;
+  readonly #places: Extent[] = [];
+  /** Run after each evaluation: prev() remembers, count() counts. */
+  readonly #memories: Array<(scope: Scope) => void> = [];
+
+  constructor(source: string, names: Names) {
+    this.#source = source;
+    this.#names = names;
+    this.#parsed = parseExpression(source, (name) => names.symbol(name) !== null);
+  }
+  /** The predicate as a condition. */
+  whole(): Pick<Term, 'run' | 'free'> {
+    return this.#condition(this.#parsed.expression);
+  }
+  /** What the terms made so far depend on. */
+  dependencies(everyStep: boolean): Dependencies {
+    return {
+      console: this.#console,
+      events: this.#events,
+      memory: this.#memoryRead,
+      places: this.#places,
+      everyStep,
+      remembers: this.#memories.length > 0,
+    };
+  }
+  /** An evaluation is over: prev() and count() remember it. */
+  stepped(scope: Scope): void {
+    for (const memory of this.#memories) memory(scope);
+  }
+  #fail(why: string): never {
+    return refuse(this.#source, why);
+  }
+  #number({ run }: Term, what: string): (scope: Scope) => bigint {
+    return (scope) => {
+      const v = run(scope);
+      if (typeof v === 'bigint') return v;
+      if (typeof v === 'boolean') return v ? 1n : 0n;
+      return this.#fail(`${what} needs a number`);
+    };
+  }
+
+  /** What stands where true or false is asked for: a location there means that RIP is at it. */
+  #condition(node: Expression): Term {
+    const term = this.#compile(node);
+    if (!term.constant) return term;
+    if (term.location !== null && term.location >= CODE_MIN && isCanonical(term.location))
+      return this.#at(term.location);
+    return this.#fail(
+      `${this.#parsed.text(node)} is the same at every tick; ` +
+        'a symbol is its address, u64[symbol] is what stands there, rip == 0x... is a place in code',
+    );
+  }
+  /** RIP is at `address`. */
+  #at(address: bigint, bytes = 1n): Term {
+    this.#places.push({ address, bytes });
+    const run: Evaluator = (s) => {
+      const rip = s.register('rip', null);
+      return rip !== null && rip >= address && rip < address + bytes;
+    };
+    return { ...read(run), placed: true };
+  }
+
+  #compile(node: Expression): Term {
+    switch (node.type) {
+      case 'Literal':
+        return this.#literal(node.value, node.raw ?? '');
+      case 'Identifier':
+        return this.#name(node.name);
+      case 'UnaryExpression':
+        return this.#unary(node.operator, node.argument);
+      case 'LogicalExpression': {
+        const [a, b] = [this.#condition(node.left), this.#condition(node.right)];
+        if (node.operator === '&&') {
+          const placed = a.placed || b.placed;
+          return {
+            ...read((s) => truth(a.run(s)) && truth(b.run(s))),
+            placed,
+            free: !placed && (a.free || b.free),
+          };
+        }
+        if (node.operator === '||')
+          return {
+            ...read((s) => orAbsent(a.run, s) || truth(b.run(s))),
+            placed: a.placed && b.placed,
+            free: a.free || b.free,
+          };
+        return this.#fail(`unknown operator ${node.operator}`);
+      }
+      case 'BinaryExpression':
+        return this.#binary(node.operator, node.left as Expression, node.right);
+      case 'MemberExpression':
+        return this.#member(node.object as Expression, node.property as Expression, node.computed);
+      case 'CallExpression': {
+        if (node.callee.type !== 'Identifier') return this.#fail('only named functions can be called');
+        return this.#call(node.callee.name, node.arguments as Expression[]);
+      }
+      default:
+        return this.#fail(`${node.type} has no meaning here`);
+    }
+  }
+
+  #literal(value: unknown, raw: string): Term {
+    if (typeof value === 'number') {
+      if (!Number.isInteger(value) || /^0\d/.test(raw)) return this.#fail('numbers are integers');
+      // The text, not the value: addresses have more digits than a double.
+      const big = /[.e]/i.test(raw) && !/^0x/i.test(raw) ? BigInt(value) : BigInt(raw.replaceAll('_', ''));
+      return { ...constant(big), location: big };
+    }
+    if (typeof value === 'bigint') return { ...constant(value), location: value };
+    if (typeof value === 'boolean' || typeof value === 'string') return constant(value);
+    return this.#fail('only integers, booleans and strings can stand here');
+  }
+
+  #name(name: string): Term {
+    if (name === 'console') {
+      this.#console = true;
+      return read((s) => s.consoleText);
+    }
+    if (isRegisterName(name))
+      return free((s) => s.register(name, null) ?? this.#fail(`${name} is not a register here`));
+    const { address } = this.#symbol(name);
+    return { ...constant(address), location: address };
+  }
+  #symbol(identifier: string): { readonly address: bigint; readonly size: bigint } {
+    const name = this.#parsed.written(identifier);
+    return this.#names.symbol(name) ?? this.#fail(`${name} is neither a register nor a symbol`);
+  }
+
+  #unary(operator: string, argument: Expression): Term {
+    if (operator === '!') {
+      const a = this.#condition(argument);
+      return made((s) => !truth(a.run(s)), a);
+    }
+    const a = this.#compile(argument);
+    const number = this.#number(a, operator);
+    if (operator === '-') return made((s) => -number(s), a);
+    if (operator === '~') return made((s) => ~number(s), a);
+    if (operator === '+') return made(number, a);
+    return this.#fail(`unknown operator ${operator}`);
+  }
+
+  #binary(operator: string, left: Expression, right: Expression): Term {
+    if (operator === '**') return this.#matches(left, right);
+    if (operator === 'in') return this.#inside(left, right);
+    const [ta, tb] = [this.#compile(left), this.#compile(right)];
+    if (operator === '==' || operator === '===') {
+      if (isRip(left) && tb.location !== null) return this.#at(BigInt.asUintN(64, tb.location));
+      if (isRip(right) && ta.location !== null) return this.#at(BigInt.asUintN(64, ta.location));
+      return made((s) => same(ta.run(s), tb.run(s)), ta, tb);
+    }
+    if (operator === '!=' || operator === '!==') return made((s) => !same(ta.run(s), tb.run(s)), ta, tb);
+    const [a, b] = [this.#number(ta, operator), this.#number(tb, operator)];
+    const apply = ARITHMETIC[operator];
+    if (apply === undefined) return this.#fail(`unknown operator ${operator}`);
+    const term = made((s) => apply(a(s), b(s)) ?? absent(), ta, tb);
+    if (ta.location === null || tb.location === null || (operator !== '+' && operator !== '-')) return term;
+    return { ...term, location: BigInt.asUintN(64, ta.location + (operator === '+' ? tb.location : -tb.location)) };
+  }
+  #matches(left: Expression, right: Expression): Term {
+    const a = this.#compile(left);
+    if (right.type !== 'Literal' || typeof right.value !== 'string')
+      return this.#fail('console ~ needs a quoted pattern');
+    let pattern: RegExp;
+    try {
+      pattern = new RegExp(right.value, 'm');
+    } catch (error) {
+      return this.#fail(error instanceof Error ? error.message : String(error));
+    }
+    return made((s) => pattern.test(a.run(s) as string), a);
+  }
+  #inside(left: Expression, right: Expression): Term {
+    if (right.type !== 'Identifier') return this.#fail('`in` needs the name of a function');
+    const { address, size } = this.#symbol(right.name);
+    if (isRip(left)) return this.#at(address, size);
+    const a = this.#compile(left);
+    const number = this.#number(a, 'in');
+    return made((s) => {
+      const at = number(s);
+      return at >= address && at < address + size;
+    }, a);
+  }
+
+  #member(object: Expression, property: Expression, computed: boolean): Term {
+    if (computed && object.type === 'Identifier' && object.name in WIDTHS)
+      return this.#memory(WIDTHS[object.name]!, property);
+    const field = property.type === 'Identifier' && !computed ? property.name : null;
+    if (field === null) return this.#fail('this member has no meaning here');
+    if (object.type === 'MemberExpression' && object.object.type === 'Identifier' && object.object.name === 'cpu') {
+      if (!isRegisterName(field)) return this.#fail(`${field} is not a register`);
+      const index = this.#number(this.#compile(object.property as Expression), 'cpu[]');
+      return free((s) => s.register(field, Number(index(s))) ?? this.#fail(`there is no cpu[${index(s)}].${field}`));
+    }
+    if (object.type === 'CallExpression' && object.callee.type === 'Identifier' && object.callee.name === 'pte')
+      return this.#entryField(object.arguments as Expression[], field);
+    if (object.type === 'Identifier') return this.#eventField(object.name, field);
+    return this.#fail('this member has no meaning here');
+  }
+  #entryField(args: readonly Expression[], field: string): Term {
+    const entry = this.#entry(args);
+    const bit = PTE_BITS[field];
+    const number = this.#number(entry, 'pte()');
+    const settled = (run: Evaluator): Term => ({ ...read(run), free: entry.addressFree });
+    if (field === 'mfn') return settled((s) => (number(s) >> 12n) & 0xffffffffffn);
+    if (bit === undefined) return this.#fail(`a page-table entry has no bit ${field}`);
+    const run: Evaluator = (s) => (number(s) >> bit) & 1n;
+    return field === 'a' || field === 'd' ? free(run) : settled(run);
+  }
+  /** A whole entry: the CPU sets accessed and dirty bits while it translates, and no watch sees that. */
+  #entry(args: readonly Expression[]): Term & { readonly addressFree: boolean } {
+    const address = this.#compile(this.#only('pte', args));
+    const number = this.#number(address, 'pte()');
+    this.#memoryRead = true;
+    return { ...free((s) => s.pte(number(s) & U64) ?? absent()), addressFree: address.free };
+  }
+  #eventField(name: string, field: string): Term {
+    const fields = this.#names.eventFields(name);
+    if (fields === null) return this.#fail(`there is no event ${name}`);
+    if (!fields.includes(field))
+      return this.#fail(`${name} has no ${field}; it has ${fields.length === 0 ? 'no fields' : fields.join(', ')}`);
+    this.#events = true;
+    return read((s) => (s.event?.name === name ? (s.event.fields[field] ?? absent()) : absent()));
+  }
+
+  #memory(bytes: number, address: Expression): Term {
+    this.#memoryRead = true;
+    let space: 'va' | 'pa' | 'ma' = 'va';
+    let inner = address;
+    if (address.type === 'SequenceExpression' && address.expressions[0]?.type === 'Identifier') {
+      const { name } = address.expressions[0];
+      if (name !== 'va' && name !== 'pa' && name !== 'ma') return this.#fail(`${name}: is not an address space`);
+      space = name;
+      inner = address.expressions[1]!;
+    }
+    const term = this.#compile(inner);
+    const at = this.#number(term, 'an address');
+    return read((s) => s.read(space, at(s) & U64, bytes) ?? absent(), term);
+  }
+
+  #only(name: string, args: readonly Expression[]): Expression {
+    const first = args[0];
+    if (first === undefined || args.length > 1) return this.#fail(`${name}() takes one argument`);
+    return first;
+  }
+  #call(name: string, args: readonly Expression[]): Term {
+    const first = this.#only(name, args);
+    switch (name) {
+      case 'call': {
+        const { location } = this.#compile(first);
+        return location === null ? this.#fail('call() takes the name of a function') : this.#at(location);
+      }
+      case 'prev':
+        return this.#previous(this.#compile(first));
+      case 'count':
+        return this.#count(this.#condition(first));
+      case 'pte':
+        return this.#entry(args);
+      case 'type':
+        return this.#told(first, name, (s, frame) => s.frameType(frame) ?? absent());
+      case 'pending':
+        return this.#told(first, name, (s, port) => s.pending(Number(port)));
+      case 'masked':
+        return this.#told(first, name, (s, port) => s.masked(Number(port)));
+      default:
+        return this.#fail(`there is no function ${name}()`);
+    }
+  }
+  /** What the hypervisor knows of a number. */
+  #told(argument: Expression, name: string, ask: (scope: Scope, of: bigint) => Value): Term {
+    const term = this.#compile(argument);
+    const number = this.#number(term, `${name}()`);
+    this.#memoryRead = true;
+    return read((s) => ask(s, number(s)), term);
+  }
+
+  /** The value the expression had when the predicate was evaluated before. */
+  #previous(inner: Term): Term {
+    let last: Value = null;
+    this.#memories.push((s) => {
+      last = valueOrNull(inner.run, s);
+    });
+    return { ...made(() => last ?? absent(), inner), free: inner.free };
+  }
+  /** How often the expression has become true so far, now included. */
+  #count(inner: Term): Term {
+    let [count, was] = [0n, false];
+    const now = (s: Scope): boolean => truth(valueOrNull(inner.run, s) ?? false);
+    this.#memories.push((s) => {
+      const is = now(s);
+      if (is && !was) count++;
+      was = is;
+    });
+    return { ...read((s) => count + (now(s) && !was ? 1n : 0n)), free: inner.free };
+  }
+}
+
+const isRip = (node: Expression): boolean => node.type === 'Identifier' && node.name === 'rip';
+function absent(): never {
+  throw ABSENT;
+}
+function valueOrNull(run: Evaluator, scope: Scope): Value {
+  try {
+    return run(scope);
+  } catch (error) {
+    if (error === ABSENT) return null;
+    throw error;
+  }
+}
+function orAbsent(run: Evaluator, scope: Scope): boolean {
+  return truth(valueOrNull(run, scope) ?? false);
+}
+function same(a: Value, b: Value): boolean {
+  if (typeof a === 'bigint' && typeof b === 'bigint') return BigInt.asUintN(64, a) === BigInt.asUintN(64, b);
+  if (typeof a === 'boolean' && typeof b === 'bigint') return (a ? 1n : 0n) === b;
+  if (typeof a === 'bigint' && typeof b === 'boolean') return a === (b ? 1n : 0n);
+  return a === b;
+}

@@ -1,0 +1,81 @@
+/** The verbs' questions asked of a real recording: what is refused is refused before anything moves. */
+import { beforeAll, expect, it } from 'vitest';
+import type { DebugSession, OpenRecording, WorkHooks } from '../../src/cli/backend.ts';
+import { Opened } from '../../src/cli/local/opened.ts';
+import { errorOf } from '../support/error.ts';
+import { recordGuest, timeTravelGuest } from '../support/time-travel.ts';
+
+const HOOKS: WorkHooks = { progress: () => {}, stop: new AbortController().signal };
+
+let recording: OpenRecording;
+let session: DebugSession;
+beforeAll(async () => {
+  const { recording: made } = await recordGuest(timeTravelGuest('rounds=2 work=100'), {});
+  recording = new Opened('one.hs', made);
+  session = await recording.debug(HOOKS);
+});
+
+const errorIn = async (work: () => Promise<unknown>): Promise<string> => {
+  try {
+    await work();
+    return 'no error';
+  } catch (error) {
+    return errorOf(() => {
+      throw error;
+    });
+  }
+};
+
+it('a failed command moves nothing', async () => {
+  await session.goto(1_000, HOOKS);
+  const hash = session.stateHash();
+  // the last two fail while they are evaluated
+  for (const source of [
+    'nosuch',
+    'nosuch+4 && rax == 1',
+    '5',
+    'rax ==',
+    'pin.reslt == 1',
+    'cpu[9].rax == 1',
+    'rax + "x" == 1',
+  ])
+    for (const way of ['forward', 'back'] as const) {
+      expect([source, await errorIn(() => session[way](source, HOOKS))]).toEqual([
+        source,
+        expect.stringMatching(/^E_EXPR/),
+      ]);
+      expect([source, session.now().tick, session.stateHash()]).toEqual([source, 1_000, hash]);
+    }
+  expect(await errorIn(() => session.goto(session.lastTick + 1, HOOKS))).toMatch(/^E_TICK/);
+  expect(session.now().tick).toBe(1_000);
+  for (const source of ['nosuch', '5']) expect(errorOf(() => session.check(source))).toMatch(/^E_EXPR/);
+});
+
+it('a place in code is one in break, until, rback and bisect alike', async () => {
+  // the second instruction of the handler
+  await session.goto(0, HOOKS);
+  await session.goto((await session.forward('on_page_fault', HOOKS))! + 1, HOOKS);
+  const place = session.now().register('rip', null)!;
+  const offset = place - session.symbols.address('on_page_fault')!;
+  const found: unknown[] = [];
+  for (const when of [`on_page_fault+${offset}`, `0x${place.toString(16)}`, `rip == on_page_fault + ${offset}`]) {
+    const { tick } = await recording.bisect({ when, monotone: false, from: null, to: null }, HOOKS);
+    await session.goto(0, HOOKS);
+    const forward = await session.forward(when, HOOKS);
+    expect(session.now().register('rip', null)).toBe(place);
+    await session.goto(forward! + 1, HOOKS);
+    found.push([tick, forward, await session.back(when, HOOKS)]);
+  }
+  const [first] = found as [number, number, number][];
+  expect(found).toEqual([first, first, first]);
+  expect(new Set(first).size).toBe(1);
+});
+
+it('events of a name that there is none of are refused, results are signed', async () => {
+  const only = (...names: string[]) => recording.events({ names, from: null, to: null }, HOOKS);
+  expect(await errorIn(() => only('page_fault', 'nonsense'))).toMatch(/^E_USAGE: there is no event nonsense/);
+  expect((await only('page_fault')).length).toBeGreaterThan(0);
+  expect((await only('hypercall', 'timer')).length).toBeGreaterThan(0);
+  // known, and none happened
+  expect(await only('physdev_op')).toEqual([]);
+});
