@@ -6,7 +6,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CaseStream } from '../test/native/campaign.ts';
-import { hostCpu, NativeOracle } from '../test/native/oracle.ts';
+import { choicesOf, hostSignature, signatureText } from '../test/native/hosts.ts';
+import { NativeOracle } from '../test/native/oracle.ts';
 import {
   CASE_OFFSETS,
   CASE_SIZE,
@@ -19,7 +20,7 @@ import {
   OutcomeRecord,
   VECTOR_NONE,
 } from '../test/native/records.ts';
-import { ignoredParts, vendorOf } from '../test/native/undefined.ts';
+import { ignoredParts } from '../test/native/undefined.ts';
 import { encodeVectors, quieten } from '../test/native/vectors.ts';
 
 const { values } = parseArgs({
@@ -39,6 +40,8 @@ const FILES = [
 const MANY = /^(Pcmp[ei]str|Round|Dpp|Mpsadbw|Insertps)/;
 
 mkdirSync(FOLDER, { recursive: true });
+const host = hostSignature();
+const choices = choicesOf(host) ?? 'AMD';
 const oracle = new NativeOracle();
 for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode).test(file.name))) {
   const stream = new CaseStream({ mode, seed: BigInt(values.seed), forms: /./, encodings: TRIES });
@@ -52,7 +55,7 @@ for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode
     for (let turn = 0; turn < TRIES; turn++) {
       const i = turn * stream.forms.length + form;
       const template = templates[cases.at(i).tag]!;
-      if (ignoredParts(template, cases, outcomes.at(i), vendorOf(hostCpu())).skip !== null) continue;
+      if (ignoredParts(template, cases, outcomes.at(i), choices).skip !== null) continue;
       (outcomes.vector === VECTOR_NONE ? ended : faulted).push(i);
     }
     chosen.push(
@@ -75,7 +78,7 @@ for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode
     pinnedCases.view.setUint32(to * CASE_SIZE + CASE_OFFSETS.tag, form, true);
   });
   const forms = stream.forms.map((form) => form.name);
-  const header = { format: 'silicon vectors 1' as const, mode, cpu: hostCpu(), count: chosen.length, forms };
+  const header = { format: 'silicon vectors 1' as const, mode, cpu: signatureText(host), count: chosen.length, forms };
   const file = encodeVectors({ header, cases: pinnedCases, outcomes: pinnedOutcomes });
   writeFileSync(join(FOLDER, `${name}.bin.zst`), file);
   console.log(`${name}: ${forms.length} forms, ${chosen.length} cases, ${file.length} bytes`);

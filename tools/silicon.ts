@@ -12,9 +12,9 @@ import { CaseStream, compareBatch } from '../test/native/campaign.ts';
 import { Comparison } from '../test/native/compare.ts';
 import { openCpus } from '../test/native/cpus.ts';
 import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
-import { hostCpu, NativeOracle, oracleMissing } from '../test/native/oracle.ts';
+import { choicesOf, hostSignature, signatureText } from '../test/native/hosts.ts';
+import { NativeOracle, oracleMissing } from '../test/native/oracle.ts';
 import { isSegmented, MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../test/native/records.ts';
-import { vendorOf } from '../test/native/undefined.ts';
 import type { Campaign } from './instructions.ts';
 
 const { values } = parseArgs({
@@ -72,7 +72,11 @@ if (missing !== null) {
 }
 const cpus = (await openCpus()).filter((cpu) => new RegExp(values.cpu).test(cpu.name));
 const oracle = new NativeOracle();
-console.log(`silicon: ${hostCpu()}; comparing: ${cpus.map((cpu) => cpu.name).join(', ') || 'nothing (no adapter)'}`);
+const signature = hostSignature();
+const choices = choicesOf(signature);
+console.log(
+  `silicon: ${signatureText(signature)}${choices === null ? ', not known: what the manual leaves open is reported only' : ''}; comparing: ${cpus.map((cpu) => cpu.name).join(', ') || 'nothing (no adapter)'}`,
+);
 const start = performance.now();
 const timeUp = (): boolean => performance.now() - start > Number(values.seconds) * 1000;
 let wrong = 0;
@@ -87,7 +91,7 @@ for (const { name, mode } of modes) {
   });
   if (stream.forms.length === 0) continue;
   const chosen = cpus.filter((cpu) => isSegmented(mode) || !cpu.name.includes('compatibility'));
-  const comparisons = chosen.map(() => new Comparison(vendorOf(hostCpu()), Number(values.examples)));
+  const comparisons = chosen.map(() => new Comparison(choices, Number(values.examples)));
   let done = 0;
   const before = oracle.seconds;
   while (done < Number(values.cases) && !timeUp()) {
@@ -100,7 +104,7 @@ for (const { name, mode } of modes) {
   }
   const least = (form: string): number => Math.min(...comparisons.map(({ rows }) => rows.get(form)?.cases ?? 0));
   ran[name] = {
-    silicon: hostCpu(),
+    silicon: signatureText(signature),
     seed: values.seed,
     cpus: chosen.map((cpu) => cpu.name),
     cases: done,
@@ -113,6 +117,8 @@ for (const { name, mode } of modes) {
     const total = comparisons[i]!.total();
     wrong += total.mismatches + total.unimplemented;
     console.log(comparisons[i]!.table(values.all));
+    const open = comparisons[i]!.report(signature);
+    if (open !== null) console.log(open);
     console.log(
       `${cpu.name}, mode ${name}: ${total.cases} cases of ${total.forms} forms; ${total.mismatches} differ, ` +
         `${total.unimplemented} unimplemented, ${total.skipped} undefined; ${total.wrongForms} forms are not clean${cpu.inRegions ? `; ${cpu.inRegions} cases in regions so far` : ''}`,

@@ -1,7 +1,7 @@
 /**
  * Builds and drives the native oracle (oracle.c): batches of cases in, outcomes of the host's own CPU out.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -82,12 +82,4 @@ export class NativeOracle {
   close(): void {
     rmSync(this.#directory, { recursive: true, force: true });
   }
-}
-
-/** Model name of the host CPU, for reports and for the header of pinned vectors. */
-export function hostCpu(): string {
-  const line = execFileSync('cat', ['/proc/cpuinfo'], { encoding: 'utf8' })
-    .split('\n')
-    .find((text) => text.startsWith('model name'));
-  return line?.split(':')[1]?.trim() ?? 'unknown';
 }

@@ -3,6 +3,7 @@
  * undefined whatever the operands; the conditions on operand values stand here, each with its page of the SDM.
  */
 import { operandAddresses } from './generate.ts';
+import type { Choices } from './hosts.ts';
 import { ignoreIntel, nextFetchFaulted } from './intel.ts';
 import {
   type CaseRecord,
@@ -17,12 +18,6 @@ import {
 } from './records.ts';
 import { loadedSegment, segmentBase } from './segments.ts';
 import type { Template } from './templates.ts';
-
-/** Who made the silicon that ran a case. */
-export type Vendor = 'AMD' | 'Intel';
-
-/** The vendor by the processor's model name. */
-export const vendorOf = (model: string): Vendor => (model.includes('Intel') ? 'Intel' : 'AMD');
 
 /** The parts of an outcome that are not compared. */
 export interface Ignored {
@@ -140,8 +135,8 @@ function crosses64K(template: Template, record: CaseRecord): boolean {
 
 const IMAGE = /^(fldenv|fnstenv|frstor|fnsave)$/;
 
-/** What to pass over in this case, given what the host did; our CPU does as AMD's do. */
-export function ignoredParts(template: Template, record: CaseRecord, host: OutcomeRecord, silicon: Vendor): Ignored {
+/** What to pass over in this case, given what silicon of these choices did; our CPU makes AMD's. */
+export function ignoredParts(template: Template, record: CaseRecord, host: OutcomeRecord, silicon: Choices): Ignored {
   const { mnemonic, name } = template.form;
   const ignored: Ignored = {
     rflags: template.undefinedRflags,

@@ -23,7 +23,7 @@ import type { Template } from './templates.ts';
 export interface VectorHeader {
   format: 'silicon vectors 1';
   mode: number;
-  /** Model name of the CPU that ran them. */
+  /** The CPU that ran them (signatureText); the files of today have a model name: it was an AMD of family 1Ah. */
   cpu: string;
   count: number;
   /** Name of each case's form, in order of `tag`. */

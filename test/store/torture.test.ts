@@ -119,7 +119,7 @@ describe('a recording under torture', () => {
     expect(bad).toEqual([]);
     expect([...results.values()].reduce((a, b) => a + b)).toBe(2000);
     expect(results.get('refused E_RECORDING')).toBeGreaterThan(1000);
-  }, 300_000);
+  });
 
   it('[X-02] a full disk is E_HOST while recording, and what reached it opens', async () => {
     const { lines } = await run(['write', folder, 'full'], () => {}, 300);
