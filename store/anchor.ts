@@ -3,10 +3,11 @@
  *
  * Invariant: a slot is written only after what it counts is on disk; the two slots are written in turn.
  */
-import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { EmulatorError } from '../src/core/errors.ts';
 import { FORMAT_VERSION, isReadableFormat, OLDEST_FORMAT_VERSION } from '../src/timeline/trace-store.ts';
+import { readPlainFile } from './plain-file.ts';
 import { damaged } from './sealed.ts';
 
 const MAGIC = 'HINDSIGHT RECORDING ';
@@ -68,9 +69,10 @@ export function createAnchor(path: string, createdMs: number): void {
   writeFileSync(path, file, { flag: 'wx' });
 }
 
-/** Reads an anchor; E_RECORDING when it is not one, is of another format version, or is damaged. */
+/** Reads an anchor; E_RECORDING when it is missing or not one, is of another format version, or is damaged. */
 export function readAnchor(path: string, name: string): { createdMs: number; anchor: Anchor } {
-  const file = readFileSync(path);
+  const file = readPlainFile(path, `the anchor of ${name}`, FILE_BYTES);
+  if (file === null) throw damaged(`the anchor of ${name}`, 'is missing');
   const text = file.subarray(0, CREATED).toString('latin1');
   const version = /^HINDSIGHT RECORDING (\d+)\n\0*$/.exec(text)?.[1];
   if (version === undefined)
