@@ -58,7 +58,7 @@ function decodeSlot(slot: Buffer, parity: number): Anchor | null {
   };
 }
 
-/** Writes the file of a new recording. */
+/** Writes the file of a new recording, to the disk. */
 export function createAnchor(path: string, createdMs: number): void {
   const file = Buffer.alloc(FILE_BYTES);
   file.write(`${MAGIC}${FORMAT_VERSION}\n`, 'latin1');
@@ -66,7 +66,7 @@ export function createAnchor(path: string, createdMs: number): void {
   file.writeUInt32LE(crc32(file.subarray(0, CREATED + 8)), CREATED + 8);
   file.set(encodeSlot(newAnchor()), SLOT_BYTES);
   file.set(encodeSlot({ ...newAnchor(), count: 1 }), 2 * SLOT_BYTES);
-  writeFileSync(path, file, { flag: 'wx' });
+  writeFileSync(path, file, { flag: 'wx', flush: true });
 }
 
 /** Reads an anchor; E_RECORDING when it is missing or not one, is of another format version, or is damaged. */

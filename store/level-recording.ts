@@ -4,7 +4,7 @@
  * Invariants: opening checks the whole journal chain and every snapshot's table; everything else is checked when read; no
  * damaged value is ever returned; nothing that was written before is written again.
  */
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Level } from 'level';
 import { assert } from '../src/core/assert.ts';
@@ -29,6 +29,7 @@ import { BulkFile } from './bulk-file.ts';
 import { type BlobInfo, decodeHeader, encodeHeader, joinBlob, splitBlob } from './header.ts';
 import { chainHash, decodeBlock, decodeBlockMessage, encodeBlock } from './journal-codec.ts';
 import { bigOfBytes, bytesOfBig, endCodec, sectionsCodec } from './messages.ts';
+import { NewDirectory, nameTaken } from './new-directory.ts';
 import { PageStore } from './page-store.ts';
 import { damaged, numbered, placeOf, plain, unseal } from './sealed.ts';
 import { decodeSnapshot, encodeSnapshot } from './snapshot-codec.ts';
@@ -42,11 +43,19 @@ interface LevelSnapshot extends SnapshotSummary {
 /** Values are compressed before they come. */
 const LEVEL_OPTIONS = { keyEncoding: 'utf8', valueEncoding: 'view', compression: false } as const;
 
+/** Pieces of images that are written before a signal is looked for. */
+const PIECES_AT_ONCE = 16;
 const NO_HASH = new Uint8Array(16);
 const databasePath = (path: string): string => join(path, 'db');
 const bulkPath = (path: string): string => join(path, 'bulk');
 const anchorPath = (path: string): string => join(path, 'anchor');
 const range = (kind: string): { gte: string; lt: string } => ({ gte: `${kind}/`, lt: `${kind}0` });
+
+/** There is something at `path` other than an empty directory. */
+function isTaken(path: string): boolean {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats !== undefined && (!stats.isDirectory() || readdirSync(path).length > 0);
+}
 
 /** LevelDB's complaint while reading `place`, in our words. */
 function readError(place: string, error: unknown): EmulatorError {
@@ -104,35 +113,66 @@ export class LevelRecording implements Recording {
 
   // ---- making and opening -------------------------------------------------------------------------------------------
 
-  /** Makes the directory `path`, which must be empty or not exist, and writes header and blobs. */
+  /**
+   * Makes the recording `path`, where nothing or an empty directory may be: with header and blobs on disk it appears, before that
+   * there is nothing under its name. An abort of `stop` is thrown, and nothing is left.
+   */
   static async create(
     path: string,
     name: string,
     header: RecordingHeader,
     blobs: ReadonlyMap<string, Uint8Array>,
+    stop?: AbortSignal,
   ): Promise<LevelRecording> {
-    if (existsSync(path) && (!statSync(path).isDirectory() || readdirSync(path).length > 0))
-      throw new EmulatorError('E_USAGE', `a recording named ${name} exists: ${path}`);
+    const infos = [...blobs].map(([blob, bytes]) => ({ name: blob, bytes: bytes.length }));
+    let directory: NewDirectory | null = null;
     try {
-      mkdirSync(path, { recursive: true });
-      createAnchor(anchorPath(path), header.createdMs);
-      const database: Database = new Level(databasePath(path), { ...LEVEL_OPTIONS, errorIfExists: true } as object);
-      await database.open();
-      const infos = [...blobs].map(([blob, bytes]) => ({ name: blob, bytes: bytes.length }));
-      const anchor = new AnchorWriter(anchorPath(path), { ...newAnchor(), count: 1 });
-      const bulk = new BulkFile(bulkPath(path), 'wx+');
-      const recording = new LevelRecording(name, database, bulk, anchor, header, infos);
-      recording.#queue.put({ key: 'header', data: encodeHeader(header, infos) });
-      await recording.#queue.flush();
-      const count = (stored: number): void => {
-        recording.#blobBytes += stored;
-      };
-      for (const [blob, bytes] of blobs)
-        recording.#queue.put(...splitBlob(blob, bytes).map((piece) => ({ ...piece, sealed: count })));
+      if (isTaken(path)) throw nameTaken(path);
+      directory = new NewDirectory(path);
+      createAnchor(anchorPath(directory.path), header.createdMs);
+      const first = await LevelRecording.#writer(directory.path, name, header, infos);
+      try {
+        await first.#writeImages(blobs, stop);
+      } finally {
+        await first.close();
+      }
+      directory.publish();
+      // LevelDB goes by its path: it is opened anew under the one that stays.
+      const recording = await LevelRecording.#writer(path, name, header, infos);
+      recording.#blobBytes = first.#blobBytes;
       return recording;
     } catch (error) {
+      directory?.discard();
+      if (stop?.aborted) throw stop.reason;
       throw hostError(error);
     }
+  }
+  /** The recording in a directory with the anchor of a new one, for writing; what is missing beside the anchor is made. */
+  static async #writer(
+    path: string,
+    name: string,
+    header: RecordingHeader,
+    infos: readonly BlobInfo[],
+  ): Promise<LevelRecording> {
+    const database: Database = new Level(databasePath(path), LEVEL_OPTIONS);
+    await database.open();
+    const anchor = new AnchorWriter(anchorPath(path), { ...newAnchor(), count: 1 });
+    const bulk = new BulkFile(bulkPath(path), existsSync(bulkPath(path)) ? 'r+' : 'wx+');
+    return new LevelRecording(name, database, bulk, anchor, header, infos);
+  }
+  /** Has header and blobs on disk. */
+  async #writeImages(blobs: ReadonlyMap<string, Uint8Array>, stop?: AbortSignal): Promise<void> {
+    this.#queue.put({ key: 'header', data: encodeHeader(this.header, this.#blobs) });
+    const sealed = (stored: number): void => {
+      this.#blobBytes += stored;
+    };
+    const pieces = [...blobs].flatMap(([blob, bytes]) => splitBlob(blob, bytes));
+    for (let i = 0; i < pieces.length; i += PIECES_AT_ONCE) {
+      this.#queue.put(...pieces.slice(i, i + PIECES_AT_ONCE).map((piece) => ({ ...piece, sealed })));
+      await this.flush();
+      stop?.throwIfAborted();
+    }
+    await this.flush();
   }
 
   /** Opens the directory `path`; `semanticsVersion` null takes any. */

@@ -42,8 +42,13 @@ export class LevelStore implements TraceStore {
     }
   }
 
-  create(name: string, header: RecordingHeader, blobs: ReadonlyMap<string, Uint8Array>): Promise<Recording> {
-    return LevelRecording.create(this.path(name), name, header, blobs);
+  async create(
+    name: string,
+    header: RecordingHeader,
+    blobs: ReadonlyMap<string, Uint8Array>,
+    stop?: AbortSignal,
+  ): Promise<Recording> {
+    return LevelRecording.create(this.path(name), name, header, blobs, stop);
   }
   open(name: string, semanticsVersion: number): Promise<Recording> {
     return LevelRecording.open(this.path(name), name, semanticsVersion);

@@ -189,8 +189,16 @@ export interface RecordingSummary {
 }
 
 export interface TraceStore {
-  /** Starts a recording; `blobs` do not change until it is flushed. E_USAGE when the name is taken, E_HOST when the host refuses. */
-  create(name: string, header: RecordingHeader, blobs: ReadonlyMap<string, Uint8Array>): Promise<Recording>;
+  /**
+   * Starts a recording, which exists with its blobs or not at all. E_USAGE when the name is taken, E_HOST when the host refuses; an
+   * abort of `stop` on the way is thrown.
+   */
+  create(
+    name: string,
+    header: RecordingHeader,
+    blobs: ReadonlyMap<string, Uint8Array>,
+    stop?: AbortSignal,
+  ): Promise<Recording>;
   /** Opens a recording; E_NOT_FOUND, E_RECORDING, E_SEMANTICS, E_HOST. */
   open(name: string, semanticsVersion: number): Promise<Recording>;
   /** All recordings, oldest first. */

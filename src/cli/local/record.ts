@@ -131,7 +131,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     const { store, name } = await storeOf(config.directory);
     const blobs = new Map([['kernel', kernel]]);
     if (ramdisk !== null) blobs.set('initrd', ramdisk);
-    recording = await store.create(name, headerOf(config), blobs);
+    recording = await store.create(name, headerOf(config), blobs, hooks.stop);
     hooks.created(config.directory);
   }
   const symbols = symbolsOf(run.elf);
