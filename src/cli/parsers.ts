@@ -1,4 +1,5 @@
 /** Sizes, times, ticks and typing rules of the command line. Each throws E_USAGE with the option's name. */
+import { memoryProblem } from '../core/domain-memory.ts';
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { CPU_POLICIES, cpuPolicyOf } from '../x86/features.ts';
@@ -20,13 +21,24 @@ export function parseSize(text: string, option: string): number {
   return bytes;
 }
 
+/** Bytes of guest memory, as {@link parseSize} takes them; within what a domain can have. */
+export function parseMemory(text: string, option: string): number {
+  const bytes = parseSize(text, option);
+  const problem = memoryProblem(bytes);
+  return problem === null ? bytes : usage(`${option} ${text}: ${problem}`);
+}
+
 const TIMES: Readonly<Record<string, number>> = { ms: 1e-3, s: 1, m: 60, min: 60, h: 3600 };
+
+/** Nanoseconds are counted to 2^53. */
+const MAX_SECONDS = Math.floor(Number.MAX_SAFE_INTEGER / 1e9);
 
 /** Seconds of `30s`, `500ms`, `2m`, `1h`; a plain number means seconds. */
 export function parseTime(text: string, option: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)?$/i.exec(text.trim());
   const seconds = match === null ? 0 : Number(match[1]) * TIMES[match[2]?.toLowerCase() ?? 's']!;
   if (seconds <= 0) return usage(`${option} ${text}: not a time; write for example 30s, 500ms or 2m`);
+  if (seconds > MAX_SECONDS) return usage(`${option} ${text}: virtual time ends after ${MAX_SECONDS} s`);
   return seconds;
 }
 

@@ -4,6 +4,7 @@
  * Building is a pure function of the configuration: the state at tick 0 is the same wherever it is built, which is what
  * lets a recording leave it out.
  */
+import { memoryProblem } from '../core/domain-memory.ts';
 import { EmulatorError } from '../core/errors.ts';
 import { hash128 } from '../core/hash128.ts';
 import { decode, encode } from '../core/schema.ts';
@@ -33,7 +34,7 @@ export interface PvConfig {
   readonly kernel: Uint8Array;
   readonly ramdisk: Uint8Array | null;
   readonly commandLine: string;
-  /** Domain memory in bytes, a multiple of a page. */
+  /** Domain memory in bytes: see src/core/domain-memory.ts. */
   readonly memoryBytes: number;
   readonly vcpus: number;
   /** Which instructions exist and what CPUID says of them. */
@@ -66,11 +67,12 @@ export function buildPvMachine(
 ): PvMachine {
   if (config.vcpus !== 1)
     throw new EmulatorError('E_USAGE', `a domain of ${config.vcpus} vCPUs is not supported yet: use one`);
-  if (config.memoryBytes < 4 << 20) throw new EmulatorError('E_MEMORY', 'a domain needs at least 4 MiB of memory');
+  const problem = memoryProblem(config.memoryBytes);
+  if (problem !== null) throw new EmulatorError('E_MEMORY', problem);
   const { elf } = unpackKernel(config.kernel, config.gunzip);
   const image = readXenImage(elf);
   const ramdisk = config.ramdisk === null ? null : unpackModule(config.ramdisk, config.gunzip);
-  const pages = Math.floor(config.memoryBytes / PAGE_SIZE);
+  const pages = config.memoryBytes / PAGE_SIZE;
   const plan = planLayout({ image, pages, ramdiskBytes: ramdisk === null ? null : ramdisk.length });
   const layout = machineLayout(pages);
   const memory = new GuestMemory({

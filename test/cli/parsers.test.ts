@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { parseCount, parseCpu, parseSize, parseTick, parseTime, parseTypeRule } from '../../src/cli/parsers.ts';
+import {
+  parseCount,
+  parseCpu,
+  parseMemory,
+  parseSize,
+  parseTick,
+  parseTime,
+  parseTypeRule,
+} from '../../src/cli/parsers.ts';
 import { errorOf } from '../support/error.ts';
 
 describe('sizes', () => {
@@ -16,6 +24,24 @@ describe('sizes', () => {
   });
   it.each(['', 'M', '256X', '-1M', '0', '0.3', '1e3', '99999999999G'])('%j is E_USAGE with the option', (text) => {
     expect(errorOf(() => parseSize(text, '--memory'))).toMatch(/^E_USAGE: --memory/);
+  });
+});
+
+describe('guest memory', () => {
+  it.each([
+    ['4M', 4 * 2 ** 20],
+    ['3960M', 3960 * 2 ** 20],
+  ])('%s can be', (text, bytes) => {
+    expect(parseMemory(text, '--memory')).toBe(bytes);
+  });
+  it.each([
+    ['4000M', 'at most 3960 MiB'],
+    ['100G', 'at most 3960 MiB'],
+    ['9007199254740991', 'at most 3960 MiB'],
+    ['4095k', 'at least 4 MiB'],
+    ['33000000', 'pages of 4096 bytes'],
+  ])('%s cannot be, and the limit is told', (text, limit) => {
+    expect(errorOf(() => parseMemory(text, '--memory'))).toMatch(new RegExp(`^E_USAGE: --memory ${text}: .*${limit}`));
   });
 });
 
@@ -38,9 +64,12 @@ describe('times', () => {
   ])('%s is %d seconds', (text, seconds) => {
     expect(parseTime(text, '--idle-limit')).toBe(seconds);
   });
-  it.each(['', '0', '0s', '30x', '-5s', 'soon'])('%j is E_USAGE with the option', (text) => {
-    expect(errorOf(() => parseTime(text, '--idle-limit'))).toMatch(/^E_USAGE: --idle-limit/);
-  });
+  it.each(['', '0', '0s', '30x', '-5s', 'soon', '9999999h', '9'.repeat(400)])(
+    '%j is E_USAGE with the option',
+    (text) => {
+      expect(errorOf(() => parseTime(text, '--idle-limit'))).toMatch(/^E_USAGE: --idle-limit/);
+    },
+  );
 });
 
 describe('counts and ticks', () => {

@@ -7,7 +7,7 @@ import type { CpuPolicy } from '../../x86/form.ts';
 import type { RecordConfig, RecordResult } from '../backend.ts';
 import { EXIT, exitOfVerdict } from '../exit.ts';
 import { Keyboard } from '../keyboard.ts';
-import { parseCount, parseCpu, parseSize, parseTime, parseTypeRule, type TypeRule } from '../parsers.ts';
+import { parseCount, parseCpu, parseMemory, parseTime, parseTypeRule, type TypeRule } from '../parsers.ts';
 import { type AddVerb, type CommonOptions, JSON_OPTION, type Setting } from '../setting.ts';
 import { stopwatch, type Times } from '../stopwatch.ts';
 
@@ -50,7 +50,9 @@ export const addRecord: AddVerb = (program, start) => {
     .argument('[commandLine...]', 'its command line, after --')
     .option('--initrd <file>', 'initial RAM disk')
     .addOption(
-      new Option('--memory <size>', 'guest memory').argParser((v) => parseSize(v, '--memory')).default(memory, '256M'),
+      new Option('--memory <size>', 'guest memory')
+        .argParser((v) => parseMemory(v, '--memory'))
+        .default(memory, '256M'),
     )
     .option('--vcpus <n>', 'number of vCPUs', (v) => parseCount(v, '--vcpus'), vcpus)
     .option('--cpu <policy>', 'the CPU that the guest sees: x86-64-v1 or x86-64-v2', (v) => parseCpu(v, '--cpu'), cpu)
