@@ -14,7 +14,7 @@ import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
 import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
-export const SEMANTICS_VERSION = 4;
+export const SEMANTICS_VERSION = 5;
 /** Ticks that a machine runs at most before its host is asked. */
 export const SLICE_TICKS = 2 ** 22;
 /** Ticks between register digests: a whole number of slices. */

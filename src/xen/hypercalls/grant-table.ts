@@ -6,11 +6,12 @@ import type { VirtAddr } from '../../core/units.ts';
 import { ARGUMENTS64 as ARG } from '../abi/arguments.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { DOMID, GNTTABOP } from '../abi/numbers.ts';
+import { arrayOk } from '../domain.ts';
 import type { GuestStruct } from '../pv/guest-access.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
 
 /** GNTST status codes (public/grant_table.h). */
-const STATUS = { okay: 0, generalError: -1, badDomain: -2, permissionDenied: -8 } as const;
+const STATUS = { okay: 0, generalError: -1, badDomain: -2, badVirtAddr: -5, permissionDenied: -8 } as const;
 const VERSION = 1;
 
 /** What asking about domain `dom` comes to: this domain may ask about itself only, and domain 0 is the other there is. */
@@ -77,13 +78,15 @@ function setupTable(call: Call, address: VirtAddr): CallResult {
   };
   return call.with(address, ARG.grantSetupTable, (arg) => {
     const count = arg.u32('nr_frames');
+    const list = arg.u64('frame_list');
+    if (!arrayOk(list, count, 8)) return -ERRNO.EFAULT;
     const status = domainStatus(call, arg.u16('dom'));
     if (status !== STATUS.okay) return finish(arg, status);
     if (count > all.length) return finish(arg, STATUS.generalError);
     pv.domain.grantFrames = Math.max(pv.domain.grantFrames, count);
-    const list = arg.u64('frame_list');
+    let listed: number = STATUS.okay;
     for (let i = 0; i < count; i++)
-      if (!pv.guest.writeU64(cpu, list + BigInt(i * 8), BigInt(all[i]!))) return -ERRNO.EFAULT;
-    return finish(arg, STATUS.okay);
+      if (!pv.guest.writeU64(cpu, list + BigInt(i * 8), BigInt(all[i]!))) listed = STATUS.badVirtAddr;
+    return finish(arg, listed);
   });
 }

@@ -3,6 +3,7 @@ import { ARGUMENTS64 as ARG } from '../abi/arguments.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { SHUTDOWN, VCPUOP } from '../abi/numbers.ts';
 import { VCPU_GUEST_CONTEXT_64 } from '../abi/structures.ts';
+import { addressOk } from '../domain.ts';
 import { registerVcpuInfo, runstateAt, writeRunstate } from '../pv/runstate.ts';
 import { shutdown } from '../pv/scheduler.ts';
 import { raiseTimer, refreshTime } from '../pv/time.ts';
@@ -38,7 +39,9 @@ export const vcpuOp: Hypercall = (call) => {
       return call.put(address, runstateAt(v, pv.now(cpu)));
     case VCPUOP.register_runstate_memory_area:
       return call.with(address, ARG.registerRunstate, (arg) => {
-        v.runstateArea = arg.u64('address');
+        const area = arg.u64('address');
+        if (!addressOk(area)) return -ERRNO.EFAULT;
+        v.runstateArea = area;
         writeRunstate(pv, id);
         return 0;
       });

@@ -155,6 +155,8 @@ export class XenPv implements Platform, EventHost {
       const port = this.events.allocUnbound(this.domainId, 0);
       assert(port === place.port, 'the builder and the event channels disagree on ports');
       this.events.connectBackend(port);
+      // xenstored and xenconsoled map the ring before the guest runs, and for good (0030).
+      assert(this.mm.takeWritable(place.frame), 'a ring is no writable page');
     }
     this.console.state.frame = options.places.console.frame;
     this.console.state.port = options.places.console.port;
