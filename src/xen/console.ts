@@ -8,6 +8,7 @@ import { bytes as bytesSchema, type Infer, integer, struct } from '../core/schem
 import { PAGE_SIZE } from '../core/units.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { CONSOLE_RING } from './abi/structures.ts';
+import { unitsOf, type WorkMeter } from './work.ts';
 
 const RING = CONSOLE_RING.at;
 const IN_BYTES = RING.out - RING.in;
@@ -29,10 +30,12 @@ export class Console {
   /** Receives every byte the guest writes, in order. Not part of the state. */
   onOutput: (bytes: Uint8Array) => void = () => {};
   readonly #memory: GuestMemory;
+  readonly #work: WorkMeter;
   readonly #notify: (port: number) => void;
 
-  constructor(memory: GuestMemory, notify: (port: number) => void) {
+  constructor(memory: GuestMemory, work: WorkMeter, notify: (port: number) => void) {
     this.#memory = memory;
+    this.#work = work;
     this.#notify = notify;
   }
 
@@ -55,6 +58,7 @@ export class Console {
     return this.state.input.subarray(0, count);
   }
   dropInput(count: number): void {
+    this.#work.charge(unitsOf(this.state.input.length));
     this.state.input = this.state.input.slice(count);
   }
 
@@ -80,6 +84,7 @@ export class Console {
     const prod = this.#memory.read32(at + RING.out_prod);
     const count = (prod - cons) >>> 0;
     if (count === 0 || count > OUT_BYTES) return false;
+    this.#work.charge(unitsOf(count));
     const out = new Uint8Array(count);
     const ring = this.#memory.readBytes(at + RING.out, OUT_BYTES);
     for (let i = 0; i < count; i++) out[i] = ring[(cons + i) % OUT_BYTES]!;
@@ -96,6 +101,7 @@ export class Console {
     const used = (prod - cons) >>> 0;
     if (used >= IN_BYTES) return false;
     const count = Math.min(input.length, IN_BYTES - used);
+    this.#work.charge(unitsOf(input.length) + count);
     for (let i = 0; i < count; i++) this.#memory.write8(at + RING.in + ((prod + i) % IN_BYTES), input[i]!);
     this.#memory.write32(at + RING.in_prod, (prod + count) >>> 0);
     this.state.input = input.slice(count);

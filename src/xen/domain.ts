@@ -10,6 +10,7 @@ import type { GuestMemory } from '../memory/guest-memory.ts';
 import { HYPERVISOR_VIRT_END } from './abi/numbers.ts';
 import type { MachineLayout } from './mm/machine-layout.ts';
 import { FrameTable } from './mm/page-info.ts';
+import { WorkMeter } from './work.ts';
 
 /** What must be told when translations may have changed. Implemented in src/memory/mmu.ts. */
 export interface TlbControl {
@@ -78,6 +79,7 @@ export class Domain {
   readonly layout: MachineLayout;
   readonly memory: GuestMemory;
   readonly frames: FrameTable;
+  readonly work = new WorkMeter();
   log: (line: string) => void;
   state: DomainMm;
   /** Set by the caller before anything here is asked. */
@@ -111,5 +113,5 @@ export class Domain {
 /** Whether an address is the guest's to name: canonical and outside Xen's area (arch/x86 uaccess.h `__addr_ok`). */
 export const addressOk = (address: VirtAddr): boolean => address < 1n << 47n || address >= HYPERVISOR_VIRT_END;
 /** Whether an array argument can be the guest's: only its start and its size in bytes are checked (`array_access_ok`). */
-export const arrayOk = (address: VirtAddr, count: number, bytes: number): boolean =>
-  count * bytes < 2 ** 64 && addressOk(address);
+export const arrayOk = (address: VirtAddr, count: number | bigint, bytes: number): boolean =>
+  BigInt(count) * BigInt(bytes) < 1n << 64n && addressOk(address);

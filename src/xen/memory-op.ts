@@ -10,8 +10,9 @@ import { AMD64, E820_ENTRY } from './abi/structures.ts';
 import { arrayOk, type Domain } from './domain.ts';
 import { setM2p } from './mm/m2p.ts';
 import { frameText, gdprintk, gprintk } from './mm/messages.ts';
-import { countInfoText, OWNER, PGC, PGT, typeInfoText } from './mm/page-info.ts';
+import { countInfoText, frameNumber, OWNER, PGC, PGT, typeInfoText } from './mm/page-info.ts';
 import { assignPage, dropOwnership, findFree, getOwnerAndReference, getPage, putAllocRef, putPage } from './mm/refs.ts';
+import { type Continuation, goesOnWith } from './work.ts';
 
 /** Largest extent order of a domU (PAGETABLE_ORDER). */
 const MAX_ORDER = 9;
@@ -44,18 +45,18 @@ function reservationAt(view: DataView, offset: number): Reservation {
 const isSelf = (d: Domain, domid: number): boolean => domid === DOMID.SELF || domid === d.id;
 
 /** Reads word `index` of a guest's list of frames; null when it faults. */
-function readFrame(d: Domain, list: VirtAddr, index: number): bigint | null {
-  const bytes = d.host.copyIn(list + BigInt(index * 8), 8);
+function readFrame(d: Domain, list: VirtAddr, index: bigint): bigint | null {
+  const bytes = d.host.copyIn(list + index * 8n, 8);
   return bytes === null ? null : viewOf(bytes).getBigUint64(0, true);
 }
-function writeFrame(d: Domain, list: VirtAddr, index: number, mfn: MachineFrame): boolean {
+function writeFrame(d: Domain, list: VirtAddr, index: bigint, mfn: MachineFrame): boolean {
   const bytes = new Uint8Array(8);
   viewOf(bytes).setBigUint64(0, BigInt(mfn), true);
-  return d.host.copyOut(list + BigInt(index * 8), bytes);
+  return d.host.copyOut(list + index * 8n, bytes);
 }
 
-/** Hypercall memory_op; a count of extents, a number of pages, 0, or a negated error. */
-export function doMemoryOp(d: Domain, cmd: number, arg: VirtAddr): number {
+/** Hypercall memory_op; a count of extents, a number of pages, 0, a negated error, or what is left. */
+export function doMemoryOp(d: Domain, cmd: number, arg: VirtAddr): number | bigint | Continuation {
   const op = cmd & ((1 << MEMOP_EXTENT_SHIFT) - 1);
   const start = cmd >>> MEMOP_EXTENT_SHIFT;
   switch (op) {
@@ -92,7 +93,7 @@ export function doMemoryOp(d: Domain, cmd: number, arg: VirtAddr): number {
   }
 }
 
-function reservationSize(d: Domain, op: number, arg: VirtAddr): number {
+function reservationSize(d: Domain, op: number, arg: VirtAddr): number | bigint {
   const bytes = d.host.copyIn(arg, 2);
   if (bytes === null) return -ERRNO.EFAULT;
   const domid = viewOf(bytes).getUint16(0, true);
@@ -101,7 +102,7 @@ function reservationSize(d: Domain, op: number, arg: VirtAddr): number {
   if (op === XENMEM.maximum_reservation) return d.state.maxPages;
   // What the guest last reported in shared_info.
   const highest = d.memory.read64(d.layout.heapBase * 4096 + AMD64.sharedInfo.at.max_pfn);
-  return Number(highest === 0n ? 0n : highest - 1n);
+  return highest === 0n ? 0n : highest - 1n;
 }
 
 /** One RAM entry from 0 to the most the domain may own, as the toolstack sets it for a PV domain. */
@@ -136,8 +137,8 @@ function addressBits(d: Domain, flags: number): number | null {
   return bits <= 12 ? null : bits;
 }
 
-/** increase_reservation, decrease_reservation, populate_physmap: the number of extents done, whatever stopped it. */
-function adjustReservation(d: Domain, op: number, start: number, arg: VirtAddr): number {
+/** increase_reservation, decrease_reservation, populate_physmap: the number of extents done, whatever stopped it, or what is left. */
+function adjustReservation(d: Domain, op: number, start: number, arg: VirtAddr): number | Continuation {
   const bytes = d.host.copyIn(arg, AMD64.memoryReservation.bytes);
   if (bytes === null) return start;
   const r = reservationAt(viewOf(bytes), 0);
@@ -145,10 +146,13 @@ function adjustReservation(d: Domain, op: number, start: number, arg: VirtAddr):
   const bits = addressBits(d, r.flags);
   if (bits === null || (r.flags & XENMEMF.exactNodeRequest) !== 0) return start;
   const optional = op === XENMEM.increase_reservation && r.list === 0n;
-  if (!optional && !arrayOk(r.list, Number(r.extents), 8)) return start;
+  if (!optional && !arrayOk(r.list, r.extents, 8)) return start;
   if (r.order > MAX_ORDER) return start;
   if (op === XENMEM.populate_physmap && (r.flags & XENMEMF.populateOnDemand) !== 0) return start;
-  for (let i = start; i < Number(r.extents); i++) {
+  const extents = Number(r.extents);
+  for (let i = start; i < extents; i++) {
+    if (i > start && d.work.isSpent) return goesOnWith(op + i * 2 ** MEMOP_EXTENT_SHIFT, arg);
+    d.work.charge(2 ** r.order);
     const done =
       op === XENMEM.decrease_reservation
         ? removeExtent(d, r, i)
@@ -157,7 +161,7 @@ function adjustReservation(d: Domain, op: number, start: number, arg: VirtAddr):
           : increaseExtent(d, r, i, bits);
     if (!done) return i;
   }
-  return Number(r.extents);
+  return extents;
 }
 
 /** Allocates 2^order frames to the domain (alloc_domheap_pages); -1 when it may not have them or there are none. */
@@ -179,11 +183,11 @@ function increaseExtent(d: Domain, r: Reservation, i: number, bits: number): boo
     gdprintk(d, 'memory.c:135', `Could not allocate ${what} (${i} of ${r.extents})`);
     return false;
   }
-  return r.list === 0n || writeFrame(d, r.list, i, mfn);
+  return r.list === 0n || writeFrame(d, r.list, BigInt(i), mfn);
 }
 
 function populateExtent(d: Domain, r: Reservation, i: number, bits: number): boolean {
-  const pfn = readFrame(d, r.list, i);
+  const pfn = readFrame(d, r.list, BigInt(i));
   if (pfn === null) return false;
   const mfn = allocate(d, r, bits);
   if (mfn < 0) {
@@ -193,7 +197,7 @@ function populateExtent(d: Domain, r: Reservation, i: number, bits: number): boo
     return false;
   }
   addToPhysmap(d, pfn, mfn, r.order);
-  return writeFrame(d, r.list, i, mfn);
+  return writeFrame(d, r.list, BigInt(i), mfn);
 }
 
 /** guest_physmap_add_page of a PV domain: the M2P entries. */
@@ -202,9 +206,9 @@ function addToPhysmap(d: Domain, pfn: bigint, mfn: MachineFrame, order: number):
 }
 
 function removeExtent(d: Domain, r: Reservation, i: number): boolean {
-  const first = readFrame(d, r.list, i);
+  const first = readFrame(d, r.list, BigInt(i));
   if (first === null) return false;
-  for (let j = 0; j < 2 ** r.order; j++) if (!removePage(d, Number(first) + j)) return false;
+  for (let j = 0; j < 2 ** r.order; j++) if (!removePage(d, frameNumber(first) + j)) return false;
   return true;
 }
 
@@ -224,7 +228,7 @@ function removePage(d: Domain, mfn: MachineFrame): boolean {
 }
 
 /** memory_exchange: gives frames and gets others of another size or below an address limit, chunk by chunk. */
-function exchange(d: Domain, arg: VirtAddr): number {
+function exchange(d: Domain, arg: VirtAddr): number | Continuation {
   const { at, bytes: size } = AMD64.memoryExchange;
   const bytes = d.host.copyIn(arg, size);
   if (bytes === null) return -ERRNO.EFAULT;
@@ -243,10 +247,14 @@ function exchange(d: Domain, arg: VirtAddr): number {
   const bits = output.flags & XENMEMF.addressBitsMask;
   const inChunk = 2 ** Math.max(0, output.order - input.order);
   const outChunk = 2 ** Math.max(0, input.order - output.order);
-  const chunks = Number(input.extents) / inChunk;
-  for (let i = Math.floor(Number(before) / inChunk); i < Math.floor(chunks); i++) {
+  const first = before / BigInt(inChunk);
+  const chunks = input.extents / BigInt(inChunk);
+  for (let i = first; i < chunks; i++) {
+    const exchanged = i * BigInt(inChunk);
+    if (i > first && d.work.isSpent) return finish(0, exchanged) || goesOnWith(XENMEM.exchange, arg);
+    d.work.charge(2 ** Math.max(input.order, output.order));
     const rc = exchangeChunk(d, input, output, { index: i, inChunk, outChunk, bits });
-    if (rc !== 0) return finish(rc, BigInt(i * inChunk));
+    if (rc !== 0) return finish(rc, exchanged);
   }
   return finish(0, input.extents);
 }
@@ -263,15 +271,14 @@ function checkExchange(d: Domain, input: Reservation, output: Reservation, befor
   )
     return -ERRNO.EINVAL;
   if (before === input.extents) return 0;
-  if (!arrayOk(input.list, Number(input.extents), 8) || !arrayOk(output.list, Number(output.extents), 8))
-    return -ERRNO.EFAULT;
+  if (!arrayOk(input.list, input.extents, 8) || !arrayOk(output.list, output.extents, 8)) return -ERRNO.EFAULT;
   if ((output.flags & XENMEMF.exactNodeRequest) !== 0) return -ERRNO.EINVAL;
   if (!isSelf(d, input.domid)) return input.domid === 0 ? -ERRNO.EPERM : -ERRNO.ESRCH;
   return 0;
 }
 
 interface Chunk {
-  readonly index: number;
+  readonly index: bigint;
   readonly inChunk: number;
   readonly outChunk: number;
   readonly bits: number;
@@ -284,10 +291,10 @@ function exchangeChunk(d: Domain, input: Reservation, output: Reservation, chunk
     return rc;
   };
   for (let j = 0; j < chunk.inChunk; j++) {
-    const first = readFrame(d, input.list, chunk.index * chunk.inChunk + j);
+    const first = readFrame(d, input.list, chunk.index * BigInt(chunk.inChunk) + BigInt(j));
     if (first === null) return giveBack(-ERRNO.EFAULT);
     for (let k = 0; k < 2 ** input.order; k++) {
-      const mfn = Number(first) + k;
+      const mfn = frameNumber(first) + k;
       if (!d.frames.valid(mfn) || !stealPage(d, mfn)) return giveBack(-ERRNO.EINVAL);
       stolen.push(mfn);
     }
@@ -309,7 +316,7 @@ function exchangeChunk(d: Domain, input: Reservation, output: Reservation, chunk
   let rc = 0;
   fresh.forEach((mfn, j) => {
     for (let k = 0; k < 2 ** output.order; k++) assignPage(d, mfn + k);
-    const slot = chunk.index * chunk.outChunk + j;
+    const slot = chunk.index * BigInt(chunk.outChunk) + BigInt(j);
     const pfn = readFrame(d, output.list, slot);
     if (pfn === null) {
       rc = -ERRNO.EFAULT;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
 import { Console } from '../../src/xen/console.ts';
+import { WorkMeter } from '../../src/xen/work.ts';
 import { PvGuest, words } from '../support/pv-guest.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -14,7 +15,7 @@ function ring(start = 0) {
   const base = FRAME * 4096;
   for (const at of Object.values(AT)) memory.write32(base + at, start >>> 0);
   let notified = 0;
-  const console = new Console(memory, () => notified++);
+  const console = new Console(memory, new WorkMeter(), () => notified++);
   console.state.frame = FRAME;
   let output = '';
   console.onOutput = (data) => {

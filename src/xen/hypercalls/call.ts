@@ -10,9 +10,13 @@ import type { Layout } from '../abi/layout.ts';
 import type { GuestStruct } from '../pv/guest-access.ts';
 import type { XenPv } from '../pv/pv.ts';
 import type { VcpuState } from '../pv/vcpu.ts';
+import type { Continuation } from '../work.ts';
 
-/** The value for RAX (0, a count or a negative errno), or the end of the run; null when the call set the registers itself. */
-export type CallResult = number | bigint | Stop | null;
+/**
+ * The value for RAX (0, a count or a negative errno), what is left for another step, or the end of the run; null when the call set
+ * the registers itself.
+ */
+export type CallResult = number | bigint | Continuation | Stop | null;
 export type Hypercall = (call: Call) => CallResult;
 
 /** One call: arguments as the guest passed them (RDI RSI RDX R10 R8 R9, or those of a multicall's entry). */

@@ -1,6 +1,7 @@
 /** set_gdt (2) and update_descriptor (10). The pages are checked in src/xen/mm/descriptors.ts. */
 import { ERRNO } from '../abi/errno.ts';
 import { FIRST_RESERVED_GDT_ENTRY } from '../abi/numbers.ts';
+import { frameNumber } from '../mm/page-info.ts';
 import { GDT_ENTRIES_PER_FRAME } from '../pv/descriptors.ts';
 import type { Hypercall } from './call.ts';
 
@@ -12,7 +13,7 @@ export const setGdt: Hypercall = (call) => {
   const count = Math.ceil(entries / GDT_ENTRIES_PER_FRAME);
   const list = pv.guest.read(cpu, call.ptr(0), count * 8);
   if (list === null) return -ERRNO.EFAULT;
-  const frames = Array.from(new BigUint64Array(list.buffer), Number);
+  const frames = Array.from(new BigUint64Array(list.buffer), frameNumber);
   return pv.mm.setGdt(cpu, frames, entries);
 };
 

@@ -1,13 +1,16 @@
 /**
- * multicall (13): (list, count) of {op, result, args[6]}. Atomic; a multicall in it is refused, and an iret ends it
- * (xen/common/multicall.c, pv_do_multicall_call).
+ * multicall (13): (list, count) of {op, result, args[6]}. A multicall in it is refused, and an iret ends it; an entry that is to go
+ * on as another step is written back with the arguments that are left (xen/common/multicall.c, pv_do_multicall_call).
  */
+import { plus } from '../../core/words.ts';
 import { isStop } from '../../x86/seam.ts';
 import { GPR } from '../../x86/state.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { HYPERCALL } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
+import { arrayOk } from '../domain.ts';
 import { gdprintk } from '../mm/messages.ts';
+import { goesOnWith, isContinuation } from '../work.ts';
 import { Call, type Hypercall } from './call.ts';
 import { hypercallRow } from './table.ts';
 
@@ -17,8 +20,9 @@ const ARGUMENTS = [0, 1, 2, 3, 4, 5];
 export const multicall: Hypercall = (call) => {
   const { pv, cpu } = call;
   const count = call.u32(1);
-  for (let i = 0; i < count; i++) {
-    const at = call.ptr(0) + BigInt(i * multicallEntry.bytes);
+  if (!arrayOk(call.ptr(0), count, multicallEntry.bytes)) return -ERRNO.EFAULT;
+  for (let i = 0, at = call.ptr(0); i < count; i++, at = plus(at, multicallEntry.bytes)) {
+    if (i > 0 && pv.work.isSpent) return goesOnWith(at, count - i);
     const entry = pv.guest.struct(cpu, at, multicallEntry);
     if (entry === null) return -ERRNO.EFAULT;
     const number = entry.u32('op');
@@ -31,6 +35,13 @@ export const multicall: Hypercall = (call) => {
     const answer = runEntry(inner, number);
     if (isStop(answer)) return answer;
     pv.traceHypercall(cpu.id, rip, 'M', number, inner.args, answer);
+    if (isContinuation(answer)) {
+      entry.setU64('result', BigInt(number));
+      answer.goesOnWith.forEach((value, k) => {
+        entry.setU64('args', value, k);
+      });
+      return pv.guest.write(cpu, at, entry.bytes) ? goesOnWith(at, count - i) : -ERRNO.EFAULT;
+    }
     const result = answer ?? cpu.gpr(GPR.rax);
     const written = pv.guest.writeU64(cpu, at + BigInt(multicallEntry.at.result), BigInt.asUintN(64, BigInt(result)));
     if (number === HYPERCALL.iret) return null;

@@ -3,6 +3,7 @@ import type { VirtAddr } from '../../core/units.ts';
 import { ARGUMENTS64 as ARG } from '../abi/arguments.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { PHYSDEVOP } from '../abi/numbers.ts';
+import { frameNumber } from '../mm/page-info.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
 
 const IOPL_SHIFT = 12;
@@ -30,7 +31,7 @@ function run(call: Call, cmd: number, address: VirtAddr): CallResult {
     case PHYSDEVOP.pirq_eoi_gmfn_v1:
     case PHYSDEVOP.pirq_eoi_gmfn_v2:
       return call.with(address, ARG.pirqEoiGmfn, (arg) => {
-        const frame = Number(arg.u64('gmfn'));
+        const frame = frameNumber(arg.u64('gmfn'));
         if (!pv.mm.takeWritable(frame)) return -ERRNO.EINVAL;
         if (pv.domain.pirqEoiFrame !== 0) {
           pv.mm.giveWritable(frame);

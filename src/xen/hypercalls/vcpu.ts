@@ -4,6 +4,7 @@ import { ERRNO } from '../abi/errno.ts';
 import { SHUTDOWN, VCPUOP } from '../abi/numbers.ts';
 import { VCPU_GUEST_CONTEXT_64 } from '../abi/structures.ts';
 import { addressOk } from '../domain.ts';
+import { frameNumber } from '../mm/page-info.ts';
 import { registerVcpuInfo, runstateAt, writeRunstate } from '../pv/runstate.ts';
 import { shutdown } from '../pv/scheduler.ts';
 import { raiseTimer, refreshTime } from '../pv/time.ts';
@@ -64,7 +65,7 @@ export const vcpuOp: Hypercall = (call) => {
       return 0;
     case VCPUOP.register_vcpu_info:
       return call.with(address, ARG.registerVcpuInfo, (arg) => {
-        const rc = registerVcpuInfo(pv, cpu.id, id, Number(arg.u64('mfn')), arg.u32('offset'));
+        const rc = registerVcpuInfo(pv, cpu.id, id, frameNumber(arg.u64('mfn')), arg.u32('offset'));
         refreshTime(pv, id);
         return rc;
       });

@@ -8,7 +8,7 @@ import { highWord, joinWords, lowWord } from '../../core/words.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FIRST_RESERVED_GDT_ENTRY, FLAT } from '../abi/numbers.ts';
 import type { Domain } from '../domain.ts';
-import { PGT } from './page-info.ts';
+import { frameNumber, PGT } from './page-info.ts';
 import { PTE, pteFrame, tableWords } from './pte.ts';
 import { getPageFromGfn, putPage } from './refs.ts';
 import { getPageType, putPageAndType, putPageType } from './types.ts';
@@ -92,12 +92,12 @@ export function setGdt(d: Domain, frames: readonly MachineFrame[], entries: numb
 export function doUpdateDescriptor(d: Domain, address: bigint, descriptor: bigint): number {
   const checked = checkDescriptor(descriptor);
   if ((address & 7n) !== 0n || checked === null) return -ERRNO.EINVAL;
-  const mfn = Number(address >> 12n);
+  const mfn = frameNumber(address >> 12n);
   if (!getPageFromGfn(d, mfn)) return -ERRNO.EINVAL;
   const type = d.frames.type(mfn) & PGT.typeMask;
   const rc = getPageType(d, mfn, type === PGT.segDesc ? PGT.segDesc : PGT.writable);
   if (rc === 0) {
-    d.memory.write64(mfn * PAGE_SIZE + (Number(address) & PAGE_MASK), checked);
+    d.memory.write64(mfn * PAGE_SIZE + (lowWord(address) & PAGE_MASK), checked);
     putPageType(d, mfn);
   }
   putPage(d, mfn);

@@ -6,6 +6,7 @@ import type { MachineFrame } from '../../core/units.ts';
 import { PAGE_MASK, PAGE_SIZE, type PhysAddr, type VirtAddr } from '../../core/units.ts';
 import type { Domain, DomainHost, TlbControl, VcpuTables } from '../domain.ts';
 import { doMemoryOp } from '../memory-op.ts';
+import type { Continuation } from '../work.ts';
 import { doUpdateDescriptor, mapLdtPage, setGdt } from './descriptors.ts';
 import { doMmuextOp, newBaseptr } from './mmuext.ts';
 import { OWNER, PGT } from './page-info.ts';
@@ -43,16 +44,16 @@ export class MemoryManager<C extends { readonly id: number }> {
     this.domain = domain;
   }
 
-  mmuUpdate(cpu: C, list: VirtAddr, count: number, done: VirtAddr, foreign: number): number {
+  mmuUpdate(cpu: C, list: VirtAddr, count: number, done: VirtAddr, foreign: number): number | Continuation {
     return doMmuUpdate(this.#enter(cpu), list, count, done, foreign);
   }
   updateVaMapping(cpu: C, address: VirtAddr, value: bigint, flags: bigint): number {
     return doUpdateVaMapping(this.#enter(cpu), address, value, flags);
   }
-  mmuextOp(cpu: C, list: VirtAddr, count: number, done: VirtAddr, foreign: number): number {
+  mmuextOp(cpu: C, list: VirtAddr, count: number, done: VirtAddr, foreign: number): number | Continuation {
     return doMmuextOp(this.#enter(cpu), list, count, done, foreign);
   }
-  memoryOp(cpu: C, cmd: number, arg: VirtAddr): number {
+  memoryOp(cpu: C, cmd: number, arg: VirtAddr): number | bigint | Continuation {
     return doMemoryOp(this.#enter(cpu), cmd, arg);
   }
   setGdt(cpu: C, frames: readonly MachineFrame[], entries: number): number {

@@ -4,18 +4,19 @@
  * Source: xen/arch/x86/mm.c (do_mmuext_op, new_guest_cr3), Xen 4.17.
  */
 import { type MachineFrame, PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
-import { plus } from '../../core/words.ts';
+import { lowWord, plus } from '../../core/words.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { MMU_UPDATE_PREEMPTED, MMUEXT } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
 import { addressOk, arrayOk, type Domain } from '../domain.ts';
+import { type Continuation, unitsOf } from '../work.ts';
 import { destroyLdt } from './descriptors.ts';
 import { fillRoMpt, zapRoMpt } from './m2p.ts';
 import { frameText, gdprintk } from './messages.ts';
-import { OWNER, PGT } from './page-info.ts';
+import { frameNumber, OWNER, PGT } from './page-info.ts';
 import { getPageFromGfn, putPage } from './refs.ts';
 import { getPageAndType, getPageType, putPageAndType, putPageType } from './types.ts';
-import { foreignOwner, requestCount, vcpuMaskReadable, writeDone } from './update.ts';
+import { foreignOwner, requestCount, requestsLeft, vcpuMaskReadable, writeDone } from './update.ts';
 
 /** One operation: the meaning of the arguments depends on the command. */
 interface Operation {
@@ -30,8 +31,14 @@ const REQUEST = (() => {
   return { bytes, view: new DataView(bytes.buffer) };
 })();
 
-/** Hypercall mmuext_op: `uops` is an array of `count` mmuext_op structures; 0 or a negated error. */
-export function doMmuextOp(d: Domain, uops: VirtAddr, rawCount: number, pdone: VirtAddr, foreigndom: number): number {
+/** Hypercall mmuext_op: `uops` is an array of `count` mmuext_op structures; 0, a negated error, or what is left. */
+export function doMmuextOp(
+  d: Domain,
+  uops: VirtAddr,
+  rawCount: number,
+  pdone: VirtAddr,
+  foreigndom: number,
+): number | Continuation {
   if (rawCount === MMU_UPDATE_PREEMPTED && uops === 0n) return foreigndom | 0;
   const { count, done } = requestCount(d, rawCount, pdone);
   const { bytes, at } = AMD64.mmuextOp;
@@ -40,9 +47,13 @@ export function doMmuextOp(d: Domain, uops: VirtAddr, rawCount: number, pdone: V
   if (owner === null) return -ERRNO.ESRCH;
   // The XSM default: a domain may act on its own tables only.
   if (owner !== OWNER.domain) return -ERRNO.EPERM;
-  let rc = 0;
+  let rc: number | Continuation = 0;
   let i = 0;
   for (; i < count; i++) {
+    if (i > 0 && d.work.isSpent) {
+      rc = requestsLeft(plus(uops, i * bytes), count - i, pdone, foreigndom);
+      break;
+    }
     if (!d.host.fill(plus(uops, i * bytes), REQUEST.bytes)) {
       rc = -ERRNO.EFAULT;
       break;
@@ -66,13 +77,13 @@ function runOne(d: Domain, { cmd, arg1, arg2 }: Operation): number {
     case MMUEXT.PIN_L2_TABLE:
     case MMUEXT.PIN_L3_TABLE:
     case MMUEXT.PIN_L4_TABLE:
-      return pin(d, Number(arg1), (cmd + 1) << 29);
+      return pin(d, frameNumber(arg1), (cmd + 1) << 29);
     case MMUEXT.UNPIN_TABLE:
-      return unpin(d, Number(arg1));
+      return unpin(d, frameNumber(arg1));
     case MMUEXT.NEW_BASEPTR:
-      return newBaseptr(d, Number(arg1));
+      return newBaseptr(d, frameNumber(arg1));
     case MMUEXT.NEW_USER_BASEPTR:
-      return newUserBaseptr(d, Number(arg1));
+      return newUserBaseptr(d, frameNumber(arg1));
     case MMUEXT.TLB_FLUSH_MULTI:
       if (!vcpuMaskReadable(d, arg2)) return -ERRNO.EINVAL;
       tlb.flushAll();
@@ -93,11 +104,11 @@ function runOne(d: Domain, { cmd, arg1, arg2 }: Operation): number {
     case MMUEXT.FLUSH_CACHE_GLOBAL:
       return -ERRNO.EINVAL;
     case MMUEXT.SET_LDT:
-      return setLdt(d, arg1, Number(arg2 & 0xffffffffn));
+      return setLdt(d, arg1, lowWord(arg2) >>> 0);
     case MMUEXT.CLEAR_PAGE:
-      return clearPage(d, Number(arg1));
+      return clearPage(d, frameNumber(arg1));
     case MMUEXT.COPY_PAGE:
-      return copyPage(d, Number(arg1), Number(arg2));
+      return copyPage(d, frameNumber(arg1), frameNumber(arg2));
     case MMUEXT.MARK_SUPER:
     case MMUEXT.UNMARK_SUPER:
       return -ERRNO.EOPNOTSUPP;
@@ -215,6 +226,7 @@ function clearPage(d: Domain, mfn: MachineFrame): number {
     gdprintk(d, 'mm.c:3865', `Error clearing mfn ${frameText(mfn)}`);
     return -ERRNO.EINVAL;
   }
+  d.work.charge(unitsOf(PAGE_SIZE));
   d.memory.fillPage(mfn, 0);
   putPageAndType(d, mfn);
   return 0;
@@ -230,6 +242,7 @@ function copyPage(d: Domain, to: MachineFrame, from: MachineFrame): number {
     gdprintk(d, 'mm.c:3913', `Error copying to mfn ${frameText(to)}`);
     return -ERRNO.EINVAL;
   }
+  d.work.charge(unitsOf(PAGE_SIZE));
   d.memory.writeBytes(to * PAGE_SIZE, d.memory.page(from));
   putPageType(d, to);
   putPage(d, to);

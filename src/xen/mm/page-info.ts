@@ -33,6 +33,11 @@ export const OWNER = { none: 0, domain: 1, xen: 2, io: 3 } as const;
 
 /** The names of the eight types, by type number. */
 export const TYPE_NAMES = ['none', 'l1', 'l2', 'l3', 'l4', 'segdesc', 'shared', 'writable'] as const;
+/** No machine has a frame of this number: entries of page tables have no room for it. */
+const NO_FRAME = 2 ** 52;
+/** A frame number that a guest names; one that no machine has is cut to such a one. */
+export const frameNumber = (word: bigint): MachineFrame => (word < NO_FRAME ? Number(word) : NO_FRAME);
+
 /** Level of a page-table type, 0 for the other types. */
 export const levelOf = (typeInfo: number): number => {
   const type = typeInfo >>> 29;

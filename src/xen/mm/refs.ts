@@ -12,6 +12,9 @@ import { INVALID_M2P, setM2p } from './m2p.ts';
 import { frameText, gdprintk, gprintk, ownerText } from './messages.ts';
 import { countInfoText, OWNER, PGC, PGT, typeInfoText } from './page-info.ts';
 
+/** Frames that a search for free ones passes for a unit of work. */
+const FRAMES_PER_UNIT = 256;
+
 /** Takes a reference to a valid frame whoever owns it: its owner, or OWNER.none and no reference. */
 export function getOwnerAndReference(d: Domain, mfn: MachineFrame): number {
   const count = d.frames.count(mfn);
@@ -105,12 +108,15 @@ export function findFree(d: Domain, order: number, addressBits: number): Machine
   const end = addressBits === 0 ? layout.frameLimit : Math.min(layout.frameLimit, 2 ** (addressBits - 12));
   const free = (mfn: MachineFrame): boolean => (frames.count(mfn) & PGC.countMask) === 0;
   while (d.freeHint < layout.frameLimit && !free(d.freeHint)) d.freeHint++;
-  for (let first = Math.ceil(d.freeHint / size) * size; first + size <= end; first += size) {
+  let first = Math.ceil(d.freeHint / size) * size;
+  for (; first + size <= end; first += size) {
     let taken = 0;
     while (taken < size && free(first + taken)) taken++;
-    if (taken === size) return first;
+    if (taken === size) break;
   }
-  return -1;
+  // What the hint has spared is no part of the state: all frames below count as looked at.
+  d.work.charge(Math.ceil((first - layout.domainBase) / FRAMES_PER_UNIT));
+  return first + size <= end ? first : -1;
 }
 
 /**

@@ -5,8 +5,8 @@
  * Invariants:
  * - a type changes only while its count is 0; a page-table type is `validated` exactly while its count is above 0;
  * - an entry of a validated table holds a general reference and a type reference (a read-only L1 entry: a general one);
- * - a failed promotion leaves no reference behind. Real Xen can be preempted in it and undoes it later; hypercalls are
- *   atomic here, so that partial validation does not exist.
+ * - a failed promotion leaves no reference behind. Real Xen can be preempted in it and undoes it later; here a promotion is never
+ *   cut, so that partial validation does not exist.
  * Source: xen/arch/x86/mm.c (_get_page_type, _put_page_type, promote_*, demote_*, get_page_from_l*e), Xen 4.17.
  */
 import { assert } from '../../core/assert.ts';
@@ -29,6 +29,7 @@ const UPPER_DISALLOWED = PTE.pwt | PTE.pcd | PTE.pse | PTE.global;
 /** A frame number of all ones, which no one is told of (INVALID_MFN in an entry). */
 const ALL_ONES_FRAME = 2 ** 40 - 1;
 const MAX_LINEAR = 0x7fff;
+const TABLE_ENTRIES = 512;
 
 /** Flags of an L1 entry that are refused, 0 when it is fine; logged as at `where`. */
 export function badL1Flags(d: Domain, lo: number, hi: number, where: string): number {
@@ -255,6 +256,7 @@ function failedValidation(d: Domain, mfn: MachineFrame, type: number): void {
 
 function validate(d: Domain, mfn: MachineFrame, type: number): number {
   const level = levelOf(type);
+  d.work.charge(TABLE_ENTRIES);
   if (level >= 2) {
     const rc = promoteUpper(d, mfn, level);
     if (rc === 0) d.frames.setType(mfn, d.frames.type(mfn) | PGT.validated);
@@ -312,6 +314,7 @@ export function putPageType(d: Domain, mfn: MachineFrame, table: MachineFrame = 
   assert((x & PGT.countMask) !== 0 && (x & PGT.validated) !== 0, 'put of the type of a frame that has none');
   const level = levelOf(x);
   if ((x & PGT.countMask) === 1 && level !== 0) {
+    d.work.charge(TABLE_ENTRIES);
     frames.setType(mfn, x & ~PGT.validated);
     if (level === 1) demoteL1(d, mfn);
     else dropEntries(d, mfn, level, 512);

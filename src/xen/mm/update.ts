@@ -1,8 +1,7 @@
 /**
  * Hypercalls mmu_update and update_va_mapping.
  *
- * Invariants: hypercalls are atomic, so that a preempted call never comes back; the number of requests done is written even when
- * one fails.
+ * Invariant: the number of requests done is written even when one fails, and when the call goes on as another step.
  * Source: xen/arch/x86/mm.c (do_mmu_update, __do_update_va_mapping), xen/common/page_alloc.c (get_pg_owner), Xen 4.17.
  */
 import { type MachineFrame, PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
@@ -11,6 +10,7 @@ import { ERRNO } from '../abi/errno.ts';
 import { DOMID, MMU, MMU_UPDATE_PREEMPTED, UVMF } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
 import { arrayOk, type Domain } from '../domain.ts';
+import { type Continuation, goesOnWith } from '../work.ts';
 import { modL1Entry, modUpperEntry, NORMAL_CHANGE } from './entries.ts';
 import { setM2p } from './m2p.ts';
 import { gdprintk } from './messages.ts';
@@ -37,7 +37,7 @@ export function foreignOwner(d: Domain, domid: number): number | null {
   return null;
 }
 
-/** The count of requests, and the number done before when the guest claims to continue a preempted call. */
+/** The count of requests, and the number done before where the call continues one. */
 export function requestCount(d: Domain, count: number, pdone: VirtAddr): { count: number; done: number } {
   if (count < MMU_UPDATE_PREEMPTED) return { count, done: 0 };
   const before = pdone === 0n ? null : d.host.copyIn(pdone, 4);
@@ -52,8 +52,18 @@ export function writeDone(d: Domain, pdone: VirtAddr, done: number): void {
   d.host.copyOut(pdone, bytes);
 }
 
-/** Hypercall mmu_update: `ureqs` is an array of `count` mmu_update structures; 0 or a negated error. */
-export function doMmuUpdate(d: Domain, ureqs: VirtAddr, rawCount: number, pdone: VirtAddr, foreigndom: number): number {
+/** The arguments of a call of which `left` requests from `list` on are not done yet. */
+export const requestsLeft = (list: VirtAddr, left: number, pdone: VirtAddr, foreigndom: number): Continuation =>
+  goesOnWith(list, left + MMU_UPDATE_PREEMPTED, pdone, foreigndom);
+
+/** Hypercall mmu_update: `ureqs` is an array of `count` mmu_update structures; 0, a negated error, or what is left. */
+export function doMmuUpdate(
+  d: Domain,
+  ureqs: VirtAddr,
+  rawCount: number,
+  pdone: VirtAddr,
+  foreigndom: number,
+): number | Continuation {
   if (rawCount === MMU_UPDATE_PREEMPTED && ureqs === 0n) return foreigndom | 0;
   const { count, done } = requestCount(d, rawCount, pdone);
   const size = AMD64.mmuUpdate.bytes;
@@ -62,12 +72,16 @@ export function doMmuUpdate(d: Domain, ureqs: VirtAddr, rawCount: number, pdone:
   if (ptDomain !== 0 && ptDomain - 1 !== d.id && ptDomain - 1 !== DOM0) return -ERRNO.ESRCH;
   const ptOwner = ptDomain === 0 || ptDomain - 1 === d.id ? OWNER.domain : OTHER;
   const pgOwner = foreignOwner(d, foreigndom & 0xffff);
-  let rc = 0;
+  let rc: number | Continuation = 0;
   let i = 0;
   if (pgOwner === null) rc = -ERRNO.ESRCH;
   else {
     let flush = false;
     for (; i < count; i++) {
+      if (i > 0 && d.work.isSpent) {
+        rc = requestsLeft(plus(ureqs, i * size), count - i, pdone, foreigndom);
+        break;
+      }
       if (!d.host.fill(plus(ureqs, i * size), REQUEST.bytes)) {
         rc = -ERRNO.EFAULT;
         break;

@@ -11,6 +11,7 @@ import { ERRNO } from '../abi/errno.ts';
 import { VMASST } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
 import { gdprintk } from '../mm/messages.ts';
+import { frameNumber } from '../mm/page-info.ts';
 import { readMsr, writeMsr } from './msr.ts';
 import type { XenPv } from './pv.ts';
 import { CR0_TS, debugRegister, fixCr4, GUEST_CR0, setDebugRegister, setTaskSwitched } from './registers.ts';
@@ -129,7 +130,7 @@ function writeControl(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
     v.cr2 = value;
     pv.memory.write64(v.infoAddress + AMD64.vcpuInfo.at.cr2, value);
   } else if (insn.r === 3) {
-    if (pv.mm.newBasePointer(cpu, Number(value >> 12n)) !== 0) return 'no';
+    if (pv.mm.newBasePointer(cpu, frameNumber(value >> 12n)) !== 0) return 'no';
   } else if (insn.r === 4) {
     v.cr4 = fixCr4(value);
     cpu.set('cr4', v.cr4);

@@ -10,6 +10,7 @@ import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { DOMID, VIRQ } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
+import { unitsOf, type WorkMeter } from '../work.ts';
 
 /** Channel states (the values of EVTCHNSTAT_*, public/event_channel.h). */
 export const CHANNEL = { closed: 0, unbound: 1, interdomain: 2, pirq: 3, virq: 4, ipi: 5 } as const;
@@ -45,6 +46,7 @@ export interface EventHost {
   readonly memory: GuestMemory;
   readonly sharedInfo: number;
   readonly domainId: number;
+  readonly work: WorkMeter;
   readonly vcpus: ReadonlyArray<{ readonly infoAddress: number }>;
   /** A vCPU has something pending. */
   wake(vcpu: number): void;
@@ -73,6 +75,7 @@ export class Events {
     const { channels } = this.state;
     let port = 1;
     while (port < channels.length && channels[port]!.state !== CHANNEL.closed) port++;
+    this.#host.work.charge(unitsOf(port));
     if (port > MAX_PORT) return -ERRNO.ENOSPC;
     if (port === channels.length) channels.push(...bucket());
     channels[port] = entry;
@@ -133,6 +136,7 @@ export class Events {
     if (virq >= VIRQS) return -ERRNO.EINVAL;
     if (!PER_VCPU_VIRQS.has(virq) && vcpu !== 0) return -ERRNO.EINVAL;
     if (vcpu >= this.#host.vcpus.length) return -ERRNO.ENOENT;
+    this.#host.work.charge(unitsOf(this.state.channels.length));
     if (this.virqPort(virq, vcpu) !== 0) return -ERRNO.EEXIST;
     return this.#allocate({ ...CLOSED, state: CHANNEL.virq, vcpu, remotePort: virq });
   }
@@ -167,8 +171,10 @@ export class Events {
   /** Closes every channel of the domain. */
   reset(dom: number): number {
     const rc = this.#self(dom);
-    if (rc === 0) for (let port = 1; port < this.state.channels.length; port++) this.close(port);
-    return rc;
+    if (rc !== 0) return rc;
+    this.#host.work.charge(this.state.channels.length);
+    for (let port = 1; port < this.state.channels.length; port++) this.close(port);
+    return 0;
   }
   send(port: number): number {
     const entry = this.channel(port);

@@ -1,12 +1,14 @@
 /**
  * Copies between the hypervisor and guest virtual memory, as copy_from_guest_pv and copy_to_guest_pv do: with the
- * guest's current page tables, at guest privilege, setting accessed and dirty bits; a fault makes the copy fail.
+ * guest's current page tables, at guest privilege, setting accessed and dirty bits; a fault makes the copy fail. Copies are
+ * counted as work.
  */
 import { PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
 import { highWord, joinWords, lowWord, plus } from '../../core/words.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Layout } from '../abi/layout.ts';
+import { unitsOf, type WorkMeter } from '../work.ts';
 
 /** Virtual-to-machine translation (src/memory/mmu.ts). */
 export interface Translator {
@@ -65,9 +67,11 @@ export class GuestStruct<F extends string> {
 export class GuestAccess {
   readonly #memory: GuestMemory;
   readonly #mmu: Translator;
-  constructor(memory: GuestMemory, mmu: Translator) {
+  readonly #work: WorkMeter;
+  constructor(memory: GuestMemory, mmu: Translator, work: WorkMeter) {
     this.#memory = memory;
     this.#mmu = mmu;
+    this.#work = work;
   }
 
   /** `length` bytes at `address`, or null when a page cannot be read. */
@@ -78,6 +82,7 @@ export class GuestAccess {
   /** Fills `out` from `address` on; false when a page cannot be read. */
   readInto(cpu: Cpu, address: VirtAddr, out: Uint8Array): boolean {
     const { length } = out;
+    this.#work.charge(unitsOf(length));
     for (let done = 0; done < length; ) {
       const at = plus(address, done);
       const count = Math.min(length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));
@@ -91,6 +96,7 @@ export class GuestAccess {
 
   /** Writes `data` at `address`; false when a page cannot be written (bytes before it have been written, as on Xen). */
   write(cpu: Cpu, address: VirtAddr, data: Uint8Array): boolean {
+    this.#work.charge(unitsOf(data.length));
     for (let done = 0; done < data.length; ) {
       const at = plus(address, done);
       const count = Math.min(data.length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));

@@ -5,12 +5,13 @@
  * - the guest, kernel and user, runs at CPL 3; `kernelMode` of its vCPU tells them apart;
  * - everything asynchronous reaches the guest through {@link XenPv.expire} and {@link XenPv.deliverPending}, which the machine calls
  *   at the delivery points of the determinism contract;
- * - hypercalls are atomic (D-06): none is ever restarted.
+ * - a hypercall is one step up to its share of counted work; one that is longer goes on as further steps, each of which executes
+ *   the SYSCALL again with the arguments that are left (D-06, src/xen/work.ts).
  */
 import { assert } from '../../core/assert.ts';
 import { type Infer, integer, list, optional, struct, u32, u64 } from '../../core/schema.ts';
 import type { MachineFrame, PhysAddr, VirtAddr } from '../../core/units.ts';
-import { highWord, lowWord } from '../../core/words.ts';
+import { highWord, lowWord, plus } from '../../core/words.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { CpuPolicy, Insn } from '../../x86/form.ts';
@@ -21,9 +22,10 @@ import { HYPERCALL } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
 import { Console, consoleState } from '../console.ts';
 import type { Domain } from '../domain.ts';
-import { Call } from '../hypercalls/call.ts';
+import { Call, type CallResult } from '../hypercalls/call.ts';
 import { hypercallRow } from '../hypercalls/table.ts';
 import { MemoryManager } from '../mm/memory-manager.ts';
+import { type Continuation, isContinuation, type WorkMeter } from '../work.ts';
 import { XenStore, xenStoreState } from '../xenstore/xenstore.ts';
 import { createBounceFrame } from './bounce.ts';
 import { pvCpuid } from './cpuid.ts';
@@ -50,9 +52,12 @@ export interface PvMmu extends Translator {
   entryChanged(address: number): void;
 }
 
-/** One hypercall. Kind H: by itself; I: iret; M: an entry of a multicall, told before the multicall's own H. */
+/**
+ * One hypercall. Kind H: by itself; I: iret; M: an entry of a multicall, told before the multicall's own H; P: a part of a call that
+ * goes on as another step. The result of such a part, also of an M that was not finished, is its own number.
+ */
 export interface HypercallEvent {
-  readonly kind: 'H' | 'I' | 'M';
+  readonly kind: 'H' | 'I' | 'M' | 'P';
   readonly vcpu: number;
   /** Behind the SYSCALL. */
   readonly rip: VirtAddr;
@@ -71,6 +76,10 @@ export interface PvObserver {
   /** A vCPU uses other page tables from now on. */
   tables?(): void;
 }
+
+/** Registers of a hypercall's arguments. */
+const ARGUMENTS = [GPR.rdi, GPR.rsi, GPR.rdx, GPR.r10, GPR.r8, GPR.r9] as const;
+const SYSCALL_BYTES = 2;
 
 const domainState = struct({
   /** VMASST_TYPE bits. */
@@ -109,6 +118,8 @@ export class XenPv implements Platform, EventHost {
   readonly memory: GuestMemory;
   readonly mmu: PvMmu;
   readonly guest: GuestAccess;
+  /** What hypercalls and deliveries have cost. */
+  readonly work: WorkMeter;
   readonly clock: Clock;
   readonly mm: MemoryManager<Cpu>;
   /** Which CPU the domain sees. */
@@ -138,7 +149,8 @@ export class XenPv implements Platform, EventHost {
   }) {
     this.memory = options.memory;
     this.mmu = options.mmu;
-    this.guest = new GuestAccess(options.memory, options.mmu);
+    this.work = options.domain.work;
+    this.guest = new GuestAccess(options.memory, options.mmu, this.work);
     this.clock = options.clock;
     this.policy = options.policy;
     this.places = options.places;
@@ -147,8 +159,8 @@ export class XenPv implements Platform, EventHost {
       newVcpuState(this.sharedInfo + at.vcpu_info + i * AMD64.vcpuInfo.bytes),
     );
     this.events = new Events(this);
-    this.console = new Console(options.memory, (port) => this.events.setPending(port));
-    this.xenstore = new XenStore(options.memory, (port) => this.events.setPending(port));
+    this.console = new Console(options.memory, this.work, (port) => this.events.setPending(port));
+    this.xenstore = new XenStore(options.memory, this.work, (port) => this.events.setPending(port));
     this.mm = new MemoryManager(this, options.domain);
     options.domain.log = (line) => this.observer.log?.(line);
     for (const place of [options.places.xenstore, options.places.console]) {
@@ -214,9 +226,10 @@ export class XenPv implements Platform, EventHost {
     kind: HypercallEvent['kind'],
     op: number,
     args: readonly bigint[],
-    result: number | bigint | Stop | null,
+    result: CallResult,
   ): void {
-    this.observer.hypercall?.({ kind, vcpu, rip, op, args, ret: isStop(result) ? null : result });
+    const ret = isStop(result) ? null : isContinuation(result) ? op : result;
+    this.observer.hypercall?.({ kind, vcpu, rip, op, args, ret });
   }
 
   // ---- the platform seam --------------------------------------------------------------------------------------------
@@ -231,21 +244,30 @@ export class XenPv implements Platform, EventHost {
   hypercall(cpu: Cpu): Outcome {
     const { rip } = cpu;
     const number = cpu.gpr32(GPR.rax);
-    const { rdi, rsi, rdx, r10, r8, r9 } = GPR;
-    const call = new Call(this, cpu, [
-      cpu.gpr(rdi),
-      cpu.gpr(rsi),
-      cpu.gpr(rdx),
-      cpu.gpr(r10),
-      cpu.gpr(r8),
-      cpu.gpr(r9),
-    ]);
+    const call = new Call(
+      this,
+      cpu,
+      ARGUMENTS.map((register) => cpu.gpr(register)),
+    );
+    this.work.begin();
     const row = hypercallRow(number);
     const result = row === undefined ? -ERRNO.ENOSYS : row.run(call);
+    if (isContinuation(result)) return this.#goOn(cpu, call, number, result);
     this.traceHypercall(cpu.id, rip, number === HYPERCALL.iret ? 'I' : 'H', number, call.args, result);
     if (isStop(result)) return result;
     if (typeof result === 'number') cpu.setGprSigned(GPR.rax, result);
     else if (result !== null) cpu.setGpr(GPR.rax, result);
+    return this.ended;
+  }
+  /** Leaves the guest before the SYSCALL, which then carries on; RCX as SYSRET sets it there. */
+  #goOn(cpu: Cpu, call: Call, number: number, { goesOnWith }: Continuation): Outcome {
+    this.traceHypercall(cpu.id, cpu.rip, 'P', number, call.args, number);
+    cpu.setGpr32(GPR.rax, number);
+    goesOnWith.forEach((value, i) => {
+      cpu.setGpr(ARGUMENTS[i]!, value);
+    });
+    cpu.rip = plus(cpu.rip, -SYSCALL_BYTES);
+    cpu.setGpr(GPR.rcx, cpu.rip);
     return this.ended;
   }
   descriptor(cpu: Cpu, selector: number): bigint | Fault {

@@ -6,6 +6,7 @@
  */
 import { bool, bytes, type Infer, integer, list, struct, u32 } from '../../core/schema.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { unitsOf, type WorkMeter } from '../work.ts';
 import { createDomain, createStore, type DomainNodes, describeDomain, domainPath, writeText } from './domain-nodes.ts';
 import { answer, type Connection } from './requests.ts';
 import { EVENT, type EventScope, liveAccess, transaction } from './transactions.ts';
@@ -34,6 +35,8 @@ export type XenStoreState = Infer<typeof xenStoreState>;
 
 const DOMAIN = 1;
 const DEFAULT = { name: 'guest', uuid: '00000000-0000-4000-8000-000000000001' } as const;
+/** Nodes that a request may look at or copy for a unit of work. */
+const NODES_PER_UNIT = 8;
 /** Answers and events that may wait before requests do. */
 const OUTSTANDING_MAX = 20;
 
@@ -59,10 +62,12 @@ function freshState(name: string, uuid: string): XenStoreState {
 export class XenStore {
   state: XenStoreState = freshState(DEFAULT.name, DEFAULT.uuid);
   readonly #memory: GuestMemory;
+  readonly #work: WorkMeter;
   readonly #notify: (port: number) => void;
 
-  constructor(memory: GuestMemory, notify: (port: number) => void) {
+  constructor(memory: GuestMemory, work: WorkMeter, notify: (port: number) => void) {
     this.#memory = memory;
+    this.#work = work;
     this.#notify = notify;
   }
 
@@ -204,6 +209,9 @@ export class XenStore {
       fireLater: (w) => later.push(w),
     };
     const reply = answer(connection, request);
+    this.#work.charge(
+      unitsOf(request.payload.length + reply.payload.length) + Math.ceil(state.nodes.size / NODES_PER_UNIT),
+    );
     state.watches = connection.watches;
     state.transactions = connection.transactions;
     state.nextTransaction = connection.nextTransaction;
@@ -213,6 +221,7 @@ export class XenStore {
 
   #fire(path: string, scope: EventScope, node: Node | null, before: Node['permissions']): void {
     const parent = this.state.nodes.get(parentPath(path)) ?? null;
+    this.#work.charge(this.state.watches.length);
     if (!mayKnow(DOMAIN, node, before, parent)) return;
     for (const w of this.state.watches) if (matches(w, path, scope)) this.#event(w, path);
   }
@@ -221,6 +230,7 @@ export class XenStore {
   #event(w: Watch, path: string): void {
     const payload = wire.bytesOf(`${reportedPath(w, path)}\0${w.token}\0`);
     if (payload.length > wire.PAYLOAD_MAX) return;
+    this.#work.charge(unitsOf(payload.length) + this.state.output.length);
     const message = wire.encodeMessage({ type: wire.XS.watchEvent, requestId: 0, transactionId: 0, payload });
     const same = (other: wire.QueuedMessage): boolean =>
       other.event && other.bytes.length === message.length && other.bytes.every((byte, i) => byte === message[i]);

@@ -9,6 +9,7 @@ import { machineLayout } from '../../../src/xen/mm/machine-layout.ts';
 import { doMmuextOp } from '../../../src/xen/mm/mmuext.ts';
 import { PGC, PGT } from '../../../src/xen/mm/page-info.ts';
 import { doMmuUpdate } from '../../../src/xen/mm/update.ts';
+import type { Continuation } from '../../../src/xen/work.ts';
 
 export const SELF = 0x7ff0;
 export const P = 1n;
@@ -89,13 +90,17 @@ export class Guest implements DomainHost {
     return { type: type >>> 29, count: type & PGT.countMask, refs, pinned: (type & PGT.pinned) !== 0 };
   }
   /** mmu_update of [table, index, value] triples with one command. */
-  update(list: readonly (readonly [number, number, bigint])[], cmd = 0n, foreign = SELF): { rc: number; done: number } {
+  update(
+    list: readonly (readonly [number, number, bigint])[],
+    cmd = 0n,
+    foreign = SELF,
+  ): { rc: number | Continuation; done: number } {
     return this.updateRaw(
       list.map(([table, index, value]) => [BigInt(this.mfn(table) * 4096 + index * 8) | cmd, value]),
       foreign,
     );
   }
-  updateRaw(list: readonly (readonly [bigint, bigint])[], foreign = SELF): { rc: number; done: number } {
+  updateRaw(list: readonly (readonly [bigint, bigint])[], foreign = SELF): { rc: number | Continuation; done: number } {
     const view = new DataView(this.arguments.buffer);
     view.setUint32(0, 0xeeee, true);
     for (const [i, [ptr, value]] of list.entries()) {
@@ -106,17 +111,17 @@ export class Guest implements DomainHost {
     return { rc, done: view.getUint32(0, true) };
   }
   /** mmuext_op with one operation. */
-  ext(cmd: number, arg1: bigint | number = 0, arg2: bigint | number = 0): number {
+  ext(cmd: number, arg1: bigint | number = 0, arg2: bigint | number = 0): number | Continuation {
     const view = new DataView(this.arguments.buffer);
     view.setUint32(0x100, cmd, true);
     view.setBigUint64(0x108, BigInt(arg1), true);
     view.setBigUint64(0x110, BigInt(arg2), true);
     return doMmuextOp(this.d, LIST, 1, DONE, SELF);
   }
-  pin(level: number, pfn: number): number {
+  pin(level: number, pfn: number): number | Continuation {
     return this.ext(level - 1, this.mfn(pfn));
   }
-  unpin(pfn: number): number {
+  unpin(pfn: number): number | Continuation {
     return this.ext(4, this.mfn(pfn));
   }
   /** Everything said since the last call. */

@@ -129,7 +129,7 @@ test('[D-20] an exchange that fails gives everything back', () => {
   const g = new Guest(128);
   g.tree(0);
   const view = new DataView(g.arguments.buffer);
-  const run = (frames: number[], outOrder: number, outFrames: number[], flags = 0): number => {
+  const run = (frames: number[], outOrder: number, outFrames: number[], flags = 0): ReturnType<typeof doMemoryOp> => {
     reservation(g, frames);
     reservation(g, outFrames, outOrder, flags, 32, 0x12000n);
     view.setBigUint64(0x140, 0n, true);

@@ -220,7 +220,7 @@ test('[D-27] shared_info may be mapped writable; I/O space and Xen pages may not
   g.tree(0);
   const { layout } = g.d;
   g.d.frames.setOwner(layout.heapBase, 1);
-  const map = (mfn: number): number => g.update([[3, 8, BigInt(mfn) * 4096n + P + RW]]).rc;
+  const map = (mfn: number): unknown => g.update([[3, 8, BigInt(mfn) * 4096n + P + RW]]).rc;
   g.d.frames.setType(layout.heapBase, (7 << 29) | (1 << 26) | 1);
   expect(map(layout.heapBase)).toBe(0);
   expect(map(0xb8)).toBe(-1);

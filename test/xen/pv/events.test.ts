@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { GuestMemory } from '../../../src/memory/guest-memory.ts';
 import { Events } from '../../../src/xen/pv/events.ts';
 import { waitOf } from '../../../src/xen/pv/scheduler.ts';
+import { WorkMeter } from '../../../src/xen/work.ts';
 import { concat, le } from '../../support/elf.ts';
 import { CODE, HANDLER, PvGuest, words } from '../../support/pv-guest.ts';
 
@@ -101,6 +102,7 @@ describe('ports', () => {
       memory,
       sharedInfo: 4096,
       domainId: 1,
+      work: new WorkMeter(),
       vcpus: [{ infoAddress: 4096 }],
       wake() {},
       wakePollers() {},

@@ -1,5 +1,6 @@
 /** A small guest side of the xenstore ring, written from xs_wire.h: it knows nothing of the daemon. */
 import { GuestMemory } from '../../../src/memory/guest-memory.ts';
+import { WorkMeter } from '../../../src/xen/work.ts';
 import { XenStore } from '../../../src/xen/xenstore/xenstore.ts';
 
 export interface Answer {
@@ -24,7 +25,7 @@ export class Frontend {
     this.memory = new GuestMemory({ vcpus: 1, slots: 4, frameLimit: 16, recordBytes: 4096 });
     this.memory.addFrame(FRAME);
     for (const at of [0x800, 0x804, 0x808, 0x80c]) this.memory.write32(PAGE + at, firstIndex);
-    this.store = new XenStore(this.memory, (port) => {
+    this.store = new XenStore(this.memory, new WorkMeter(), (port) => {
       if (port === PORT) this.notifications++;
     });
     this.store.attach(FRAME, PORT);
