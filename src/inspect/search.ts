@@ -7,6 +7,7 @@
  */
 import type { Tick } from '../core/units.ts';
 import type { Session } from '../timeline/session.ts';
+import { firstInConsole } from './console-search.ts';
 import { tapEvents } from './event-tap.ts';
 import type { Predicate } from './expression.ts';
 import type { SessionMoment } from './session-moment.ts';
@@ -55,17 +56,9 @@ export class Search {
       this.#session.goto(Math.min(known, to));
       await this.#run(to, hooks, () => false);
     }
-    let probes = 0;
-    const holdsAt = (tick: Tick): boolean => {
-      probes++;
-      return predicate.holds({ ...NOWHERE, consoleText: console.textAt(tick) });
-    };
-    for (const tick of [from, ...console.ticks.filter((t) => t > from && t <= to)]) {
-      if (!holdsAt(tick)) continue;
-      this.#session.goto(tick);
-      return { tick, probes };
-    }
-    return { tick: null, probes };
+    const found = await firstInConsole(predicate, console, { from, to }, hooks.breathe);
+    if (found.tick !== null) this.#session.goto(found.tick);
+    return found;
   }
 
   async #scan(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks): Promise<Found> {
@@ -257,18 +250,6 @@ export class Search {
     return !covered || inside.some((s) => s.dirty.some((run) => slot >= run.slot && slot < run.slot + run.length));
   }
 }
-
-/** A scope in which only the console is there. */
-const NOWHERE = {
-  register: () => null,
-  read: () => null,
-  pte: () => null,
-  frameType: () => null,
-  pending: () => false,
-  masked: () => false,
-  consoleText: '',
-  event: null,
-} as const;
 
 /** Joins byte ranges that touch. */
 function merge(reads: ReadonlyArray<{ address: number; bytes: number }>): Array<{ address: number; bytes: number }> {

@@ -93,7 +93,15 @@ export class Run {
   /** Takes over what a snapshot knows of the console. */
   recall(snapshot: StoredSnapshot): void {
     const log = snapshot.sections.get(CONSOLE_SECTION);
-    if (log !== undefined) this.console.load(log);
+    if (log === undefined) return;
+    try {
+      this.console.load(log);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new EmulatorError('E_RECORDING', `the console's log at tick ${snapshot.tick} cannot be read`, {
+        cause: error,
+      });
+    }
   }
   /** Puts the machine into a stored state; `built` gives the pages of the machine as built. */
   restore(snapshot: StoredSnapshot, built: (slot: number) => Uint8Array): void {
