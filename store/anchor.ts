@@ -3,7 +3,7 @@
  *
  * Invariant: a slot is written only after what it counts is on disk; the two slots are written in turn.
  */
-import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeFileSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { EmulatorError } from '../src/core/errors.ts';
 import { FORMAT_VERSION, isReadableFormat, OLDEST_FORMAT_VERSION } from '../src/timeline/trace-store.ts';
@@ -14,6 +14,8 @@ const MAGIC = 'HINDSIGHT RECORDING ';
 const FILE_BYTES = 192;
 const SLOT_BYTES = 64;
 const CREATED = 32;
+/** Anchors of other versions may be longer. */
+const ANCHOR_BYTES_MAX = 4096;
 
 /** What the recording contains at least. */
 export interface Anchor {
@@ -71,7 +73,7 @@ export function createAnchor(path: string, createdMs: number): void {
 
 /** Reads an anchor; E_RECORDING when it is missing or not one, is of another format version, or is damaged. */
 export function readAnchor(path: string, name: string): { createdMs: number; anchor: Anchor } {
-  const file = readPlainFile(path, `the anchor of ${name}`, FILE_BYTES);
+  const file = readPlainFile(path, `the anchor of ${name}`, ANCHOR_BYTES_MAX);
   if (file === null) throw damaged(`the anchor of ${name}`, 'is missing');
   const text = file.subarray(0, CREATED).toString('latin1');
   const version = /^HINDSIGHT RECORDING (\d+)\n\0*$/.exec(text)?.[1];
@@ -107,7 +109,7 @@ export class AnchorWriter {
   update(change: Partial<Omit<Anchor, 'count'>>): void {
     Object.assign(this.anchor, change);
     this.anchor.count++;
-    this.#file ??= openSync(this.#path, 'r+');
+    this.#file ??= openSync(this.#path, constants.O_RDWR | constants.O_NOFOLLOW);
     const at = ((this.anchor.count % 2) + 1) * SLOT_BYTES;
     writeSync(this.#file, encodeSlot(this.anchor), 0, SLOT_BYTES, at);
   }

@@ -18,7 +18,7 @@ const BUFFER_BYTES = 8 << 20;
 function openDirect(path: string): number | null {
   if (constants.O_DIRECT === undefined) return null;
   try {
-    return openSync(path, constants.O_WRONLY | constants.O_DIRECT);
+    return openSync(path, constants.O_WRONLY | constants.O_DIRECT | constants.O_NOFOLLOW);
   } catch {
     return null;
   }
@@ -37,10 +37,10 @@ export class AppendFile {
   #end: number;
   #unsynced = false;
 
-  /** Makes the file (`flags` wx+) or opens it (r+); the host's error when it cannot. */
+  /** Makes the file (`flags` wx+) or opens it (r+), never through a link; the host's error when it cannot. */
   constructor(path: string, flags: 'wx+' | 'r+') {
     this.#path = path;
-    this.#file = openSync(path, flags);
+    this.#file = openSync(path, flags === 'wx+' ? flags : constants.O_RDWR | constants.O_NOFOLLOW);
     this.#end = fstatSync(this.#file).size;
     this.#written = Math.ceil(this.#end / PAGE) * PAGE;
   }

@@ -3,7 +3,7 @@
  */
 import { FORMAT_VERSION, isReadableFormat, type RecordingHeader } from '../src/timeline/trace-store.ts';
 import { bigOfBytes, bytesOfBig, headerCodec } from './messages.ts';
-import { damaged, numbered } from './sealed.ts';
+import { damaged, numbered, plain } from './sealed.ts';
 import type { RawValue } from './write-queue.ts';
 
 const PIECE_BYTES = 1 << 20;
@@ -13,6 +13,9 @@ export interface BlobInfo {
   readonly name: string;
   readonly bytes: number;
 }
+
+/** Bytes of an image at most. */
+export const BLOB_BYTES_MAX = 1 << 30;
 
 export function encodeHeader(header: RecordingHeader, blobs: readonly BlobInfo[]): Uint8Array {
   return headerCodec.encode({
@@ -24,30 +27,33 @@ export function encodeHeader(header: RecordingHeader, blobs: readonly BlobInfo[]
   });
 }
 
+/** Throws RangeError on anything malformed. */
 export function decodeHeader(bytes: Uint8Array): { header: RecordingHeader; blobs: BlobInfo[] } {
   const { formatVersion, blobs, seed, ...rest } = headerCodec.decode(bytes);
   if (!isReadableFormat(formatVersion)) throw damaged('the header', `has format version ${formatVersion}`);
-  return { header: { ...rest, seed: bigOfBytes(seed), settings: { ...rest.settings } }, blobs };
+  for (const blob of blobs)
+    if (blob.bytes > BLOB_BYTES_MAX) throw new RangeError(`it has an image of ${blob.bytes} bytes`);
+  return { header: { ...rest, seed: bigOfBytes(seed, 8), settings: { ...rest.settings } }, blobs };
 }
 
 /** An image, not to change until it is on disk, as values to store. */
 export function splitBlob(name: string, bytes: Uint8Array): RawValue[] {
-  return Array.from({ length: Math.ceil(bytes.length / PIECE_BYTES) }, (_, i) => ({
+  return Array.from({ length: piecesOf(bytes.length) }, (_, i) => ({
     key: numbered(`blob/${name}`, i),
     data: bytes.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES),
   }));
 }
+const piecesOf = (bytes: number): number => Math.ceil(bytes / PIECE_BYTES);
 
 /** The image that the header describes; E_RECORDING when it is not what it was. */
 export function joinBlob(info: BlobInfo, read: (key: string) => Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(info.bytes);
-  let at = 0;
-  for (let i = 0; at < info.bytes; i++) {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for (let i = 0; i < piecesOf(info.bytes); i++) {
     const piece = read(numbered(`blob/${info.name}`, i));
-    if (piece.length === 0 || at + piece.length > info.bytes) break;
-    bytes.set(piece, at);
-    at += piece.length;
+    pieces.push(piece);
+    bytes += piece.length;
   }
-  if (at !== info.bytes) throw damaged(info.name, `is damaged: it has ${at} bytes, not ${info.bytes}`);
-  return bytes;
+  if (bytes !== info.bytes) throw damaged(info.name, `is damaged: it has ${bytes} bytes, not ${info.bytes}`);
+  return plain(Buffer.concat(pieces));
 }

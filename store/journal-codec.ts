@@ -3,7 +3,7 @@
  */
 import { hash128 } from '../src/core/hash128.ts';
 import type { JournalBlock, JournalEntry, RegisterDigest } from '../src/timeline/trace-store.ts';
-import { bigOfBytes, bytesOfBig, type JournalBlockMessage, journalBlockCodec } from './messages.ts';
+import { bigOfBytes, bytesOfBig, type JournalHeadMessage, journalBlockCodec, journalHeadCodec } from './messages.ts';
 import { plain } from './sealed.ts';
 
 const KINDS = ['console', 'timer', 'idle', 'switch'] as const;
@@ -29,10 +29,12 @@ const isNumber = (text: string): boolean =>
 const deltas = (ticks: readonly number[], from: number): number[] =>
   ticks.map((tick, i) => tick - (i === 0 ? from : ticks[i - 1]!));
 
-/** Running sums of `differences`, starting at `from`. */
-function sums(differences: readonly number[], from: number): number[] {
+/** Running sums of `differences`, from `from` up to `to`. */
+function sums(differences: readonly number[], from: number, to: number): number[] {
   let value = from;
-  return differences.map((difference) => (value += difference));
+  const all = differences.map((difference) => (value += difference));
+  if (value > to) throw new RangeError('a block goes on behind its end');
+  return all;
 }
 
 export function encodeBlock(block: BlockContents): Uint8Array {
@@ -71,33 +73,45 @@ export function encodeBlock(block: BlockContents): Uint8Array {
   });
 }
 
-/** What the chain needs of a block, without its entries. */
-export const decodeBlockMessage = (bytes: Uint8Array): JournalBlockMessage => journalBlockCodec.decode(bytes);
+/** What the chain needs of a block, without its entries; throws RangeError on anything malformed. */
+export function decodeBlockHead(bytes: Uint8Array): Omit<JournalHeadMessage, 'stateHash'> & { stateHash: bigint } {
+  const head = journalHeadCodec.decode(bytes);
+  if (head.lastTick < head.firstTick) throw new RangeError('a block ends before it begins');
+  return { ...head, stateHash: bigOfBytes(head.stateHash, 16) };
+}
 
+/** Throws RangeError on anything malformed. */
 export function decodeBlock(bytes: Uint8Array, storedBytes: number): JournalBlock {
-  const block = decodeBlockMessage(bytes);
-  const ticks = sums(block.tickDeltas, block.firstTick);
+  const block = journalBlockCodec.decode(bytes);
+  const { firstTick, lastTick, kinds, details, texts, tickDeltas, digestTickDeltas } = block;
+  if (kinds.length !== tickDeltas.length || details.length !== tickDeltas.length)
+    throw new RangeError('entries of a block lack a part');
+  if (block.digests.length !== 8 * digestTickDeltas.length) throw new RangeError('digests of a block lack a part');
   const payload = plain(block.payload);
   let at = 0;
-  const entries = ticks.map((tick, i): JournalEntry => {
-    const kind = KINDS[block.kinds[i]!]!;
-    const detail = block.details[i]!;
+  const entries = sums(tickDeltas, firstTick, lastTick).map((tick, i): JournalEntry => {
+    const kind = KINDS[kinds[i]!];
+    const detail = details[i]!;
+    if (kind === undefined) throw new RangeError(`an entry has the unknown kind ${kinds[i]}`);
     if (kind === 'console') {
       at += detail;
+      if (at > payload.length) throw new RangeError('an entry has more input than there is');
       return { tick, kind, data: payload.slice(at - detail, at) };
     }
-    return { tick, kind, detail: detail % 2 === 0 ? String(detail / 2) : block.texts[(detail - 1) / 2]! };
+    const text = detail % 2 === 0 ? String(detail / 2) : texts[(detail - 1) / 2];
+    if (text === undefined) throw new RangeError('an entry has no text');
+    return { tick, kind, detail: text };
   });
   const view = new DataView(block.digests.buffer, block.digests.byteOffset, block.digests.byteLength);
-  const digests = sums(block.digestTickDeltas, block.firstTick).map((tick, i) => ({
+  const digests = sums(digestTickDeltas, firstTick, lastTick).map((tick, i) => ({
     tick,
     value: view.getBigUint64(8 * i, true),
   }));
   return {
     sequence: block.sequence,
-    firstTick: block.firstTick,
-    lastTick: block.lastTick,
-    stateHash: bigOfBytes(block.stateHash),
+    firstTick,
+    lastTick,
+    stateHash: bigOfBytes(block.stateHash, 16),
     storedBytes,
     entries,
     digests,

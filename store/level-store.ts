@@ -4,8 +4,15 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { EmulatorError } from '../src/core/errors.ts';
-import type { Recording, RecordingHeader, RecordingSummary, TraceStore } from '../src/timeline/trace-store.ts';
-import { checkDirectory, LevelRecording } from './level-recording.ts';
+import type {
+  NewRecording,
+  Recording,
+  RecordingHeader,
+  RecordingSummary,
+  TraceStore,
+} from '../src/timeline/trace-store.ts';
+import { checkDirectory } from './directory.ts';
+import { RecordingReader } from './recording-reader.ts';
 import { hostError } from './write-queue.ts';
 
 const SUFFIX = '.hs';
@@ -47,11 +54,13 @@ export class LevelStore implements TraceStore {
     header: RecordingHeader,
     blobs: ReadonlyMap<string, Uint8Array>,
     stop?: AbortSignal,
-  ): Promise<Recording> {
-    return LevelRecording.create(this.path(name), name, header, blobs, stop);
+  ): Promise<NewRecording> {
+    // Reading does without LevelDB.
+    const { RecordingWriter } = await import('./recording-writer.ts');
+    return RecordingWriter.create(this.path(name), name, header, blobs, stop);
   }
   open(name: string, semanticsVersion: number): Promise<Recording> {
-    return LevelRecording.open(this.path(name), name, semanticsVersion);
+    return RecordingReader.open(this.path(name), name, semanticsVersion);
   }
 
   async list(): Promise<RecordingSummary[]> {
@@ -65,7 +74,7 @@ export class LevelStore implements TraceStore {
     let createdMs = 0;
     try {
       createdMs = checkDirectory(path, name).createdMs;
-      const recording = await LevelRecording.open(path, name, null);
+      const recording = await RecordingReader.open(path, name, null);
       const { header, end, blocks, snapshots } = recording;
       await recording.close();
       const lastTick = blocks.at(-1)?.lastTick ?? 0;

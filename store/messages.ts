@@ -35,6 +35,11 @@ export interface JournalBlockMessage {
   stateHash: Uint8Array;
   previous: Uint8Array;
 }
+/** What the chain of blocks needs of a block; `kinds` and `digests` say how many entries and digests it has. */
+export type JournalHeadMessage = Pick<
+  JournalBlockMessage,
+  'sequence' | 'firstTick' | 'lastTick' | 'kinds' | 'digests' | 'stateHash' | 'previous'
+>;
 export interface SnapshotMessage {
   sequence: number;
   tick: number;
@@ -162,10 +167,13 @@ function write(to: protobuf.Writer, fields: Fields, message: Content): void {
   }
 }
 
-/** A value; 64-bit ones become numbers: none exceeds 2^53. */
+/** A value; 64-bit ones become numbers: none that is written exceeds 2^53. */
 function readScalar(from: protobuf.Reader, type: Scalar): unknown {
   const value = from[type]();
-  return typeof value === 'object' && 'high' in value ? value.high * 2 ** 32 + (value.low >>> 0) : value;
+  const number = typeof value === 'object' && 'high' in value ? value.high * 2 ** 32 + (value.low >>> 0) : value;
+  if ((type === 'uint64' || type === 'sint64') && !Number.isSafeInteger(number))
+    throw new RangeError('a number is too large');
+  return number;
 }
 const ABSENT: Record<Scalar, () => unknown> = {
   uint32: () => 0,
@@ -228,6 +236,17 @@ function codec<T extends object>(fields: Fields): Codec<T> {
 
 export const headerCodec = codec<HeaderMessage>(MESSAGES.Header);
 export const journalBlockCodec = codec<JournalBlockMessage>(MESSAGES.JournalBlock);
+const { sequence, firstTick, lastTick, kinds, digests, stateHash, previous } = MESSAGES.JournalBlock;
+/** Reads the head of a block, passing over its columns. */
+export const journalHeadCodec = codec<JournalHeadMessage>({
+  sequence,
+  firstTick,
+  lastTick,
+  kinds,
+  digests,
+  stateHash,
+  previous,
+});
 export const snapshotCodec = codec<SnapshotMessage>(MESSAGES.Snapshot);
 export const sectionsCodec = codec<SectionsMessage>(MESSAGES.Sections);
 export const endCodec = codec<EndMessage>(MESSAGES.End);
@@ -238,7 +257,8 @@ export function bytesOfBig(value: bigint, count: number): Uint8Array {
   for (let i = 0; i < count; i++) out[i] = Number((value >> BigInt(8 * i)) & 255n);
   return out;
 }
-export function bigOfBytes(bytes: Uint8Array): bigint {
+export function bigOfBytes(bytes: Uint8Array, count: number): bigint {
+  if (bytes.length !== count) throw new RangeError(`a number has ${bytes.length} bytes, not ${count}`);
   let value = 0n;
   for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
   return value;

@@ -5,11 +5,10 @@
  * What the host refuses (permission, an I/O error, too many open files) is E_HOST; what is no plain file, or ends early, is
  * E_RECORDING.
  */
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, type Stats } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, opendirSync, openSync, readSync, type Stats } from 'node:fs';
 import { EmulatorError } from '../src/core/errors.ts';
 import { damaged } from './sealed.ts';
 
-/** Reading asks for no time of access to be noted either, where the host allows that to whoever asks. */
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** The recording's fault, not the host's: something else stands where a plain file or a folder should. */
 const FOREIGN = new Set(['ELOOP', 'ENOTDIR', 'EISDIR', 'ENXIO', 'ENODEV']);
@@ -24,7 +23,7 @@ function kindOf(stats: Stats): string {
 }
 
 /** The host's failure to read `place`. */
-function readFailure(place: string, error: unknown): EmulatorError {
+export function readFailure(place: string, error: unknown): EmulatorError {
   if (error instanceof EmulatorError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   if (code !== undefined && FOREIGN.has(code)) return damaged(place, `is no plain file: ${code}`, error);
@@ -40,6 +39,9 @@ function look(path: string, place: string): Stats | null {
   }
 }
 
+/** Whether anything stands at `path`. */
+export const isThere = (path: string, place: string): boolean => look(path, place) !== null;
+
 /** Whether there is a folder at `path`, links not followed; E_RECORDING where anything else stands there. */
 export function isFolder(path: string, place: string): boolean {
   const stats = look(path, place);
@@ -48,10 +50,19 @@ export function isFolder(path: string, place: string): boolean {
   return true;
 }
 
-/** Names in a folder. */
-export function namesIn(path: string, place: string): string[] {
+/** Names in a folder; E_RECORDING where there are more than `namesMax`. */
+export function namesIn(path: string, place: string, namesMax: number): string[] {
+  const names: string[] = [];
   try {
-    return readdirSync(path);
+    const folder = opendirSync(path);
+    try {
+      for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) {
+        if (names.push(entry.name) > namesMax) throw damaged(place, `has more than ${namesMax} files`);
+      }
+      return names;
+    } finally {
+      folder.closeSync();
+    }
   } catch (error) {
     throw readFailure(place, error);
   }

@@ -10,6 +10,19 @@ import { zstd } from './zstd.ts';
 const CODEC = { plain: 0, zstd: 1, place: 2 } as const;
 /** No value unpacks to more than this. */
 const VALUE_MAX = 64 << 20;
+/** Values of these kinds unpack to no more than this: pages and images come in pieces. */
+const VALUE_MAX_OF: Readonly<Record<string, number>> = {
+  header: 1 << 20,
+  blob: 1 << 20,
+  journal: 16 << 20,
+  snapshot: 16 << 20,
+  pages: 1 << 20,
+  hashes: 4096,
+  end: 1 << 20,
+};
+/** A frame is larger than its contents by less than this part of them, and its seal (ZSTD_COMPRESSBOUND). */
+const FRAME_EXCESS = 1 / 128;
+const SEAL_MAX = 1024;
 /** Smaller values are not worth a frame. */
 const COMPRESS_MIN = 64;
 
@@ -91,6 +104,9 @@ export function sealPlace(key: string, { at, bytes }: Place): Uint8Array {
 export const plain = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
+/** Bytes that the value of `key` has at most. */
+const limitOf = (key: string): number => VALUE_MAX_OF[key.split('/', 1)[0]!] ?? VALUE_MAX;
+
 /** Opens the value of `key`; `bulk` reads the bulk file, without it the value has to be here. */
 export function unseal(key: string, value: Uint8Array, bulk?: (place: Place) => Uint8Array): Uint8Array {
   const place = placeOf(key);
@@ -99,15 +115,28 @@ export function unseal(key: string, value: Uint8Array, bulk?: (place: Place) => 
   if (crc32(bytes.subarray(0, -4), crc32(key)) !== bytes.readUInt32LE(bytes.length - 4))
     throw damaged(place, 'is damaged: its checksum is wrong');
   const body = plain(bytes.subarray(1, -4));
-  if (bytes[0] === CODEC.plain) return body;
+  if (bytes[0] === CODEC.plain && body.length <= limitOf(key)) return body;
   if (bytes[0] === CODEC.place && bulk !== undefined && body.length === PLACE_BYTES) {
     const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-    return unseal(key, bulk({ at: Number(view.getBigUint64(0, true)), bytes: view.getUint32(8, true) }));
+    const there = { at: Number(view.getBigUint64(0, true)), bytes: view.getUint32(8, true) };
+    if (there.bytes > limitOf(key) * (1 + FRAME_EXCESS) + SEAL_MAX) throw damaged(place, 'is too large');
+    return unseal(key, bulk(there));
   }
+  if (bytes[0] === CODEC.plain) throw damaged(place, 'is too large');
   if (bytes[0] !== CODEC.zstd) throw damaged(place, `has the unknown codec ${bytes[0]}`);
   try {
-    return plain(zstd.decompress(body, VALUE_MAX));
+    return plain(zstd.decompress(body, limitOf(key)));
   } catch (error) {
     throw damaged(place, 'is damaged: it does not unpack', error);
+  }
+}
+
+/** What `decode` makes of the value of `key`, which is malformed where it throws. */
+export function decoded<T>(key: string, bytes: Uint8Array, decode: (bytes: Uint8Array) => T): T {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    if (error instanceof EmulatorError) throw error;
+    throw damaged(placeOf(key), `is malformed: ${(error as Error).message}`, error);
   }
 }

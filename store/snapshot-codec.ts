@@ -8,6 +8,8 @@ import { bigOfBytes, bytesOfBig, snapshotCodec } from './messages.ts';
 
 /** No guest has more pages: they lie in one 32-bit linear memory. */
 const SLOTS_MAX = 2 ** 20;
+/** Page numbers are kept in 32 bits. */
+const PAGES_MAX = 2 ** 31;
 
 export interface SnapshotContents {
   readonly sequence: number;
@@ -43,12 +45,15 @@ export function decodeSnapshot(bytes: Uint8Array): SnapshotContents {
     throw new RangeError('runs of a snapshot lack a part');
   let [slot, page] = [0, 0];
   for (const [i, length] of lengths.entries()) {
+    const isNext = i === 0 || slotDeltas[i]! > 0;
     slot += slotDeltas[i]!;
     page += pageDeltas[i]!;
-    if (length < 1 || slot + length > SLOTS_MAX) throw new RangeError('a run of a snapshot is no run of slots');
+    if (length < 1 || !isNext || slot + length > SLOTS_MAX)
+      throw new RangeError('a run of a snapshot is no run of slots');
+    if (page < 0 || page + length > PAGES_MAX) throw new RangeError('a run of a snapshot is no run of pages');
     dirty.push({ slot, page, length });
     slot += length - 1;
     page += length - 1;
   }
-  return { ...rest, stateHash: bigOfBytes(stateHash), dirty };
+  return { ...rest, stateHash: bigOfBytes(stateHash, 16), dirty };
 }

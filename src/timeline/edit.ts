@@ -8,7 +8,7 @@
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { isPayload, type JournalEntry } from './journal.ts';
-import type { Recording, RecordingHeader } from './trace-store.ts';
+import type { NewRecording, Recording, RecordingHeader } from './trace-store.ts';
 
 /** Name of the header's setting that holds the first tick at which a copy differs. */
 export const EDITED_SETTING = 'edited';
@@ -50,8 +50,8 @@ function firstDifference(one: readonly JournalEntry[], other: readonly JournalEn
 export async function writeEditedCopy(
   original: Recording,
   entries: readonly JournalEntry[],
-  create: (header: RecordingHeader) => Promise<Recording>,
-): Promise<Recording> {
+  create: (header: RecordingHeader) => Promise<NewRecording>,
+): Promise<NewRecording> {
   const from = Math.min(firstDifference(journalOf(original), entries), editedFrom(original));
   if (from === Number.POSITIVE_INFINITY) throw new EmulatorError('E_USAGE', 'the edit changes nothing');
   const { header } = original;

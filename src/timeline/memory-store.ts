@@ -8,6 +8,7 @@ import { AS_BUILT, SlotRuns, SnapshotTables } from './snapshot-tables.ts';
 import type {
   JournalBlock,
   JournalEntry,
+  NewRecording,
   NewSnapshot,
   Recording,
   RecordingEnd,
@@ -27,7 +28,7 @@ interface MemorySnapshot extends SnapshotSummary {
 const copy = (entry: JournalEntry): JournalEntry =>
   entry.kind === 'console' ? { ...entry, data: entry.data.slice() } : { ...entry };
 
-class MemoryRecording implements Recording {
+class MemoryRecording implements NewRecording {
   readonly name: string;
   readonly header: RecordingHeader;
   end: RecordingEnd | null = null;
@@ -137,7 +138,7 @@ class MemoryRecording implements Recording {
 export class MemoryStore implements TraceStore {
   readonly #recordings = new Map<string, MemoryRecording>();
 
-  async create(name: string, header: RecordingHeader, blobs: ReadonlyMap<string, Uint8Array>): Promise<Recording> {
+  async create(name: string, header: RecordingHeader, blobs: ReadonlyMap<string, Uint8Array>): Promise<NewRecording> {
     if (this.#recordings.has(name)) throw new EmulatorError('E_USAGE', `a recording named ${name} exists`);
     const recording = new MemoryRecording(name, header, blobs);
     this.#recordings.set(name, recording);

@@ -12,7 +12,7 @@ import { HangWatch } from './hang-watch.ts';
 import { type JournalEntry, RecordingDoor } from './journal.ts';
 import { KeptState } from './kept-state.ts';
 import { BLOCK_TICKS, DIGEST_TICKS, type Run, SLICE_TICKS } from './run.ts';
-import { QUEUE_BYTES, type Recording } from './trace-store.ts';
+import { type NewRecording, QUEUE_BYTES } from './trace-store.ts';
 
 /** Ticks between snapshots while recording; a background pass makes them denser afterwards. */
 export const SNAPSHOT_TICKS = 2 ** 31;
@@ -65,7 +65,7 @@ export interface RecordOutcome {
 export class Recorder {
   readonly #run: Run;
   /** Null: nothing is stored or hashed (the yardstick of the overhead). */
-  readonly #recording: Recording | null;
+  readonly #recording: NewRecording | null;
   readonly #host: RecorderHost;
   readonly #limits: RecorderLimits;
   readonly #hang: HangWatch;
@@ -79,7 +79,7 @@ export class Recorder {
   /** Where the journal's last block ended. */
   #blockEnd: Tick = 0;
 
-  constructor(run: Run, recording: Recording | null, host: RecorderHost, limits: RecorderLimits) {
+  constructor(run: Run, recording: NewRecording | null, host: RecorderHost, limits: RecorderLimits) {
     this.#run = run;
     this.#recording = recording;
     this.#host = host;

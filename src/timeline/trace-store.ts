@@ -7,7 +7,8 @@
  *   order of the calls; a failure of the host shows as E_HOST at the next call that writes, and the prefix stays readable;
  * - reading is synchronous, sees what was written through the same handle, and never returns damaged bytes: a value that is
  *   not what was stored is E_RECORDING with the place named;
- * - snapshots may be added at any time and in any order of ticks, also to a finished recording; nothing else may.
+ * - only the handle that made a recording writes it, snapshots in any order of ticks; any number of others read it at any time,
+ *   also meanwhile, and change nothing.
  */
 import type { Tick } from '../core/units.ts';
 
@@ -130,6 +131,7 @@ export interface RecordingSizes {
   readonly blobBytes: number;
 }
 
+/** A recording opened for reading: the journal's blocks as of then. */
 export interface Recording {
   readonly name: string;
   readonly header: RecordingHeader;
@@ -152,7 +154,12 @@ export interface Recording {
   snapshotBefore(tick: Tick): SnapshotSummary | null;
   /** Reads everything there is; E_RECORDING names the first place that is not as written. */
   verify(progress?: (done: number, total: number) => void): Promise<void>;
+  /** Lets go of the files. */
+  close(): Promise<void>;
+}
 
+/** A recording being made. */
+export interface NewRecording extends Recording {
   /** Adds an entry to the open block; ticks never decrease. */
   append(entry: JournalEntry): void;
   /** Adds a register digest to the open block. */
@@ -198,8 +205,8 @@ export interface TraceStore {
     header: RecordingHeader,
     blobs: ReadonlyMap<string, Uint8Array>,
     stop?: AbortSignal,
-  ): Promise<Recording>;
-  /** Opens a recording; E_NOT_FOUND, E_RECORDING, E_SEMANTICS, E_HOST. */
+  ): Promise<NewRecording>;
+  /** Opens a recording for reading; E_NOT_FOUND, E_RECORDING, E_SEMANTICS, E_HOST. */
   open(name: string, semanticsVersion: number): Promise<Recording>;
   /** All recordings, oldest first. */
   list(): Promise<RecordingSummary[]>;

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -57,5 +57,10 @@ describe('a file that is appended to', () => {
     const before = readFileSync(path);
     new AppendFile(path, 'r+').close();
     expect(isEqual(readFileSync(path), before)).toBe(true);
+  });
+  it('is neither made nor opened through a link', () => {
+    symlinkSync(join(folder, 'b'), join(folder, 'link'));
+    expect(() => new AppendFile(join(folder, 'link'), 'wx+')).toThrow('EEXIST');
+    expect(() => new AppendFile(join(folder, 'link'), 'r+')).toThrow('ELOOP');
   });
 });

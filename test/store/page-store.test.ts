@@ -19,7 +19,7 @@ describe('a store of pages', () => {
     values.set(key, key.startsWith('hashes') ? data.slice() : data.slice(0, 4096));
     return { key, value: new Uint8Array(0), bulkBytes: 0 };
   };
-  const store = new PageStore((key) => values.get(key)!, seal, 0);
+  const store = new PageStore((key) => values.get(key)!, seal);
   const bytes = new Uint8Array(4096);
   const put = (numbers: readonly number[]): number[] =>
     store

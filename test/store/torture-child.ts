@@ -5,8 +5,15 @@
 import { createHash } from 'node:crypto';
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Level } from 'level';
 import { EmulatorError } from '../../src/core/errors.ts';
-import type { JournalEntry, Recording, RecordingHeader, SnapshotPage } from '../../src/timeline/trace-store.ts';
+import type {
+  JournalEntry,
+  NewRecording,
+  Recording,
+  RecordingHeader,
+  SnapshotPage,
+} from '../../src/timeline/trace-store.ts';
 import { LevelStore } from '../../store/level-store.ts';
 
 export const HEADER: RecordingHeader = {
@@ -51,7 +58,7 @@ export const blobs = (): Map<string, Uint8Array> =>
   new Map([['kernel', Uint8Array.from({ length: 50_000 }, (_, i) => (i * i) >>> 5)]]);
 
 /** Adds block `sequence`, and a snapshot where one is due. */
-export function step(recording: Recording, sequence: number): void {
+export function step(recording: NewRecording, sequence: number): void {
   for (const entry of entriesOf(sequence)) recording.append(entry);
   recording.digest(sequence * TICKS + 5, BigInt(sequence));
   recording.endBlock((sequence + 1) * TICKS, stateHashOf(sequence));
@@ -64,6 +71,13 @@ export function step(recording: Recording, sequence: number): void {
     sections: new Map([['loop', new Uint8Array(300).fill(number)]]),
     pages: pagesOf(number),
   });
+}
+
+/** Has LevelDB open a recording's database: what was in its log is in a table then. */
+export async function reopenDatabase(path: string): Promise<void> {
+  const database = new Level(join(path, 'db'), { compression: false } as object);
+  await database.open();
+  await database.close();
 }
 
 /** Everything a recording says, as one digest. */

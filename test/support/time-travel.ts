@@ -7,7 +7,7 @@ import { MemoryStore } from '../../src/timeline/memory-store.ts';
 import { Recorder, type RecorderHost, type RecordOutcome } from '../../src/timeline/recorder.ts';
 import { Replayer, type ReplayOutcome } from '../../src/timeline/replayer.ts';
 import { Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../src/timeline/run.ts';
-import type { Recording, RecordingHeader, TraceStore } from '../../src/timeline/trace-store.ts';
+import type { NewRecording, Recording, RecordingHeader, TraceStore } from '../../src/timeline/trace-store.ts';
 
 const KERNELS = resolve(import.meta.dirname, '../../tools/guest-kernels');
 const kernel = (name: string): Uint8Array => new Uint8Array(readFileSync(join(KERNELS, name, `${name}.elf`)));
@@ -92,7 +92,7 @@ export interface RecordOptions {
 }
 export interface Recorded {
   readonly run: Run;
-  readonly recording: Recording;
+  readonly recording: NewRecording;
   readonly outcome: RecordOutcome;
 }
 

@@ -10,6 +10,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { Replayer } from '../../src/timeline/replayer.ts';
 import { Run, SEMANTICS_VERSION } from '../../src/timeline/run.ts';
 import { LevelStore } from '../../store/level-store.ts';
+import { reopenDatabase } from '../store/torture-child.ts';
 import { pseudoRandom, recordGuest, timeTravelGuest } from '../support/time-travel.ts';
 import { story } from './crash-child.ts';
 
@@ -114,7 +115,8 @@ describe('a damaged recording', () => {
       snapshotTicks: 40_000,
     });
     await made.recording.close();
-    // Opened once more, everything has moved from LevelDB's log into a table.
+    // Once LevelDB has opened it, everything has moved from its log into a table.
+    await reopenDatabase(store.path('whole'));
     const recording = await store.open('whole', SEMANTICS_VERSION);
     writeFileSync(`${store.path('whole')}.story`, await story(recording));
     await recording.close();

@@ -9,7 +9,7 @@ import { Recorder } from '../../src/timeline/recorder.ts';
 import { Replayer } from '../../src/timeline/replayer.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
-import type { Recording, RecordingHeader } from '../../src/timeline/trace-store.ts';
+import type { NewRecording, Recording, RecordingHeader } from '../../src/timeline/trace-store.ts';
 import type { Form } from '../../src/x86/form.ts';
 import { programOf } from '../../src/x86/semantics/registry.ts';
 import {
@@ -38,7 +38,7 @@ beforeAll(async () => {
 
 /** A copy of a recording in memory with other entries, under the header as it is. */
 function forged(recording: Recording, entries: readonly JournalEntry[]): Promise<Recording> {
-  const create = (header: RecordingHeader): Promise<Recording> =>
+  const create = (header: RecordingHeader): Promise<NewRecording> =>
     new MemoryStore().create('copy', { ...header, settings: {} }, new Map());
   return writeEditedCopy(recording, entries, create);
 }

@@ -10,7 +10,7 @@ import { NS_PER_TICK } from '../../machine/clock.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../machine/pv-machine.ts';
 import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
 import { Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
-import type { Recording, RecordingHeader } from '../../timeline/trace-store.ts';
+import type { NewRecording, RecordingHeader } from '../../timeline/trace-store.ts';
 import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
 import { TOOL_VERSION } from '../version.ts';
 import { BREATH_MS, engineOptions, gunzip, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
@@ -126,7 +126,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   };
   const run = new Run(pv, engineOptions(kernel));
   run.xen.observer = { log: hooks.xen };
-  let recording: Recording | null = null;
+  let recording: NewRecording | null = null;
   if (config.directory !== null) {
     const { store, name } = await storeOf(config.directory);
     const blobs = new Map([['kernel', kernel]]);
