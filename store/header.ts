@@ -3,7 +3,7 @@
  */
 import { FORMAT_VERSION, isReadableFormat, type RecordingHeader } from '../src/timeline/trace-store.ts';
 import { bigOfBytes, bytesOfBig, headerCodec } from './messages.ts';
-import { damaged, numbered, plain } from './sealed.ts';
+import { damaged, numbered, placeOf } from './sealed.ts';
 import type { RawValue } from './write-queue.ts';
 
 const PIECE_BYTES = 1 << 20;
@@ -47,13 +47,17 @@ const piecesOf = (bytes: number): number => Math.ceil(bytes / PIECE_BYTES);
 
 /** The image that the header describes; E_RECORDING when it is not what it was. */
 export function joinBlob(info: BlobInfo, read: (key: string) => Uint8Array): Uint8Array {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for (let i = 0; i < piecesOf(info.bytes); i++) {
-    const piece = read(numbered(`blob/${info.name}`, i));
-    pieces.push(piece);
-    bytes += piece.length;
+  const count = piecesOf(info.bytes);
+  const keyOf = (i: number): string => numbered(`blob/${info.name}`, i);
+  // Room for all of it once there is an end of it.
+  if (count > 0) read(keyOf(count - 1));
+  const bytes = new Uint8Array(info.bytes);
+  for (let i = 0; i < count; i++) {
+    const piece = read(keyOf(i));
+    const length = Math.min(PIECE_BYTES, info.bytes - i * PIECE_BYTES);
+    if (piece.length !== length)
+      throw damaged(placeOf(keyOf(i)), `is damaged: it has ${piece.length} bytes, not ${length}`);
+    bytes.set(piece, i * PIECE_BYTES);
   }
-  if (bytes !== info.bytes) throw damaged(info.name, `is damaged: it has ${bytes} bytes, not ${info.bytes}`);
-  return plain(Buffer.concat(pieces));
+  return bytes;
 }
