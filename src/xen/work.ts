@@ -9,6 +9,9 @@
 /** Units after which a hypercall is continued by another step; part of the semantics version. */
 export const STEP_WORK = 2 ** 18;
 const BYTES_PER_UNIT = 64;
+/** Units of a hypercall before it does anything, and of a line that Xen prints. */
+const CALL_WORK = 8;
+const LINE_WORK = 8;
 
 /** The units of `count` bytes. */
 export const unitsOf = (count: number): number => Math.ceil(count / BYTES_PER_UNIT);
@@ -19,9 +22,18 @@ export class WorkMeter {
   total = 0;
   #start = 0;
 
-  /** A hypercall begins: itself a unit. */
+  /** A hypercall begins. */
   begin(): void {
-    this.#start = this.total++;
+    this.#start = this.total;
+    this.call();
+  }
+  /** A hypercall by itself or in a multicall, or another entry of the hypervisor. */
+  call(): void {
+    this.total += CALL_WORK;
+  }
+  /** A line of Xen's console. */
+  line(): void {
+    this.total += LINE_WORK;
   }
   charge(units: number): void {
     this.total += units;

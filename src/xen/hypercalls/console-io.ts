@@ -10,6 +10,8 @@ import type { Call, CallResult, Hypercall } from './call.ts';
 
 /** Bytes copied at a time: a fault behind them leaves them written, as on Xen. */
 const CHUNK_BYTES = 127;
+/** What has been copied and not been put out yet: a whole number of chunks. */
+const TEXT = new Uint8Array(32 * CHUNK_BYTES);
 
 export const consoleIo: Hypercall = (call) => {
   switch (call.u32(0)) {
@@ -25,15 +27,29 @@ export const consoleIo: Hypercall = (call) => {
 function write(call: Call): CallResult {
   const { pv, cpu } = call;
   let at = call.ptr(2);
-  for (let left = call.u32(1); left > 0; ) {
-    const bytes = pv.guest.read(cpu, at, Math.min(left, CHUNK_BYTES));
-    if (bytes === null) return -ERRNO.EFAULT;
-    pv.console.output(bytes);
-    left -= bytes.length;
-    at = plus(at, bytes.length);
-    if (left > 0 && pv.work.isSpent) return goesOnWith(CONSOLEIO.write, left, at);
+  let left = call.u32(1);
+  let filled = 0;
+  let result: CallResult = 0;
+  while (left > 0) {
+    const chunk = TEXT.subarray(filled, filled + Math.min(left, CHUNK_BYTES));
+    if (!pv.guest.readInto(cpu, at, chunk)) {
+      result = -ERRNO.EFAULT;
+      break;
+    }
+    filled += chunk.length;
+    left -= chunk.length;
+    at = plus(at, chunk.length);
+    if (left > 0 && pv.work.isSpent) {
+      result = goesOnWith(CONSOLEIO.write, left, at);
+      break;
+    }
+    if (filled === TEXT.length) {
+      pv.console.output(TEXT.slice());
+      filled = 0;
+    }
   }
-  return 0;
+  pv.console.output(TEXT.slice(0, filled));
+  return result;
 }
 
 function read(call: Call): CallResult {

@@ -32,6 +32,7 @@ export const multicall: Hypercall = (call) => {
       ARGUMENTS.map((k) => entry.u64('args', k)),
     );
     const { rip } = cpu;
+    pv.work.call();
     const answer = runEntry(inner, number);
     if (isStop(answer)) return answer;
     pv.traceHypercall(cpu.id, rip, 'M', number, inner.args, answer);

@@ -11,6 +11,7 @@ export const setTrapTable: Hypercall = (call) => {
   const { pv, cpu, vcpu } = call;
   if (call.ptr(0) === 0n) {
     vcpu.traps = newTrapTable();
+    pv.work.charge(vcpu.traps.length);
     return 0;
   }
   for (let at = call.ptr(0); ; ) {

@@ -102,7 +102,7 @@ export class GuestAccess {
       const count = Math.min(data.length - done, PAGE_SIZE - (lowWord(at) & PAGE_MASK));
       const pa = this.#mmu.resolve(cpu, at, true);
       if (pa === null) return false;
-      this.#memory.writeBytes(pa, data.subarray(done, done + count));
+      this.#memory.writeBytes(pa, count === data.length ? data : data.subarray(done, done + count));
       done += count;
     }
     return true;

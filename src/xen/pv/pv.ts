@@ -162,7 +162,10 @@ export class XenPv implements Platform, EventHost {
     this.console = new Console(options.memory, this.work, (port) => this.events.setPending(port));
     this.xenstore = new XenStore(options.memory, this.work, (port) => this.events.setPending(port));
     this.mm = new MemoryManager(this, options.domain);
-    options.domain.log = (line) => this.observer.log?.(line);
+    options.domain.log = (line) => {
+      this.work.line();
+      this.observer.log?.(line);
+    };
     for (const place of [options.places.xenstore, options.places.console]) {
       const port = this.events.allocUnbound(this.domainId, 0);
       assert(port === place.port, 'the builder and the event channels disagree on ports');
@@ -217,6 +220,7 @@ export class XenPv implements Platform, EventHost {
 
   /** A line of Xen's own console. */
   log(line: string): void {
+    this.work.line();
     this.observer.log?.(`(XEN) ${line}`);
   }
   /** Tells the observer of a hypercall that came from before `rip`; a result that ended the run is null. */
@@ -235,6 +239,7 @@ export class XenPv implements Platform, EventHost {
   // ---- the platform seam --------------------------------------------------------------------------------------------
 
   deliver(cpu: Cpu, kind: EventKind, event: Fault, insn: Insn | null): Outcome {
+    this.work.call();
     return deliver(this, cpu, kind, event, insn);
   }
   syscall(cpu: Cpu, insn: Insn): Outcome {
