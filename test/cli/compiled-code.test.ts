@@ -10,8 +10,9 @@ import { CodeFile } from '../../store/code-file.ts';
 import { CODE, DATA, TestMachine } from '../engine/machine.ts';
 
 const EAGER: Promotion = { sampleSteps: 7, samples: 1, misses: 1, batch: 1, patience: 1, sampleHops: 3, hops: 2 };
-/** Steps until V8 has optimized the loop, within some tens of turns. */
+/** Steps of a turn; within some tens of turns V8 has optimized the loop, how soon depends on the host. */
 const STEPS = 2_000_000;
+const TURNS = 20;
 
 /** A loop that adds what it reads and writes it back: mov rdx, [rbx]; add rax, rdx; add [rbx+8], rax; inc rcx; jmp. */
 const LOOP = new Uint8Array([0x48, 0x8b, 0x13, 0x48, 0x01, 0xd0, 0x48, 0x01, 0x43, 0x08, 0x48, 0xff, 0xc1, 0xeb, 0xf1]);
@@ -37,22 +38,27 @@ describe('compiled code that is kept', () => {
   afterEach(() => rmSync(folder, { recursive: true }));
   const open = (): CompiledCode => CompiledCode.of(new CodeFile(folder, 'k'))!;
 
-  /** Runs the loop until V8 has optimized it; keeps that. */
+  /** The digest after so many turns of the loop; V8 gets more of them until it has optimized the loop, and that is kept. */
   async function keep(): Promise<string> {
     const code = open();
     const m = machine(code);
-    for (let turn = 0; turn < 20; turn++) {
+    for (let turn = 0; turn < TURNS; turn++) m.run(STEPS);
+    const digest = m.digest();
+    for (code.save(); !isModuleKept(); code.save()) {
       m.run(STEPS);
       await sleep(5);
     }
-    code.save();
-    return m.digest();
+    return digest;
   }
+  const isModuleKept = (): boolean => {
+    const file = readFileSync(join(folder, 'k'));
+    return offsets(file).some((at) => isModuleAt(file, at));
+  };
   /** Regions that the last machine had from an earlier one. */
   let returned = 0;
   const again = (code: CompiledCode | null): string => {
     const m = machine(code);
-    for (let turn = 0; turn < 20; turn++) m.run(STEPS);
+    for (let turn = 0; turn < TURNS; turn++) m.run(STEPS);
     ({ returned } = m.engine.cold!.hot!);
     return m.digest();
   };
@@ -94,7 +100,7 @@ describe('compiled code that is kept', () => {
     const file = (): CodeFile => new CodeFile(folder, 'k');
     for (const isModule of [true, false]) {
       writeFileSync(path, whole);
-      const at = offsets(whole).find((x) => whole.readUInt32LE(x - 12) > 0 === isModule)!;
+      const at = offsets(whole).find((x) => isModuleAt(whole, x) === isModule)!;
       const key = whole.toString('latin1', at - 44, at - 12);
       const changed = file();
       const code = changed.take(key)!;
@@ -122,3 +128,5 @@ function offsets(file: Buffer): number[] {
   for (let at = 8; at < file.length; at += 44 + file.readUInt32LE(at + 40)) found.push(at + 44);
   return found;
 }
+/** True when the entry whose code begins at `at` has functions that V8 optimized: it is a module, not translations. */
+const isModuleAt = (file: Buffer, at: number): boolean => file.readUInt32LE(at - 12) > 0;

@@ -83,9 +83,10 @@ describe('a recording under torture', () => {
     for (let round = 0; round < 20; round++) {
       const name = `killed-${round}`;
       let flushed = 0;
+      let flushes = 0;
       const { status } = await run(['write', folder, name], (line, kill) => {
-        if (flushed === 0) setTimeout(kill, (round * 37) % 200);
         flushed = Number(line);
+        if (++flushes === 1 + ((round * 37) % 20)) kill();
       });
       expect(status).toBe('SIGKILL');
       await checkPrefix(name, flushed);

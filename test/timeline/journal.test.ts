@@ -242,8 +242,11 @@ describe('a replay that goes wrong is caught', () => {
         return programOf(form);
       },
     }).runTo(end);
-    const victims = [...used.values()].filter((form) => form.name in NEIGHBOURS || form.name === 'jcc');
-    expect(victims.length).toBeGreaterThanOrEqual(25);
+    const forms = [...used.values()].filter((form) => form.name in NEIGHBOURS || form.name === 'jcc');
+    // one form of each name: what is found does not depend on its operands; HINDSIGHT_VICTIMS=all takes every form
+    const one = new Map(forms.map((form) => [`${form.name}#${form.variant}`, form]));
+    const victims = process.env.HINDSIGHT_VICTIMS === 'all' ? forms : [...one.values()];
+    expect(victims.length).toBeGreaterThanOrEqual(16);
     for (const victim of victims) {
       const run = new Run(GUEST, {
         programOf: (form) => (form.key === victim.key ? wrongly(form) : programOf(form)),
