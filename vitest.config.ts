@@ -11,6 +11,8 @@ export default defineConfig({
     testTimeout: 30 * 60_000,
     hookTimeout: 30 * 60_000,
     teardownTimeout: 60_000,
+    // No test leaves anything in the caches of whoever runs it.
+    env: { HINDSIGHT_CACHE: '' },
     reporters: ['default', new CountsReporter()],
   },
 });

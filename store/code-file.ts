@@ -10,6 +10,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
 const MAGIC = 'HSCODE01';
+/** Names of the folder's files, those on their way there included; whatever else is in it stays. */
+const FILE = /\.code(\.\d+)?$/;
 const KEY_BYTES = 32;
 const HEAD_BYTES = KEY_BYTES + 12;
 
@@ -119,8 +121,9 @@ export class CodeFile {
     writeFileSync(temporary, Buffer.concat(parts));
     renameSync(temporary, this.#path);
     this.#changed = false;
-    const files = readdirSync(this.#folder).map((name) => join(this.#folder, name));
-    const newest = files.map((path) => ({ path, used: statSync(path).mtimeMs })).sort((a, b) => b.used - a.used);
+    const files = readdirSync(this.#folder).filter((name) => FILE.test(name));
+    const paths = files.map((name) => join(this.#folder, name));
+    const newest = paths.map((path) => ({ path, used: statSync(path).mtimeMs })).sort((a, b) => b.used - a.used);
     for (const { path } of newest.slice(this.#limits.files)) rmSync(path);
   }
 }

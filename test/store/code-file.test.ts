@@ -22,22 +22,22 @@ describe('a file of compiled code', () => {
   };
 
   it('gives back what was put, with its rank, and keeps what was there before', () => {
-    write('k', [0, 1]);
-    write('k', [2]);
-    const file = new CodeFile(folder, 'k');
+    write('k.code', [0, 1]);
+    write('k.code', [2]);
+    const file = new CodeFile(folder, 'k.code');
     for (const i of [0, 1, 2]) {
       expect(file.rank(KEYS[i]!)).toBe(i + 7);
       expect(file.take(KEYS[i]!)).toEqual(codeOf(i));
     }
-    expect(readdirSync(folder)).toEqual(['k']);
+    expect(readdirSync(folder)).toEqual(['k.code']);
   });
 
   it('gives nothing back that is not what was put, whichever byte changed and wherever the file ends', () => {
-    write('k', [0, 1]);
-    const path = join(folder, 'k');
+    write('k.code', [0, 1]);
+    const path = join(folder, 'k.code');
     const whole = readFileSync(path);
     const right = (): number => {
-      const file = new CodeFile(folder, 'k');
+      const file = new CodeFile(folder, 'k.code');
       let found = 0;
       for (const i of [0, 1]) {
         const code = file.take(KEYS[i]!);
@@ -61,32 +61,34 @@ describe('a file of compiled code', () => {
   });
 
   it('drops what the last process did not use where a file would grow too large', () => {
-    write('k', [0, 1], 1000);
-    const file = new CodeFile(folder, 'k', { fileBytes: 2500, files: 16 });
+    write('k.code', [0, 1], 1000);
+    const file = new CodeFile(folder, 'k.code', { fileBytes: 2500, files: 16 });
     expect(file.take(KEYS[1]!)).not.toBeNull();
     file.put(KEYS[2]!, 1, codeOf(2, 1000));
     file.save();
-    const after = new CodeFile(folder, 'k');
+    const after = new CodeFile(folder, 'k.code');
     expect(KEYS.map((key) => after.take(key) !== null)).toEqual([false, true, true]);
   });
 
-  it('drops the files that have not been used for longest, use being reading too', () => {
-    for (const [i, name] of ['a', 'b', 'c'].entries()) {
+  it('drops the files that have not been used for longest, use being reading too, and no others', () => {
+    writeFileSync(join(folder, 'precious'), '');
+    utimesSync(join(folder, 'precious'), 1, 1);
+    for (const [i, name] of ['a.code', 'b.code', 'c.code'].entries()) {
       write(name, [0]);
       utimesSync(join(folder, name), 1000 + i, 1000 + i);
     }
-    const read = new CodeFile(folder, 'a');
+    const read = new CodeFile(folder, 'a.code');
     read.take(KEYS[0]!);
     read.save();
-    const file = new CodeFile(folder, 'd', { fileBytes: 1 << 20, files: 3 });
+    const file = new CodeFile(folder, 'd.code', { fileBytes: 1 << 20, files: 3 });
     file.put(KEYS[0]!, 1, codeOf(0));
     file.save();
-    expect(readdirSync(folder).sort()).toEqual(['a', 'c', 'd']);
+    expect(readdirSync(folder).sort()).toEqual(['a.code', 'c.code', 'd.code', 'precious']);
   });
 
   it('does without a folder that cannot be made', () => {
     writeFileSync(join(folder, 'file'), '');
-    const file = new CodeFile(join(folder, 'file', 'below'), 'k');
+    const file = new CodeFile(join(folder, 'file', 'below'), 'k.code');
     expect(file.take(KEYS[0]!)).toBeNull();
     file.put(KEYS[0]!, 1, codeOf(0));
     expect(() => file.save()).not.toThrow();

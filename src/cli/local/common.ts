@@ -81,10 +81,16 @@ function preparedHandlers(): PreparedHandlers | null {
   return handlers;
 }
 
-/**
- * How this host's engines for a kernel image are made. HINDSIGHT_TIER names a tier, for measurements; E_USAGE for another
- * word.
- */
+/** The tier that HINDSIGHT_TIER names, for measurements; undefined where it names none, E_USAGE for another word. */
+export function wantedTier(): (typeof TIERS)[number] | undefined {
+  const wanted = process.env.HINDSIGHT_TIER;
+  if (wanted === undefined) return undefined;
+  const tier = TIERS.find((name) => name === wanted);
+  if (tier === undefined) throw new EmulatorError('E_USAGE', `HINDSIGHT_TIER=${wanted}: it is ${TIERS.join(', ')}`);
+  return tier;
+}
+
+/** How this host's engines for an unpacked kernel are made; E_USAGE as of {@link wantedTier}. */
 export function engineOptions(image: Uint8Array): EngineOptions {
   const code = rememberedFor(image);
   const host = {
@@ -92,11 +98,8 @@ export function engineOptions(image: Uint8Array): EngineOptions {
     prepared: preparedHandlers(),
     ...(code === null ? {} : { instantiate: code.instantiate, translations: code.translations }),
   };
-  const wanted = process.env.HINDSIGHT_TIER;
-  if (wanted === undefined) return { host };
-  const tier = TIERS.find((name) => name === wanted);
-  if (tier === undefined) throw new EmulatorError('E_USAGE', `HINDSIGHT_TIER=${wanted}: it is ${TIERS.join(', ')}`);
-  return { tier, host };
+  const tier = wantedTier();
+  return tier === undefined ? { host } : { tier, host };
 }
 
 /** The store, loaded for it, and the name in it that a recording's path means. */

@@ -31,7 +31,8 @@ import type {
   ReplayResult,
   WorkHooks,
 } from '../backend.ts';
-import { breather, engineOptions, gunzip, searchHooks, sighting, symbolsOf, verdictReport } from './common.ts';
+import { builtRun } from './built-run.ts';
+import { breather, gunzip, searchHooks, sighting, symbolsOf, verdictReport, wantedTier } from './common.ts';
 
 /** The machine a recording was made on. */
 function configOf(recording: Recording): PvConfig {
@@ -105,8 +106,7 @@ export class Opened implements OpenRecording {
 
   #investigate(hooks: WorkHooks): SessionInvestigator {
     if (this.#investigator === null) {
-      const config = configOf(this.#recording);
-      const run = new Run(config, engineOptions(config.kernel));
+      const run = builtRun(configOf(this.#recording));
       const session = new Session(run, this.#recording);
       const symbols = symbolsOf(run.elf);
       const { end } = this.#recording;
@@ -123,13 +123,11 @@ export class Opened implements OpenRecording {
   }
 
   async replay(hooks: ReplayHooks): Promise<ReplayResult> {
-    const config = configOf(this.#recording);
-    const engine = engineOptions(config.kernel);
-    const run = new Run(config, engine);
+    const run = builtRun(configOf(this.#recording));
     run.onOutput = hooks.console;
     const replayer = new Replayer(run, this.#recording);
-    const tier = engine.tier === 'cold' ? 'hot' : 'cold';
-    replayer.witness = { name: `${tier} tier`, make: () => new Run(config, { tier }) };
+    const tier = wantedTier() === 'cold' ? 'hot' : 'cold';
+    replayer.witness = { name: `${tier} tier`, make: () => new Run(run.config, { tier }) };
     const breathe = breather(hooks.stop);
     try {
       const outcome = await replayer.replay({ breathe, progress: (tick, of) => hooks.progress(tick, of) });

@@ -9,11 +9,12 @@ import { registerOf } from '../../inspect/session-moment.ts';
 import { NS_PER_TICK } from '../../machine/clock.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../machine/pv-machine.ts';
 import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
-import { Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
+import { type Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
 import type { NewRecording, RecordingHeader } from '../../timeline/trace-store.ts';
 import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
 import { TOOL_VERSION } from '../version.ts';
-import { BREATH_MS, engineOptions, gunzip, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
+import { builtRun } from './built-run.ts';
+import { BREATH_MS, gunzip, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
 
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
@@ -124,7 +125,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     epochSeconds: DEFAULT_EPOCH_SECONDS,
     gunzip,
   };
-  const run = new Run(pv, engineOptions(kernel));
+  const run = builtRun(pv);
   run.xen.observer = { log: hooks.xen };
   let recording: NewRecording | null = null;
   if (config.directory !== null) {

@@ -1,0 +1,40 @@
+/**
+ * Runs of kernel files. What takes a second to unpack is kept in the user's cache, under the SHA-256 of the packed file (a recording's
+ * chain of hashes does not cover its images), once a machine has been built of it.
+ */
+import { isAbsolute, join } from 'node:path';
+import { DerivedCache, derivedKey } from '../../../store/derived-cache.ts';
+import type { PvConfig } from '../../machine/pv-machine.ts';
+import { Run } from '../../timeline/run.ts';
+import { isElf } from '../../xen/loader/elf.ts';
+import { unpackKernel } from '../../xen/loader/payload.ts';
+import { engineOptions } from './common.ts';
+
+/** Name of an unpacked kernel; another one where {@link unpackKernel} gives something else than before. */
+const UNPACKED = 'kernel-1';
+
+/** The folder HINDSIGHT_CACHE, else `hindsight` in the user's folder for caches; null where there is none or none is wanted. */
+export function cacheFolder({ HINDSIGHT_CACHE, XDG_CACHE_HOME, HOME }: NodeJS.ProcessEnv): string | null {
+  if (HINDSIGHT_CACHE !== undefined) return HINDSIGHT_CACHE === '' ? null : HINDSIGHT_CACHE;
+  if (XDG_CACHE_HOME !== undefined && isAbsolute(XDG_CACHE_HOME)) return join(XDG_CACHE_HOME, 'hindsight');
+  return HOME !== undefined && isAbsolute(HOME) ? join(HOME, '.cache', 'hindsight') : null;
+}
+
+let cache: DerivedCache | null = null;
+/** The cache of this user. */
+export function derivedCache(): DerivedCache {
+  cache ??= new DerivedCache(cacheFolder(process.env));
+  return cache;
+}
+
+/** The machine of a configuration as a file or a recording has it, at tick 0; its own configuration has the kernel unpacked. */
+export function builtRun(config: PvConfig, kept = derivedCache()): Run {
+  const { kernel } = config;
+  if (isElf(kernel)) return new Run(config, engineOptions(kernel));
+  const key = derivedKey(kernel);
+  const known = kept.get(key, UNPACKED);
+  const elf = known ?? unpackKernel(kernel, config.gunzip).elf;
+  const run = new Run({ ...config, kernel: elf }, engineOptions(elf));
+  if (known === null) kept.put(key, UNPACKED, elf);
+  return run;
+}
