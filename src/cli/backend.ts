@@ -27,6 +27,8 @@ export interface InputSource {
   take(waiting: boolean): Uint8Array;
   /** More may come from outside at any time: a standstill is no hang yet. */
   readonly live: boolean;
+  /** More may come from a pipe, which is only waited for where the guest cannot go on without. */
+  readonly open: boolean;
   /** Resolves when there may be input, or when `stop` aborts. */
   arrival(stop: AbortSignal): Promise<void>;
 }
@@ -50,12 +52,16 @@ export interface RecordConfig {
 }
 
 export interface RecordHooks extends WorkHooks {
+  /** The guest has been built: from here on an abort of `stop` is an orderly end. Called before anything is made on disk. */
+  readonly built: () => void;
   /** The recording's directory has been made: whatever happens from now on, there is a recording at `path`. */
   readonly created: (path: string) => void;
   /** Bytes the guest wrote to its console. */
   readonly console: (bytes: Uint8Array) => void;
   /** A line of Xen's console, without line end. */
   readonly xen: (line: string) => void;
+  /** Resolves once what was written to the console has been taken, or `stop` aborts. */
+  readonly shown: () => Promise<void>;
   readonly input: InputSource;
 }
 

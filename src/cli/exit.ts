@@ -17,8 +17,6 @@ export const EXIT = {
   diverged: 4,
   /** The host failed. */
   host: 5,
-  /** `diff` found a difference. */
-  differs: 6,
   /** A predicate was never true. */
   never: 7,
 } as const;
@@ -47,7 +45,7 @@ const HOST = new Set([
 /** An error with the status it ends the program with. */
 export interface Failure {
   readonly status: number;
-  readonly code: ErrorCode | 'E_DIVERGED' | 'E_BUG';
+  readonly code: ErrorCode | 'E_DIVERGED' | 'E_INTERRUPTED' | 'E_BUG';
   readonly message: string;
 }
 

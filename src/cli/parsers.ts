@@ -74,6 +74,8 @@ function within(tick: Tick, ticks: Tick, text: string): Tick {
 
 /** When the console output since the last match matches `pattern`, `text` is typed. */
 export interface TypeRule {
+  /** As it was given. */
+  readonly rule: string;
   readonly pattern: RegExp;
   readonly text: string;
 }
@@ -98,7 +100,7 @@ export function parseTypeRule(text: string): TypeRule {
       code.length === 3 ? String.fromCharCode(Number.parseInt(code.slice(1), 16)) : (ESCAPES[code] ?? code),
     );
   try {
-    return { pattern: new RegExp(text.slice(0, at), 'm'), text: typed };
+    return { rule: text, pattern: new RegExp(text.slice(0, at), 'm'), text: typed };
   } catch (error) {
     return usage(`--type ${text}: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -1,9 +1,12 @@
 /** The command line: one file a verb, errors turned into one line and an exit status. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
+import { EmulatorError } from '../core/errors.ts';
 import type { Backend } from './backend.ts';
-import { EXIT, failureOf, failureText } from './exit.ts';
+import { EXIT, type Failure, failureOf, failureText } from './exit.ts';
 import { Interrupt } from './interrupt.ts';
 import { toJson } from './json.ts';
+import { Outlet } from './outlet.ts';
 import { Recordings } from './recordings.ts';
 import type { Action, AddVerb } from './setting.ts';
 import { type Streams, Terminal } from './terminal.ts';
@@ -23,7 +26,8 @@ import { addWhy } from './verbs/why.ts';
 /** What the program runs in; main.ts hands in the real one. */
 export interface Environment {
   readonly streams: Streams;
-  readonly cwd: string;
+  /** The working directory; E_HOST when it is gone. */
+  readonly cwd: () => string;
   readonly backend: () => Promise<Backend>;
   readonly now: () => Date;
   readonly version: string;
@@ -46,8 +50,8 @@ const VERBS: readonly AddVerb[] = [
   addRm,
   addDemo,
 ];
-/** A program that was interrupted, as shells count it. */
-const INTERRUPTED = 130;
+/** How long somebody who wants the program to end waits for a reader that takes nothing (ms). */
+const LAST_WORDS_MS = 300;
 
 const AFTER_HELP = `
 Examples:
@@ -57,64 +61,101 @@ Examples:
   $ hindsight bisect --when 'console ~ "panic"'
 
 Exit status: 0 fine, 1 a mistake of Hindsight, 2 bad usage or input, 3 the guest failed or did not end,
-4 a replay differed, 5 the host failed, 6 diff found a difference, 7 a predicate was never true.`;
+4 a replay differed, 5 the host failed, 7 a predicate was never true.`;
 
 /** Runs one command line; the exit status. Never throws. */
 export async function run(argv: readonly string[], environment: Environment): Promise<number> {
-  const { streams } = environment;
-  let status: number = EXIT.ok;
-  const start = async (json: boolean, action: Action): Promise<void> => {
-    status = await perform(environment, json, action);
-  };
-  const program = new Command('hindsight')
-    .description('Record a failing kernel boot, replay it bit for bit, bisect it to the instruction that broke it.')
-    .version(environment.version)
-    .helpCommand(false)
-    .configureOutput({
-      writeOut: (text) => streams.stdout.write(text),
-      writeErr: (text) => streams.stderr.write(text),
-      outputError: (text, write) => write(text.replace(/^error: /, 'E_USAGE: ')),
-    })
-    .exitOverride()
-    .showHelpAfterError('(hindsight VERB --help says more)')
-    .addHelpText('after', AFTER_HELP);
-  for (const add of VERBS) add(program, start);
-  try {
-    await program.parseAsync(argv, { from: 'user' });
+  return new Program(environment).run(argv);
+}
+
+const errorJson = ({ code, message }: Failure): string => toJson({ error: { code, message } });
+
+/** One command line on its way. */
+class Program {
+  readonly #environment: Environment;
+  readonly #stdout: Outlet;
+  readonly #stderr: Outlet;
+  readonly #interrupt = new Interrupt();
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+    this.#stdout = new Outlet(environment.streams.stdout);
+    this.#stderr = new Outlet(environment.streams.stderr);
+    this.#stdout.onFailure = () => this.#interrupt.unheard();
+  }
+
+  async run(argv: readonly string[]): Promise<number> {
+    let status = await this.#parse(argv);
+    await this.#lastWords();
+    const { failure } = this.#stdout;
+    if (failure !== null) status = this.#fail(unwritable(failure), false);
+    await this.#lastWords();
     return status;
-  } catch (error) {
-    const end = argv.indexOf('--');
-    const json = argv.slice(0, end < 0 ? argv.length : end).includes('--json');
-    if (error instanceof CommanderError) {
+  }
+  /** Waits until everything has been said; only so long where the user wants to go. */
+  async #lastWords(): Promise<void> {
+    const said = Promise.all([this.#stdout.flushed(), this.#stderr.flushed()]);
+    await (this.#interrupt.signal.aborted ? Promise.race([said, sleep(LAST_WORDS_MS)]) : said);
+  }
+
+  async #parse(argv: readonly string[]): Promise<number> {
+    let status: number = EXIT.ok;
+    const start = async (json: boolean, action: Action): Promise<void> => {
+      status = await this.#perform(json, action);
+    };
+    const program = new Command('hindsight')
+      .description('Record a failing kernel boot, replay it bit for bit, bisect it to the instruction that broke it.')
+      .version(this.#environment.version)
+      .helpCommand(false)
+      .configureOutput({
+        writeOut: (text) => this.#stdout.write(text),
+        writeErr: (text) => this.#stderr.write(text),
+        outputError: (text, write) => write(text.replace(/^error: /, 'E_USAGE: ')),
+      })
+      .exitOverride()
+      .showHelpAfterError('(hindsight VERB --help says more)')
+      .addHelpText('after', AFTER_HELP);
+    for (const add of VERBS) add(program, start);
+    try {
+      await program.parseAsync(argv, { from: 'user' });
+      return status;
+    } catch (error) {
+      const end = argv.indexOf('--');
+      const json = argv.slice(0, end < 0 ? argv.length : end).includes('--json');
+      if (!(error instanceof CommanderError)) return this.#fail(error, json);
       if (error.exitCode === 0) return EXIT.ok;
-      if (json) streams.stdout.write(errorJson('E_USAGE', error.message.replace(/^error: /, '')));
-      return EXIT.usage;
+      const failure = { status: EXIT.usage, code: 'E_USAGE', message: error.message.replace(/^error: /, '') } as const;
+      if (json) this.#stdout.write(errorJson(failure));
+      return failure.status;
     }
-    return fail(environment, error, json);
+  }
+
+  async #perform(json: boolean, action: Action): Promise<number> {
+    const { streams, cwd, backend, now } = this.#environment;
+    const terminal = new Terminal(streams.stdin, this.#stdout, this.#stderr, json);
+    const interrupt = this.#interrupt;
+    try {
+      return await action({ terminal, recordings: new Recordings(cwd()), interrupt, backend, now });
+    } catch (error) {
+      return this.#fail(error, json && !terminal.answered);
+    } finally {
+      interrupt.release();
+    }
+  }
+
+  /** Tells an error and gives its exit status; with `json` stdout gets it as the one value it is owed. */
+  #fail(error: unknown, json: boolean): number {
+    const { signal, status } = this.#interrupt;
+    const ended = signal.aborted && (error as Error).name === 'AbortError';
+    const failure: Failure = ended
+      ? { status, code: 'E_INTERRUPTED', message: 'ended before its work was done' }
+      : failureOf(error);
+    if (!(ended && this.#stdout.closed)) this.#stderr.write(failureText(failure));
+    if (this.#environment.trace && error instanceof Error) this.#stderr.write(`${error.stack}\n`);
+    if (json) this.#stdout.write(errorJson(failure));
+    return failure.status;
   }
 }
 
-const errorJson = (code: string, message: string): string => toJson({ error: { code, message } });
-
-/** Tells an error and gives its exit status; with `json` stdout gets it as the one value it is owed. */
-function fail({ streams, trace }: Environment, error: unknown, json: boolean): number {
-  const failure = failureOf(error);
-  streams.stderr.write(failureText(failure));
-  if (trace && error instanceof Error) streams.stderr.write(`${error.stack}\n`);
-  if (json) streams.stdout.write(errorJson(failure.code, failure.message));
-  return failure.status;
-}
-
-async function perform(environment: Environment, json: boolean, action: Action): Promise<number> {
-  const { streams, cwd, backend, now } = environment;
-  const terminal = new Terminal(streams, json);
-  const interrupt = new Interrupt();
-  try {
-    return await action({ terminal, recordings: new Recordings(cwd), interrupt, backend, now });
-  } catch (error) {
-    if (interrupt.signal.aborted && (error as Error).name === 'AbortError') return INTERRUPTED;
-    return fail(environment, error, json && !terminal.answered);
-  } finally {
-    interrupt.release();
-  }
-}
+const unwritable = ({ code, message }: NodeJS.ErrnoException): EmulatorError =>
+  new EmulatorError('E_HOST', `standard output cannot be written: ${code ?? message}`);

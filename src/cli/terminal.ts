@@ -6,6 +6,7 @@ import { styleText } from 'node:util';
 import { type Paint, PLAIN } from '../inspect/render.ts';
 import type { ReportProgress } from './backend.ts';
 import { toJson } from './json.ts';
+import type { Outlet } from './outlet.ts';
 
 /** The streams a program runs on; tests hand in their own. */
 export interface Streams {
@@ -32,33 +33,45 @@ const colours = (stream: NodeJS.WriteStream): Paint => {
 };
 
 export class Terminal {
-  readonly streams: Streams;
+  readonly stdin: NodeJS.ReadStream;
   readonly json: boolean;
   /** For the answer on stdout. */
   readonly paint: Paint;
   /** For what goes beside it. */
   readonly asidePaint: Paint;
+  readonly #stdout: Outlet;
+  readonly #stderr: Outlet;
   #answered = false;
 
-  constructor(streams: Streams, json: boolean) {
-    this.streams = streams;
+  constructor(stdin: NodeJS.ReadStream, stdout: Outlet, stderr: Outlet, json: boolean) {
+    this.stdin = stdin;
     this.json = json;
-    this.paint = streams.stdout.isTTY && !json ? colours(streams.stdout) : PLAIN;
-    this.asidePaint = this.#aside.isTTY ? colours(this.#aside) : PLAIN;
+    this.#stdout = stdout;
+    this.#stderr = stderr;
+    this.paint = this.stdout.isTTY && !json ? colours(this.stdout) : PLAIN;
+    this.asidePaint = this.#aside.stream.isTTY ? colours(this.#aside.stream) : PLAIN;
   }
 
+  /** For who has to draw on it. */
+  get stdout(): NodeJS.WriteStream {
+    return this.#stdout.stream;
+  }
+  /** Nobody reads standard output any more. */
+  get closed(): boolean {
+    return this.#stdout.closed;
+  }
   /** Where guest output goes. */
-  get #aside(): NodeJS.WriteStream {
-    return this.json ? this.streams.stderr : this.streams.stdout;
+  get #aside(): Outlet {
+    return this.json ? this.#stderr : this.#stdout;
   }
   get width(): number {
-    return Math.min(this.streams.stdout.columns ?? 100, MAX_WIDTH);
+    return Math.min(this.stdout.columns ?? 100, MAX_WIDTH);
   }
 
   /** Prints the answer: `value` as JSON, or the lines for a person. */
   answer(value: unknown, lines: () => readonly string[]): void {
     this.#answered = true;
-    this.streams.stdout.write(this.json ? toJson(value) : `${lines().join('\n')}\n`);
+    this.#stdout.write(this.json ? toJson(value) : `${lines().join('\n')}\n`);
   }
   /** With --json every end prints a value, a failure too. */
   get answered(): boolean {
@@ -69,6 +82,10 @@ export class Terminal {
   aside(line: string): void {
     this.#aside.write(`${line}\n`);
   }
+  /** Tells of something that went wrong, on stderr. */
+  complain(line: string): void {
+    this.#stderr.write(`${line}\n`);
+  }
   /** Bytes the guest wrote. */
   readonly guest = (bytes: Uint8Array): void => {
     this.#aside.write(bytes);
@@ -78,16 +95,20 @@ export class Terminal {
     this.#aside.write(`${this.asidePaint.dim(line)}\n`);
   };
 
+  /** Resolves once what the guest wrote has been taken, or never will be, or `stop` aborts. */
+  shown(stop: AbortSignal): Promise<void> {
+    return this.#aside.ready(stop);
+  }
+
   /** Runs `work` with a bar on stderr; without a terminal, silently. */
   async working<T>(label: string, work: (progress: ReportProgress) => Promise<T>): Promise<T> {
-    const { stderr } = this.streams;
-    if (!stderr.isTTY) return work(() => {});
+    const { stream } = this.#stderr;
+    if (!stream.isTTY) return work(() => {});
     const { Presets, SingleBar } = (await import('cli-progress')).default;
     const bar = new SingleBar(
       {
-        stream: stderr,
+        stream,
         format: `${label} {bar} {percentage}% {eta_formatted}`,
-        hideCursor: true,
         clearOnComplete: true,
         etaBuffer: 20,
       },

@@ -67,6 +67,10 @@ export type RunEnd =
   /** Watched memory has just changed. */
   | { readonly kind: 'watch' };
 
+/** Events, and steps in one go, after which the host is asked whether it wants to be heard. */
+const ASKED_EVENTS = 64;
+const ASKED_STEPS = 4096;
+
 /** No step count; no integer either, so that V8 takes what follows for floating point from the beginning, not from 2^31 on. */
 const OUTSIDE = Number.NEGATIVE_INFINITY;
 
@@ -76,6 +80,10 @@ export class Machine {
   readonly tscKhz: number;
   loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ending: null, ended: null };
   door: InputDoor = CLOSED_DOOR;
+  /** Asked now and then on the way: whether `runTo` is to come back before its tick, as if that had been asked for. */
+  wanted: () => boolean = () => false;
+  #unasked = 0;
+  #leaves = false;
   /** The vCPU's step count at the start of the engine slice or delivery in progress, {@link OUTSIDE} of both. */
   #sliceStart = OUTSIDE;
   /** What the slice in progress ends before: as the platform and the door told when it began. */
@@ -91,7 +99,8 @@ export class Machine {
       platform.hasPending(this.cpu) ||
       !platform.runnable(0) ||
       platform.nextDeadlineNs() !== this.#deadline ||
-      door.nextPayload(this.loop.clock.tick) !== this.#nextPayload
+      door.nextPayload(this.loop.clock.tick) !== this.#nextPayload ||
+      this.#isWanted(1)
     );
   };
 
@@ -100,6 +109,15 @@ export class Machine {
     this.platform = platform;
     this.tscKhz = tscKhz;
     platform.attach(engine.cpus);
+  }
+
+  /** Whether the host wants to be heard, so many events after the last time; once it does, until `runTo` is called again. */
+  #isWanted(events: number): boolean {
+    this.#unasked += events;
+    if (this.#unasked < ASKED_EVENTS) return this.#leaves;
+    this.#unasked = 0;
+    this.#leaves ||= this.wanted();
+    return this.#leaves;
   }
 
   get tick(): Tick {
@@ -128,17 +146,22 @@ export class Machine {
   }
 
   /**
-   * Runs until tick `until`, the end of the guest, or a standstill; earlier where the engine was told to pause or watch.
-   * `resume`: does not pause before the first instruction.
+   * Runs until tick `until`, the end of the guest, or a standstill; earlier where the engine was told to pause or watch, and with
+   * `limit` where the host wants to be heard. `resume`: does not pause before the first instruction.
    */
   runTo(until: Tick, resume = false): RunEnd {
     const { platform, loop } = this;
     let skip = resume;
+    let last = loop.clock.tick;
+    this.#leaves = false;
     if (loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
     for (;;) {
       this.#zeroWidth();
       if (this.#watchHit()) return { kind: 'watch' };
-      if (loop.clock.tick >= until) return { kind: 'limit' };
+      const { tick } = loop.clock;
+      if (tick >= until) return { kind: 'limit' };
+      if (tick > last && this.#isWanted(tick - last < ASKED_STEPS ? 1 : ASKED_EVENTS)) return { kind: 'limit' };
+      last = tick;
       if (loop.ending !== null) return this.#end(stop(loop.ending.kind as Verdict['kind'], loop.ending.message));
       if (!platform.runnable(0)) {
         if (!this.#idle()) return { kind: 'blocked' };

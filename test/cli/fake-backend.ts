@@ -67,6 +67,7 @@ export class FakeBackend implements Backend {
   async record(config: RecordConfig, hooks: RecordHooks): Promise<RecordResult> {
     if (this.failure !== null) throw this.failure;
     this.recorded = config;
+    hooks.built();
     if (config.directory !== null) hooks.created(config.directory);
     await this.guest(hooks);
     return {
@@ -247,7 +248,7 @@ export class Bench {
     stderr.on('data', (d) => (text.err += d));
     const status = await run(args, {
       streams: { stdin, stdout, stderr } as unknown as Streams,
-      cwd: this.folder,
+      cwd: () => this.folder,
       backend: () => Promise.resolve(this.backend),
       now: () => new Date('2026-01-02T03:04:05Z'),
       version: '0.1.0',

@@ -22,6 +22,7 @@ describe('--json', () => {
       'snapshotBytes',
       'snapshots',
       'stateHash',
+      'unmatchedRules',
       'seconds',
       'cpuSeconds',
     ]);
@@ -265,6 +266,21 @@ describe('record', () => {
     };
     await bench.run(['record', bench.image, '--input', bench.path('keys'), '--type', 'login: $=>root\\n']);
     expect(typed).toEqual(['one\n', 'root\n', 'two', '']);
+  });
+});
+
+describe('a rule of --type that never matched', () => {
+  const rules = ['--type', 'the guest$=>known\\n', '--type', 'login: $=>root\\n'];
+
+  it('is told at the end, and the others are not', async () => {
+    const { out, json } = await bench.run(['record', bench.image, ...rules, '--json']);
+    expect(json().unmatchedRules).toEqual(rules.filter((x) => x !== '--type'));
+    expect(out).not.toContain('never matched');
+    bench.backend.guest = ({ console }) => console(new TextEncoder().encode('hello from the guest'));
+    const text = await bench.run(['record', bench.image, ...rules]);
+    expect(text.out).toMatch(/^--type 'login: \$=>root\\n' never matched: nothing was typed$/m);
+    expect(text.out).not.toContain('the guest$');
+    expect((await bench.run(['record', bench.image, '--json'])).json().unmatchedRules).toEqual([]);
   });
 });
 

@@ -1,8 +1,6 @@
 /** Recording a guest: files in, a recording out, the terminal in between. */
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { EmulatorError } from '../../core/errors.ts';
 import type { Tick } from '../../core/units.ts';
 import { PanicWatch, panicEntries, panicFormat } from '../../inspect/panic.ts';
 import { registerOf } from '../../inspect/session-moment.ts';
@@ -12,27 +10,17 @@ import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
 import { type Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
 import type { NewRecording, RecordingHeader } from '../../timeline/trace-store.ts';
 import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
+import { initrdFile, KERNEL_FILE, readFile } from '../files.ts';
 import { TOOL_VERSION } from '../version.ts';
 import { builtRun } from './built-run.ts';
 import { BREATH_MS, gunzip, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
 
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
+/** How long a guest that can only go on with input waits for a pipe that stays open, of real time. */
+const PIPE_PATIENCE_MS = 10_000;
 /** How often what was recorded is sent to the disk at least. */
 const FLUSH_MS = 800;
-const STRIDE_TICKS_MIN = 2 ** 10;
-
-function readInput(path: string, what: string): Uint8Array {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    throw new EmulatorError(
-      'E_NOT_FOUND',
-      code === 'ENOENT' ? `no ${what} at ${path}` : `cannot read the ${what} ${path}: ${code}`,
-    );
-  }
-}
 
 /** The format string given to a panic function at whose entry the machine stands; read without a trace. */
 function formatAt({ machine, xen }: Run): string | null {
@@ -52,17 +40,16 @@ function formatAt({ machine, xen }: Run): string | null {
 class Host implements RecorderHost {
   readonly #hooks: RecordHooks;
   #recorder: Recorder | null = null;
-  #last = performance.now();
+  #lastBreath = performance.now();
   #lastFlush = performance.now();
-  #lastSlice = performance.now();
-  #strideTicks = SLICE_TICKS;
+  readonly strideTicks = SLICE_TICKS;
   readonly paused: () => void;
   constructor(hooks: RecordHooks, paused: () => void) {
     this.#hooks = hooks;
     this.paused = paused;
   }
-  get strideTicks(): number {
-    return this.#strideTicks;
+  wanted(): boolean {
+    return performance.now() - this.#lastBreath >= BREATH_MS;
   }
   get flushDue(): boolean {
     return performance.now() - this.#lastFlush >= FLUSH_MS;
@@ -86,24 +73,20 @@ class Host implements RecorderHost {
   }
   async breathe(waiting: boolean): Promise<void> {
     this.#feed(waiting);
-    const now = performance.now();
-    // A slice is to last about a breath however slow the guest is.
-    if (now - this.#lastSlice > 2 * BREATH_MS) this.#strideTicks = Math.max(this.#strideTicks / 2, STRIDE_TICKS_MIN);
-    else if (now - this.#lastSlice < BREATH_MS / 2) this.#strideTicks = Math.min(this.#strideTicks * 2, SLICE_TICKS);
-    if (now - this.#last >= BREATH_MS) {
-      await nextTurn();
-      this.#last = performance.now();
-    }
-    this.#lastSlice = performance.now();
+    if (!this.wanted()) return;
+    await nextTurn();
+    await this.#hooks.shown();
+    this.#lastBreath = performance.now();
   }
   async idle(ns: number | null): Promise<boolean> {
     if (this.#feed(true)) return true;
-    if (!this.live) return false;
-    const arrival = this.#hooks.input.arrival(this.#hooks.stop);
-    if (ns === null) await arrival;
+    const { input, stop } = this.#hooks;
+    if (!this.live && (ns !== null || !input.open)) return false;
+    const arrival = input.arrival(stop);
+    if (!this.live) await Promise.race([arrival, sleep(PIPE_PATIENCE_MS, null, { ref: false })]);
+    else if (ns === null) await arrival;
     else await Promise.race([arrival, sleep(Math.min(ns / 1e6, LIVE_IDLE_MS))]);
-    this.#feed(true);
-    return true;
+    return this.#feed(true) || this.live || this.stopped;
   }
   progress(tick: Tick): void {
     this.#hooks.progress(tick, null);
@@ -112,8 +95,8 @@ class Host implements RecorderHost {
 
 /** Boots a guest and records it until it ends. */
 export async function record(config: RecordConfig, hooks: RecordHooks): Promise<RecordResult> {
-  const kernel = readInput(config.image, 'kernel image');
-  const ramdisk = config.initrd === null ? null : readInput(config.initrd, 'initrd');
+  const kernel = readFile(config.image, KERNEL_FILE);
+  const ramdisk = config.initrd === null ? null : readFile(config.initrd, initrdFile(config.memoryBytes));
   const pv: PvConfig = {
     kernel,
     ramdisk,
@@ -127,6 +110,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   };
   const run = builtRun(pv);
   run.xen.observer = { log: hooks.xen };
+  hooks.built();
   let recording: NewRecording | null = null;
   if (config.directory !== null) {
     const { store, name } = await storeOf(config.directory);

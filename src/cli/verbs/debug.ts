@@ -36,23 +36,27 @@ export const addDebug: AddVerb = (program, start) => {
         if (setting.terminal.json) setting.terminal.answer(exchanges, () => []);
         // Somebody at a terminal has seen the errors; a script wants to know.
         const failed = exchanges.some((e) => e.error !== null);
-        return failed && !setting.terminal.streams.stdin.isTTY ? EXIT.usage : EXIT.ok;
+        return failed && !setting.terminal.stdin.isTTY ? EXIT.usage : EXIT.ok;
       }),
     );
 };
 
 async function converse(setting: Setting, prompt: DebugPrompt, recording: string): Promise<Exchange[]> {
   const { terminal, interrupt } = setting;
-  const { stdin, stdout } = terminal.streams;
+  const { stdin, stdout } = terminal;
   const interactive = stdin.isTTY === true && !terminal.json;
   const lines = createInterface({ input: stdin, output: stdout, terminal: interactive, historySize: 500 });
   let running: AbortController | null = null;
-  const onInterrupt = (): void => {
+  lines.on('SIGINT', () => {
     if (running === null) lines.close();
     else running.abort();
-  };
-  lines.on('SIGINT', onInterrupt);
-  interrupt.signal.addEventListener('abort', onInterrupt);
+  });
+  interrupt.signal.addEventListener('abort', () => {
+    running?.abort();
+    lines.close();
+  });
+  // the terminal is to be left as it was found
+  if (interactive) interrupt.arm();
   if (!terminal.json) terminal.aside(`${recording}. \`help\` lists the commands.`);
   const exchanges: Exchange[] = [];
   const ask = (): void => {
@@ -69,7 +73,7 @@ async function converse(setting: Setting, prompt: DebugPrompt, recording: string
     exchanges.push(exchange);
     if (!terminal.json) {
       for (const line of exchange.output) terminal.aside(line);
-      if (exchange.error !== null) terminal.streams.stderr.write(`${exchange.error.code}: ${exchange.error.message}\n`);
+      if (exchange.error !== null) terminal.complain(`${exchange.error.code}: ${exchange.error.message}`);
     }
     if (prompt.done) break;
     ask();

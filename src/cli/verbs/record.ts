@@ -1,12 +1,11 @@
 /** `hindsight record IMAGE -- COMMAND LINE`: boots a kernel, records it, tells how it ended. */
-import { readFileSync, statSync } from 'node:fs';
 import { Option } from 'commander';
-import { EmulatorError } from '../../core/errors.ts';
 import { renderVerdict, table, tickText } from '../../inspect/render.ts';
 import type { CpuPolicy } from '../../x86/form.ts';
 import type { RecordConfig, RecordResult } from '../backend.ts';
 import { EXIT, exitOfVerdict } from '../exit.ts';
-import { Keyboard } from '../keyboard.ts';
+import { INPUT_FILE, initrdFile, KERNEL_FILE, mustBeFile, readFile } from '../files.ts';
+import { isPiped, Keyboard } from '../keyboard.ts';
 import { parseCount, parseCpu, parseMemory, parseTime, parseTypeRule, type TypeRule } from '../parsers.ts';
 import { type AddVerb, type CommonOptions, JSON_OPTION, type Setting } from '../setting.ts';
 import { stopwatch, type Times } from '../stopwatch.ts';
@@ -39,7 +38,7 @@ export const RECORD_DEFAULTS: RecordOptions = {
 const HELP = `
 The guest's console is your terminal. Ctrl-C ends the recording orderly; Ctrl-] c types a Ctrl-C, Ctrl-] Ctrl-] a Ctrl-].
 --type is a rule: once the output since the last match fits REGEX, TEXT is typed (\\n is the enter key). Each rule
-types once; of several that fit, the first given does.`;
+types once; of several that fit, the first given does. A pipe or file on standard input is typed like --input.`;
 
 export const addRecord: AddVerb = (program, start) => {
   const { memory, vcpus, cpu, idleLimit } = RECORD_DEFAULTS;
@@ -75,8 +74,14 @@ export const addRecord: AddVerb = (program, start) => {
     .addHelpText('after', HELP)
     .action((image: string, words: string[], options: RecordOptions) =>
       start(options.json === true, async (setting) => {
-        const { result, times } = await recordGuest(setting, image, words.join(' '), options);
-        setting.terminal.answer({ ...result, ...times }, () => recordLines(setting, result, times));
+        const { result, times, unmatchedRules } = await recordGuest(setting, image, words.join(' '), options);
+        const { terminal } = setting;
+        terminal.answer({ ...result, unmatchedRules, ...times }, () => [
+          ...recordLines(setting, result, times),
+          ...unmatchedRules.map((rule) => terminal.paint.yellow(`--type '${rule}' never matched: nothing was typed`)),
+        ]);
+        if (terminal.closed && result.verdict.kind === 'stopped')
+          terminal.complain(`standard output was closed: the recording ends at tick ${tickText(result.ticks)}`);
         return exitOfVerdict(result.verdict);
       }),
     );
@@ -88,9 +93,15 @@ export async function recordGuest(
   image: string,
   commandLine: string,
   options: RecordOptions,
-): Promise<{ readonly result: RecordResult; readonly times: Times }> {
+): Promise<{
+  readonly result: RecordResult;
+  readonly times: Times;
+  /** The rules of --type that have typed nothing. */
+  readonly unmatchedRules: readonly string[];
+}> {
   const { terminal, recordings, interrupt } = setting;
-  for (const file of [image, options.initrd]) if (file !== undefined) mustBeFile(file);
+  mustBeFile(image, KERNEL_FILE);
+  if (options.initrd !== undefined) mustBeFile(options.initrd, initrdFile(options.memory));
   const config: RecordConfig = {
     image,
     initrd: options.initrd ?? null,
@@ -103,14 +114,19 @@ export async function recordGuest(
     limitSeconds: options.limitTime ?? null,
     limitTicks: options.limitTicks ?? null,
   };
-  const file = options.input === undefined ? null : new Uint8Array(readFileSync(options.input));
+  const file = options.input === undefined ? null : readFile(options.input, INPUT_FILE);
   const keyboard = new Keyboard({ rules: options.type, file });
   const backend = await setting.backend();
-  const { stdin } = terminal.streams;
-  const detach = stdin.isTTY ? keyboard.attach(stdin, () => interrupt.request()) : () => {};
+  const { stdin } = terminal;
+  let detach = (): void => {};
   const read = stopwatch();
   try {
     const result = await backend.record(config, {
+      built: () => {
+        interrupt.arm();
+        if (stdin.isTTY) detach = keyboard.attach(stdin, () => interrupt.request());
+        else if (isPiped(stdin)) detach = keyboard.follow(stdin);
+      },
       created: (path) => {
         try {
           recordings.made(path);
@@ -124,20 +140,16 @@ export async function recordGuest(
         terminal.guest(bytes);
       },
       xen: terminal.xen,
+      shown: () => terminal.shown(interrupt.signal),
       input: keyboard,
       progress: () => {},
       stop: interrupt.signal,
     });
-    return { result, times: read() };
+    return { result, times: read(), unmatchedRules: keyboard.unmatched };
   } finally {
     detach();
+    interrupt.release();
   }
-}
-
-function mustBeFile(path: string): void {
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found === undefined) throw new EmulatorError('E_NOT_FOUND', `${path}: there is no such file`);
-  if (!found.isFile()) throw new EmulatorError('E_NOT_FOUND', `${path}: is not a file`);
 }
 
 /** The end of a recording in words. */
