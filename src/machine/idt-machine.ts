@@ -32,6 +32,7 @@ class IdtPlatform extends IdtMachine implements MachinePlatform {
     },
   ];
   readonly ended: Stop | null = null;
+  readonly work = { total: 0 };
 
   attach(): void {}
   restored(): void {}

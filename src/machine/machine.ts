@@ -8,7 +8,7 @@
  * - upcalls are evaluated at delivery points only: after a platform event (hypercall, fault, emulated instruction), after a
  *   zero-width action, and every {@link DELIVERY_TICKS}; `deliveryDue` carries that across calls and is part of the state;
  *   an event behind which there is nothing to do does not end the engine's slice;
- * - nothing here is asynchronous and nothing knows the host.
+ * - nothing here is asynchronous and nothing knows the host; a run that is cut by work is cut by counted work.
  */
 
 import { assert } from '../core/assert.ts';
@@ -26,6 +26,8 @@ export const DELIVERY_TICKS = 1 << 16;
 
 /** A platform that schedules: what the tick loop asks beyond the CPU's seam. */
 export interface MachinePlatform extends Platform {
+  /** Counted work of all steps so far (src/xen/work.ts), so that a host is asked in time; no part of the state. */
+  readonly work: { readonly total: number };
   /** State outside guest memory and vCPUs. */
   readonly sections: readonly StateSection[];
   attach(cpus: readonly Cpu[]): void;
@@ -58,6 +60,7 @@ export type LoopState = Infer<typeof loopState>;
 
 /** Why `runTo` came back. */
 export type RunEnd =
+  /** The tick asked for, or before it the limit of work. */
   | { readonly kind: 'limit' }
   | { readonly kind: 'stop'; readonly stop: Stop }
   /** Every vCPU is blocked and no timer is set: only input can go on. */
@@ -66,10 +69,6 @@ export type RunEnd =
   | { readonly kind: 'pause' }
   /** Watched memory has just changed. */
   | { readonly kind: 'watch' };
-
-/** Events, and steps in one go, after which the host is asked whether it wants to be heard. */
-const ASKED_EVENTS = 64;
-const ASKED_STEPS = 4096;
 
 /** No step count; no integer either, so that V8 takes what follows for floating point from the beginning, not from 2^31 on. */
 const OUTSIDE = Number.NEGATIVE_INFINITY;
@@ -80,10 +79,10 @@ export class Machine {
   readonly tscKhz: number;
   loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ending: null, ended: null };
   door: InputDoor = CLOSED_DOOR;
-  /** Asked now and then on the way: whether `runTo` is to come back before its tick, as if that had been asked for. */
-  wanted: () => boolean = () => false;
-  #unasked = 0;
-  #leaves = false;
+  /** Units of the platform's work after which `runTo` comes back before its tick, as if it had been asked to run no further. */
+  workLimit = Number.POSITIVE_INFINITY;
+  /** The platform's work at which the run in progress comes back. */
+  #workEnd = Number.POSITIVE_INFINITY;
   /** The vCPU's step count at the start of the engine slice or delivery in progress, {@link OUTSIDE} of both. */
   #sliceStart = OUTSIDE;
   /** What the slice in progress ends before: as the platform and the door told when it began. */
@@ -96,11 +95,11 @@ export class Machine {
   readonly #isDue = (): boolean => {
     const { platform, door } = this;
     return (
+      platform.work.total >= this.#workEnd ||
       platform.hasPending(this.cpu) ||
       !platform.runnable(0) ||
       platform.nextDeadlineNs() !== this.#deadline ||
-      door.nextPayload(this.loop.clock.tick) !== this.#nextPayload ||
-      this.#isWanted(1)
+      door.nextPayload(this.loop.clock.tick) !== this.#nextPayload
     );
   };
 
@@ -109,15 +108,6 @@ export class Machine {
     this.platform = platform;
     this.tscKhz = tscKhz;
     platform.attach(engine.cpus);
-  }
-
-  /** Whether the host wants to be heard, so many events after the last time; once it does, until `runTo` is called again. */
-  #isWanted(events: number): boolean {
-    this.#unasked += events;
-    if (this.#unasked < ASKED_EVENTS) return this.#leaves;
-    this.#unasked = 0;
-    this.#leaves ||= this.wanted();
-    return this.#leaves;
   }
 
   get tick(): Tick {
@@ -146,22 +136,18 @@ export class Machine {
   }
 
   /**
-   * Runs until tick `until`, the end of the guest, or a standstill; earlier where the engine was told to pause or watch, and with
-   * `limit` where the host wants to be heard. `resume`: does not pause before the first instruction.
+   * Runs until tick `until`, the end of the guest, or a standstill; earlier where the engine was told to pause or watch, and after
+   * `workLimit`. `resume`: does not pause before the first instruction.
    */
   runTo(until: Tick, resume = false): RunEnd {
     const { platform, loop } = this;
     let skip = resume;
-    let last = loop.clock.tick;
-    this.#leaves = false;
+    this.#workEnd = platform.work.total + this.workLimit;
     if (loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
     for (;;) {
       this.#zeroWidth();
       if (this.#watchHit()) return { kind: 'watch' };
-      const { tick } = loop.clock;
-      if (tick >= until) return { kind: 'limit' };
-      if (tick > last && this.#isWanted(tick - last < ASKED_STEPS ? 1 : ASKED_EVENTS)) return { kind: 'limit' };
-      last = tick;
+      if (loop.clock.tick >= until || platform.work.total >= this.#workEnd) return { kind: 'limit' };
       if (loop.ending !== null) return this.#end(stop(loop.ending.kind as Verdict['kind'], loop.ending.message));
       if (!platform.runnable(0)) {
         if (!this.#idle()) return { kind: 'blocked' };

@@ -42,8 +42,6 @@ export interface RecorderHost {
   /** True when the guest's virtual time should not run ahead of the user's. */
   readonly live: boolean;
   progress(tick: Tick): void;
-  /** True when the host wants to be asked now, in the midst of a slice, however few ticks it has had. */
-  wanted?(): boolean;
   /** The guest stands at an instruction at which the engine was told to pause. */
   paused?(): void;
 }
@@ -90,7 +88,6 @@ export class Recorder {
     this.#kept = new KeptState(run);
     this.door = new RecordingDoor((entry: JournalEntry) => recording?.append(entry));
     run.machine.door = this.door;
-    run.machine.wanted = () => host.wanted?.() ?? false;
   }
 
   /** Runs to the end of the guest or a limit. */
@@ -102,7 +99,7 @@ export class Recorder {
     while (verdict === null) {
       const next = (Math.floor(machine.tick / SLICE_TICKS) + 1) * SLICE_TICKS;
       const idleBefore = machine.loop.clock.idleNs;
-      const end = this.#run.runTo(Math.min(next, limit, machine.tick + this.#host.strideTicks), resume);
+      const end = this.#run.slice(Math.min(next, limit, machine.tick + this.#host.strideTicks), resume);
       resume = end.kind === 'pause';
       this.door.seal(machine.tick);
       if (resume) {

@@ -12,7 +12,7 @@ import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import { editedFrom } from './edit.ts';
 import { ReplayDoor } from './journal.ts';
 import type { Run } from './run.ts';
-import { BLOCK_TICKS } from './run.ts';
+import { BLOCK_TICKS, SLICE_TICKS } from './run.ts';
 import type { JournalBlock, Recording } from './trace-store.ts';
 import { type Difference, differing, firstDifference, Track } from './witness.ts';
 
@@ -88,7 +88,7 @@ export class Replayer {
       const stops = block.digests.map((d) => ({ tick: d.tick, digest: d.value as bigint | null }));
       if (stops.at(-1)?.tick !== block.lastTick) stops.push({ tick: block.lastTick, digest: null });
       for (const stop of stops) {
-        this.#runTo(stop.tick);
+        await this.#runTo(stop.tick, hooks);
         if (stop.digest !== null && this.#compares(stop.tick) && tracker.registerDigest() !== stop.digest)
           this.#locate(this.#good, stop.tick, 'the registers differ', { digest: stop.digest });
         hooks.progress(machine.tick, end);
@@ -120,11 +120,16 @@ export class Replayer {
     } else if (tick - this.#good.tick >= BLOCK_TICKS) this.#good = this.#versions.take();
   }
 
-  #runTo(tick: Tick): void {
+  async #runTo(tick: Tick, hooks: ReplayHooks): Promise<void> {
+    while (!this.#slice(tick)) await hooks.breathe();
+  }
+  /** Runs a slice of the way to `tick`; true where that has been reached. */
+  #slice(tick: Tick): boolean {
     const { machine } = this.#run;
     try {
-      const end = this.#run.runTo(tick);
-      if (machine.tick === tick || !this.#compares(tick)) return;
+      const end = this.#run.slice(Math.min(tick, machine.tick + SLICE_TICKS));
+      if (end.kind === 'limit') return machine.tick === tick;
+      if (machine.tick === tick || !this.#compares(tick)) return true;
       const why = end.kind === 'stop' ? `ended (${end.stop.verdict.kind})` : 'stood still';
       const message = `the replay ${why} at tick ${machine.tick}, the recording went on to ${tick}`;
       throw new Divergence(machine.tick, message, this.#good.tick);

@@ -17,6 +17,8 @@ import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 export const SEMANTICS_VERSION = 5;
 /** Ticks that a machine runs at most before its host is asked. */
 export const SLICE_TICKS = 2 ** 22;
+/** Units of the hypervisor's work (src/xen/work.ts) after which the host is asked too: one call can do as much. */
+const SLICE_WORK = 2 ** 18;
 /** Ticks between register digests: a whole number of slices. */
 export const DIGEST_TICKS = 2 ** 24;
 /** Ticks between blocks of the journal at most, each with the hash of the whole state: a whole number of digests. */
@@ -64,6 +66,13 @@ export class Run {
   runTo(tick: Tick, resume = false): RunEnd {
     const end = this.machine.runTo(tick, resume);
     this.console.reached(this.machine.tick);
+    return end;
+  }
+  /** Runs towards `tick`, but comes back with `limit` after {@link SLICE_WORK} as well: what a host calls that has to react. */
+  slice(tick: Tick, resume = false): RunEnd {
+    this.machine.workLimit = SLICE_WORK;
+    const end = this.runTo(tick, resume);
+    this.machine.workLimit = Number.POSITIVE_INFINITY;
     return end;
   }
   stateHash(): bigint {

@@ -5,12 +5,14 @@ import type { Cpu } from '../../src/x86/cpu.ts';
 import type { Outcome } from '../../src/x86/seam.ts';
 import { TestMachine, TestPlatform } from '../engine/machine.ts';
 
-const PORT = { timer: 1, upcall: 2, input: 3, sleep: 4, nothing: 5 } as const;
+const PORT = { timer: 1, upcall: 2, input: 3, sleep: 4, nothing: 5, work: 6 } as const;
+const WORK = 100;
 const TIMER_NS = 4;
 
 /** A platform whose ports set a timer, make an upcall due, bring input or put the vCPU to sleep until the timer. */
 class Ports extends TestPlatform implements MachinePlatform {
   readonly sections = [];
+  readonly work = { total: 0 };
   readonly ended = null;
   readonly seen: string[] = [];
   machine: Machine | null = null;
@@ -50,6 +52,7 @@ class Ports extends TestPlatform implements MachinePlatform {
     if (port === PORT.sleep) this.#asleep = true;
     if (port === PORT.upcall) this.#pending = true;
     if (port === PORT.input) this.waiting = true;
+    if (port === PORT.work) this.work.total += WORK;
     return null;
   }
 }
@@ -92,5 +95,34 @@ describe('an event inside a slice', () => {
   });
   it('with nothing to do goes on', () => {
     expect(run(`e6 05 e6 05 90 e6 05 e6 02 ${NOPS}`, 9)).toEqual(['upcall at 5']);
+  });
+});
+
+describe('a limit of work', () => {
+  const machineOf = (hex: string): Machine => {
+    const test = new TestMachine();
+    test.code(hex);
+    const platform = new Ports();
+    const machine = new Machine(test.engine, platform, 1_000_000);
+    platform.machine = machine;
+    return machine;
+  };
+  it('brings a run back before its tick, in whatever the step that reached it', () => {
+    const machine = machineOf(`e6 06 90 e6 06 90 90 e6 06 ${NOPS}`);
+    machine.workLimit = 2 * WORK;
+    expect(machine.runTo(9)).toEqual({ kind: 'limit' });
+    expect(machine.tick).toBe(3);
+    expect(machine.runTo(9)).toEqual({ kind: 'limit' });
+    expect(machine.tick).toBe(9);
+  });
+  it('leaves the state that a run to that tick leaves', () => {
+    const cut = machineOf(`e6 06 90 e6 06 ${NOPS}`);
+    cut.workLimit = 1;
+    const whole = machineOf(`e6 06 90 e6 06 ${NOPS}`);
+    for (const tick of [1, 3]) {
+      cut.runTo(9);
+      whole.runTo(tick);
+      expect([cut.loop, cut.cpu.rip]).toEqual([whole.loop, whole.cpu.rip]);
+    }
   });
 });

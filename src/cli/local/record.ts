@@ -48,9 +48,6 @@ class Host implements RecorderHost {
     this.#hooks = hooks;
     this.paused = paused;
   }
-  wanted(): boolean {
-    return performance.now() - this.#lastBreath >= BREATH_MS;
-  }
   get flushDue(): boolean {
     return performance.now() - this.#lastFlush >= FLUSH_MS;
   }
@@ -73,7 +70,7 @@ class Host implements RecorderHost {
   }
   async breathe(waiting: boolean): Promise<void> {
     this.#feed(waiting);
-    if (!this.wanted()) return;
+    if (performance.now() - this.#lastBreath < BREATH_MS) return;
     await nextTurn();
     await this.#hooks.shown();
     this.#lastBreath = performance.now();

@@ -352,6 +352,7 @@ export class XenPv implements Platform, EventHost {
     return nextDeadline(this);
   }
   expire(now: number): string[] {
+    this.work.call();
     return expire(this, now);
   }
   /** An upcall is due. */
@@ -361,6 +362,7 @@ export class XenPv implements Platform, EventHost {
   /** Enters the event callback when an upcall is due: null when nothing was, else the outcome of one step. */
   deliverPending(cpu: Cpu): { outcome: Outcome } | null {
     if (!this.hasPending(cpu)) return null;
+    this.work.call();
     this.observer.upcall?.({ vcpu: cpu.id, rip: cpu.rip });
     const { address } = this.vcpus[cpu.id]!.eventCallback;
     return { outcome: createBounceFrame(this, cpu, { address, error: null, maskEvents: true }) };
