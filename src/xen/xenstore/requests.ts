@@ -4,15 +4,24 @@
  * Invariants: a handler returns the reply's payload or an error name and never throws; watch events of a change are queued
  * before its reply, the first event of a new watch after its reply.
  */
+import { messageBytes, ownedNodes, QUOTA, recordBytes } from './quota.ts';
 import type { EventScope, LiveNodes, Transaction } from './transactions.ts';
-import { commit, EVENT, liveAccess, queueEvent, startTransaction, transactionAccess } from './transactions.ts';
+import {
+  commit,
+  EVENT,
+  liveAccess,
+  ownedAfter,
+  queueEvent,
+  startTransaction,
+  transactionAccess,
+} from './transactions.ts';
 import {
   ACCESS,
   accessOf,
+  baseName,
   canonicalPath,
   type Node,
   type NodeAccess,
-  type Nodes,
   parentPath,
   parsePermission,
   permissionText,
@@ -22,9 +31,6 @@ import {
 import type { Watch } from './watches.ts';
 import { bytesOf, FEATURES, type Message, PAYLOAD_MAX, textOf, XS, type XsError } from './wire.ts';
 
-/** Limits of an unprivileged domain (tools/xenstored/domain.c). */
-export const QUOTA = { nodes: 1000, watches: 128, transactions: 10, permissions: 5, nodeBytes: 2048 } as const;
-
 /** What the handlers need of the daemon. */
 export interface Connection {
   readonly domain: number;
@@ -32,6 +38,8 @@ export interface Connection {
   watches: Watch[];
   transactions: Transaction[];
   nextTransaction: number;
+  /** Bytes that may yet be charged to the domain. */
+  readonly room: () => number;
   /** Queues the watch events of a change that the domain may know of. */
   fire(path: string, scope: EventScope, node: Node | null, before: Node['permissions']): void;
   /** Queues one event of `watch` that is to follow the reply. */
@@ -39,6 +47,8 @@ export interface Connection {
 }
 
 type Reply = Uint8Array | XsError;
+/** Answers up to this length need no memory of their own (DEFAULT_BUFFER_SIZE). */
+const SHORT_ANSWER = 16;
 const OK = bytesOf('OK\0');
 
 /** One request at work: its connection, the tree it sees, its transaction. */
@@ -115,22 +125,57 @@ function directoryPart(work: Work): Reply {
   return Uint8Array.from([...generation, ...part, ...end]);
 }
 
-/** What the node would count against the size limit: header, permissions, value, children (tools/xenstored/core.h). */
-const nodeBytes = (node: Node, value: Uint8Array): number =>
-  16 + 8 * node.permissions.length + value.length + joined(node.children).length;
+/** A quota was met after a part of the work: a transaction cannot take that back, it has failed. */
+function fail(work: Work, error: XsError): XsError {
+  if (work.within !== null) work.within.failed = true;
+  return error;
+}
 
-function ownedNodes(nodes: Nodes, domain: number): number {
-  let count = 0;
-  for (const node of nodes.values()) if (node.permissions[0]!.domain === domain) count++;
-  return count;
+/** Charges made by a node: those of the domain's own nodes, and all that a transaction writes. */
+function chargeOf(work: Work, path: string, node: Node): number {
+  const own = work.within !== null || node.permissions[0]!.domain === work.connection.domain;
+  return own ? path.length + recordBytes(node) : 0;
+}
+
+/** What stands against `changed` taking the place of `before`, null: nothing. */
+function refusal(work: Work, path: string, before: Node, changed: Node): XsError | null {
+  if (recordBytes(changed) >= QUOTA.nodeBytes) return fail(work, 'ENOSPC');
+  const charge = chargeOf(work, path, changed) - chargeOf(work, path, before);
+  return charge >= work.connection.room() ? fail(work, 'EIO') : null;
+}
+
+/** create_node's checks of each new node, the lowest first, and of the node that they hang from. */
+function refusalOfNew(work: Work, path: string, value: Uint8Array): XsError | null {
+  const { domain, live } = work.connection;
+  const missing: string[] = [];
+  let above = path;
+  let parent: Node | null = null;
+  for (; parent === null; parent = work.tree.get(above)) {
+    missing.push(above);
+    above = parentPath(above);
+  }
+  const permissions = [{ ...parent.permissions[0]!, domain }, ...parent.permissions.slice(1)];
+  let owned = ownedNodes(live.nodes, domain);
+  let charge = 0;
+  for (const [i, at] of missing.entries()) {
+    if (owned >= QUOTA.nodes) return i === 0 ? 'ENOSPC' : fail(work, 'ENOSPC');
+    const children = i === 0 ? [] : [baseName(missing[i - 1]!)];
+    const node: Node = { value: i === 0 ? value : new Uint8Array(0), permissions, children, generation: 0 };
+    if (recordBytes(node) >= QUOTA.nodeBytes) return fail(work, 'ENOSPC');
+    charge += chargeOf(work, at, node);
+    if (charge >= work.connection.room()) return fail(work, 'EIO');
+    if (work.within === null) owned++;
+  }
+  const linked = { ...parent, children: [...parent.children, baseName(missing.at(-1)!)] };
+  return refusal(work, above, parent, linked);
 }
 
 /** Creates the node at a path that {@link find} called ENOENT. */
 function create(work: Work, text: string, value: Uint8Array): Reply {
-  const { domain, live } = work.connection;
-  if (ownedNodes((work.within ?? live).nodes, domain) >= QUOTA.nodes || value.length + 24 > QUOTA.nodeBytes)
-    return 'ENOSPC';
+  const { domain } = work.connection;
   const path = canonicalPath(text, domain, false)!;
+  const refused = refusalOfNew(work, path, value);
+  if (refused !== null) return refused;
   writeNode(work.tree, path, value, domain);
   changed(work, path, EVENT.subtree);
   return OK;
@@ -144,7 +189,8 @@ function write(work: Work): Reply {
   const found = find(work, text, ACCESS.write);
   if (found === 'ENOENT') return create(work, text, value);
   if (typeof found === 'string') return found;
-  if (nodeBytes(found.node, value) > QUOTA.nodeBytes) return 'ENOSPC';
+  const refused = refusal(work, found.path, found.node, { ...found.node, value });
+  if (refused !== null) return refused;
   writeNode(work.tree, found.path, value, work.connection.domain);
   changed(work, found.path, EVENT.subtree);
   return OK;
@@ -185,7 +231,10 @@ function setPerms(work: Work): Reply {
   if (typeof found === 'string') return found;
   const before = found.node.permissions;
   if (permissions[0]!.domain !== before[0]!.domain) return 'EPERM';
-  work.tree.put(found.path, { ...found.node, permissions: permissions as Node['permissions'] });
+  const next: Node = { ...found.node, permissions: permissions as Node['permissions'] };
+  const refused = refusal(work, found.path, found.node, next);
+  if (refused !== null) return refused;
+  work.tree.put(found.path, next);
   changed(work, found.path, EVENT.subtree, before);
   return OK;
 }
@@ -203,7 +252,8 @@ function addWatch(work: Work): Reply {
   const watch = watchArguments(work);
   if (watch === null) return 'EINVAL';
   if (connection.watches.some((w) => w.path === watch.path && w.token === watch.token)) return 'EEXIST';
-  if (connection.watches.length >= QUOTA.watches) return 'ENOSPC';
+  if (connection.watches.length > QUOTA.watches) return 'E2BIG';
+  if (watch.path.length + watch.token.length >= connection.room()) return 'ENOMEM';
   connection.watches.push(watch);
   connection.fireLater(watch);
   return OK;
@@ -228,7 +278,7 @@ function resetWatches(work: Work): Reply {
 function transactionStart(work: Work): Reply {
   const { connection } = work;
   if (work.within !== null) return 'EBUSY';
-  if (connection.transactions.length >= QUOTA.transactions) return 'ENOSPC';
+  if (connection.transactions.length > QUOTA.transactions) return 'ENOSPC';
   const taken = (id: number): boolean => id === 0 || connection.transactions.some((t) => t.id === id);
   while (taken(connection.nextTransaction)) connection.nextTransaction = (connection.nextTransaction + 1) >>> 0;
   const id = connection.nextTransaction;
@@ -244,6 +294,11 @@ function transactionEnd(work: Work): Reply {
   if (within === null) return 'ENOENT';
   connection.transactions = connection.transactions.filter((t) => t !== within);
   if (how === 'F') return OK;
+  if (within.failed) return 'ENOMEM';
+  const { domain, live } = connection;
+  const before = ownedNodes(live.nodes, domain);
+  const after = ownedAfter(live, within, domain);
+  if (after !== before && after >= QUOTA.nodes) return 'ENOSPC';
   const events = commit(connection.live, within);
   if (events === null) return 'EAGAIN';
   for (const event of events) connection.fire(event.path, event.scope, event.node, [...event.before]);
@@ -292,14 +347,19 @@ const HANDLERS: Partial<Record<number, (work: Work) => Reply>> = {
 /** Carries out `request` and returns the answer. */
 export function answer(connection: Connection, request: Message): Message {
   const reply = carryOut(connection, request);
-  const tooLong = typeof reply !== 'string' && reply.length > PAYLOAD_MAX;
-  const error = tooLong ? 'E2BIG' : typeof reply === 'string' ? reply : null;
+  const error = typeof reply === 'string' ? reply : unsendable(connection, reply.length);
   return {
     type: error === null ? request.type : XS.error,
     requestId: request.requestId,
     transactionId: request.transactionId,
     payload: error === null ? (reply as Uint8Array) : bytesOf(`${error}\0`),
   };
+}
+
+/** What is sent instead of an answer that is too long, or for which the domain has no room; errors always have some. */
+function unsendable(connection: Connection, bytes: number): XsError | null {
+  if (bytes > PAYLOAD_MAX) return 'E2BIG';
+  return bytes > SHORT_ANSWER && messageBytes(bytes) >= connection.room() ? 'ENOMEM' : null;
 }
 
 function carryOut(connection: Connection, request: Message): Reply {
@@ -310,6 +370,13 @@ function carryOut(connection: Connection, request: Message): Reply {
   const id = ignoresTransaction ? 0 : request.transactionId;
   const within = id === 0 ? null : (connection.transactions.find((t) => t.id === id) ?? null);
   if (id !== 0 && within === null) return 'ENOENT';
-  const tree = within === null ? liveAccess(connection.live) : transactionAccess(connection.live, within);
-  return handler({ connection, within, tree, payload: request.payload });
+  let full = false;
+  const tree =
+    within === null
+      ? liveAccess(connection.live)
+      : transactionAccess(connection.live, within, () => {
+          full = true;
+        });
+  const reply = handler({ connection, within, tree, payload: request.payload });
+  return full ? 'ENOSPC' : reply;
 }

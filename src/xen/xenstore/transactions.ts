@@ -1,9 +1,11 @@
 /**
  * Transactions: a snapshot of the nodes at the start, and at the end either all changes or EAGAIN.
  *
- * Invariant: a transaction commits only if every node it read or wrote still has the generation the snapshot had.
+ * Invariants: a transaction commits only if every node it read or wrote still has the generation the snapshot had; it looks at
+ * QUOTA.transactionNodes nodes at most, and one that asked for more, or met another quota half-way, has failed.
  */
 import { bool, type Infer, integer, list, map, string, struct, u8, u32 } from '../../core/schema.ts';
+import { ownedNodes, QUOTA } from './quota.ts';
 import { type Node, type NodeAccess, type Nodes, nodes, type Permission, permission } from './tree.ts';
 
 /** Which watches a change concerns: none, those of the node and above, or those of exactly this node. */
@@ -20,7 +22,7 @@ const accessed = struct({
   event: u8,
 });
 
-export const transaction = struct({ id: u32, nodes, accessed: map(string, accessed) });
+export const transaction = struct({ id: u32, nodes, accessed: map(string, accessed), failed: bool });
 export type Transaction = Infer<typeof transaction>;
 
 /** The live part of the daemon's state that transactions read and change. */
@@ -34,6 +36,7 @@ export const startTransaction = (live: LiveNodes, id: number): Transaction => ({
   id,
   nodes: new Map(live.nodes),
   accessed: new Map(),
+  failed: false,
 });
 
 /** Reads and writes the live tree. */
@@ -48,8 +51,8 @@ export function liveAccess(live: LiveNodes): NodeAccess {
   };
 }
 
-/** Reads and writes a transaction's snapshot and notes what was touched. */
-export function transactionAccess(live: LiveNodes, within: Transaction): NodeAccess {
+/** Reads and writes a transaction's snapshot and notes what was touched; `full` is told of a node beyond the quota. */
+export function transactionAccess(live: LiveNodes, within: Transaction, full: () => void): NodeAccess {
   const touch = (path: string): Infer<typeof accessed> => {
     let entry = within.accessed.get(path);
     if (entry === undefined) {
@@ -60,7 +63,11 @@ export function transactionAccess(live: LiveNodes, within: Transaction): NodeAcc
         modified: false,
         event: EVENT.none,
       };
-      within.accessed.set(path, entry);
+      if (within.accessed.size < QUOTA.transactionNodes) within.accessed.set(path, entry);
+      else {
+        within.failed = true;
+        full();
+      }
     }
     return entry;
   };
@@ -83,8 +90,19 @@ export function transactionAccess(live: LiveNodes, within: Transaction): NodeAcc
 
 /** Notes that the commit is to fire watches for `path`; a change of the whole subtree outweighs an exact one. */
 export function queueEvent(within: Transaction, path: string, scope: EventScope): void {
-  const entry = within.accessed.get(path)!;
-  if (entry.event !== EVENT.subtree) entry.event = scope;
+  const entry = within.accessed.get(path);
+  if (entry === undefined) within.failed = true;
+  else if (entry.event !== EVENT.subtree) entry.event = scope;
+}
+
+/** Nodes that `domain` would own after a commit. */
+export function ownedAfter(live: LiveNodes, within: Transaction, domain: number): number {
+  const owns = (node: Node | undefined): number =>
+    node !== undefined && node.permissions[0]!.domain === domain ? 1 : 0;
+  let count = ownedNodes(live.nodes, domain);
+  for (const [path, { modified }] of within.accessed)
+    if (modified) count += owns(within.nodes.get(path)) - owns(live.nodes.get(path));
+  return count;
 }
 
 /** A change that a commit made known, in the order in which the transaction first touched the nodes. */

@@ -48,6 +48,8 @@ export type XsError =
   | 'EBUSY'
   | 'EAGAIN'
   | 'E2BIG'
+  | 'EIO'
+  | 'ENOMEM'
   | 'EPERM';
 
 export const HEADER_BYTES = 16;

@@ -2,12 +2,14 @@
  * The xenstore daemon as one PV domain sees it (D-50): a tree, watches, transactions and a ring.
  *
  * Invariants: everything the daemon knows is in `state`; requests are answered in order; what does not fit into the ring
- * waits in `state.output`, and no request is taken while too much waits; events depend on nothing but order.
+ * waits in `state.output`, and no request is taken while too much waits; events depend on nothing but order; what the domain
+ * may have is bounded (quota.ts).
  */
 import { bool, bytes, type Infer, integer, list, struct, u32 } from '../../core/schema.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { unitsOf, type WorkMeter } from '../work.ts';
 import { createDomain, createStore, type DomainNodes, describeDomain, domainPath, writeText } from './domain-nodes.ts';
+import { type Charged, memoryBytes, messageBytes, QUOTA } from './quota.ts';
 import { answer, type Connection } from './requests.ts';
 import { EVENT, type EventScope, liveAccess, transaction } from './transactions.ts';
 import { canonicalPath, type Node, nodes, parentPath, removeNode } from './tree.ts';
@@ -64,6 +66,11 @@ export class XenStore {
   readonly #memory: GuestMemory;
   readonly #work: WorkMeter;
   readonly #notify: (port: number) => void;
+  /** What follows from the queue of `state`: the payloads of the events in it. */
+  #waiting = new Set<string>();
+  #waitingIn: readonly wire.QueuedMessage[] | null = null;
+  /** Bytes that the events of the change at hand may yet take; null until the first of them. */
+  #room: number | null = null;
 
   constructor(memory: GuestMemory, work: WorkMeter, notify: (port: number) => void) {
     this.#memory = memory;
@@ -95,6 +102,7 @@ export class XenStore {
   write(path: string, value: string): void {
     const at = this.#path(path);
     writeText(liveAccess(this.state), at, value);
+    this.#room = null;
     this.#fire(at, EVENT.subtree, this.state.nodes.get(at) ?? null, []);
     this.service();
   }
@@ -102,6 +110,7 @@ export class XenStore {
   remove(path: string): void {
     const at = this.#path(path);
     if (!this.state.nodes.has(at)) return;
+    this.#room = null;
     removeNode(liveAccess(this.state), at, (gone) =>
       this.#fire(gone, gone === at ? EVENT.subtree : EVENT.exact, this.state.nodes.get(gone)!, []),
     );
@@ -171,6 +180,7 @@ export class XenStore {
     if (state.sent === first.bytes.length) {
       state.output.shift();
       state.sent = 0;
+      if (first.event && this.#waitingIn === state.output) this.#waiting.delete(payloadOf(first));
     }
     return true;
   }
@@ -205,9 +215,11 @@ export class XenStore {
       watches: state.watches,
       transactions: state.transactions,
       nextTransaction: state.nextTransaction,
+      room: () => this.#roomOf({ ...state, watches: connection.watches, transactions: connection.transactions }),
       fire: (path, scope, node, before) => this.#fire(path, scope, node, before),
       fireLater: (w) => later.push(w),
     };
+    this.#room = null;
     const reply = answer(connection, request);
     this.#work.charge(
       unitsOf(request.payload.length + reply.payload.length) + Math.ceil(state.nodes.size / NODES_PER_UNIT),
@@ -226,14 +238,36 @@ export class XenStore {
     for (const w of this.state.watches) if (matches(w, path, scope)) this.#event(w, path);
   }
 
-  /** Queues a watch event, unless the same one waits already; special events always count. */
+  /** Bytes that may yet be charged to the domain. */
+  #roomOf(charged: Charged): number {
+    const looked = charged.transactions.reduce((sum, t) => sum + t.accessed.size, charged.nodes.size);
+    this.#work.charge(Math.ceil(looked / NODES_PER_UNIT) + charged.output.length);
+    return QUOTA.memoryBytes - memoryBytes(charged, DOMAIN);
+  }
+
+  /**
+   * Queues a watch event, unless the same one waits already or the domain has no room for it; special events always count as
+   * new ones.
+   */
   #event(w: Watch, path: string): void {
-    const payload = wire.bytesOf(`${reportedPath(w, path)}\0${w.token}\0`);
-    if (payload.length > wire.PAYLOAD_MAX) return;
-    this.#work.charge(unitsOf(payload.length) + this.state.output.length);
-    const message = wire.encodeMessage({ type: wire.XS.watchEvent, requestId: 0, transactionId: 0, payload });
-    const same = (other: wire.QueuedMessage): boolean =>
-      other.event && other.bytes.length === message.length && other.bytes.every((byte, i) => byte === message[i]);
-    if (path.startsWith('@') || !this.state.output.some(same)) this.state.output.push({ event: true, bytes: message });
+    const { output } = this.state;
+    const reported = reportedPath(w, path);
+    const bytes = reported.length + w.token.length + 2;
+    if (bytes > wire.PAYLOAD_MAX) return;
+    this.#room ??= this.#roomOf(this.state);
+    if (messageBytes(bytes) >= this.#room) return;
+    this.#work.charge(unitsOf(bytes));
+    const text = `${reported}\0${w.token}\0`;
+    if (this.#waitingIn !== output) {
+      this.#waiting = new Set(output.filter((m) => m.event).map(payloadOf));
+      this.#waitingIn = output;
+    }
+    if (!path.startsWith('@') && this.#waiting.has(text)) return;
+    const message = { type: wire.XS.watchEvent, requestId: 0, transactionId: 0, payload: wire.bytesOf(text) };
+    output.push({ event: true, bytes: wire.encodeMessage(message) });
+    this.#waiting.add(text);
+    this.#room -= messageBytes(bytes);
   }
 }
+
+const payloadOf = (message: wire.QueuedMessage): string => wire.textOf(message.bytes.subarray(wire.HEADER_BYTES));
