@@ -26,8 +26,9 @@ const UNPACKED_BYTES_MAX = 1 << 30;
 /** Journal entries and digests that are held in memory at once, in some 100 bytes each. */
 const ENTRIES_MAX = 1 << 23;
 const SNAPSHOTS_MAX = 1 << 16;
-/** Runs of slots that all snapshots have, in some 60 bytes each. */
+/** Runs of slots that all snapshots have, in some 60 bytes each, and the slots in them. */
 const RUNS_MAX = 1 << 23;
+const SLOTS_MAX = 1 << 28;
 
 export class RecordingReader extends StoredRecording {
   readonly #database: Database;
@@ -145,14 +146,16 @@ export class RecordingReader extends StoredRecording {
 
   #loadSnapshots(anchor: Anchor): void {
     const ticks: Tick[] = [];
-    let runs = 0;
+    let [runs, slots] = [0, 0];
     for (const { key, bytes, storedBytes, sequence } of this.#numbered('snapshot')) {
       const snapshot = decoded(key, bytes, decodeSnapshot);
       const base = snapshot.base === 0 ? null : ticks[snapshot.base - 1];
       if (base === undefined || snapshot.sequence !== sequence || this.tables.has(snapshot.tick))
         throw damaged(placeOf(key), 'does not follow from those before it');
       runs += snapshot.dirty.length;
-      if (sequence >= SNAPSHOTS_MAX || runs > RUNS_MAX) throw damaged(placeOf(key), 'is too much to be held in memory');
+      slots += snapshot.dirty.reduce((sum, { length }) => sum + length, 0);
+      if (sequence >= SNAPSHOTS_MAX || runs > RUNS_MAX || slots > SLOTS_MAX)
+        throw damaged(placeOf(key), 'is too much to be held in memory');
       ticks.push(snapshot.tick);
       this.tables.add({ ...snapshot, base, storedBytes: snapshot.storedBytes + storedBytes });
     }

@@ -11,13 +11,14 @@ import type {
   RecordingEnd,
   RecordingHeader,
   RecordingSizes,
+  SlotRun,
   SnapshotSummary,
   StoredSnapshot,
 } from '../src/timeline/trace-store.ts';
 import { type BlobInfo, joinBlob } from './header.ts';
 import { decodeBlock } from './journal-codec.ts';
 import { sectionsCodec } from './messages.ts';
-import type { PageReader } from './page-reader.ts';
+import { CHUNK_PAGES, type PageReader } from './page-reader.ts';
 import { decoded, numbered, plain } from './sealed.ts';
 
 /** A snapshot with the number under which it is stored. */
@@ -116,17 +117,23 @@ export abstract class StoredRecording implements Recording {
     };
     for (const blob of this.blobs) await step(() => this.blob(blob.name));
     for (const { sequence } of this.blocks) await step(() => this.block(sequence));
-    const seen = new Set<number>();
+    const checked = new Map<number, number>();
     for (const row of this.tables.rows)
       await step(() => {
         this.#sections(row.sequence);
-        for (const { page, length } of row.dirty)
-          for (let number = page; number < page + length; number++) {
-            if (seen.has(number)) continue;
-            seen.add(number);
-            this.pages.page(number);
-            this.pages.hash(number);
-          }
+        for (const run of row.dirty) this.#verifyPages(run, checked);
       });
+  }
+  /** Reads the chunks that a run's pages are in; `checked` has the last page of each that was looked at. */
+  #verifyPages({ page, length }: SlotRun, checked: Map<number, number>): void {
+    for (let next = page; next < page + length; ) {
+      const chunk = Math.floor(next / CHUNK_PAGES);
+      const last = Math.min((chunk + 1) * CHUNK_PAGES, page + length) - 1;
+      next = last + 1;
+      if ((checked.get(chunk) ?? -1) >= last) continue;
+      this.pages.page(last);
+      this.pages.hash(last);
+      checked.set(chunk, last);
+    }
   }
 }

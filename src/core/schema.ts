@@ -137,12 +137,22 @@ export const integer: Schema<number> = scalar(
     assert(Number.isSafeInteger(v), 'not an exact integer');
     w.f64(v);
   },
-  (r) => r.f64(),
+  (r) => {
+    const value = r.f64();
+    if (!Number.isSafeInteger(value)) throw new RangeError('state section has no exact integer where one should be');
+    return value;
+  },
   (v) => v + 1,
 );
+/** A byte that is 0 or 1. */
+function readBool(r: Reader): boolean {
+  const value = r.u8();
+  if (value > 1) throw new RangeError('state section has neither true nor false where one should be');
+  return value === 1;
+}
 export const bool: Schema<boolean> = scalar(
   (w, v) => w.u8(v ? 1 : 0),
-  (r) => r.u8() !== 0,
+  readBool,
   (v) => !v,
 );
 export const bytes: Schema<Uint8Array> = {
@@ -176,7 +186,7 @@ export function optional<T>(item: Schema<T>): Schema<T | null> {
       w.u8(v === null ? 0 : 1);
       if (v !== null) item.write(w, v);
     },
-    read: (r) => (r.u8() === 0 ? null : item.read(r)),
+    read: (r) => (readBool(r) ? item.read(r) : null),
     flips: (value, path) => (value === null ? [] : [{ path: `${path}?`, value: null }, ...item.flips(value, path)]),
   };
 }
@@ -210,6 +220,7 @@ export function map<K, V>(key: Schema<K>, item: Schema<V>): Schema<Map<K, V>> {
       const out = new Map<K, V>();
       for (let n = r.u32(); n > 0; n--) {
         const k = key.read(r);
+        if (out.has(k)) throw new RangeError('state section has a key twice');
         out.set(k, item.read(r));
       }
       return out;
@@ -254,7 +265,7 @@ export function encode<T>(schema: Schema<T>, value: T): Uint8Array {
   return w.finish();
 }
 
-/** The value of `data`; throws RangeError when it is short or has bytes left over. */
+/** The value of `data`; throws RangeError when it is short, has bytes left over, or is not what {@link encode} writes. */
 export function decode<T>(schema: Schema<T>, data: Uint8Array): T {
   const r = new Reader(data);
   const value = schema.read(r);

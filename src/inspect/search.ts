@@ -231,7 +231,7 @@ export class Search {
           }
           hooks.progress(before - session.tick, before);
           await hooks.breathe();
-          if (stopped.kind === 'stop') break;
+          if (stopped.kind === 'stop' || stopped.kind === 'blocked') break;
         }
       } finally {
         engine.watch([]);

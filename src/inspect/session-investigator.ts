@@ -80,7 +80,7 @@ export class SessionInvestigator implements Investigator {
     this.session.goto(from);
     for (;;) {
       visit(this.moment);
-      if (this.session.tick >= to) return;
+      if (this.session.tick >= Math.min(to, this.session.endTick)) return;
       this.session.forward(this.session.tick + 1, true);
     }
   }
@@ -90,7 +90,7 @@ export class SessionInvestigator implements Investigator {
       const end = this.session.forward(Math.min(tick, this.session.tick + STRIDE), false);
       this.#hooks.progress(this.session.tick, tick);
       await this.#hooks.breathe();
-      if (end.kind === 'stop') return;
+      if (end.kind === 'stop' || end.kind === 'blocked') return;
     }
   }
   /** Name and offset of an address, for reports. */

@@ -64,9 +64,16 @@ export class StateTracker {
   capture(reuse?: Sections): Sections {
     return new Map(this.sections.map((section) => [section.name, section.encode(reuse?.get(section.name))]));
   }
-  /** Puts sections in place after the pages have been written, which marked them dirty. */
+  /**
+   * Puts sections in place after the pages have been written, which marked them dirty; RangeError where one is missing or not of
+   * the form of this machine's.
+   */
   restore(sections: Sections): void {
-    for (const section of this.sections) section.decode(sections.get(section.name)!);
+    for (const section of this.sections) {
+      const bytes = sections.get(section.name);
+      if (bytes === undefined) throw new RangeError(`the section ${section.name} is missing`);
+      section.decode(bytes);
+    }
     this.machine.engine.reset();
     this.machine.restored();
     this.sync();

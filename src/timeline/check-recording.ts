@@ -1,6 +1,7 @@
 /**
  * What a recording says of its machine and its end, before anybody acts on it: its bytes may be whole and still be anybody's.
  */
+import { memoryProblem } from '../core/domain-memory.ts';
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { NS_PER_TICK } from '../machine/clock.ts';
@@ -10,8 +11,6 @@ import type { RecordingEnd, RecordingHeader } from './trace-store.ts';
 
 /** A JavaScript Date reaches no further (ECMA-262, time values). */
 const CREATED_MS_MAX = 8.64e15;
-/** Guest memory lies in one 32-bit linear memory. */
-const MEMORY_BYTES_MAX = 2 ** 32;
 /** XEN_LEGACY_MAX_VCPUS (xen/include/public/xen.h). */
 const VCPUS_MAX = 32;
 /** A terahertz. */
@@ -42,7 +41,7 @@ export function checkHeader(header: RecordingHeader): void {
   const { createdMs, memoryBytes, vcpus, nsPerTick, tscKhz, epochSeconds, settings } = header;
   const says = (name: string, value: number | string): string => `the header says ${name}=${JSON.stringify(value)}`;
   need(Number.isFinite(createdMs) && Math.abs(createdMs) <= CREATED_MS_MAX, `the header says createdMs=${createdMs}`);
-  need(isWhole(memoryBytes, 1, MEMORY_BYTES_MAX), says('memoryBytes', memoryBytes));
+  need(memoryProblem(memoryBytes) === null, says('memoryBytes', memoryBytes));
   need(isWhole(vcpus, 1, VCPUS_MAX), says('vcpus', vcpus));
   need(nsPerTick === NS_PER_TICK, `the header says nsPerTick=${nsPerTick}`);
   need(isWhole(tscKhz, 1, TSC_KHZ_MAX), says('tscKhz', tscKhz));

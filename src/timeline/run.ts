@@ -99,20 +99,20 @@ export class Run {
   sections(reuse?: Sections): Map<string, Uint8Array> {
     return new Map([...this.tracker.capture(reuse), [CONSOLE_SECTION, this.console.encode()]]);
   }
-  /** Takes over what a snapshot knows of the console. */
+  /** Takes over what a snapshot knows of the console; E_RECORDING where that is malformed. */
   recall(snapshot: StoredSnapshot): void {
     const log = snapshot.sections.get(CONSOLE_SECTION);
     if (log === undefined) return;
     try {
       this.console.load(log);
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      throw new EmulatorError('E_RECORDING', `the console's log at tick ${snapshot.tick} cannot be read`, {
-        cause: error,
-      });
+      throw noState(snapshot.tick, error);
     }
   }
-  /** Puts the machine into a stored state; `built` gives the pages of the machine as built. */
+  /**
+   * Puts the machine into a stored state; `built` gives the pages of the machine as built. E_RECORDING where it is none of this
+   * machine, or not the one that its hash says: what the machine holds then is nothing.
+   */
   restore(snapshot: StoredSnapshot, built: (slot: number) => Uint8Array): void {
     this.tracker.sync();
     const { memory } = this.machine.engine;
@@ -126,10 +126,19 @@ export class Run {
     try {
       this.tracker.restore(snapshot.sections);
     } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      throw new EmulatorError('E_SEMANTICS', `the state at tick ${snapshot.tick} is not of this version's form`, {
-        cause: error,
-      });
+      throw noState(snapshot.tick, error);
     }
+    if (this.tick !== snapshot.tick || this.stateHash() !== snapshot.stateHash)
+      throw noState(snapshot.tick, new RangeError('its tick or its hash is another'));
   }
 }
+
+/** A snapshot's sections, its hashes whole, are no state of this machine. */
+const noState = (tick: Tick, cause: unknown): EmulatorError =>
+  new EmulatorError(
+    'E_RECORDING',
+    `the snapshot at tick ${tick} is no state of this machine: ${(cause as Error).message}`,
+    {
+      cause,
+    },
+  );

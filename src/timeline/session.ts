@@ -7,9 +7,9 @@
  *
  * Invariant: the state at a tick is the same whatever the path there.
  */
-import { assert } from '../core/assert.ts';
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
+import { Divergence } from '../machine/inputs.ts';
 import type { RunEnd } from '../machine/machine.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import { editedFrom, journalOf } from './edit.ts';
@@ -31,6 +31,8 @@ export class Session {
   readonly #built: Checkpoint;
   readonly #door: ReplayDoor;
   #checkpoints: Checkpoint[] = [];
+  /** The first snapshot that was taken for a state of the machine: its hash is right, but nobody has replayed what led to it. */
+  #unproven: Tick | null = null;
 
   constructor(run: Run, recording: Recording) {
     this.run = run;
@@ -81,7 +83,13 @@ export class Session {
     if (here >= best) return;
     if (stored !== null && stored.tick > near.tick) {
       const snapshot = this.recording.snapshot(stored.tick);
-      this.run.restore(snapshot, (slot) => this.#built.pages[slot]!);
+      this.#unproven ??= stored.tick;
+      try {
+        this.run.restore(snapshot, (slot) => this.#built.pages[slot]!);
+      } catch (error) {
+        this.restore(this.#built);
+        throw error;
+      }
       this.#door.seek(stored.tick);
       this.#keep();
     } else this.restore(near);
@@ -101,11 +109,30 @@ export class Session {
   }
 
   #advance(tick: Tick): void {
-    if (this.run.tick >= tick) return;
-    this.run.runTo(tick);
-    if (this.run.tick === tick) return;
-    assert(editedFrom(this.recording) < tick, `the run came to ${this.run.tick} instead of tick ${tick}`);
-    this.#endTick = this.run.tick;
+    if (this.run.tick < tick) this.#runTo(tick, false);
+  }
+  /**
+   * Runs to `tick`. A counterfactual run may end before; another one that stands still has parted from its recording, and what breaks
+   * down behind a state that nobody has proven may be the recording's fault.
+   */
+  #runTo(tick: Tick, resume: boolean): RunEnd {
+    let end: RunEnd;
+    try {
+      end = this.run.runTo(tick, resume);
+    } catch (error) {
+      if (this.#unproven === null || error instanceof EmulatorError || error instanceof Divergence) throw error;
+      throw new EmulatorError(
+        'E_RECORDING',
+        `from the snapshot at tick ${this.#unproven} on the run breaks down: ${(error as Error).message}; ` +
+          'where hindsight replay verifies the recording, this is a mistake of Hindsight',
+        { cause: error },
+      );
+    }
+    const at = this.run.tick;
+    if ((end.kind !== 'stop' && end.kind !== 'blocked') || at >= tick) return end;
+    if (editedFrom(this.recording) < tick) this.#endTick = at;
+    else throw new Divergence(at, `the run ends at tick ${at}, the recording goes on to ${this.endTick}`);
+    return end;
   }
   #keep(): void {
     const { tick } = this.run;
@@ -127,7 +154,7 @@ export class Session {
 
   /** Runs forward to `tick`, stopping for pauses and watches set on the engine. */
   forward(tick: Tick, resume: boolean): RunEnd {
-    return this.run.runTo(Math.min(tick, this.endTick), resume);
+    return this.#runTo(Math.min(tick, this.endTick), resume);
   }
 
   /** Places to start from when looking backwards: ticks of known states before `tick`, descending. */

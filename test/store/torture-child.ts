@@ -20,7 +20,7 @@ export const HEADER: RecordingHeader = {
   semanticsVersion: 1,
   toolVersion: 'test',
   createdMs: 5,
-  memoryBytes: 1 << 20,
+  memoryBytes: 8 << 20,
   vcpus: 1,
   cpuPolicy: 'x86-64-v1',
   nsPerTick: 1,

@@ -66,9 +66,9 @@ export class FrameTable {
     this.dirtyChunks = new Uint8Array(chunks).fill(1);
   }
 
-  /** Replaces all records by those of a snapshot of the same size. */
+  /** Replaces all records by those of a snapshot; RangeError where it is not one of as many frames. */
   load(bytes: Uint8Array): void {
-    assert(bytes.length === this.bytes.length, 'frame table of another machine');
+    if (bytes.length !== this.bytes.length) throw new RangeError('the frame table is one of another machine');
     this.bytes.set(bytes);
     this.dirtyChunks.fill(1);
   }
