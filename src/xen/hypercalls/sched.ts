@@ -4,6 +4,7 @@ import { ERRNO } from '../abi/errno.ts';
 import { SCHEDOP } from '../abi/numbers.ts';
 import type { GuestStruct } from '../pv/guest-access.ts';
 import { armWatchdog, block, deliverable, serviceBackends, shutdown, startPoll } from '../pv/scheduler.ts';
+import { momentOf } from '../pv/time.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
 
 const MAX_POLL_PORTS = 128;
@@ -22,8 +23,8 @@ function poll(call: Call, arg: GuestStruct<keyof typeof ARG.schedPoll.at>): Call
     if (pv.events.isPending(port)) return 0;
     ports.push(port);
   }
-  const timeout = Number(arg.u64('timeout'));
-  startPoll(pv, cpu.id, ports, timeout === 0 ? null : timeout);
+  const timeout = arg.u64('timeout');
+  startPoll(pv, cpu.id, ports, timeout === 0n ? null : momentOf(timeout));
   return 0;
 }
 

@@ -7,12 +7,12 @@ import { addressOk } from '../domain.ts';
 import { frameNumber } from '../mm/page-info.ts';
 import { registerVcpuInfo, runstateAt, writeRunstate } from '../pv/runstate.ts';
 import { shutdown } from '../pv/scheduler.ts';
-import { raiseTimer, refreshTime } from '../pv/time.ts';
+import { after, momentOf, raiseTimer, refreshTime, spanOf } from '../pv/time.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
 
 /** Bounds of a periodic timer in ns: MILLISECS(1) and STIME_DELTA_MAX. */
 const MIN_PERIOD_NS = 1_000_000n;
-const MAX_PERIOD_NS = 2n ** 63n - 2n ** 31n;
+const MAX_PERIOD_NS = 2n ** 62n - 1n;
 /** VCPU_SSHOTTMR_future: a deadline in the past is an error. */
 const FUTURE_ONLY = 1;
 
@@ -50,8 +50,8 @@ export const vcpuOp: Hypercall = (call) => {
       return call.with(address, ARG.setPeriodicTimer, (arg) => {
         const period = arg.u64('period_ns');
         if (period < MIN_PERIOD_NS || period > MAX_PERIOD_NS) return -ERRNO.EINVAL;
-        v.periodicPeriod = Number(period);
-        v.periodicNext = pv.now(cpu) + v.periodicPeriod;
+        v.periodicPeriod = spanOf(period);
+        v.periodicNext = after(pv.now(cpu), v.periodicPeriod);
         return 0;
       });
     case VCPUOP.stop_periodic_timer:
@@ -79,7 +79,7 @@ function setSingleshot(call: Call): CallResult {
   return call.with(call.ptr(2), ARG.setSingleshotTimer, (arg) => {
     const deadline = arg.u64('timeout_abs_ns');
     if (deadline >= BigInt(pv.now(cpu))) {
-      vcpu.singleshot = Number(deadline);
+      vcpu.singleshot = momentOf(deadline);
       return 0;
     }
     if (arg.u32('flags') & FUTURE_ONLY) return -ERRNO.ETIME;

@@ -8,6 +8,7 @@ import { RUNSTATE } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
 import type { DomainState, XenPv } from './pv.ts';
 import { setRunstate } from './runstate.ts';
+import { after } from './time.ts';
 import type { VcpuState } from './vcpu.ts';
 
 const { at: INFO } = AMD64.vcpuInfo;
@@ -100,7 +101,7 @@ export function shutdown(pv: XenPv, vcpu: number, reason: number): Stop {
 /** SCHEDOP_watchdog: arms a free slot (id 0) or the slot `id`; its number, 0, or a negative errno. */
 export function armWatchdog(domain: DomainState, id: number, seconds: number, now: number): number {
   const { watchdogs } = domain;
-  const deadline = now + seconds * NS_PER_SECOND;
+  const deadline = after(now, seconds * NS_PER_SECOND);
   if (id > watchdogs.length) return -ERRNO.EINVAL;
   if (id === 0) {
     const free = watchdogs.indexOf(null);

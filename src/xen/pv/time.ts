@@ -12,8 +12,13 @@ import type { VcpuState } from './vcpu.ts';
 
 /** Nanoseconds between refreshes of a running vCPU's time record (Xen's calibration EPOCH). */
 export const EPOCH_NS = 1_000_000_000;
+/**
+ * The moment (ns) that no machine comes to, 52 days: what is due then never is, and waiting for it is waiting for nothing. It keeps
+ * every time an exact number, though a guest names any of 64 bits.
+ */
+export const NEVER_NS = 2 ** 52;
 /** A relative timeout beyond this is taken for a mistake: Xen fires it after 100 ms (do_set_timer_op). */
-const FAR_FUTURE_NS = 2 ** 50;
+const FAR_FUTURE_NS = 1n << 50n;
 const MISTAKE_NS = 100_000_000;
 
 /** Multiplier and shift of vcpu_time_info for a TSC of `khz`: ns = ((tsc << shift) * mul) >> 32. */
@@ -80,12 +85,18 @@ export function raiseTimer(pv: XenPv, vcpu: number): void {
   pv.events.raiseVirq(VIRQ.TIMER, vcpu);
 }
 
-/** The deadline set_timer_op stores for `timeout` (signed ns; 0 stops) at time `now`. */
+/** A moment `ns` after `now`. */
+export const after = (now: number, ns: number): number => Math.min(now + ns, NEVER_NS);
+/** A span of time (ns) that a guest names, at most as long as a machine runs. */
+export const spanOf = (ns: bigint): number => (ns < NEVER_NS ? Number(ns) : NEVER_NS);
+/** A moment that a guest names: signed as Xen keeps it, so that the upper half of the numbers has passed (s_time_t). */
+export const momentOf = (ns: bigint): number => spanOf(ns >> 63n === 0n ? ns : 0n);
+
+/** The deadline set_timer_op stores for `timeout` (0 stops) at time `now`. */
 export function timerDeadline(timeout: bigint, now: number): number | null {
   if (timeout === 0n) return null;
-  const value = Number(timeout);
-  if (timeout < 0n || value - now >= FAR_FUTURE_NS) return now + MISTAKE_NS;
-  return value;
+  const isMistake = timeout >> 63n !== 0n || timeout - BigInt(now) >= FAR_FUTURE_NS;
+  return isMistake ? after(now, MISTAKE_NS) : momentOf(timeout);
 }
 
 /** The next moment (ns) at which time does something to this vCPU, or Infinity. */
@@ -110,7 +121,7 @@ export function nextDeadline(pv: XenPv): number {
     const deadline = watchdogs[i]!;
     if (deadline !== null && deadline < at) at = deadline;
   }
-  return at;
+  return at < NEVER_NS ? at : Number.POSITIVE_INFINITY;
 }
 
 /** Applies every expiry due at `now` (ns), in the order of vCPUs and of the list below. Returns the kinds, for the journal. */
@@ -123,7 +134,8 @@ export function expire(pv: XenPv, now: number): string[] {
       fired.push(`singleshot:${id}`);
     }
     if (v.periodicPeriod > 0 && v.periodicNext <= now) {
-      v.periodicNext += v.periodicPeriod * (1 + Math.floor((now - v.periodicNext) / v.periodicPeriod));
+      const periods = 1 + Math.floor((now - v.periodicNext) / v.periodicPeriod);
+      v.periodicNext = after(v.periodicNext, periods * v.periodicPeriod);
       raiseTimer(pv, id);
       fired.push(`periodic:${id}`);
     }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { tscAt, tscScale } from '../../../src/xen/pv/time.ts';
+import { StateTracker } from '../../../src/machine/tracker.ts';
+import { NEVER_NS, tscAt, tscScale } from '../../../src/xen/pv/time.ts';
 import { HANDLER, PvGuest, words } from '../../support/pv-guest.ts';
 
 const MS = 1_000_000;
@@ -219,5 +220,74 @@ describe('the watchdog', () => {
     expect(guest.stopped(10)).toEqual({ kind: 'crash', message: expect.stringContaining('watchdog') });
     expect(guest.log).toEqual(['(XEN) Watchdog timer fired for domain 1']);
     expect(guest.machine.now()).toBeGreaterThan(5_999 * MS);
+  });
+});
+
+describe('times that no machine comes to', () => {
+  /** Blocks; what the machine says, with a state that can be stored, and whether the timer's event came. */
+  const block = (guest: PvGuest, port: number): readonly [string, boolean] => {
+    guest.prepare(29, 1);
+    const { kind } = guest.machine.runTo(guest.machine.tick + 10);
+    new StateTracker(guest.machine).stateHash();
+    return [kind, timerPending(guest, port)];
+  };
+  const NEGATIVE = 0xffff_ffff_ffff_fff0n;
+
+  test.each([1n << 53n, (1n << 53n) + 1n, 1n << 60n, (1n << 63n) - 1n])(
+    '[D-39] a singleshot at %s ns is never due',
+    (at) => {
+      const { guest, port } = idle();
+      guest.ok(24, 8, 0, guest.put(words(at, 0)));
+      expect(block(guest, port)).toEqual(['blocked', false]);
+    },
+  );
+  test('[D-39] a singleshot from 2^63 ns on is a negative time to Xen and due at once', () => {
+    const { guest, port } = idle();
+    guest.ok(24, 8, 0, guest.put(words(NEGATIVE, 0)));
+    loop(guest);
+    guest.step();
+    expect(timerPending(guest, port)).toBe(true);
+  });
+  test('[D-39] a periodic timer has a period of at most 2^62 - 1 ns', () => {
+    const { guest, port } = idle();
+    expect(guest.call(24, 6, 0, guest.put(words(1n << 62n)))).toBe(-22);
+    for (const period of [(1n << 62n) - 1n, 1n << 53n, (1n << 52n) - 1n]) {
+      guest.ok(24, 6, 0, guest.put(words(period)));
+      expect(block(guest, port)).toEqual(['blocked', false]);
+      guest.xen.vcpus[0]!.blocked = false;
+    }
+  });
+  test('[D-37] [D-39] a poll until 2^62 ns never ends by itself, one until 2^63 ns or later at once', () => {
+    const { guest, port } = idle();
+    const poll = (until: bigint): void => {
+      guest.prepare(29, 3, guest.put(words(0, 0, until)));
+      guest.step();
+    };
+    poll(1n << 62n);
+    expect(guest.machine.runTo(guest.machine.tick + 10).kind).toBe('blocked');
+    new StateTracker(guest.machine).stateHash();
+    guest.xen.wake(0);
+    poll(NEGATIVE);
+    expect(guest.step().kind).toBe('limit');
+    expect(guest.xen.runnable(0)).toBe(true);
+    expect(timerPending(guest, port)).toBe(false);
+  });
+  test('[D-37] a watchdog of 2^32 - 1 s never fires', () => {
+    const { guest, port } = idle();
+    expect(guest.call(29, 6, guest.put(words(0xffff_ffffn << 32n)))).toBe(1);
+    expect(block(guest, port)).toEqual(['blocked', false]);
+  });
+  test('[D-39] idle jumps lead up to the last moment there is', () => {
+    const { guest } = idle();
+    let jumps = 0;
+    for (; ; jumps++) {
+      guest.prepare(29, 3, guest.put(words(0, 0, BigInt(guest.machine.now()) + 2n ** 50n)));
+      const { kind } = guest.machine.runTo(guest.machine.tick + 2);
+      new StateTracker(guest.machine).stateHash();
+      if (kind === 'blocked') break;
+      expect(guest.xen.runnable(0)).toBe(true);
+    }
+    expect(jumps).toBe(3);
+    expect(guest.machine.now()).toBeLessThan(NEVER_NS);
   });
 });
