@@ -13,6 +13,8 @@ import { unitsOf, type WorkMeter } from './work.ts';
 const RING = CONSOLE_RING.at;
 const IN_BYTES = RING.out - RING.in;
 const OUT_BYTES = RING.in_cons - RING.out;
+/** Who records a run keeps its output, shows it and looks for a panic in it: that costs more than copying it. */
+const OUTPUT_BYTES_PER_UNIT = 4;
 
 export const consoleState = struct({
   /** Machine frame of the ring page, its port. */
@@ -40,6 +42,7 @@ export class Console {
   }
 
   output(bytes: Uint8Array): void {
+    this.#work.charge(Math.ceil(bytes.length / OUTPUT_BYTES_PER_UNIT));
     this.state.written += bytes.length;
     if (bytes.length > 0) this.onOutput(bytes);
   }
@@ -84,7 +87,6 @@ export class Console {
     const prod = this.#memory.read32(at + RING.out_prod);
     const count = (prod - cons) >>> 0;
     if (count === 0 || count > OUT_BYTES) return false;
-    this.#work.charge(unitsOf(count));
     const out = new Uint8Array(count);
     const ring = this.#memory.readBytes(at + RING.out, OUT_BYTES);
     for (let i = 0; i < count; i++) out[i] = ring[(cons + i) % OUT_BYTES]!;
