@@ -191,7 +191,8 @@ export interface OpenRecording {
   /** The first step that makes the predicate true; `tick` is null when none does. */
   bisect(options: BisectOptions, hooks: WorkHooks): Promise<BisectReport>;
   why(hooks: WorkHooks): Promise<WhyReport>;
-  events(filter: EventFilter, hooks: WorkHooks): Promise<readonly RunEvent[]>;
+  /** Events in order, so many at a time; nothing else may be asked meanwhile. E_USAGE for a name that no event has. */
+  events(filter: EventFilter, hooks: WorkHooks): AsyncGenerator<readonly RunEvent[]>;
   debug(hooks: WorkHooks): Promise<DebugSession>;
   close(): Promise<void>;
 }

@@ -5,6 +5,7 @@
 import { styleText } from 'node:util';
 import { type Paint, PLAIN } from '../inspect/render.ts';
 import type { ReportProgress } from './backend.ts';
+import { failureOf } from './exit.ts';
 import { toJson } from './json.ts';
 import type { Outlet } from './outlet.ts';
 
@@ -72,6 +73,39 @@ export class Terminal {
   answer(value: unknown, lines: () => readonly string[]): void {
     this.#answered = true;
     this.#stdout.write(this.json ? toJson(value) : `${lines().join('\n')}\n`);
+  }
+  /**
+   * Prints a long answer as it comes, waiting for the reader: the members of `head` and the list `name` as one JSON value, or lines
+   * for a person. How many there were; a failure half-way ends the JSON with what it was.
+   */
+  async answerList<T>(
+    head: object,
+    name: string,
+    batches: AsyncIterable<readonly T[]>,
+    lines: (batch: readonly T[]) => readonly string[],
+    stop: AbortSignal,
+  ): Promise<number> {
+    let count = 0;
+    let end = ']}\n';
+    try {
+      for await (const batch of batches) {
+        const items = batch.map((item) => toJson(item).trimEnd()).join(',');
+        const open = count === 0 ? `${toJson(head).trimEnd().slice(0, -1)},${toJson(name).trimEnd()}:[` : ',';
+        count += batch.length;
+        this.#answered = true;
+        this.#stdout.write(this.json ? open + items : `${lines(batch).join('\n')}\n`);
+        await this.#stdout.ready(stop);
+        if (this.closed) break;
+      }
+    } catch (error) {
+      const { code, message } = failureOf(error);
+      end = `],"error":${toJson({ code, message }).trimEnd()}}\n`;
+      throw error;
+    } finally {
+      if (this.json && count > 0) this.#stdout.write(end);
+    }
+    if (count === 0) this.answer({ ...head, [name]: [] }, () => [`no such ${name.replace(/s$/, '')}`]);
+    return count;
   }
   /** With --json every end prints a value, a failure too. */
   get answered(): boolean {

@@ -53,8 +53,11 @@ export interface Investigator {
   readonly lastTick: Tick;
   /** The state at `tick`. It is good until the next call of any method here. */
   at(tick: Tick): Promise<Moment>;
-  /** Events of the steps from `from` up to and including `to`, in order. */
-  events(from: Tick, to: Tick): Promise<readonly RunEvent[]>;
+  /**
+   * Events of the steps from `from` up to and including `to`, in order, as many at a time as fit into little memory. Nothing
+   * else may be asked until the last have been taken or the generator is let go.
+   */
+  events(from: Tick, to: Tick): AsyncGenerator<readonly RunEvent[]>;
   /** The last step before the state at `before` that changed any of the `bytes` (1 to 8) at a place; null when none did. */
   lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null>;
   /** Shows every state from `from` to `to` in order; a moment is good during its visit. */

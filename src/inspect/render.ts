@@ -25,9 +25,15 @@ const MAX_FRAMES_SHOWN = 16;
 export const tickText = (tick: number | null): string =>
   tick === null ? '' : String(tick).replace(/\B(?=(\d{3})+$)/g, '_');
 
-/** Rows with columns padded to their widest cell; `right` names the columns that are aligned right. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
-  const widths: number[] = [];
+/**
+ * Rows with columns padded to their widest cell; `right` names the columns that are aligned right, `widths` carries those of rows
+ * above to rows below.
+ */
+export function table(
+  rows: readonly (readonly string[])[],
+  right: readonly number[] = [],
+  widths: number[] = [],
+): string[] {
   for (const row of rows)
     for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, visibleLength(cell));
   return rows.map((row) =>

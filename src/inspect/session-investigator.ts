@@ -1,5 +1,6 @@
 /** A recording opened in a session, as `why` investigates it. */
 import type { Tick, VirtAddr } from '../core/units.ts';
+import type { JournalEntry } from '../timeline/journal.ts';
 import type { Session } from '../timeline/session.ts';
 import { tapEvents } from './event-tap.ts';
 import type { Investigator, Place, RunEvent, Write } from './investigate.ts';
@@ -11,6 +12,18 @@ import { symbolText } from './symbol-text.ts';
 import type { SymbolTable } from './symbols.ts';
 
 const STRIDE = 2 ** 22;
+/** Events after which they are handed over before the run goes on. */
+const EVENTS_AT_ONCE = 1024;
+
+/** What the journal has of the ticks from `from` to `to`, as events. */
+function* journalEvents(entries: readonly JournalEntry[], from: Tick, to: Tick): Generator<RunEvent, void> {
+  for (const entry of entries) {
+    if (entry.tick < from || entry.tick > to || entry.kind === 'switch') continue;
+    const kind = entry.kind === 'console' ? 'input' : entry.kind;
+    const text = entry.kind === 'console' ? new TextDecoder().decode(entry.data) : entry.detail;
+    yield { tick: entry.tick, vcpu: 0, rip: 0n, kind, name: kind, fields: {}, text };
+  }
+}
 
 export class SessionInvestigator implements Investigator {
   readonly session: Session;
@@ -37,22 +50,38 @@ export class SessionInvestigator implements Investigator {
     return this.moment;
   }
 
-  async events(from: Tick, to: Tick): Promise<readonly RunEvent[]> {
-    this.session.goto(from);
-    const out: RunEvent[] = [];
-    const undo = tapEvents(this.session, this.moment, (event) => out.push(event));
+  async *events(from: Tick, to: Tick): AsyncGenerator<readonly RunEvent[]> {
+    const { session } = this;
+    session.goto(from);
+    const journal = journalEvents(session.entries, from, to);
+    let next = journal.next();
+    let batch: RunEvent[] = [];
+    const undo = tapEvents(session, this.moment, (event) => {
+      // of one tick, what the machine did stands before what the journal has
+      for (; !next.done && next.value.tick < event.tick; next = journal.next()) batch.push(next.value);
+      batch.push(event);
+      if (batch.length >= EVENTS_AT_ONCE) session.run.machine.engine.mmu.watchHit = true;
+    });
     try {
-      await this.#runTo(Math.min(to + 1, this.lastTick));
+      const end = Math.min(to + 1, this.lastTick);
+      for (let running = true; running && session.tick < end; ) {
+        const { kind } = session.forward(Math.min(end, session.tick + STRIDE), false);
+        running = kind !== 'stop' && kind !== 'blocked';
+        if (batch.length > 0) yield batch;
+        batch = [];
+        this.#hooks.progress(session.tick, end);
+        await this.#hooks.breathe();
+      }
     } finally {
       undo();
     }
-    for (const entry of this.session.entries) {
-      if (entry.tick < from || entry.tick > to || entry.kind === 'switch') continue;
-      const kind = entry.kind === 'console' ? 'input' : entry.kind;
-      const text = entry.kind === 'console' ? new TextDecoder().decode(entry.data) : entry.detail;
-      out.push({ tick: entry.tick, vcpu: 0, rip: 0n, kind, name: kind, fields: {}, text });
+    for (; !next.done; next = journal.next()) {
+      batch.push(next.value);
+      if (batch.length < EVENTS_AT_ONCE) continue;
+      yield batch;
+      batch = [];
     }
-    return out.sort((a, b) => a.tick - b.tick);
+    if (batch.length > 0) yield batch;
   }
 
   async lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null> {
@@ -85,14 +114,6 @@ export class SessionInvestigator implements Investigator {
     }
   }
 
-  async #runTo(tick: Tick): Promise<void> {
-    while (this.session.tick < tick) {
-      const end = this.session.forward(Math.min(tick, this.session.tick + STRIDE), false);
-      this.#hooks.progress(this.session.tick, tick);
-      await this.#hooks.breathe();
-      if (end.kind === 'stop' || end.kind === 'blocked') return;
-    }
-  }
   /** Name and offset of an address, for reports. */
   nameOf(address: bigint): string | null {
     return symbolText(this.symbols, address);

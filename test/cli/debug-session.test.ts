@@ -2,6 +2,7 @@
 import { beforeAll, expect, it } from 'vitest';
 import type { DebugSession, OpenRecording, WorkHooks } from '../../src/cli/backend.ts';
 import { Opened } from '../../src/cli/local/opened.ts';
+import type { RunEvent } from '../../src/inspect/investigate.ts';
 import { errorOf } from '../support/error.ts';
 import { recordGuest, timeTravelGuest } from '../support/time-travel.ts';
 
@@ -72,10 +73,29 @@ it('a place in code is one in break, until, rback and bisect alike', async () =>
 });
 
 it('events of a name that there is none of are refused, results are signed', async () => {
-  const only = (...names: string[]) => recording.events({ names, from: null, to: null }, HOOKS);
+  const only = async (...names: string[]): Promise<RunEvent[]> => {
+    const found: RunEvent[] = [];
+    for await (const events of recording.events({ names, from: null, to: null }, HOOKS)) found.push(...events);
+    return found;
+  };
   expect(await errorIn(() => only('page_fault', 'nonsense'))).toMatch(/^E_USAGE: there is no event nonsense/);
   expect((await only('page_fault')).length).toBeGreaterThan(0);
   expect((await only('hypercall', 'timer')).length).toBeGreaterThan(0);
   // known, and none happened
   expect(await only('physdev_op')).toEqual([]);
+});
+
+it('events of any range are those of the whole, however many come at a time', async () => {
+  const all = async (from: number | null, to: number | null): Promise<readonly RunEvent[][]> => {
+    const batches: RunEvent[][] = [];
+    for await (const events of recording.events({ names: [], from, to }, HOOKS)) batches.push([...events]);
+    return batches;
+  };
+  const batches = await all(null, null);
+  const whole = batches.flat();
+  expect(whole.length).toBeGreaterThan(100);
+  expect(whole.map((e) => e.tick)).toEqual(whole.map((e) => e.tick).toSorted((a, b) => a - b));
+  expect(new Set(whole.map((e) => e.kind))).toEqual(new Set(['hypercall', 'trap', 'upcall', 'timer', 'idle']));
+  const [from, to] = [whole[20]!.tick, whole.at(-20)!.tick];
+  expect((await all(from, to)).flat()).toEqual(whole.filter((e) => e.tick >= from && e.tick <= to));
 });

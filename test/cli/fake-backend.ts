@@ -64,6 +64,20 @@ export class FakeBackend implements Backend {
   lastFilter: EventFilter | null = null;
   lastGoto = -1;
 
+  /** Events as they come; an error after the last of them. */
+  eventBatches: RunEvent[][] = [EVENTS];
+  eventFailure: Error | null = null;
+  /** How many batches have been asked for. */
+  eventsAsked = 0;
+  async *#events(filter: EventFilter): AsyncGenerator<readonly RunEvent[]> {
+    this.lastFilter = filter;
+    for (const batch of this.eventBatches) {
+      this.eventsAsked++;
+      yield batch;
+    }
+    if (this.eventFailure !== null) throw this.eventFailure;
+  }
+
   async record(config: RecordConfig, hooks: RecordHooks): Promise<RecordResult> {
     if (this.failure !== null) throw this.failure;
     this.recorded = config;
@@ -170,10 +184,7 @@ export class FakeBackend implements Backend {
         caller: 'activate_tables+0x40',
         backtrace: [{ rip: RIP, symbol: null }],
       }),
-      events: async (filter) => {
-        this.lastFilter = filter;
-        return EVENTS;
-      },
+      events: (filter) => this.#events(filter),
       debug: async () => new FakeSession(),
       close: async () => {
         this.closed++;
@@ -240,13 +251,21 @@ export class Bench {
   remove(): void {
     rmSync(this.folder, { recursive: true });
   }
-  async run(args: readonly string[], input = ''): Promise<Outcome> {
+  run(args: readonly string[], input = ''): Promise<Outcome> {
+    return this.#start(args, input, true).end;
+  }
+  /** A program of whose stdout nobody reads anything until `read`. */
+  stuck(args: readonly string[]): { readonly read: () => void; readonly end: Promise<Outcome> } {
+    return this.#start(args, '', false);
+  }
+  #start(args: readonly string[], input: string, reads: boolean): ReturnType<Bench['stuck']> {
     const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
     stdin.end(input);
     const text = { out: '', err: '' };
-    stdout.on('data', (d) => (text.out += d));
     stderr.on('data', (d) => (text.err += d));
-    const status = await run(args, {
+    const read = (): void => void stdout.on('data', (d) => (text.out += d));
+    if (reads) read();
+    const status = run(args, {
       streams: { stdin, stdout, stderr } as unknown as Streams,
       cwd: () => this.folder,
       backend: () => Promise.resolve(this.backend),
@@ -254,6 +273,13 @@ export class Bench {
       version: '0.1.0',
       trace: false,
     });
-    return { status, ...text, json: () => JSON.parse(text.out) as Record<string, unknown> };
+    return {
+      read,
+      end: status.then((code) => ({
+        status: code,
+        ...text,
+        json: () => JSON.parse(text.out) as Record<string, unknown>,
+      })),
+    };
   }
 }

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EmulatorError } from '../../src/core/errors.ts';
+import type { RunEvent } from '../../src/inspect/investigate.ts';
 import { Bench, VERDICT } from './fake-backend.ts';
 
 let bench: Bench;
@@ -368,6 +369,43 @@ describe('the other verbs', () => {
     expect(out).toMatch(/10 +map_image\+0x5b +pin +mfn=0x621 = -22/);
     expect(out).toContain('(XEN) mm.c Bad type');
     expect(bench.backend.lastFilter).toEqual({ names: ['pin', 'log'], from: 3, to: null });
+  });
+
+  it('events are printed as they come, never more than the reader takes', async () => {
+    const line = (tick: number): RunEvent => ({
+      ...{ tick, vcpu: 0, rip: 0n, kind: 'log', name: 'log', fields: {} },
+      text: 'x'.repeat(100),
+    });
+    bench.backend.eventBatches = Array.from({ length: 300 }, (_, i) => Array.from({ length: 100 }, () => line(i)));
+    const { out } = await bench.run(['events']);
+    expect(out.split('\n').length).toBe(30_001);
+    const json = await bench.run(['events', '--json']);
+    expect((json.json() as { events: unknown[] }).events).toHaveLength(30_000);
+    // nobody reads: after what fits between the two, no more are asked for
+    bench.backend.eventsAsked = 0;
+    const stuck = bench.stuck(['events', '--json']);
+    await expect.poll(() => bench.backend.eventsAsked).toBeGreaterThan(0);
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(bench.backend.eventsAsked).toBeLessThan(30);
+    stuck.read();
+    await stuck.end;
+    expect(bench.backend.eventsAsked).toBe(300);
+  });
+
+  it('events that fail half-way are one JSON value that says so', async () => {
+    bench.backend.eventFailure = new EmulatorError('E_RECORDING', 'block 7 is damaged');
+    const { status, json } = await bench.run(['events', '--json']);
+    expect(status).toBe(2);
+    expect(json()).toMatchObject({
+      events: [{ name: 'pin' }, {}],
+      error: { code: 'E_RECORDING', message: 'block 7 is damaged' },
+    });
+    bench.backend.eventBatches = [];
+    const none = await bench.run(['events', '--json']);
+    expect(none.json()).toEqual({ error: { code: 'E_RECORDING', message: 'block 7 is damaged' } });
+    bench.backend.eventFailure = null;
+    expect((await bench.run(['events'])).out).toBe('no such event\n');
+    expect((await bench.run(['events', '--json'])).json()).toMatchObject({ events: [] });
   });
 
   it('verify tells each damaged place and ends with 2', async () => {

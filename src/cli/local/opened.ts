@@ -246,7 +246,7 @@ export class Opened implements OpenRecording {
     return why(this.#investigate(hooks));
   }
 
-  async events(filter: EventFilter, hooks: WorkHooks): Promise<readonly RunEvent[]> {
+  async *events(filter: EventFilter, hooks: WorkHooks): AsyncGenerator<readonly RunEvent[]> {
     for (const name of filter.names)
       if (!EVENT_KINDS.includes(name) && eventFields(name) === null)
         throw new EmulatorError(
@@ -254,9 +254,12 @@ export class Opened implements OpenRecording {
           `there is no event ${name}; kinds are ${EVENT_KINDS.join(', ')}, and names those of hypercalls, of their parts (pin, new_baseptr) and of traps (page_fault)`,
         );
     const investigator = this.#investigate(hooks);
-    const all = await investigator.events(filter.from ?? 0, filter.to ?? investigator.lastTick);
-    if (filter.names.length === 0) return all;
-    return all.filter((e) => filter.names.includes(e.kind) || filter.names.includes(e.name));
+    const { names } = filter;
+    const asked = (e: RunEvent): boolean => names.length === 0 || names.includes(e.kind) || names.includes(e.name);
+    for await (const events of investigator.events(filter.from ?? 0, filter.to ?? investigator.lastTick)) {
+      const found = events.filter(asked);
+      if (found.length > 0) yield found;
+    }
   }
 
   async debug(hooks: WorkHooks): Promise<DebugSession> {

@@ -3,6 +3,7 @@ import { hex } from '../../core/units.ts';
 import type { RunEvent } from '../../inspect/investigate.ts';
 import { type Paint, table, tickText } from '../../inspect/render.ts';
 import { symbolText } from '../../inspect/symbol-text.ts';
+import type { SymbolTable } from '../../inspect/symbols.ts';
 import { EXIT } from '../exit.ts';
 import { parseTick } from '../parsers.ts';
 import { type AddVerb, type CommonOptions, JSON_OPTION, onRecording, RECORDING_ARGUMENT } from '../setting.ts';
@@ -42,30 +43,40 @@ export const addEvents: AddVerb = (program, start) => {
     .action((name: string | undefined, options: Options) =>
       start(options.json === true, async (setting) => {
         const { terminal } = setting;
-        const answer = await onRecording(setting, name, 'events', async (recording, hooks) => {
+        const lines = eventLines(terminal.paint);
+        await onRecording(setting, name, 'events', async (recording, hooks) => {
           const { ticks, recording: path } = recording.info;
           const tick = (text: string | undefined): number | null =>
             text === undefined ? null : parseTick(text, ticks);
           const filter = { names: options.only, from: tick(options.from), to: tick(options.to) };
-          const found = await recording.events(filter, hooks);
           const { symbols } = await recording.debug(hooks);
-          return {
-            recording: path,
-            events: found.map((e): NamedEvent => ({ ...e, fields: fieldsOf(e), symbol: symbolText(symbols, e.rip) })),
-          };
+          // a bar between the lines would be in their way
+          const quiet = terminal.stdout.isTTY ? { ...hooks, progress: () => {} } : hooks;
+          const events = named(recording.events(filter, quiet), symbols);
+          await terminal.answerList({ recording: path }, 'events', events, lines, hooks.stop);
         });
-        terminal.answer(answer, () => eventLines(answer.events, terminal.paint));
         return EXIT.ok;
       }),
     );
 };
 
-function eventLines(events: readonly NamedEvent[], paint: Paint): string[] {
-  if (events.length === 0) return ['no such event'];
-  return table(
-    events.map((e) => [tickText(e.tick), e.symbol ?? hex(e.rip), paint.cyan(e.name), detail(e)]),
-    [0],
-  );
+async function* named(
+  batches: AsyncIterable<readonly RunEvent[]>,
+  symbols: SymbolTable,
+): AsyncGenerator<readonly NamedEvent[]> {
+  for await (const events of batches)
+    yield events.map((e) => ({ ...e, fields: fieldsOf(e), symbol: symbolText(symbols, e.rip) }));
+}
+
+/** Lines of one batch after the other, in common columns as far as they are known. */
+function eventLines(paint: Paint): (events: readonly NamedEvent[]) => string[] {
+  const widths: number[] = [];
+  return (events) =>
+    table(
+      events.map((e) => [tickText(e.tick), e.symbol ?? hex(e.rip), paint.cyan(e.name), detail(e)]),
+      [0],
+      widths,
+    );
 }
 
 function detail({ fields, text }: NamedEvent): string {

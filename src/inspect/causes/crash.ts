@@ -3,17 +3,19 @@
  * refused, and from there to whoever wrote what it refused.
  */
 import { hex } from '../../core/units.ts';
-import type { Finding, Inquiry, RunEvent } from '../investigate.ts';
+import type { Finding, Inquiry, Investigator, RunEvent } from '../investigate.ts';
 import { instructionAt, lastWriter, link } from '../investigate.ts';
 import { panicMessage } from '../panic.ts';
 import type { Link } from '../report.ts';
 import { blameEntry, blameRequest } from './refused.ts';
-import { explainOperand, lastTrap, trapText } from './trap.ts';
+import { explainOperand, trapText } from './trap.ts';
 
 /** Errors by which kernels find out what Xen can do; they kill nobody: -ENOSYS, -EOPNOTSUPP. */
 const PROBES = new Set([-38n, -95n]);
 /** Lines by which one refusal is passed up through the levels of page tables: the first and the last say it all. */
 const CASCADE = /Failure -?\d+ in promote_l|Error while validating|Could not get page type/;
+/** Events of one tick that are looked at, the last of them: a multicall may have very many. */
+const SAME_TICK_EVENTS = 1024;
 const ERRNO: Readonly<Record<string, string>> = {
   '-1': 'EPERM',
   '-2': 'ENOENT',
@@ -31,12 +33,10 @@ const ERRNO: Readonly<Record<string, string>> = {
 export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   const { of, consoleText } = inquiry;
   const chain: Link[] = [];
-  const events = await of.events(of.firstTick, of.lastTick);
-  const trap = lastTrap(events);
+  const { trap, refused } = await lastEvents(of);
   if (trap !== null) chain.push(link(of, trapText(trap), trap.tick, trap.rip));
   const message = panicMessage(consoleText);
   if (message !== null) chain.push(link(of, `the kernel said: ${message}`, null, null));
-  const refused = lastRefused(events);
   // A fault that is no deliberate breakpoint explains itself better than a hypercall long before it.
   const deliberate = trap === null || trap.fields.vector === 3n || trap.fields.vector === 6n;
   if (refused === null || !deliberate) {
@@ -44,25 +44,39 @@ export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
     const blamed = await explainOperand(inquiry, trap);
     return { ...blamed, chain: [...chain, ...blamed.chain] };
   }
-  const blamed = await explainRefused(inquiry, refused, events);
+  const blamed = await explainRefused(inquiry, refused);
   return { ...blamed, chain: [...chain, ...blamed.chain] };
 }
 
-/** The last hypercall that Xen refused, probes aside; of a call and its part, the call. */
-function lastRefused(events: readonly RunEvent[]): RunEvent | null {
-  return (
-    events.findLast((e) => {
-      const result = e.fields.result;
-      return e.kind === 'hypercall' && result !== undefined && failed(result) && !PROBES.has(result);
-    }) ?? null
-  );
+/** A hypercall that Xen refused, and what happened at its tick. */
+interface Refused {
+  readonly call: RunEvent;
+  readonly same: readonly RunEvent[];
 }
-const failed = (result: bigint): boolean => result < 0n && result > -4096n;
 
-async function explainRefused(inquiry: Inquiry, call: RunEvent, events: readonly RunEvent[]): Promise<Finding> {
+/** The last exception, and the last hypercall that Xen refused, probes aside; of a call and its part, the call. */
+async function lastEvents(of: Investigator): Promise<{ trap: RunEvent | null; refused: Refused | null }> {
+  let trap: RunEvent | null = null;
+  let refused: Refused | null = null;
+  let same: RunEvent[] = [];
+  for await (const events of of.events(of.firstTick, of.lastTick))
+    for (const event of events) {
+      if (event.tick !== same[0]?.tick) same = [];
+      same.push(event);
+      if (same.length > SAME_TICK_EVENTS) same.shift();
+      if (event.kind === 'trap') trap = event;
+      if (isRefused(event)) refused = { call: event, same };
+    }
+  return { trap, refused };
+}
+function isRefused({ kind, fields: { result } }: RunEvent): boolean {
+  return kind === 'hypercall' && result !== undefined && result < 0n && result > -4096n && !PROBES.has(result);
+}
+
+async function explainRefused(inquiry: Inquiry, { call, same: all }: Refused): Promise<Finding> {
   const { of, disassembler } = inquiry;
   const result = call.fields.result!;
-  const same = events.filter((e) => e.tick === call.tick && e.vcpu === call.vcpu);
+  const same = all.filter((e) => e.vcpu === call.vcpu);
   const log = same.filter((e) => e.kind === 'log').map((e) => e.text ?? '');
   const moment = await of.at(call.tick);
   const instruction = instructionAt(disassembler, moment, moment.register('rip', call.vcpu) ?? call.rip);

@@ -5,7 +5,7 @@ import type { Finding, Inquiry } from '../investigate.ts';
 import { link } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
 import type { Link } from '../report.ts';
-import { explainOperand, lastTrap, trapText } from './trap.ts';
+import { explainOperand, lastTraps, trapText } from './trap.ts';
 
 /** Functions through which exceptions enter Linux and NetBSD. */
 const EXCEPTION_ENTRY = /^(xen_)?asm_exc_|^exc_|^(page_fault_oops|do_user_addr_fault|trap|alltraps|calltrap)$/;
@@ -18,8 +18,8 @@ export async function explainPanic(inquiry: Inquiry): Promise<Finding> {
   const outer = frames.find((frame) => frame.symbol === caller) ?? null;
   if (outer !== null) chain.push({ what: `called by ${caller}`, tick, rip: outer.rip, symbol: outer.symbol });
   if (frames.some((frame) => EXCEPTION_ENTRY.test(functionName(frame) ?? ''))) {
-    const trap = lastTrap(await of.events(of.firstTick, tick), tick);
-    if (trap !== null) {
+    const [trap] = await lastTraps(of, tick, 1);
+    if (trap !== undefined) {
       const blamed = await explainOperand(inquiry, trap);
       return { ...blamed, chain: [...chain, link(of, trapText(trap), trap.tick, trap.rip), ...blamed.chain] };
     }

@@ -4,7 +4,7 @@
  */
 import { hex, type Tick, type VirtAddr } from '../../core/units.ts';
 import { addressOf, type Disassembled, MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
-import type { Finding, Inquiry, RunEvent } from '../investigate.ts';
+import type { Finding, Inquiry, Investigator, RunEvent } from '../investigate.ts';
 import { instructionAt, lastWriter, link } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
 import { symbolText } from '../symbol-text.ts';
@@ -36,9 +36,17 @@ const PAGE_FAULT = 14n;
 /** How many steps back the value of a register is followed. */
 const REGISTER_STEPS = 4096;
 
-/** The last exception; double faults and their cause are told by {@link explainTrap}. */
-export const lastTrap = (events: readonly RunEvent[], before: Tick = Number.POSITIVE_INFINITY): RunEvent | null =>
-  events.findLast((e) => e.kind === 'trap' && e.tick <= before) ?? null;
+/** The last `count` exceptions up to `to`, in order. */
+export async function lastTraps(of: Investigator, to: Tick, count: number): Promise<RunEvent[]> {
+  const traps: RunEvent[] = [];
+  for await (const events of of.events(of.firstTick, to))
+    for (const event of events) {
+      if (event.kind !== 'trap') continue;
+      traps.push(event);
+      if (traps.length > count) traps.shift();
+    }
+  return traps;
+}
 
 /** An exception in words: `#PF at 0x10 (write, not present)`. */
 export function trapText({ fields }: RunEvent): string {
@@ -54,8 +62,7 @@ export function trapText({ fields }: RunEvent): string {
 /** Explains the verdict `triple-fault`: the exceptions that followed each other, and the operand of the first. */
 export async function explainTrap(inquiry: Inquiry): Promise<Finding> {
   const { of } = inquiry;
-  const events = await of.events(of.firstTick, of.lastTick);
-  const traps = events.filter((e) => e.kind === 'trap').slice(-3);
+  const traps = await lastTraps(of, of.lastTick, 3);
   // Exceptions of one delivery share their tick, or follow each other at once.
   const end = traps.at(-1)?.tick ?? 0;
   const joined = traps.filter((e) => end - e.tick <= 2).reverse();
