@@ -62,6 +62,8 @@ export type LoopState = Infer<typeof loopState>;
 export type RunEnd =
   /** The tick asked for, or before it the limit of work. */
   | { readonly kind: 'limit' }
+  /** The next step would lead behind the virtual time given. */
+  | { readonly kind: 'time' }
   | { readonly kind: 'stop'; readonly stop: Stop }
   /** Every vCPU is blocked and no timer is set: only input can go on. */
   | { readonly kind: 'blocked' }
@@ -136,10 +138,10 @@ export class Machine {
   }
 
   /**
-   * Runs until tick `until`, the end of the guest, or a standstill; earlier where the engine was told to pause or watch, and after
-   * `workLimit`. `resume`: does not pause before the first instruction.
+   * Runs until tick `until`, the last tick whose system time is at most `untilNs`, the end of the guest, or a standstill; earlier
+   * where the engine was told to pause or watch, and after `workLimit`. `resume`: does not pause before the first instruction.
    */
-  runTo(until: Tick, resume = false): RunEnd {
+  runTo(until: Tick, resume = false, untilNs = Number.POSITIVE_INFINITY): RunEnd {
     const { platform, loop } = this;
     let skip = resume;
     this.#workEnd = platform.work.total + this.workLimit;
@@ -147,16 +149,19 @@ export class Machine {
     for (;;) {
       this.#zeroWidth();
       if (this.#watchHit()) return { kind: 'watch' };
-      if (loop.clock.tick >= until || platform.work.total >= this.#workEnd) return { kind: 'limit' };
+      if (loop.clock.tick >= until) return { kind: 'limit' };
+      if (this.now() >= untilNs) return { kind: 'time' };
+      if (platform.work.total >= this.#workEnd) return { kind: 'limit' };
       if (loop.ending !== null) return this.#end(stop(loop.ending.kind as Verdict['kind'], loop.ending.message));
       if (!platform.runnable(0)) {
-        if (!this.#idle()) return { kind: 'blocked' };
+        const refused = this.#idle(untilNs);
+        if (refused !== null) return refused;
         continue;
       }
       const { deliveryDue } = loop;
       if (deliveryDue && this.#deliver()) continue;
       const from = loop.clock.tick;
-      const end = this.#slice(until, skip);
+      const end = this.#slice(Math.min(until, tickOf(loop.clock, untilNs)), skip);
       // A pause before the first step has changed nothing.
       if (loop.clock.tick === from) loop.deliveryDue = deliveryDue;
       skip = false;
@@ -205,21 +210,22 @@ export class Machine {
   }
 
   /**
-   * All vCPUs are blocked: one step that moves time to the next timer, or just one tick on where only input can come. False
-   * when nothing will.
+   * All vCPUs are blocked: one step that moves time to the next timer, or just one tick on where only input can come. Not taken
+   * where nothing will come, or where it leads behind `untilNs`: a jump is never cut, since the state after it knows no limit.
    */
-  #idle(): boolean {
+  #idle(untilNs: number): RunEnd | null {
     const { platform, door } = this;
     const { clock } = this.loop;
     const deadline = platform.nextDeadlineNs();
     const timed = deadline !== Number.POSITIVE_INFINITY;
-    if (!timed && door.nextPayload(clock.tick) === Number.POSITIVE_INFINITY) return false;
+    if (!timed && door.nextPayload(clock.tick) === Number.POSITIVE_INFINITY) return { kind: 'blocked' };
     const jump = timed ? Math.max(0, deadline - this.now() - NS_PER_TICK) : 0;
+    if (this.now() + jump + NS_PER_TICK > untilNs) return { kind: 'time' };
     door.decided({ tick: clock.tick, kind: 'idle', detail: String(jump) });
     clock.tick++;
     clock.idleNs += jump;
     this.loop.deliveryDue = true;
-    return true;
+    return null;
   }
 
   /** Takes an upcall as a step where one is deliverable. */

@@ -1,35 +1,95 @@
 /**
- * Notices a guest that goes on without getting anywhere: no new console output, no new kind of hypercall and no new page of
- * code for the idle limit of virtual time.
+ * Notices a guest that gets nowhere: it is stuck at one place ({@link ReentryWatch}), or nothing new has come of it for the idle limit.
+ *
+ * News is console output, a hypercall number not used before, and a page of memory that held what the builder put there until now.
+ * An idle jump counts for a thirtieth of the limit at most: who sleeps for an hour is not hung when it wakes.
+ *
+ * Invariants: it looks at ticks that follow from ticks and counted events, and at nothing of the host or the tier; what it keeps is
+ * bounded; between looks it costs a few comparisons an event.
  */
+import type { Tick, VirtAddr } from '../core/units.ts';
+import type { Decision } from '../machine/inputs.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { HYPERCALL } from '../xen/abi/numbers.ts';
-import type { Run } from './run.ts';
+import { REENTRY, ReentryWatch } from './reentry.ts';
+import { type Run, SLICE_TICKS } from './run.ts';
+
+export interface HangLimits {
+  /** Virtual ns without anything new before the run counts as hung. */
+  readonly idleNs: number;
+  /** From when on a place counts as one that cannot be left. */
+  readonly reentry?: typeof REENTRY;
+  /** How messages name code; by number unless told otherwise. */
+  readonly nameOf?: (address: VirtAddr) => string;
+}
+
+/** Idle jumps that the limit waits for at least. */
+const JUMPS = 30;
+/** Ticks between looks at least. */
+const LEAST_TICKS = 2 ** 12;
+/** Events between looks, by the rate since the look before: some 50 ms. */
+const EVENTS_A_LOOK = 2 ** 15;
+/** Xen's numbers lie below. */
+const NUMBERS = 64;
 
 export class HangWatch {
   readonly #run: Run;
   readonly #limitNs: number;
-  #lastNews = 0;
+  readonly #nameOf: (address: VirtAddr) => string;
+  readonly #reentry: ReentryWatch;
+  #nextLook: Tick = LEAST_TICKS;
+  #lookedAt: Tick = 0;
+  #events = 0;
+  // news
+  readonly #calls = new Uint8Array(NUMBERS);
+  #news = false;
   #written = 0;
-  #codePages = 0;
-  readonly #calls = new Set<number>();
-  #callsSeen = 0;
+  #quietSince = 0;
+  /** What idle jumps since then are not counted for. */
+  #leaptNs = 0;
+  /** By slot 1 where the page was as built when half of the limit had passed; null before. */
+  #untouched: Uint8Array | null = null;
   #yielded = false;
 
-  constructor(run: Run, limitNs: number) {
+  constructor(run: Run, { idleNs, reentry = REENTRY, nameOf = (address) => `0x${address.toString(16)}` }: HangLimits) {
     this.#run = run;
-    this.#limitNs = limitNs;
+    this.#limitNs = idleNs;
+    this.#nameOf = nameOf;
     const { xen } = run;
+    this.#reentry = new ReentryWatch(run.machine, xen, reentry);
     const before = xen.observer;
     xen.observer = {
       ...before,
       hypercall: (event) => {
-        this.#calls.add(event.op);
-        const schedules = event.op === HYPERCALL.sched_op || event.op === HYPERCALL.sched_op_compat;
-        if (schedules && event.args[0] === 0n) this.#yielded = true;
+        this.#called(event.kind === 'I', event.op, event.args[0]!);
         before.hypercall?.(event);
       },
+      trap: (event) => {
+        this.#events++;
+        this.#reentry.trapped(event);
+        before.trap?.(event);
+      },
+      upcall: (event) => {
+        this.#events++;
+        this.#reentry.upcalled(event.rip);
+        before.upcall?.(event);
+      },
     };
+  }
+
+  #called(returns: boolean, op: number, command: bigint): void {
+    this.#events++;
+    if (returns) this.#reentry.returned();
+    else this.#reentry.called();
+    if (op < NUMBERS && this.#calls[op] === 0) {
+      this.#calls[op] = 1;
+      this.#news = true;
+    }
+    if ((op === HYPERCALL.sched_op || op === HYPERCALL.sched_op_compat) && command === 0n) this.#yielded = true;
+  }
+  /** The machine has decided something by itself. */
+  decided({ kind, detail }: Pick<Decision, 'kind' | 'detail'>): void {
+    if (kind === 'idle') this.#leaptNs += Math.max(0, Number(detail) - this.#limitNs / JUMPS);
   }
 
   /** Whether the guest has yielded since the last time this was asked. */
@@ -39,20 +99,65 @@ export class HangWatch {
     return yielded;
   }
 
-  /** The verdict when the limit has passed, else null. */
-  look(): Verdict | null {
-    const { machine, xen } = this.#run;
-    const now = machine.now();
-    const written = xen.console.state.written;
-    const codePages = machine.engine.cold?.cache.pages ?? 0;
-    if (written !== this.#written || codePages !== this.#codePages || this.#calls.size !== this.#callsSeen) {
+  /** The tick at which {@link HangWatch.look} wants to be called next. */
+  get nextLook(): Tick {
+    return this.#nextLook;
+  }
+
+  /**
+   * The verdict where the guest is hung, else null; to be called at each {@link HangWatch.nextLook}. `awaited`: input may come that
+   * makes a silent guest go on.
+   */
+  look(awaited: boolean): Verdict | null {
+    this.#plan();
+    const stuck = this.#reentry.stuck();
+    if (stuck !== null) return { kind: 'hang', message: this.#reentry.describe(stuck, this.#nameOf) };
+    return this.#silence(awaited);
+  }
+
+  /** The next look: sooner where much happens, since events take long. */
+  #plan(): void {
+    const { tick } = this.#run;
+    const rate = this.#events / Math.max(1, tick - this.#lookedAt);
+    let ticks = SLICE_TICKS;
+    while (ticks > LEAST_TICKS && ticks * rate > EVENTS_A_LOOK) ticks /= 2;
+    this.#nextLook = (Math.floor(tick / ticks) + 1) * ticks;
+    this.#lookedAt = tick;
+    this.#events = 0;
+  }
+
+  #silence(awaited: boolean): Verdict | null {
+    const now = this.#run.machine.now();
+    const { written } = this.#run.xen.console.state;
+    if (awaited || this.#news || written !== this.#written) {
+      this.#news = false;
       this.#written = written;
-      this.#codePages = codePages;
-      this.#callsSeen = this.#calls.size;
-      this.#lastNews = now;
+      this.#hear(now);
       return null;
     }
-    if (now - this.#lastNews < this.#limitNs) return null;
-    return { kind: 'hang', message: `nothing new for ${(this.#limitNs / 1e9).toFixed(0)} s of virtual time` };
+    const quietNs = now - this.#quietSince - this.#leaptNs;
+    if (quietNs >= this.#limitNs / 2) this.#untouched ??= this.#asBuilt();
+    if (quietNs < this.#limitNs) return null;
+    if (this.#touched()) {
+      this.#hear(now);
+      return null;
+    }
+    return { kind: 'hang', message: `nothing new for ${this.#limitNs / 1e9} s of virtual time` };
+  }
+  /** There is news at `now`. */
+  #hear(now: number): void {
+    this.#quietSince = now;
+    this.#leaptNs = 0;
+    this.#untouched = null;
+  }
+  #asBuilt(): Uint8Array {
+    this.#run.tracker.sync();
+    return this.#run.untouched();
+  }
+  /** A page that had never changed has changed in the second half of the limit. */
+  #touched(): boolean {
+    const before = this.#untouched;
+    if (before === null) return true;
+    return this.#asBuilt().some((untouched, slot) => untouched === 0 && before[slot] === 1);
   }
 }

@@ -8,7 +8,7 @@
 import type { Tick } from '../core/units.ts';
 import type { RunEnd } from '../machine/machine.ts';
 import type { Verdict } from '../x86/seam.ts';
-import { HangWatch } from './hang-watch.ts';
+import { type HangLimits, HangWatch } from './hang-watch.ts';
 import { type JournalEntry, RecordingDoor } from './journal.ts';
 import { KeptState } from './kept-state.ts';
 import { BLOCK_TICKS, DIGEST_TICKS, type Run, SLICE_TICKS } from './run.ts';
@@ -46,12 +46,10 @@ export interface RecorderHost {
   paused?(): void;
 }
 
-export interface RecorderLimits {
+export interface RecorderLimits extends HangLimits {
   readonly ticks: Tick | null;
-  /** Virtual time in ns. */
+  /** The run ends at the last tick whose virtual time is at most this (ns). */
   readonly timeNs: number | null;
-  /** Virtual ns without anything new before the run counts as hung. */
-  readonly idleNs: number;
   readonly snapshotTicks?: number;
 }
 
@@ -84,9 +82,12 @@ export class Recorder {
     this.#recording = recording;
     this.#host = host;
     this.#limits = limits;
-    this.#hang = new HangWatch(run, limits.idleNs);
+    this.#hang = new HangWatch(run, limits);
     this.#kept = new KeptState(run);
-    this.door = new RecordingDoor((entry: JournalEntry) => recording?.append(entry));
+    this.door = new RecordingDoor((entry: JournalEntry) => {
+      if (entry.kind !== 'console') this.#hang.decided(entry);
+      recording?.append(entry);
+    });
     run.machine.door = this.door;
   }
 
@@ -94,12 +95,14 @@ export class Recorder {
   async record(): Promise<RecordOutcome> {
     const { machine } = this.#run;
     const limit = this.#limits.ticks ?? Number.POSITIVE_INFINITY;
+    const timeNs = this.#limits.timeNs ?? Number.POSITIVE_INFINITY;
     let verdict: Verdict | null = null;
     let resume = false;
     while (verdict === null) {
       const next = (Math.floor(machine.tick / SLICE_TICKS) + 1) * SLICE_TICKS;
       const idleBefore = machine.loop.clock.idleNs;
-      const end = this.#run.slice(Math.min(next, limit, machine.tick + this.#host.strideTicks), resume);
+      const until = Math.min(next, limit, this.#hang.nextLook, machine.tick + this.#host.strideTicks);
+      const end = this.#run.slice(until, resume, timeNs);
       resume = end.kind === 'pause';
       this.door.seal(machine.tick);
       if (resume) {
@@ -154,15 +157,15 @@ export class Recorder {
     if (end.kind === 'stop') return end.stop.verdict;
     if (this.#host.stopped) return { kind: 'stopped', message: 'stopped by the user' };
     if (machine.tick >= limit) return { kind: 'limit', message: `reached the limit of ${limit} ticks` };
-    if (this.#limits.timeNs !== null && machine.now() >= this.#limits.timeNs)
-      return { kind: 'limit', message: `reached the limit of ${this.#limits.timeNs / 1e9} s of virtual time` };
+    if (end.kind === 'time')
+      return { kind: 'limit', message: `reached the limit of ${this.#limits.timeNs! / 1e9} s of virtual time` };
     if (end.kind === 'blocked') {
       if (this.door.waiting) return null;
       this.#closeBlock();
       if (await this.#host.idle(null)) return null;
       return { kind: 'hang', message: 'every vCPU is blocked and nothing can wake one' };
     }
-    return this.#host.live ? null : this.#hang.look();
+    return machine.tick >= this.#hang.nextLook ? this.#hang.look(this.#host.live) : null;
   }
 
   #closeBlock(): void {

@@ -24,9 +24,9 @@ export const DIGEST_TICKS = 2 ** 24;
 /** Ticks between blocks of the journal at most, each with the hash of the whole state: a whole number of digests. */
 export const BLOCK_TICKS = 2 ** 30;
 
-/** The 16 bytes of `hash` stand at `at`. */
-function isSame(hash: Uint8Array, bytes: Uint8Array, at: number): boolean {
-  for (let i = 0; i < 16; i++) if (hash[i] !== bytes[at + i]) return false;
+/** The 16 bytes of `hash` from `from` on stand at `at`. */
+function isSame(hash: Uint8Array, bytes: Uint8Array, at: number, from = 0): boolean {
+  for (let i = 0; i < 16; i++) if (hash[from + i] !== bytes[at + i]) return false;
   return true;
 }
 
@@ -63,15 +63,15 @@ export class Run {
   get tick(): Tick {
     return this.machine.tick;
   }
-  runTo(tick: Tick, resume = false): RunEnd {
-    const end = this.machine.runTo(tick, resume);
+  runTo(tick: Tick, resume = false, untilNs = Number.POSITIVE_INFINITY): RunEnd {
+    const end = this.machine.runTo(tick, resume, untilNs);
     this.console.reached(this.machine.tick);
     return end;
   }
   /** Runs towards `tick`, but comes back with `limit` after {@link SLICE_WORK} as well: what a host calls that has to react. */
-  slice(tick: Tick, resume = false): RunEnd {
+  slice(tick: Tick, resume = false, untilNs = Number.POSITIVE_INFINITY): RunEnd {
     this.machine.workLimit = SLICE_WORK;
-    const end = this.runTo(tick, resume);
+    const end = this.runTo(tick, resume, untilNs);
     this.machine.workLimit = Number.POSITIVE_INFINITY;
     return end;
   }
@@ -94,6 +94,13 @@ export class Run {
   /** The hash of a slot's page is what it was in the machine as built. */
   isAsBuilt({ slot, hash }: SnapshotPage): boolean {
     return isSame(hash, this.#builtHashes, slot * 16);
+  }
+  /** By slot 1 where the page is what it was in the machine as built, as of the last sync. */
+  untouched(): Uint8Array {
+    const out = new Uint8Array(this.machine.engine.memory.slotCount);
+    for (let slot = 0; slot < out.length; slot++)
+      if (isSame(this.#builtHashes, this.#hashes, slot * 16, slot * 16)) out[slot] = 1;
+    return out;
   }
   /** State sections and the console log; `reuse` as in StateSection.encode. */
   sections(reuse?: Sections): Map<string, Uint8Array> {

@@ -11,7 +11,7 @@ const GCC = '12';
 const gcc = spawnSync('gcc', ['-dumpversion'], { encoding: 'utf8' });
 const sameCompiler = gcc.status === 0 && gcc.stdout.trim().split('.')[0] === GCC;
 
-test.skipIf(!sameCompiler).each(['bench', 'failing-boot', 'time-travel'])('%s, by gcc 12', (name) => {
+test.skipIf(!sameCompiler).each(['bench', 'endings', 'failing-boot', 'time-travel'])('%s, by gcc 12', (name) => {
   const folder = mkdtempSync(join(tmpdir(), 'kernel-'));
   try {
     const { status, stderr } = spawnSync('sh', [join(KERNELS, name, 'build.sh'), folder], { encoding: 'utf8' });

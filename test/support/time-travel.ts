@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Tick } from '../../src/core/units.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../src/machine/pv-machine.ts';
 import { MemoryStore } from '../../src/timeline/memory-store.ts';
-import { Recorder, type RecorderHost, type RecordOutcome } from '../../src/timeline/recorder.ts';
+import { Recorder, type RecorderHost, type RecorderLimits, type RecordOutcome } from '../../src/timeline/recorder.ts';
 import { Replayer, type ReplayOutcome } from '../../src/timeline/replayer.ts';
 import { Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../src/timeline/run.ts';
 import type { NewRecording, Recording, RecordingHeader, TraceStore } from '../../src/timeline/trace-store.ts';
@@ -29,6 +29,9 @@ export const failingBoot = (): PvConfig => ({
   kernel: kernel('failing-boot'),
   memoryBytes: 32 << 20,
 });
+
+/** The kernel that ends in the way named (tools/guest-kernels/endings/kernel.c). */
+export const endingsGuest = (way: string): PvConfig => ({ ...timeTravelGuest(way), kernel: kernel('endings') });
 
 export const headerOf = (config: PvConfig): RecordingHeader => ({
   semanticsVersion: SEMANTICS_VERSION,
@@ -89,6 +92,9 @@ export interface RecordOptions {
   readonly lines?: ScriptedHost['lines'];
   readonly store?: TraceStore;
   readonly name?: string;
+  /** Other limits than no time, 30 s without news and the ticks of `limitTicks`. */
+  readonly limits?: Partial<RecorderLimits>;
+  readonly tier?: 'cold' | 'hot';
 }
 export interface Recorded {
   readonly run: Run;
@@ -101,7 +107,7 @@ export async function recordGuest(config: PvConfig, options: RecordOptions = {})
   const store = options.store ?? new MemoryStore();
   const blobs = new Map([['kernel', config.kernel]]);
   const recording = await store.create(options.name ?? 'guest', headerOf(config), blobs);
-  const run = new Run(config);
+  const run = new Run(config, { tier: options.tier ?? 'hot' });
   const host = new ScriptedHost();
   Object.assign(host, {
     strideTicks: options.strideTicks ?? SLICE_TICKS,
@@ -113,6 +119,7 @@ export async function recordGuest(config: PvConfig, options: RecordOptions = {})
     timeNs: null,
     idleNs: 30e9,
     ...(options.snapshotTicks === undefined ? {} : { snapshotTicks: options.snapshotTicks }),
+    ...options.limits,
   });
   host.recorder = recorder;
   const outcome = await recorder.record();

@@ -1,0 +1,102 @@
+/** Guests that get nowhere are told so, those that only look like it are not: tools/guest-kernels/endings names both. */
+import { describe, expect, it } from 'vitest';
+import { journalOf } from '../../src/timeline/edit.ts';
+import type { RecorderLimits } from '../../src/timeline/recorder.ts';
+import { REENTRY } from '../../src/timeline/reentry.ts';
+import { endingsGuest, type Recorded, recordGuest, replayGuest } from '../support/time-travel.ts';
+
+/** Rounds from which on a place counts as one that cannot be left, so few that a test is quick. */
+const FEW = { ...REENTRY, rounds: 3000 };
+
+const record = (way: string, limits: Partial<RecorderLimits> = {}, limitTicks = 50_000_000): Promise<Recorded> =>
+  recordGuest(endingsGuest(way), { limitTicks, limits: { reentry: FEW, ...limits } });
+
+describe('a place that the guest cannot leave', () => {
+  it.each([
+    [
+      'refault',
+      'whose handler counts',
+      /^fault loop: vector 14 on 0x5000, error 2, at 0x\w+: (\d+) times with the same/,
+    ],
+    ['oops', 'whose handler prints', /^fault loop: vector 14 on 0x5000, error 2, at 0x\w+: (\d+) times with the same/],
+    [
+      'storm',
+      'under upcalls',
+      /^storm: port 4, handler 0x\w+: (\d+) upcalls interrupted 0x\w+, which went on by no step/,
+    ],
+  ])('is a hang: %s, %s', async (way, _what, message) => {
+    const { outcome, recording, run } = await record(way);
+    expect(outcome.verdict).toEqual({ kind: 'hang', message: expect.stringMatching(message) });
+    const rounds = Number(message.exec(outcome.verdict.message)![1]);
+    expect(rounds).toBeGreaterThanOrEqual(FEW.rounds);
+    expect(rounds).toBeLessThan(20 * FEW.rounds);
+    expect((await replayGuest(run.config, recording)).verified).toBe(true);
+  });
+  it('is told at the same tick in each tier and however often the host asks', async () => {
+    const ticks = new Set<number>();
+    for (const [tier, strideTicks] of [
+      ['hot', 2 ** 22],
+      ['hot', 10_007],
+      ['cold', 100_003],
+    ] as const)
+      ticks.add(
+        (await recordGuest(endingsGuest('refault'), { tier, strideTicks, limits: { reentry: FEW } })).outcome.tick,
+      );
+    expect(ticks.size).toBe(1);
+  });
+  it('may take few rounds where each takes long', async () => {
+    const reentry = { rounds: 2 ** 40, slowRounds: 100, slowTicks: 1_000_000 };
+    const { outcome } = await record('oops', { reentry });
+    expect(outcome.verdict.message).toMatch(/^fault loop/);
+    expect(outcome.tick).toBeGreaterThan(1_000_000);
+  });
+  it.each([
+    ['lazy 6000', 'thousands of pages mapped as one instruction faults on them'],
+    ['again 6000', 'one page mapped each time, by the same registers'],
+  ])('is none: %s, %s', async (way) => {
+    expect((await record(way)).outcome.verdict.kind).toBe('poweroff');
+  });
+});
+
+describe('a silent guest', () => {
+  const idleNs = 1e6;
+
+  it('is hung once nothing new has come for the limit, which is told as it was given', async () => {
+    const { outcome } = await record('watch', { idleNs });
+    expect(outcome.verdict).toEqual({ kind: 'hang', message: 'nothing new for 0.001 s of virtual time' });
+  });
+  it.each([
+    ['sleep 3600000000000', 'an hour in one jump'],
+    ['timers 20', 'twenty jumps of a second'],
+  ])('may sleep: %s, %s', async (way) => {
+    expect((await record(way, { idleNs: 30e9 })).outcome.verdict.kind).toBe('poweroff');
+  });
+});
+
+describe('a limit of virtual time', () => {
+  it('is met to the tick by a guest that runs', async () => {
+    const { outcome, run } = await record('spin', { timeNs: 7_654_321 });
+    expect(outcome.verdict).toEqual({ kind: 'limit', message: 'reached the limit of 0.007654321 s of virtual time' });
+    expect(run.machine.now()).toBe(7_654_321);
+    expect(outcome.tick).toBe(7_654_321);
+  });
+  it('ends a run before the jump that would lead behind it', async () => {
+    // the timer of the third second fires at 3 s; the guest blocks some 100 ticks behind each
+    const whole = await record('timers 10');
+    const jumps = journalOf(whole.recording).filter((entry) => entry.kind === 'idle');
+    const { outcome, run } = await record('timers 10', { timeNs: 2_500_000_000 });
+    expect(outcome.verdict.kind).toBe('limit');
+    expect(outcome.tick).toBe(jumps[2]!.tick);
+    expect(run.machine.now()).toBeLessThan(2_100_000_000);
+    expect(
+      (await replayGuest(run.config, (await record('timers 10', { timeNs: 2_500_000_000 })).recording)).verified,
+    ).toBe(true);
+  });
+  it('takes a jump that leads to it', async () => {
+    const all = await record('sleep 1000000000', {});
+    const { outcome, run } = await record('sleep 1000000000', { timeNs: all.run.machine.now() - 1 });
+    expect(outcome.verdict.kind).toBe('limit');
+    expect(outcome.tick).toBe(all.outcome.tick - 1);
+    expect(run.machine.now()).toBe(all.run.machine.now() - 1);
+  });
+});

@@ -1,0 +1,264 @@
+/*
+ * A small Xen PV kernel that ends, or does not end, in the way that the first word of its command line names; a number behind it
+ * says how long. The tests of verdicts record it: half of the ways get nowhere, the other half only look like that.
+ */
+typedef unsigned long u64;
+typedef unsigned int u32;
+typedef unsigned char u8;
+
+#define PAGE_SIZE 4096UL
+#define VIRT_BASE 0xffffffff80000000UL
+#define SET_TRAP_TABLE 0
+#define SET_CALLBACKS 4
+#define UPDATE_VA_MAPPING 14
+#define SET_TIMER_OP 15
+#define CONSOLE_IO 18
+#define VCPU_OP 24
+#define SCHED_OP 29
+#define EVENT_CHANNEL_OP 32
+#define SCHEDOP_yield 0
+#define SCHEDOP_block 1
+#define SCHEDOP_shutdown 2
+#define SHUTDOWN_poweroff 0
+#define SHUTDOWN_reboot 1
+#define VCPUOP_stop_periodic_timer 7
+#define EVTCHNOP_bind_virq 1
+#define EVTCHNOP_send 4
+#define EVTCHNOP_bind_ipi 7
+#define VIRQ_TIMER 0
+
+struct start_info {
+    char magic[32];
+    u64 nr_pages, shared_info;
+    u32 flags;
+    u64 store_mfn;
+    u32 store_evtchn;
+    u64 console_mfn;
+    u32 console_evtchn;
+    u64 pt_base, nr_pt_frames, mfn_list, mod_start, mod_len;
+    char cmd_line[1024];
+};
+struct trap_info {
+    u8 vector, flags;
+    unsigned short cs;
+    u64 address;
+};
+
+extern char event_entry[], failsafe_entry[], page_fault_entry[];
+
+static volatile u8 shared[4096] __attribute__((aligned(4096)));
+static volatile u8 ring[4096] __attribute__((aligned(4096)));
+static volatile u64 lazy[64][512] __attribute__((aligned(4096)));
+static u64 area[8192] __attribute__((aligned(4096)));
+static const u64 *p2m;
+static u32 console_port, own_port, timer_port;
+static int prints, mends, sends;
+static volatile u64 flag, counter, faults, ticks;
+
+static inline long hypercall3(u64 nr, u64 a, u64 b, u64 c)
+{
+    long ret;
+    __asm__ volatile("syscall" : "=a"(ret), "+D"(a), "+S"(b), "+d"(c) : "a"(nr) : "rcx", "r11", "r8", "r9", "r10", "memory");
+    return ret;
+}
+static u64 frame_of(const volatile void *address)
+{
+    return p2m[((u64)address - VIRT_BASE) / PAGE_SIZE];
+}
+static void map(volatile void *page, u64 entry)
+{
+    hypercall3(UPDATE_VA_MAPPING, (u64)page, entry, 2);
+}
+static u64 length(const char *s)
+{
+    u64 n = 0;
+    while (s[n])
+        n++;
+    return n;
+}
+/* By console_io. */
+static void __attribute__((noinline)) print(const char *s)
+{
+    hypercall3(CONSOLE_IO, 0, length(s), (u64)s);
+}
+/* By the ring. */
+static void __attribute__((noinline)) put(const char *s)
+{
+    volatile u32 *index = (volatile u32 *)(ring + 0xc00);
+    for (; *s; s++)
+        ring[1024 + index[3]++ % 2048] = *s;
+    hypercall3(EVENT_CHANNEL_OP, EVTCHNOP_send, (u64)&console_port, 0);
+}
+static void __attribute__((noinline)) shut_down(u32 reason)
+{
+    hypercall3(SCHED_OP, SCHEDOP_shutdown, (u64)&reason, 0);
+}
+static u64 now(void)
+{
+    u32 low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (u64)high << 32 | low;
+}
+static void __attribute__((noinline)) touch(volatile u64 *p)
+{
+    *p = 1;
+}
+
+void __attribute__((noinline)) on_page_fault(void *frame)
+{
+    u64 address = *(volatile u64 *)(shared + 0x10); /* vcpu_info.arch.cr2 */
+    faults++;
+    if (prints)
+        print("Oops: page fault\n");
+    if (mends)
+        map((void *)(address & -PAGE_SIZE), frame_of((void *)address) * PAGE_SIZE | 0x67);
+}
+void __attribute__((noinline)) on_event(void *frame)
+{
+    volatile u64 *pending = (volatile u64 *)(shared + 0x800);
+    shared[0] = 0;
+    *(volatile u64 *)(shared + 8) = 0;
+    *pending = 0;
+    ticks++;
+    if (sends)
+        hypercall3(EVENT_CHANNEL_OP, EVTCHNOP_send, (u64)&own_port, 0);
+}
+
+static int begins(const char *text, const char *word)
+{
+    while (*word)
+        if (*text++ != *word++)
+            return 0;
+    return 1;
+}
+static void set_up(const struct start_info *info)
+{
+    static const struct trap_info traps[] = { { 14, 4, 0xe033, (u64)page_fault_entry }, { 0 } };
+    u32 virq[3] = { VIRQ_TIMER, 0, 0 }, ipi[2] = { 0, 0 };
+    p2m = (const u64 *)info->mfn_list;
+    map(shared, info->shared_info | 0x67);
+    map(ring, info->console_mfn * PAGE_SIZE | 0x67);
+    console_port = info->console_evtchn;
+    hypercall3(SET_TRAP_TABLE, (u64)traps, 0, 0);
+    hypercall3(SET_CALLBACKS, (u64)event_entry, (u64)failsafe_entry, 0);
+    hypercall3(EVENT_CHANNEL_OP, EVTCHNOP_bind_virq, (u64)virq, 0);
+    timer_port = virq[2];
+    hypercall3(EVENT_CHANNEL_OP, EVTCHNOP_bind_ipi, (u64)ipi, 0);
+    own_port = ipi[1];
+    hypercall3(VCPU_OP, VCPUOP_stop_periodic_timer, 0, 0);
+}
+/* Until the timer has fired `n` times, `ns` apart. */
+static void sleep(u64 n, u64 ns)
+{
+    u64 until = ticks + n, at = now();
+    while (ticks < until) {
+        hypercall3(SET_TIMER_OP, at += ns, 0, 0);
+        hypercall3(SCHED_OP, SCHEDOP_block, 0, 0);
+    }
+}
+static void __attribute__((noinline)) checksum(u64 n)
+{
+    u64 sum = 0, i;
+    while (n--)
+        for (i = 0; i < 8192; i++)
+            sum = (sum << 1 | sum >> 63) ^ (area[i] + i);
+    flag = sum;
+}
+static void __attribute__((noinline)) verify(u64 n)
+{
+    u64 i;
+    while (n--)
+        for (i = 0; i < 8192; i++)
+            if (((volatile u64 *)area)[i] != 0)
+                print("bad memory\n");
+}
+
+void kernel_main(const struct start_info *info)
+{
+    const char *way = info->cmd_line, *c;
+    u64 n = 0, i;
+    for (c = way; *c; c++)
+        if (*c >= '0' && *c <= '9')
+            n = n * 10 + *c - '0';
+    set_up(info);
+
+    /* nowhere */
+    if (begins(way, "refault"))
+        touch((u64 *)0x5000);
+    if (begins(way, "oops")) {
+        prints = 1;
+        touch((u64 *)0x5000);
+    }
+    if (begins(way, "storm")) {
+        sends = 1;
+        shared[1] = 0;
+        hypercall3(EVENT_CHANNEL_OP, EVTCHNOP_send, (u64)&own_port, 0);
+    }
+    if (begins(way, "yield"))
+        while (!flag)
+            hypercall3(SCHED_OP, SCHEDOP_yield, 0, 0);
+    if (begins(way, "spin"))
+        while (!flag)
+            __asm__ volatile("pause");
+    if (begins(way, "count"))
+        for (;;) {
+            counter++;
+            __asm__ volatile("pause");
+        }
+    if (begins(way, "watch"))
+        for (;;)
+            counter = now();
+    /* somewhere, by and by */
+    if (begins(way, "lazy")) {
+        mends = 1;
+        for (i = 0; i < n; i++) {
+            map(lazy[i % 64], 0);
+            touch(lazy[i % 64]);
+        }
+    }
+    if (begins(way, "again")) {
+        mends = 1;
+        for (counter = 0; counter < n; counter++) {
+            map(lazy[0], 0);
+            touch(lazy[0]);
+        }
+    }
+    if (begins(way, "delay"))
+        for (i = 0; i < n; i++)
+            __asm__ volatile("pause");
+    if (begins(way, "memory-delay"))
+        while (counter < n) {
+            counter++;
+            __asm__ volatile("pause");
+        }
+    if (begins(way, "clock"))
+        for (i = now() + n; now() < i;)
+            __asm__ volatile("pause");
+    if (begins(way, "checksum"))
+        checksum(n);
+    if (begins(way, "verify"))
+        verify(n);
+    if (begins(way, "wait")) {
+        shared[1] = 0;
+        hypercall3(SET_TIMER_OP, now() + n, 0, 0);
+        while (!*(volatile u64 *)&ticks)
+            __asm__ volatile("pause");
+    }
+    if (begins(way, "sleep"))
+        sleep(1, n);
+    if (begins(way, "timers"))
+        sleep(n, 1000000000);
+    /* what they say */
+    if (begins(way, "quote"))
+        print("pstore: last boot said: Kernel panic - not syncing: Attempted to kill init!\ntest 12 of 12 passed\n");
+    if (begins(way, "die")) {
+        print("panic: no root\n");
+        shut_down(begins(way, "die-reboot") ? SHUTDOWN_reboot : SHUTDOWN_poweroff);
+    }
+    if (begins(way, "twice")) {
+        print("early line\nsecond line\n");
+        put("early line\nsecond line\nthird line\n");
+    }
+    put("done\n");
+    shut_down(SHUTDOWN_poweroff);
+}
