@@ -1,9 +1,10 @@
 /** Recording a guest: files in, a recording out, the terminal in between. */
 import { basename } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import type { Tick } from '../../core/units.ts';
-import { PanicWatch, panicEntries, panicFormat } from '../../inspect/panic.ts';
+import { hex, type Tick } from '../../core/units.ts';
+import { type PanicEntry, PanicWatch, panicEntries, panicText } from '../../inspect/panic.ts';
 import { registerOf } from '../../inspect/session-moment.ts';
+import { symbolText } from '../../inspect/symbol-text.ts';
 import { NS_PER_TICK } from '../../machine/clock.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../machine/pv-machine.ts';
 import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
@@ -22,8 +23,8 @@ const PIPE_PATIENCE_MS = 10_000;
 /** How often what was recorded is sent to the disk at least. */
 const FLUSH_MS = 800;
 
-/** The format string given to a panic function at whose entry the machine stands; read without a trace. */
-function formatAt({ machine, xen }: Run): string | null {
+/** What the panic function at whose entry the machine stands will say; read without a trace. */
+function panicTextAt({ machine, xen }: Run, entry: PanicEntry): string | null {
   const bytes = (address: bigint, length: number): Uint8Array => {
     const found: number[] = [];
     for (let i = 0; i < length; i++) {
@@ -33,7 +34,7 @@ function formatAt({ machine, xen }: Run): string | null {
     }
     return Uint8Array.from(found);
   };
-  return panicFormat({ register: (name) => registerOf(machine.cpu, name), bytes });
+  return panicText({ register: (name) => registerOf(machine.cpu, name), bytes }, entry);
 }
 
 /** What the CLI's input and signals are to a recorder. */
@@ -106,7 +107,6 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     gunzip,
   };
   const run = builtRun(pv);
-  run.xen.observer = { log: hooks.xen };
   hooks.built();
   let recording: NewRecording | null = null;
   if (config.directory !== null) {
@@ -117,18 +117,29 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     hooks.created(config.directory);
   }
   const symbols = symbolsOf(run.elf);
-  const watch = new PanicWatch();
-  const { machine } = run;
+  const panics = panicEntries(symbols);
+  const watch = new PanicWatch(panics.size > 0);
+  const { machine, xen } = run;
+  xen.observer = {
+    log: hooks.xen,
+    hypercall: ({ kind, vcpu }) => {
+      if (kind === 'I' && !xen.vcpus[vcpu]!.kernelMode) watch.userRuns();
+    },
+  };
   run.onOutput = (data) => {
     watch.written(data, () => sighting(machine, machine.visibleAt));
     hooks.console(data);
   };
-  machine.engine.pauseAt(new Set(panicEntries(symbols)));
-  const host = new Host(hooks, () => watch.entered(sighting(machine, run.tick), formatAt(run)));
+  machine.engine.pauseAt(new Set(panics.keys()));
+  const host = new Host(hooks, () => {
+    const entry = panics.get(machine.cpu.rip);
+    if (entry !== undefined) watch.entered(sighting(machine, run.tick), panicTextAt(run, entry));
+  });
   const recorder = new Recorder(run, recording, host, {
     ticks: config.limitTicks,
-    timeNs: config.limitSeconds === null ? null : config.limitSeconds * 1e9,
-    idleNs: config.idleLimitSeconds * 1e9,
+    timeNs: config.limitSeconds === null ? null : Math.round(config.limitSeconds * 1e9),
+    idleNs: Math.round(config.idleLimitSeconds * 1e9),
+    nameOf: (address) => symbolText(symbols, address) ?? hex(address),
   });
   host.attach(recorder);
   const outcome = await recorder.record();

@@ -15,7 +15,7 @@ export async function explainPanic(inquiry: Inquiry): Promise<Finding> {
   const { of, frames, caller } = inquiry;
   const { tick } = of.verdict;
   const chain: Link[] = [];
-  const outer = frames.find((frame) => frame.symbol === caller) ?? null;
+  const outer = caller === null ? null : (frames.find((frame) => frame.symbol === caller) ?? null);
   if (outer !== null) chain.push({ what: `called by ${caller}`, tick, rip: outer.rip, symbol: outer.symbol });
   if (frames.some((frame) => EXCEPTION_ENTRY.test(functionName(frame) ?? ''))) {
     const [trap] = await lastTraps(of, tick, 1);
