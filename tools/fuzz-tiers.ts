@@ -10,8 +10,9 @@
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import type { TierName } from '../test/engine/fuzz/machine.ts';
+import { MUTATIONS } from '../test/engine/fuzz/mutations.ts';
 import type { Kept } from '../test/engine/fuzz/shrink.ts';
-import { breakLowering, mutate } from './fuzz/mutate.ts';
+import { breakSource, mutate } from './fuzz/mutate.ts';
 
 const { values } = parseArgs({
   options: {
@@ -129,7 +130,7 @@ async function fuzz(): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-if (values.mutate) process.exitCode = await mutate(import.meta.filename);
+if (values.mutate) process.exitCode = await mutate(import.meta.filename, MUTATIONS);
 else if (Number(values.jobs) > 1) {
   const jobs = Number(values.jobs);
   const rest = process.argv.slice(2).filter((x, i, all) => x !== '--jobs' && all[i - 1] !== '--jobs');
@@ -141,6 +142,6 @@ else if (Number(values.jobs) > 1) {
     });
   process.exitCode = Math.max(...(await Promise.all(Array.from({ length: jobs }, (_, job) => run(job)))));
 } else {
-  if (values.mutation !== undefined) breakLowering(values.mutation);
+  if (values.mutation !== undefined) breakSource(values.mutation, MUTATIONS);
   process.exitCode = await fuzz();
 }

@@ -1,68 +1,125 @@
 /**
  * Counts every reference to a frame anew, from the page tables, pins, allocations and what the hypervisor says it holds, and
- * compares with the frame table.
+ * compares with the frame table; owners and the domain's own counts with it.
  */
 import type { Domain } from '../../src/xen/domain.ts';
 import { levelOf, OWNER, PGC, PGT, TYPE_NAMES, typeInfoText } from '../../src/xen/mm/page-info.ts';
+import { PTE, pteFrame, tableWords } from '../../src/xen/mm/pte.ts';
+import { isGuestL4Slot } from '../../src/xen/mm/types.ts';
 import type { HeldReference } from '../../src/xen/pv/held-references.ts';
 
-const P = 1n;
-const RW = 2n;
-const US = 4n;
+/** One count of a domain's references. */
+class Audit {
+  readonly wrong: string[] = [];
+  readonly #d: Domain;
+  readonly #types: Int32Array;
+  readonly #refs: Int32Array;
+  /** Same-level entries: above 0 those that a table holds, below 0 those it is used in. */
+  readonly #linear: Int32Array;
+
+  constructor(d: Domain) {
+    this.#d = d;
+    [this.#types, this.#refs, this.#linear] = [0, 1, 2].map(() => new Int32Array(d.layout.frameLimit)) as [
+      Int32Array,
+      Int32Array,
+      Int32Array,
+    ];
+  }
+
+  #expectType(mfn: number, type: number, who: string): void {
+    const info = this.#d.frames.type(mfn);
+    if ((info & PGT.typeMask) !== type)
+      this.wrong.push(`${mfn}: ${who} needs ${TYPE_NAMES[type >>> 29]}, the type is ${typeInfoText(info)}`);
+  }
+
+  held({ frame, type, general }: Pick<HeldReference, 'frame' | 'type' | 'general'>): void {
+    if (general) this.#refs[frame]!++;
+    this.#types[frame]!++;
+    this.#expectType(frame, type, 'a holder');
+  }
+
+  /** The references of one table's entries. */
+  table(table: number, level: number): void {
+    const { frames, memory, layout } = this.#d;
+    const base = tableWords(this.#d, table);
+    for (let i = 0; i < 512; i++) {
+      const lo = memory.words[base + 2 * i]!;
+      if ((lo & PTE.present) === 0 || (level === 4 && !isGuestL4Slot(i))) continue;
+      const target = pteFrame(lo, memory.words[base + 2 * i + 1]!);
+      if ((lo & PTE.user) === 0) this.wrong.push(`${table}[${i}]: the user bit is clear`);
+      if (target < layout.heapBase || target >= layout.frameLimit) {
+        this.wrong.push(`${table}[${i}]: names frame ${target}`);
+        continue;
+      }
+      const writable = (lo & PTE.rw) !== 0;
+      if (level > 1 && target === table) {
+        if (writable) this.wrong.push(`${table}[${i}]: maps itself writable`);
+        continue;
+      }
+      this.#refs[target]!++;
+      if (level > 1 || writable) this.#types[target]!++;
+      if (level === 1) {
+        if (writable) this.#expectType(target, PGT.writable, `${table}[${i}]`);
+        continue;
+      }
+      const named = levelOf(frames.type(target));
+      if (named === level) {
+        this.#linear[table]!++;
+        this.#linear[target]!--;
+        if (writable) this.wrong.push(`${table}[${i}]: names a table of its own level writable`);
+      } else if (named !== level - 1)
+        this.wrong.push(`${table}[${i}]: level ${level} names a frame of type ${typeInfoText(frames.type(target))}`);
+    }
+  }
+
+  /** What a frame itself says of references: its pin, its allocation, its entries. */
+  frame(mfn: number): void {
+    const { frames } = this.#d;
+    const info = frames.type(mfn);
+    const level = levelOf(info);
+    if (info & PGT.pinned) {
+      this.#types[mfn]!++;
+      this.#refs[mfn]!++;
+      if (level === 0) this.wrong.push(`${mfn}: pinned as ${typeInfoText(info)}`);
+    }
+    if (frames.count(mfn) & PGC.allocated && frames.owner(mfn) === OWNER.domain) this.#refs[mfn]!++;
+    if (level === 0 || (info & PGT.countMask) === 0) return;
+    if ((info & PGT.validated) === 0) this.wrong.push(`${mfn}: in use before it is validated`);
+    this.table(mfn, level);
+  }
+
+  /** Compares a frame's counts and owner with what has been counted. */
+  compare(mfn: number): void {
+    const { frames } = this.#d;
+    const owner = frames.owner(mfn);
+    // a page of Xen's own has the references it was made with
+    if (owner === OWNER.xen) return;
+    const info = frames.type(mfn);
+    const type = info & PGT.countMask;
+    const count = frames.count(mfn) & PGC.countMask;
+    if (type !== this.#types[mfn]) this.wrong.push(`${mfn}: type count ${type}, references ${this.#types[mfn]}`);
+    if (count !== this.#refs[mfn]) this.wrong.push(`${mfn}: count ${count}, references ${this.#refs[mfn]}`);
+    const isFree = count === 0 && (frames.count(mfn) & PGC.xenHeap) === 0;
+    if (isFree !== (owner === OWNER.none)) this.wrong.push(`${mfn}: count ${count} and owner ${owner}`);
+    if (isFree && (info & PGT.typeMask) !== 0) this.wrong.push(`${mfn}: free and of type ${typeInfoText(info)}`);
+    if (levelOf(info) > 1 && type > 0 && frames.linear(mfn) !== this.#linear[mfn])
+      this.wrong.push(`${mfn}: linear count ${frames.linear(mfn)}, entries ${this.#linear[mfn]}`);
+  }
+}
 
 /** What is out of order, one line each; empty when every count is the references that exist. */
 export function auditFrames(d: Domain, held: Iterable<Pick<HeldReference, 'frame' | 'type' | 'general'>>): string[] {
-  const { frames, memory, layout } = d;
-  const wrong: string[] = [];
-  const types = new Map<number, number>();
-  const refs = new Map<number, number>();
-  const add = (map: Map<number, number>, mfn: number): void => void map.set(mfn, (map.get(mfn) ?? 0) + 1);
-  const expectType = (mfn: number, type: number, who: string): void => {
-    if ((frames.type(mfn) & PGT.typeMask) !== type)
-      wrong.push(`${mfn}: ${who} needs ${TYPE_NAMES[type >>> 29]}, the type is ${typeInfoText(frames.type(mfn))}`);
-  };
-  const isMemory = (mfn: number): boolean => mfn >= layout.heapBase && mfn < layout.frameLimit;
-  for (const { frame, type, general } of held) {
-    if (general) add(refs, frame);
-    add(types, frame);
-    expectType(frame, type, 'a holder');
-  }
-  const auditEntry = (table: number, level: number, index: number): void => {
-    const entry = memory.read64(table * 4096 + index * 8);
-    if ((entry & P) === 0n) return;
-    if ((entry & US) === 0n) wrong.push(`${table}[${index}]: the user bit is clear`);
-    const target = Number((entry >> 12n) & 0xffffffffffn);
-    if (!isMemory(target)) {
-      wrong.push(`${table}[${index}]: names frame ${target}`);
-      return;
-    }
-    const writable = (entry & RW) !== 0n;
-    if (level > 1 && target === table) {
-      if (writable) wrong.push(`${table}[${index}]: maps itself writable`);
-      return;
-    }
-    add(refs, target);
-    if (level > 1 || writable) add(types, target);
-    if (level === 1 && writable) expectType(target, PGT.writable, `${table}[${index}]`);
-    if (level > 1 && ![level - 1, level].includes(levelOf(frames.type(target))))
-      wrong.push(`${table}[${index}]: level ${level} names a frame of type ${typeInfoText(frames.type(target))}`);
-  };
+  const { frames, layout, state } = d;
+  const audit = new Audit(d);
+  for (const reference of held) audit.held(reference);
+  for (let mfn = layout.heapBase; mfn < layout.frameLimit; mfn++) audit.frame(mfn);
+  let [pages, l4Tables] = [0, 0];
   for (let mfn = layout.heapBase; mfn < layout.frameLimit; mfn++) {
-    const info = frames.type(mfn);
-    const level = levelOf(info);
-    if (info & PGT.pinned) for (const map of [types, refs]) add(map, mfn);
-    if (frames.count(mfn) & PGC.allocated && frames.owner(mfn) === OWNER.domain) add(refs, mfn);
-    if (level === 0 || (info & PGT.countMask) === 0) continue;
-    if ((info & PGT.validated) === 0) wrong.push(`${mfn}: in use before it is validated`);
-    for (let i = 0; i < 512; i++) if (level < 4 || i < 256 || i > 271) auditEntry(mfn, level, i);
+    audit.compare(mfn);
+    if (mfn >= layout.domainBase && frames.owner(mfn) === OWNER.domain) pages++;
+    if (levelOf(frames.type(mfn)) === 4 && frames.type(mfn) & PGT.validated) l4Tables++;
   }
-  for (let mfn = layout.heapBase; mfn < layout.frameLimit; mfn++) {
-    // a page of Xen's own has the references it was made with
-    if (frames.owner(mfn) === OWNER.xen) continue;
-    const type = frames.type(mfn) & PGT.countMask;
-    const count = frames.count(mfn) & PGC.countMask;
-    if (type !== (types.get(mfn) ?? 0)) wrong.push(`${mfn}: type count ${type}, references ${types.get(mfn) ?? 0}`);
-    if (count !== (refs.get(mfn) ?? 0)) wrong.push(`${mfn}: count ${count}, references ${refs.get(mfn) ?? 0}`);
-  }
-  return wrong;
+  if (pages !== state.totPages) audit.wrong.push(`the domain owns ${pages} pages, its count is ${state.totPages}`);
+  if (l4Tables !== state.l4Pages) audit.wrong.push(`${l4Tables} L4 tables, the domain's count is ${state.l4Pages}`);
+  return audit.wrong;
 }

@@ -1,19 +1,28 @@
-/** Breaks lowerings on purpose: a source file is changed as it is loaded, in a process of its own. */
+/** Breaks sources on purpose: a file is changed as it is loaded, in a process of its own. */
 import { spawn } from 'node:child_process';
 import { registerHooks } from 'node:module';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { MUTATIONS, type Mutation } from '../../test/engine/fuzz/mutations.ts';
+
+/** A way to break a source, which the fuzzer has to find. */
+export interface Mutation {
+  readonly name: string;
+  /** Relative to src. */
+  readonly file: string;
+  /** Text that stands in the file once, and what takes its place. */
+  readonly find: string;
+  readonly replace: string;
+}
 
 const SRC = resolve(import.meta.dirname, '../../src');
 /** CPU seconds in which a mutation must be found. */
 const LIMIT = 60;
 
 /** From now on the file that the mutation is about is loaded broken; throws when the mutation does not fit it. */
-export function breakLowering(name: string): void {
-  const mutation = MUTATIONS.find((x) => x.name === name);
+export function breakSource(name: string, mutations: readonly Mutation[]): void {
+  const mutation = mutations.find((x) => x.name === name);
   if (mutation === undefined)
-    throw new RangeError(`no mutation ${name}; there are ${MUTATIONS.map((x) => x.name).join(', ')}`);
+    throw new RangeError(`no mutation ${name}; there are ${mutations.map((x) => x.name).join(', ')}`);
   const path = resolve(SRC, mutation.file);
   registerHooks({
     load(url, context, nextLoad) {
@@ -52,9 +61,9 @@ function run(tool: string, mutation: Mutation): Promise<Found> {
 }
 
 /** Runs the fuzzer once for each mutation; exit status 1 when one is not found within a minute. */
-export async function mutate(tool: string): Promise<number> {
+export async function mutate(tool: string, mutations: readonly Mutation[]): Promise<number> {
   let missed = 0;
-  for (const mutation of MUTATIONS) {
+  for (const mutation of mutations) {
     const { status, seconds, output } = await run(tool, mutation);
     const first = output.split('\n').find((line) => /MISMATCH|Error/.test(line)) ?? '';
     const found = status === 1 && /MISMATCH|AssertionError|CompileError|RuntimeError/.test(output);
@@ -63,6 +72,6 @@ export async function mutate(tool: string): Promise<number> {
       `${found ? 'found ' : 'MISSED'} ${seconds.toFixed(1).padStart(5)} s  ${mutation.name.padEnd(44)} ${first.slice(0, 110)}`,
     );
   }
-  console.log(`${MUTATIONS.length - missed} of ${MUTATIONS.length} mutations found within ${LIMIT} CPU s each`);
+  console.log(`${mutations.length - missed} of ${mutations.length} mutations found within ${LIMIT} CPU s each`);
   return missed > 0 ? 1 : 0;
 }

@@ -2,15 +2,7 @@
  * Ways to break a lowering, as changes of its source: `node tools/fuzz-tiers.ts --mutate` shows that each is found. A test checks
  * that their texts still stand in the source; where code has moved on, the mutation moves with it.
  */
-
-export interface Mutation {
-  readonly name: string;
-  /** Relative to src. */
-  readonly file: string;
-  /** Text that stands in the file once, and what takes its place. */
-  readonly find: string;
-  readonly replace: string;
-}
+import type { Mutation } from '../../../tools/fuzz/mutate.ts';
 
 const GRAPH = 'engine/hot/graph.ts';
 const BLOCK = 'engine/hot/block.ts';
