@@ -5,9 +5,10 @@
  * The file: MAGIC, then entries of a key (32 bytes), a rank, the CRC-32 of the code, its length (4 bytes each, little-endian), and the
  * code. It is replaced as a whole, so that a process finds the old one or the new one.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { makeDirectories } from './new-directory.ts';
 
 const MAGIC = 'HSCODE01';
 /** Names of the folder's files, those on their way there included; whatever else is in it stays. */
@@ -116,7 +117,7 @@ export class CodeFile {
       if (total > this.#limits.fileBytes) break;
       parts.push(headOf(key, entry), entry.code);
     }
-    mkdirSync(this.#folder, { recursive: true });
+    makeDirectories(this.#folder);
     const temporary = `${this.#path}.${process.pid}`;
     writeFileSync(temporary, Buffer.concat(parts));
     renameSync(temporary, this.#path);

@@ -13,9 +13,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import {
   accessSync,
   constants,
-  existsSync,
   lstatSync,
-  mkdirSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -23,8 +21,9 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { assert } from '../src/core/assert.ts';
+import { makeDirectories } from './new-directory.ts';
 import { readPlainFile } from './plain-file.ts';
 import { zstd } from './zstd.ts';
 
@@ -54,13 +53,6 @@ export function derivedKey(...parts: readonly Uint8Array[]): string {
 
 /** It belongs to this user, and nobody else may write to it. */
 const isOurs = (stats: Stats): boolean => stats.uid === process.geteuid?.() && (stats.mode & 0o022) === 0;
-
-/** Makes a folder for this user alone, and those above it. Node's `recursive` never comes back from /proc. */
-function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  if (dirname(path) !== path) makeFolder(dirname(path));
-  mkdirSync(path, { mode: 0o700 });
-}
 
 function checksum(key: string, name: string, rest: Uint8Array): Uint8Array {
   return createHash('sha256').update(`${key} ${name} `).update(rest).digest();
@@ -147,7 +139,7 @@ export class DerivedCache {
     const path = join(folder, entry);
     const temporary = `${path}.${randomBytes(8).toString('hex')}`;
     try {
-      makeFolder(folder);
+      makeDirectories(folder, 0o700);
       if (!this.#isFolderOurs()) return false;
       accessSync(folder, constants.W_OK | constants.X_OK);
       const file = encoded();

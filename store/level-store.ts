@@ -1,7 +1,7 @@
 /**
  * Recordings in a folder of the file system, one directory NAME.hs each.
  */
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { EmulatorError } from '../src/core/errors.ts';
 import type {
@@ -12,18 +12,10 @@ import type {
   TraceStore,
 } from '../src/timeline/trace-store.ts';
 import { checkDirectory } from './directory.ts';
+import { removeRecording, sizeOnDisk } from './recording-files.ts';
 import { RecordingReader } from './recording-reader.ts';
-import { hostError } from './write-queue.ts';
 
 const SUFFIX = '.hs';
-
-/** Bytes of all files below `path`. */
-function diskBytes(path: string): number {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) return 0;
-  if (!stats.isDirectory()) return stats.size;
-  return readdirSync(path).reduce((sum, entry) => sum + diskBytes(join(path, entry)), 0);
-}
 
 export class LevelStore implements TraceStore {
   readonly folder: string;
@@ -50,14 +42,15 @@ export class LevelStore implements TraceStore {
   }
 
   async create(
-    name: string,
+    names: string | readonly string[],
     header: RecordingHeader,
     blobs: ReadonlyMap<string, Uint8Array>,
     stop?: AbortSignal,
   ): Promise<NewRecording> {
+    const paths = [names].flat().map((name) => this.path(name));
     // Reading does without LevelDB.
     const { RecordingWriter } = await import('./recording-writer.ts');
-    return RecordingWriter.create(this.path(name), name, header, blobs, stop);
+    return RecordingWriter.create(paths, header, blobs, stop);
   }
   open(name: string, semanticsVersion: number): Promise<Recording> {
     return RecordingReader.open(this.path(name), name, semanticsVersion);
@@ -70,7 +63,7 @@ export class LevelStore implements TraceStore {
   }
   async #summary(name: string): Promise<RecordingSummary> {
     const path = this.path(name);
-    const nothing = { name, createdMs: 0, header: null, end: null, lastTick: 0, snapshots: 0, bytes: diskBytes(path) };
+    const nothing = { name, createdMs: 0, header: null, end: null, lastTick: 0, snapshots: 0, bytes: sizeOnDisk(path) };
     let createdMs = 0;
     try {
       createdMs = checkDirectory(path, name).createdMs;
@@ -98,15 +91,6 @@ export class LevelStore implements TraceStore {
     return best?.name ?? null;
   }
   async remove(name: string): Promise<void> {
-    const path = this.path(name);
-    if (statSync(path, { throwIfNoEntry: false }) === undefined)
-      throw new EmulatorError('E_NOT_FOUND', `there is no recording ${name}: ${path}`);
-    if (!existsSync(join(path, 'anchor')))
-      throw new EmulatorError('E_RECORDING', `${path} is not a recording: remove it yourself if you mean it`);
-    try {
-      rmSync(path, { recursive: true });
-    } catch (error) {
-      throw hostError(error);
-    }
+    removeRecording(this.path(name), name);
   }
 }

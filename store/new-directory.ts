@@ -49,15 +49,15 @@ function isAlive(pid: number): boolean {
 }
 
 /**
- * Makes a directory and those above it that are missing; the host's error when it cannot. Node's own `recursive` never comes back
+ * Makes a directory and those above it that are missing, with a mode; the host's error when it cannot. Node's own `recursive` never comes back
  * from a file system that answers ENOENT to every name, as /proc does.
  */
-export function makeDirectories(path: string): void {
+export function makeDirectories(path: string, mode?: number): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
   const above = dirname(path);
-  if (above !== path) makeDirectories(above);
+  if (above !== path) makeDirectories(above, mode);
   try {
-    mkdirSync(path);
+    mkdirSync(path, { mode });
   } catch (error) {
     // somebody else has made it meanwhile
     if (codeOf(error) !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
@@ -95,29 +95,39 @@ function sweep(folder: string): void {
 export class NewDirectory {
   /** Where it is made. */
   readonly path: string;
-  /** Where it is to appear. */
-  readonly #target: string;
+  /** Where it is to appear: the first of them that is free. */
+  readonly #targets: readonly string[];
 
-  /** Begins one that is to appear at `target`, where nothing or an empty directory may be; the host's error when it cannot. */
-  constructor(target: string) {
-    const folder = dirname(target);
+  /**
+   * Begins one that is to appear at the first of `targets`, all of one folder, where nothing or an empty directory is; the host's error
+   * when it cannot.
+   */
+  constructor(targets: readonly string[]) {
+    const folder = dirname(targets[0]!);
     makeDirectories(folder);
     sweep(folder);
     const own = `${process.pid}-${place()}-${randomBytes(4).toString('hex')}`;
-    this.path = join(folder, `.${basename(target).slice(0, 100)}.${own}.unfinished`);
-    this.#target = target;
+    this.path = join(folder, `.${basename(targets[0]!).slice(0, 100)}.${own}.unfinished`);
+    this.#targets = targets;
     mkdirSync(this.path);
   }
-  /** Lets it appear, its files being on disk. E_USAGE where its name has been taken meanwhile, the host's error when it cannot. */
-  publish(): void {
+  /** Lets it appear, its files being on disk, and says where. E_USAGE where all its names are taken, the host's error when it cannot. */
+  publish(): string {
     syncDirectory(this.path);
+    const target = this.#targets.find((path) => this.#appears(path));
+    if (target === undefined) throw nameTaken(this.#targets[0]!);
+    syncDirectory(dirname(target));
+    return target;
+  }
+  /** Takes a name, unless it is taken: of several processes at once, one gets it. */
+  #appears(target: string): boolean {
     try {
-      renameSync(this.path, this.#target);
+      renameSync(this.path, target);
+      return true;
     } catch (error) {
-      if (!['EEXIST', 'ENOTEMPTY', 'ENOTDIR'].includes(codeOf(error) ?? '')) throw error;
-      throw nameTaken(this.#target);
+      if (['EEXIST', 'ENOTEMPTY', 'ENOTDIR'].includes(codeOf(error) ?? '')) return false;
+      throw error;
     }
-    syncDirectory(dirname(this.#target));
   }
   /** Removes it, as far as the host lets it be removed. */
   discard(): void {

@@ -5,6 +5,7 @@
  * be read at once.
  */
 import { existsSync, lstatSync, readdirSync } from 'node:fs';
+import { basename } from 'node:path';
 import { Level } from 'level';
 import { assert } from '../src/core/assert.ts';
 import { EmulatorError } from '../src/core/errors.ts';
@@ -70,12 +71,11 @@ export class RecordingWriter extends StoredRecording implements NewRecording {
   }
 
   /**
-   * Makes the recording `path`, where nothing or an empty directory may be: with header and blobs on disk it appears, before that
-   * there is nothing under its name. An abort of `stop` is thrown, and nothing is left.
+   * Makes a recording at the first of `paths`, all of one folder, where nothing or an empty directory is: with header and blobs on disk
+   * it appears, before that there is nothing under its name. An abort of `stop` is thrown, and nothing is left.
    */
   static async create(
-    path: string,
-    name: string,
+    paths: readonly string[],
     header: RecordingHeader,
     blobs: ReadonlyMap<string, Uint8Array>,
     stop?: AbortSignal,
@@ -89,18 +89,17 @@ export class RecordingWriter extends StoredRecording implements NewRecording {
       );
     let directory: NewDirectory | null = null;
     try {
-      if (isTaken(path)) throw nameTaken(path);
-      directory = new NewDirectory(path);
+      if (paths.every(isTaken)) throw nameTaken(paths[0]!);
+      directory = new NewDirectory(paths);
       createAnchor(anchorPath(directory.path), header.createdMs);
-      const first = await RecordingWriter.#writer(directory.path, name, header, infos);
+      const first = await RecordingWriter.#writer(directory.path, header, infos);
       try {
         await first.#writeImages(blobs, stop);
       } finally {
         await first.close();
       }
-      directory.publish();
       // LevelDB goes by its path: it is opened anew under the one that stays.
-      const recording = await RecordingWriter.#writer(path, name, header, infos);
+      const recording = await RecordingWriter.#writer(directory.publish(), header, infos);
       recording.blobBytesStored = first.blobBytesStored;
       return recording;
     } catch (error) {
@@ -110,17 +109,12 @@ export class RecordingWriter extends StoredRecording implements NewRecording {
     }
   }
   /** The recording in a directory with the anchor of a new one, for writing; what is missing beside the anchor is made. */
-  static async #writer(
-    path: string,
-    name: string,
-    header: RecordingHeader,
-    infos: readonly BlobInfo[],
-  ): Promise<RecordingWriter> {
+  static async #writer(path: string, header: RecordingHeader, infos: readonly BlobInfo[]): Promise<RecordingWriter> {
     const database: Database = new Level(databasePath(path), LEVEL_OPTIONS);
     await database.open();
     const anchor = new AnchorWriter(anchorPath(path), { ...newAnchor(), count: 1 });
     const bulk = new BulkFile(bulkPath(path), existsSync(bulkPath(path)) ? 'r+' : 'wx+');
-    return new RecordingWriter(name, database, bulk, anchor, header, infos);
+    return new RecordingWriter(basename(path, '.hs'), database, bulk, anchor, header, infos);
   }
   /** Has header and blobs on disk. */
   async #writeImages(blobs: ReadonlyMap<string, Uint8Array>, stop?: AbortSignal): Promise<void> {

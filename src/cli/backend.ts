@@ -44,6 +44,8 @@ export interface RecordConfig {
   readonly cpuPolicy: CpuPolicy;
   /** Directory to create for the recording; null records nothing (`--no-store`). */
   readonly directory: string | null;
+  /** Where there is something in its place, NAME-2.hs will do, or NAME-3.hs, and so on. */
+  readonly numbered: boolean;
   /** Virtual seconds without new output, hypercall kinds or code pages that make a hang. */
   readonly idleLimitSeconds: number;
   /** Virtual seconds and ticks after which the run ends with the verdict `limit`; null for none. */

@@ -2,18 +2,23 @@
  * The backend of the verbs: recordings on disk, machines in this process. Everything that the other layers only describe
  * meets here. What a verb does not need is not loaded for it: recording takes no disassembler, and no store without one.
  */
+import { basename, resolve } from 'node:path';
 import { EmulatorError } from '../core/errors.ts';
 import { SEMANTICS_VERSION } from '../timeline/run.ts';
 import type { Recording } from '../timeline/trace-store.ts';
 import type { Backend, VerifyResult, WorkHooks } from './backend.ts';
-import { storeOf } from './local/common.ts';
+
+/** The recording in a directory, whatever that is called; E_RECORDING, E_SEMANTICS, E_HOST. */
+async function openRecording(path: string): Promise<Recording> {
+  const { RecordingReader } = await import('../../store/recording-reader.ts');
+  return RecordingReader.open(resolve(path), basename(path), SEMANTICS_VERSION);
+}
 
 async function verify(path: string, hooks: WorkHooks): Promise<VerifyResult> {
-  const { store, name } = await storeOf(path);
   const findings: Array<{ place: string; problem: string }> = [];
   let recording: Recording | null = null;
   try {
-    recording = await store.open(name, SEMANTICS_VERSION);
+    recording = await openRecording(path);
     await recording.verify((done, total) => hooks.progress(done, total));
   } catch (error) {
     // What the host refuses, or another version recorded, may be whole.
@@ -38,12 +43,10 @@ export const LOCAL_BACKEND: Backend = {
   record: async (config, hooks) => (await import('./local/record.ts')).record(config, hooks),
   async open(path) {
     const { Opened } = await import('./local/opened.ts');
-    const { store, name } = await storeOf(path);
-    return new Opened(path, await store.open(name, SEMANTICS_VERSION));
+    return new Opened(path, await openRecording(path));
   },
   async info(path) {
-    const { store, name } = await storeOf(path);
-    const recording = await store.open(name, SEMANTICS_VERSION);
+    const recording = await openRecording(path);
     const { infoOf } = await import('./local/opened.ts');
     const info = infoOf(path, recording, 0);
     await recording.close();

@@ -138,8 +138,13 @@ class MemoryRecording implements NewRecording {
 export class MemoryStore implements TraceStore {
   readonly #recordings = new Map<string, MemoryRecording>();
 
-  async create(name: string, header: RecordingHeader, blobs: ReadonlyMap<string, Uint8Array>): Promise<NewRecording> {
-    if (this.#recordings.has(name)) throw new EmulatorError('E_USAGE', `a recording named ${name} exists`);
+  async create(
+    names: string | readonly string[],
+    header: RecordingHeader,
+    blobs: ReadonlyMap<string, Uint8Array>,
+  ): Promise<NewRecording> {
+    const name = [names].flat().find((x) => !this.#recordings.has(x));
+    if (name === undefined) throw new EmulatorError('E_USAGE', `a recording named ${names} exists`);
     const recording = new MemoryRecording(name, header, blobs);
     this.#recordings.set(name, recording);
     return recording;

@@ -197,11 +197,11 @@ export interface RecordingSummary {
 
 export interface TraceStore {
   /**
-   * Starts a recording, which exists with its blobs or not at all. E_USAGE when the name is taken, E_HOST when the host refuses; an
-   * abort of `stop` on the way is thrown.
+   * Starts a recording, which exists with its blobs or not at all, under the first of `names` that is free. E_USAGE when all are taken,
+   * E_HOST when the host refuses; an abort of `stop` on the way is thrown.
    */
   create(
-    name: string,
+    names: string | readonly string[],
     header: RecordingHeader,
     blobs: ReadonlyMap<string, Uint8Array>,
     stop?: AbortSignal,

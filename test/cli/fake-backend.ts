@@ -22,6 +22,7 @@ import { EmulatorError } from '../../src/core/errors.ts';
 import type { RunEvent } from '../../src/inspect/investigate.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../../src/inspect/report.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
+import { createAnchor } from '../../store/anchor.ts';
 import { FakeMoment } from '../inspect/fake-moment.ts';
 
 export const RIP = 0xffffffff80100228n;
@@ -47,6 +48,8 @@ const EVENTS: RunEvent[] = [
 
 export class FakeBackend implements Backend {
   verdict = VERDICT;
+  /** The recorder was killed. */
+  unfinished = false;
   recorded: RecordConfig | null = null;
   /** Runs while the guest does. */
   guest: (hooks: RecordHooks) => void | Promise<void> = (hooks) => {
@@ -113,7 +116,7 @@ export class FakeBackend implements Backend {
       semantics: '1',
       ticksPerSecond: 1e9,
       ticks: 1000,
-      verdict: this.verdict,
+      verdict: this.unfinished ? null : this.verdict,
       stateHash: 0xabcdn,
       journalBytes: 120,
       snapshotBytes: 4096,
@@ -242,11 +245,18 @@ export class Bench {
 
   constructor() {
     writeFileSync(this.image, 'image');
-    mkdirSync(this.path('.hindsight/one.hs'), { recursive: true });
-    writeFileSync(this.path('.hindsight/one.hs/CURRENT'), 'x');
+    this.recording('.hindsight/one.hs');
   }
   path(name: string): string {
     return resolve(this.folder, name);
+  }
+  /** Makes what is known for a recording: a directory with an anchor, begun at `createdMs`, and a database. */
+  recording(name: string, createdMs = 0): string {
+    const path = this.path(name);
+    mkdirSync(join(path, 'db'), { recursive: true });
+    createAnchor(join(path, 'anchor'), createdMs);
+    writeFileSync(join(path, 'db/CURRENT'), 'x');
+    return path;
   }
   remove(): void {
     rmSync(this.folder, { recursive: true });

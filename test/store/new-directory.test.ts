@@ -28,7 +28,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 describe('a new directory', () => {
   it('appears with all that is in it, and hides before', () => {
-    const directory = new NewDirectory(at('one.hs'));
+    const directory = new NewDirectory([at('one.hs')]);
     writeFileSync(join(directory.path, 'file'), 'contents');
     expect(entries()).toEqual([expect.stringMatching(/^\.one\.hs\..*\.unfinished$/)]);
     directory.publish();
@@ -38,13 +38,13 @@ describe('a new directory', () => {
 
   it('takes the place of an empty directory and of nothing else; of two with one name the first has it', () => {
     mkdirSync(at('empty.hs'));
-    new NewDirectory(at('empty.hs')).publish();
+    new NewDirectory([at('empty.hs')]).publish();
     writeFileSync(at('file.hs'), '');
     symlinkSync('nowhere', at('link.hs'));
-    const [first, second] = [new NewDirectory(at('one.hs')), new NewDirectory(at('one.hs'))];
+    const [first, second] = [new NewDirectory([at('one.hs')]), new NewDirectory([at('one.hs')])];
     writeFileSync(join(first.path, 'first'), '');
     first.publish();
-    for (const directory of [second, new NewDirectory(at('file.hs')), new NewDirectory(at('link.hs'))]) {
+    for (const directory of [second, new NewDirectory([at('file.hs')]), new NewDirectory([at('link.hs')])]) {
       expect(errorOf(() => directory.publish())).toMatch(/^E_USAGE: .* exists already/);
       directory.discard();
     }
@@ -56,7 +56,7 @@ describe('a new directory', () => {
     const child = spawn(process.execPath, ['-e', '']);
     const dead = child.pid;
     await new Promise((done) => child.on('close', done));
-    const own = new NewDirectory(at('own.hs'));
+    const own = new NewDirectory([at('own.hs')]);
     const [, place] = /\d+-([0-9a-f]{8})-/.exec(own.path)!;
     const other = place === '00000000' ? '11111111' : '00000000';
     const left = {
@@ -71,7 +71,7 @@ describe('a new directory', () => {
     mkdirSync(at('elsewhere'));
     const link = `.c.hs.${dead}-${place}-01234567.unfinished`;
     symlinkSync('elsewhere', at(link));
-    new NewDirectory(at('next.hs')).publish();
+    new NewDirectory([at('next.hs')]).publish();
     const name = own.path.slice(folder.length + 1);
     expect(entries()).toEqual([left.alive, left.elsewhere, left.mine, link, name, 'elsewhere', 'next.hs'].sort());
   });

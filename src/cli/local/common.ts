@@ -102,7 +102,7 @@ export function engineOptions(image: Uint8Array): EngineOptions {
   return tier === undefined ? { host } : { tier, host };
 }
 
-/** The store, loaded for it, and the name in it that a recording's path means. */
+/** The store for a new recording, loaded for it, and the name in it that the recording's path means. */
 export async function storeOf(path: string): Promise<{ store: LevelStore; name: string }> {
   const { LevelStore } = await import('../../../store/level-store.ts');
   return { store: new LevelStore(dirname(resolve(path))), name: basename(path) };

@@ -1,5 +1,5 @@
 /** Recording a guest: files in, a recording out, the terminal in between. */
-import { basename } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { hex, type Tick } from '../../core/units.ts';
 import { type PanicEntry, PanicWatch, panicEntries, panicText } from '../../inspect/panic.ts';
@@ -22,6 +22,8 @@ const LIVE_IDLE_MS = 50;
 const PIPE_PATIENCE_MS = 10_000;
 /** How often what was recorded is sent to the disk at least. */
 const FLUSH_MS = 800;
+/** Recordings that may be named after one image and one second. */
+const NAMES_MAX = 1000;
 
 /** What the panic function at whose entry the machine stands will say; read without a trace. */
 function panicTextAt({ machine, xen }: Run, entry: PanicEntry): string | null {
@@ -109,12 +111,15 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   const run = builtRun(pv);
   hooks.built();
   let recording: NewRecording | null = null;
+  let directory: string | null = null;
   if (config.directory !== null) {
     const { store, name } = await storeOf(config.directory);
     const blobs = new Map([['kernel', kernel]]);
     if (ramdisk !== null) blobs.set('initrd', ramdisk);
-    recording = await store.create(name, headerOf(config), blobs, hooks.stop);
-    hooks.created(config.directory);
+    const names = config.numbered ? numberedNames(name) : name;
+    recording = await store.create(names, headerOf(config), blobs, hooks.stop);
+    directory = join(dirname(config.directory), basename(store.path(recording.name)));
+    hooks.created(directory);
   }
   const symbols = symbolsOf(run.elf);
   const panics = panicEntries(symbols);
@@ -155,7 +160,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     });
   }
   const result: RecordResult = {
-    recording: config.directory,
+    recording: directory,
     ticks: outcome.tick,
     vcpus: config.vcpus,
     verdict,
@@ -167,6 +172,10 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   await recording?.close();
   return result;
 }
+
+/** NAME.hs, NAME-2.hs, NAME-3.hs and so on. */
+const numberedNames = (name: string): string[] =>
+  Array.from({ length: NAMES_MAX }, (_, i) => (i === 0 ? name : `${name.replace(/\.hs$/, '')}-${i + 1}`));
 
 const headerOf = (config: RecordConfig): RecordingHeader => ({
   semanticsVersion: SEMANTICS_VERSION,

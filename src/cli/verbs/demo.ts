@@ -1,7 +1,6 @@
 /**
  * `npm start`: Hindsight shown on a kernel that dies while it boots. Every step prints the command that a user would type.
  */
-import { existsSync, rmSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hex } from '../../core/units.ts';
@@ -33,7 +32,7 @@ async function demo(setting: Setting): Promise<number> {
   const { paint } = terminal;
   const say = (text = ''): void => terminal.aside(text);
   const command = (line: string): void => say(`\n${paint.bold(paint.cyan(`$ npx hindsight ${line}`))}`);
-  if (existsSync(RECORDING)) rmSync(RECORDING, { recursive: true });
+  if (setting.recordings.isThere(RECORDING)) setting.recordings.remove(RECORDING);
 
   say(
     `${paint.bold('Hindsight')} records a kernel's boot, replays it bit for bit, and walks it back to the instruction`,

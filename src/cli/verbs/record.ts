@@ -110,6 +110,7 @@ export async function recordGuest(
     vcpus: options.vcpus,
     cpuPolicy: options.cpu,
     directory: options.store ? recordings.create(image, options.output, setting.now()) : null,
+    numbered: options.output === undefined,
     idleLimitSeconds: options.idleLimit,
     limitSeconds: options.limitTime ?? null,
     limitTicks: options.limitTicks ?? null,
