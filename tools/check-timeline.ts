@@ -9,7 +9,6 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Tick } from '../src/core/units.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../src/machine/pv-machine.ts';
-import { journalOf } from '../src/timeline/edit.ts';
 import { ReplayDoor } from '../src/timeline/journal.ts';
 import { MemoryStore } from '../src/timeline/memory-store.ts';
 import { Recorder, type RecorderHost, type RecordOutcome } from '../src/timeline/recorder.ts';
@@ -126,7 +125,7 @@ const gotos = Array.from({ length: Number(options.gotos) }, () => random(outcome
 const steps = Array.from({ length: Number(options.steps) }, (_, i) => outcome.tick - i);
 
 const forward = new Run(config);
-forward.machine.door = new ReplayDoor(journalOf(recording));
+forward.machine.door = new ReplayDoor(recording);
 const expected = new Map<Tick, bigint>();
 for (const tick of [...new Set([...gotos, ...steps])].sort((a, b) => a - b)) {
   forward.runTo(tick);

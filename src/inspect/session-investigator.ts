@@ -1,6 +1,6 @@
 /** A recording opened in a session, as `why` investigates it. */
 import type { Tick, VirtAddr } from '../core/units.ts';
-import type { JournalEntry } from '../timeline/journal.ts';
+import type { JournalSource } from '../timeline/journal.ts';
 import type { Session } from '../timeline/session.ts';
 import { tapEvents } from './event-tap.ts';
 import type { Investigator, Place, RunEvent, Write } from './investigate.ts';
@@ -15,13 +15,16 @@ const STRIDE = 2 ** 22;
 /** Events after which they are handed over before the run goes on. */
 const EVENTS_AT_ONCE = 1024;
 
-/** What the journal has of the ticks from `from` to `to`, as events. */
-function* journalEvents(entries: readonly JournalEntry[], from: Tick, to: Tick): Generator<RunEvent, void> {
-  for (const entry of entries) {
-    if (entry.tick < from || entry.tick > to || entry.kind === 'switch') continue;
-    const kind = entry.kind === 'console' ? 'input' : entry.kind;
-    const text = entry.kind === 'console' ? new TextDecoder().decode(entry.data) : entry.detail;
-    yield { tick: entry.tick, vcpu: 0, rip: 0n, kind, name: kind, fields: {}, text };
+/** What the journal has of the ticks from `from` to `to`, as events; one block of it is read at a time. */
+function* journalEvents(journal: JournalSource, from: Tick, to: Tick): Generator<RunEvent, void> {
+  for (const { sequence, firstTick, lastTick } of journal.blocks) {
+    if (lastTick < from || firstTick > to) continue;
+    for (const entry of journal.block(sequence).entries) {
+      if (entry.tick < from || entry.tick > to || entry.kind === 'switch') continue;
+      const kind = entry.kind === 'console' ? 'input' : entry.kind;
+      const text = entry.kind === 'console' ? new TextDecoder().decode(entry.data) : entry.detail;
+      yield { tick: entry.tick, vcpu: 0, rip: 0n, kind, name: kind, fields: {}, text };
+    }
   }
 }
 
@@ -53,7 +56,7 @@ export class SessionInvestigator implements Investigator {
   async *events(from: Tick, to: Tick): AsyncGenerator<readonly RunEvent[]> {
     const { session } = this;
     session.goto(from);
-    const journal = journalEvents(session.entries, from, to);
+    const journal = journalEvents(session.recording, from, to);
     let next = journal.next();
     let batch: RunEvent[] = [];
     const undo = tapEvents(session, this.moment, (event) => {

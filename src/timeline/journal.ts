@@ -7,6 +7,7 @@
  */
 import type { Tick } from '../core/units.ts';
 import { type Decision, Divergence, type InputDoor, type Payload } from '../machine/inputs.ts';
+import type { Recording } from './trace-store.ts';
 
 export type JournalEntry = Payload | Decision;
 export const isPayload = (entry: JournalEntry): entry is Payload => entry.kind === 'console';
@@ -45,30 +46,61 @@ export class RecordingDoor implements InputDoor {
   }
 }
 
+/** A journal by its blocks, of which one at a time is read: what a guest decides has no bound. */
+export type JournalSource = Pick<Recording, 'blocks' | 'block'>;
+
 /** The door of a replay. */
 export class ReplayDoor implements InputDoor {
-  readonly #payloads: readonly Payload[];
-  readonly #decisions: readonly Decision[];
+  readonly #source: JournalSource;
+  /** All of them: they are what somebody typed. */
+  readonly #payloads: Payload[] = [];
   /** From here on a counterfactual run follows payloads only: its decisions may differ. */
   readonly #compareBefore: Tick;
   #nextPayload = 0;
+  /** The decisions of one block, by its place among the blocks. */
+  #decisions: readonly Decision[] = [];
+  #block = -1;
   #nextDecision = 0;
 
-  constructor(entries: readonly JournalEntry[], compareBefore: Tick = Number.POSITIVE_INFINITY) {
-    this.#payloads = entries.filter(isPayload);
-    this.#decisions = entries.filter((e): e is Decision => !isPayload(e));
+  constructor(source: JournalSource, compareBefore: Tick = Number.POSITIVE_INFINITY) {
+    this.#source = source;
     this.#compareBefore = compareBefore;
+    for (const { sequence } of source.blocks)
+      for (const entry of source.block(sequence).entries) if (isPayload(entry)) this.#payloads.push(entry);
+  }
+  /** Reads the decisions of the block at `place`; false where there is none. */
+  #open(place: number): boolean {
+    const block = this.#source.blocks[place];
+    if (block === undefined) return false;
+    if (place !== this.#block)
+      this.#decisions = this.#source.block(block.sequence).entries.filter((e): e is Decision => !isPayload(e));
+    this.#block = place;
+    this.#nextDecision = 0;
+    return true;
   }
   /** Positions the door for a machine whose state is the one after the zero-width actions at `tick`. */
   seek(tick: Tick): void {
     this.#nextPayload = firstAfter(this.#payloads, tick);
-    this.#nextDecision = firstAfter(this.#decisions, tick);
-    // An idle jump at `tick` is a step from it: it has not happened yet.
-    while (this.#nextDecision > 0) {
-      const before = this.#decisions[this.#nextDecision - 1]!;
-      if (before.tick !== tick || before.kind !== 'idle') break;
-      this.#nextDecision--;
+    const { blocks } = this.#source;
+    const later = blocks.findIndex((block) => block.lastTick >= tick);
+    for (let place = later < 0 ? blocks.length : later; this.#open(place); place++) {
+      this.#nextDecision = firstAfter(this.#decisions, tick);
+      // An idle jump at `tick` is a step from it: it has not happened yet.
+      while (this.#nextDecision > 0) {
+        const before = this.#decisions[this.#nextDecision - 1]!;
+        if (before.tick !== tick || before.kind !== 'idle') break;
+        this.#nextDecision--;
+      }
+      if (this.#nextDecision < this.#decisions.length) return;
     }
+    this.#decisions = [];
+    this.#block = blocks.length;
+    this.#nextDecision = 0;
+  }
+  /** The next decision of the journal, undefined behind its end. */
+  #expected(): Decision | undefined {
+    while (this.#nextDecision >= this.#decisions.length) if (!this.#open(this.#block + 1)) return undefined;
+    return this.#decisions[this.#nextDecision++];
   }
   take(tick: Tick): readonly Payload[] {
     const from = this.#nextPayload;
@@ -80,7 +112,7 @@ export class ReplayDoor implements InputDoor {
   }
   decided(decision: Decision): void {
     if (decision.tick >= this.#compareBefore) return;
-    const expected = this.#decisions[this.#nextDecision++];
+    const expected = this.#expected();
     // Past the end of what was recorded there is nothing to compare with.
     if (expected === undefined) return;
     if (expected.tick !== decision.tick || expected.kind !== decision.kind || expected.detail !== decision.detail)

@@ -49,7 +49,6 @@ const FRESH_TICKS = 2 ** 28;
 export class Replayer {
   readonly #run: Run;
   readonly #recording: Recording;
-  readonly #blocks: readonly JournalBlock[];
   readonly #versions: PageVersions;
   /** From here on the journal is not the recorded one and nothing is compared. */
   readonly #editedFrom: Tick;
@@ -66,25 +65,22 @@ export class Replayer {
     this.#run = run;
     this.#recording = recording;
     this.#editedFrom = editedFrom(recording);
-    this.#blocks = recording.blocks.map((b) => recording.block(b.sequence));
     this.#versions = new PageVersions(run.tracker);
     this.#good = this.#fresh = this.#versions.take();
     this.#track = new Track(run, this.#versions, this.#newDoor());
   }
 
   #newDoor(): ReplayDoor {
-    return new ReplayDoor(
-      this.#blocks.flatMap((b) => b.entries),
-      this.#editedFrom,
-    );
+    return new ReplayDoor(this.#recording, this.#editedFrom);
   }
 
   /** Replays to the recorded end; throws {@link Divergence} with the tick or window. */
   async replay(hooks: ReplayHooks): Promise<ReplayOutcome> {
     const { machine, tracker } = this.#run;
-    const end = this.#blocks.at(-1)?.lastTick ?? 0;
+    const end = this.#recording.blocks.at(-1)?.lastTick ?? 0;
     const counterfactual = this.#editedFrom !== Number.POSITIVE_INFINITY;
-    for (const block of this.#blocks) {
+    for (const { sequence } of this.#recording.blocks) {
+      const block = this.#recording.block(sequence);
       const stops = block.digests.map((d) => ({ tick: d.tick, digest: d.value as bigint | null }));
       if (stops.at(-1)?.tick !== block.lastTick) stops.push({ tick: block.lastTick, digest: null });
       for (const stop of stops) {

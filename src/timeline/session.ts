@@ -12,8 +12,8 @@ import type { Tick } from '../core/units.ts';
 import { Divergence } from '../machine/inputs.ts';
 import type { RunEnd } from '../machine/machine.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
-import { editedFrom, journalOf } from './edit.ts';
-import { type JournalEntry, ReplayDoor } from './journal.ts';
+import { editedFrom } from './edit.ts';
+import { ReplayDoor } from './journal.ts';
 import type { Run } from './run.ts';
 import type { Recording } from './trace-store.ts';
 
@@ -25,7 +25,6 @@ const MAX_CHECKPOINTS = 40;
 export class Session {
   readonly run: Run;
   readonly recording: Recording;
-  readonly entries: readonly JournalEntry[];
   #endTick: Tick;
   readonly #versions: PageVersions;
   readonly #built: Checkpoint;
@@ -37,12 +36,11 @@ export class Session {
   constructor(run: Run, recording: Recording) {
     this.run = run;
     this.recording = recording;
-    this.entries = journalOf(recording);
     this.#endTick = recording.blocks.at(-1)?.lastTick ?? 0;
     this.#versions = new PageVersions(run.tracker);
     this.#built = this.#versions.take();
     this.#checkpoints = [this.#built];
-    this.#door = new ReplayDoor(this.entries, editedFrom(recording));
+    this.#door = new ReplayDoor(recording, editedFrom(recording));
     run.machine.door = this.#door;
     // The last snapshot knows the console best; an edited run writes its own.
     const last = recording.snapshots.findLast((s) => s.tick <= editedFrom(recording));

@@ -1,7 +1,6 @@
 /** The state at a tick is a function of the tick: however a run is cut, tiered, stored, searched or come back to. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Tick } from '../../src/core/units.ts';
-import { journalOf } from '../../src/timeline/edit.ts';
 import { ReplayDoor } from '../../src/timeline/journal.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
@@ -36,7 +35,7 @@ beforeAll(async () => {
 /** A machine that follows the recording's input. */
 function follower(): Run {
   const run = new Run(GUEST);
-  run.machine.door = new ReplayDoor(journalOf(recorded.recording));
+  run.machine.door = new ReplayDoor(recorded.recording);
   return run;
 }
 /** The hash at each of `ticks`, ascending, from one forward run. */
