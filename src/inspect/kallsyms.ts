@@ -24,6 +24,13 @@ const ZERO = 0x30;
 const LONGEST_TOKEN = 512;
 /** No kernel has more symbols than this. */
 const LARGEST_COUNT = 1 << 20;
+/** Bytes that all names may have together; those of Debian's kernel have 2 million. */
+const LARGEST_NAMES = 64 << 20;
+/**
+ * Steps of a search: tokens, markers, names and places looked at. Debian's kernel takes 135,025; an image can be made so that
+ * every place leads on to thousands of others.
+ */
+const MOST_STEPS = 20_000_000;
 
 /** The table's position and its 256 tokens as text. */
 interface TokenTable {
@@ -32,13 +39,22 @@ interface TokenTable {
   readonly tokens: readonly string[];
 }
 
-/** Bounds-checked little-endian reads; past the end they give -1, which no table contains. */
+/** Thrown where a search has taken too many steps. */
+const TOO_LONG = new Error('the search for kallsyms takes too long');
+
+/** Bounds-checked little-endian reads; past the end they give -1, which no table contains. Counts the steps of a search. */
 class Memory {
   readonly bytes: Uint8Array;
+  #steps = 0;
   readonly #view: DataView;
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+  /** Counts `steps`. */
+  spend(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > MOST_STEPS) throw TOO_LONG;
   }
   u16 = (at: number): number => (at < 0 || at + 2 > this.bytes.length ? -1 : this.#view.getUint16(at, true));
   u32 = (at: number): number => (at < 0 || at + 4 > this.bytes.length ? -1 : this.#view.getUint32(at, true));
@@ -60,6 +76,7 @@ function* digitRuns(bytes: Uint8Array): Generator<number> {
 /** The token table around a run of digits, which are tokens 48 and up; its index says where it starts and must agree. */
 function tokenTable(memory: Memory, digits: number): TokenTable | null {
   const { bytes } = memory;
+  memory.spend(TOKENS);
   let end = digits;
   for (let i = ZERO; i < TOKENS; i++) {
     const nul = bytes.indexOf(0, end);
@@ -98,9 +115,10 @@ interface Markers {
 function markersAt(memory: Memory, start: number, count: number): Markers | null {
   if (count < 2 || memory.u32(start) !== 0) return null;
   const values = [0];
-  for (let i = 1; i < count; i++) {
-    const value = memory.u32(start + 4 * i);
-    if (value <= values[i - 1]!) return null;
+  while (values.length < count) {
+    memory.spend(1);
+    const value = memory.u32(start + 4 * values.length);
+    if (value <= values.at(-1)!) return null;
     values.push(value);
   }
   return { start, values };
@@ -112,12 +130,14 @@ function markersAt(memory: Memory, start: number, count: number): Markers | null
  */
 function* markersBefore(memory: Memory, tokensStart: number): Generator<Markers> {
   for (let count = 2, at = tokensStart - 8; at >= 0 && count <= LARGEST_COUNT / 256; at -= 4, count++) {
+    memory.spend(1);
     if (memory.u32(at) !== 0) continue;
     const found = markersAt(memory, at, count) ?? markersAt(memory, at, count - 1);
     if (found !== null) yield found;
     if (count > 2) break;
   }
   for (let size = 8; size < 3 * LARGEST_COUNT && size < tokensStart; size += 8) {
+    memory.spend(1);
     const fewest = Math.ceil((size - 7) / 3 / 256);
     const most = Math.ceil(size / 3 / 256);
     for (let count = fewest; count <= most; count++) {
@@ -147,6 +167,7 @@ function findNames(memory: Memory, markers: Markers): NameTable | null {
   const chunks = markers.values.length;
   const highest = markers.start - lastMarker;
   for (let start = highest - (highest % 4); start > highest - 256 * 1024 && start >= 8; start -= 4) {
+    memory.spend(1);
     for (const countAt of [start - 8, start - 4]) {
       const count = memory.u32(countAt);
       if (Math.ceil(count / 256) !== chunks) continue;
@@ -158,6 +179,7 @@ function findNames(memory: Memory, markers: Markers): NameTable | null {
         if (tokens === 0) break;
         at += header + tokens;
       }
+      memory.spend(i);
       if (i === count && at <= markers.start && markers.start - at < 8) return { countAt, start, count };
     }
   }
@@ -165,10 +187,15 @@ function findNames(memory: Memory, markers: Markers): NameTable | null {
 }
 
 /**
- * Expands all names; the first letter of each is the symbol's type. They are written as bytes and become text together: pieced
+ * Expands all names, null when they are too long; the first letter of each is the symbol's type. They are written as bytes and become text together: pieced
  * together one by one they would keep the garbage collector busy.
  */
-function expandNames(bytes: Uint8Array, start: number, count: number, tokens: readonly string[]): [string[], string] {
+function expandNames(
+  bytes: Uint8Array,
+  start: number,
+  count: number,
+  tokens: readonly string[],
+): [string[], string] | null {
   const pieces = tokens.map((token) => Uint8Array.from(token, (letter) => letter.charCodeAt(0)));
   const types = new Uint8Array(count);
   let names = new Uint8Array(LONGEST_TOKEN + count * 32);
@@ -179,7 +206,10 @@ function expandNames(bytes: Uint8Array, start: number, count: number, tokens: re
     const first = length;
     for (const end = at + tokenCount; at < end; at++) {
       const piece = pieces[bytes[at]!]!;
-      if (length + piece.length >= names.length) names = grown(names);
+      if (length + piece.length >= names.length) {
+        if (names.length > LARGEST_NAMES) return null;
+        names = grown(names);
+      }
       for (let j = 0; j < piece.length; j++) names[length++] = piece[j]!;
     }
     // the type's place goes to the NUL between this name and the one before
@@ -230,11 +260,19 @@ function readAddresses(memory: Memory, offsetsAt: number, baseAt: number, count:
 
 /**
  * Finds the kernel's symbols in `image`: the ELF file of a kernel or a flat copy of the memory it is loaded in. Null
- * when there are none (not Linux, or built without KALLSYMS_BASE_RELATIVE).
+ * when there are none (not Linux, or built without KALLSYMS_BASE_RELATIVE) and when the search takes too many steps.
  */
 export function findKallsyms(image: Uint8Array): Kallsyms | null {
-  const memory = new Memory(image);
-  for (const digits of digitRuns(image)) {
+  try {
+    return search(new Memory(image));
+  } catch (error) {
+    if (error !== TOO_LONG) throw error;
+    return null;
+  }
+}
+
+function search(memory: Memory): Kallsyms | null {
+  for (const digits of digitRuns(memory.bytes)) {
     const table = tokenTable(memory, digits);
     if (table === null) continue;
     for (const markers of markersBefore(memory, table.start)) {
@@ -257,8 +295,8 @@ function readTables(memory: Memory, table: TokenTable, names: NameTable): Kallsy
   for (const place of places) {
     const addresses = readAddresses(memory, place.offsets, place.base, count);
     if (addresses === null) continue;
-    const [texts, types] = expandNames(memory.bytes, start, count, table.tokens);
-    return { addresses, names: texts, types };
+    const expanded = expandNames(memory.bytes, start, count, table.tokens);
+    return expanded === null ? null : { addresses, names: expanded[0], types: expanded[1] };
   }
   return null;
 }

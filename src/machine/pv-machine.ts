@@ -17,9 +17,10 @@ import { GPR, SEG } from '../x86/state.ts';
 import { FLAT, RUNSTATE } from '../xen/abi/numbers.ts';
 import { domainMmSchema } from '../xen/domain.ts';
 import { buildDomain } from '../xen/domain-builder.ts';
+import type { Inflate } from '../xen/loader/gzip.ts';
 import { readXenImage } from '../xen/loader/image.ts';
 import { planLayout } from '../xen/loader/layout.ts';
-import { type Gunzip, unpackKernel, unpackModule } from '../xen/loader/payload.ts';
+import { moduleLength, unpackKernel, unpackModule } from '../xen/loader/payload.ts';
 import { machineLayout } from '../xen/mm/machine-layout.ts';
 import { CHUNK_BYTES, type FrameTable } from '../xen/mm/page-info.ts';
 import { loadFlat, setSegment } from '../xen/pv/descriptors.ts';
@@ -42,8 +43,8 @@ export interface PvConfig {
   readonly tscKhz: number;
   /** Seconds since 1970 at system time 0. */
   readonly epochSeconds: number;
-  /** Unpacks gzip where the host has something faster than the library. */
-  readonly gunzip?: Gunzip;
+  /** Inflates where the host has something faster than the loader's own. */
+  readonly inflate?: Inflate;
 }
 
 export const DEFAULT_TSC_KHZ = 1_000_000;
@@ -69,11 +70,14 @@ export function buildPvMachine(
     throw new EmulatorError('E_USAGE', `a domain of ${config.vcpus} vCPUs is not supported yet: use one`);
   const problem = memoryProblem(config.memoryBytes);
   if (problem !== null) throw new EmulatorError('E_MEMORY', problem);
-  const { elf } = unpackKernel(config.kernel, config.gunzip);
+  const { elf } = unpackKernel(config.kernel, config.inflate);
   const image = readXenImage(elf);
-  const ramdisk = config.ramdisk === null ? null : unpackModule(config.ramdisk, config.gunzip);
   const pages = config.memoryBytes / PAGE_SIZE;
-  const plan = planLayout({ image, pages, ramdiskBytes: ramdisk === null ? null : ramdisk.length });
+  const plan = planLayout({
+    image,
+    pages,
+    ramdiskBytes: config.ramdisk === null ? null : moduleLength(config.ramdisk),
+  });
   const layout = machineLayout(pages);
   const memory = new GuestMemory({
     vcpus: config.vcpus,
@@ -91,7 +95,7 @@ export function buildPvMachine(
     memory,
     plan,
     pieces: image.pieces,
-    ramdisk: ramdisk === null ? null : ramdisk.content,
+    ramdisk: config.ramdisk === null ? null : unpackModule(config.ramdisk, config.inflate),
     commandLine: config.commandLine,
     log: (line) => lines.push(line),
   });

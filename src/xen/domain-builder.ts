@@ -12,10 +12,10 @@ import { type MachineFrame, PAGE_SIZE, type PseudoFrame, type VirtAddr } from '.
 import { joinWords } from '../core/words.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { FLAT, HYPERCALL, VGCF } from './abi/numbers.ts';
-import { AMD64, LEGACY_MAX_VCPUS, MAX_GUEST_CMDLINE } from './abi/structures.ts';
+import { AMD64, LEGACY_MAX_VCPUS } from './abi/structures.ts';
 import { Domain, type DomainHost, type VcpuTables } from './domain.ts';
 import type { LoadPiece } from './loader/image.ts';
-import type { DomainLayout } from './loader/layout.ts';
+import { commandLineBytes, type DomainLayout } from './loader/layout.ts';
 import { pageTableEntries } from './loader/page-tables.ts';
 import { buildM2p, fillM2p } from './mm/m2p.ts';
 import { IO_FRAMES, type MachineLayout } from './mm/machine-layout.ts';
@@ -100,7 +100,7 @@ function builderHost(vcpuCount: number): DomainHost {
   };
 }
 
-/** Builds the domain; E_USAGE when the command line is too long. The caller then sets `domain.host`. */
+/** Builds the domain; E_USAGE when the command line is too long, E_IMAGE when its tables cannot be pinned. The caller then sets `domain.host`. */
 export function buildDomain(request: BuildRequest): BuiltDomain {
   const { machine, memory, plan } = request;
   const d = new Domain({ id: request.id, layout: machine, memory, log: request.log }, builderHost(request.vcpus));
@@ -117,13 +117,14 @@ export function buildDomain(request: BuildRequest): BuiltDomain {
   if (plan.ramdiskPfn !== null && request.ramdisk !== null)
     memory.writeBytes(frame(plan.ramdiskPfn) * PAGE_SIZE, request.ramdisk);
   writeP2m(d, plan);
+  writeTables(d, plan);
   writeStartInfo(d, request, { sharedInfo, xenstore: xenstore.frame, console: console.frame });
   if (plan.hypercallPagePfn !== null) writeHypercallPage(memory, frame(plan.hypercallPagePfn));
   for (let i = 0; i < LEGACY_MAX_VCPUS; i++) {
     const info = sharedInfo * PAGE_SIZE + i * AMD64.vcpuInfo.bytes;
     memory.write8(info + AMD64.vcpuInfo.at.evtchn_upcall_mask, 1);
   }
-  const kernelTable = buildTables(d, plan);
+  const kernelTable = useTables(d, plan);
   return { domain: d, sharedInfo, grantFrames, xenstore, console, context: initialContext(plan, kernelTable) };
 }
 
@@ -157,9 +158,6 @@ function writeStartInfo(
   const { plan, memory } = request;
   const { at, bytes: size } = AMD64.startInfo;
   const text = new TextEncoder();
-  const commandLine = text.encode(request.commandLine);
-  if (commandLine.length >= MAX_GUEST_CMDLINE)
-    throw new EmulatorError('E_USAGE', `the command line has ${commandLine.length} bytes, at most 1023 fit`);
   const info = new Uint8Array(size);
   const view = new DataView(info.buffer);
   const word = (offset: number, value: bigint | number): void => view.setBigUint64(offset, BigInt(value), true);
@@ -176,7 +174,7 @@ function writeStartInfo(
   word(at.mfn_list, plan.startInfo.mfnList);
   word(at.mod_start, plan.startInfo.modStart);
   word(at.mod_len, plan.startInfo.modLen);
-  info.set(commandLine, at.cmd_line);
+  info.set(commandLineBytes(request.commandLine), at.cmd_line);
   word(at.first_p2m_pfn, plan.startInfo.firstP2mPfn);
   word(at.nr_p2m_frames, plan.startInfo.nrP2mFrames);
   memory.writeBytes(startFrame(d.layout, plan.startInfoPfn) * PAGE_SIZE, info);
@@ -195,15 +193,22 @@ export function writeHypercallPage(memory: GuestMemory, mfn: MachineFrame): void
   memory.writeBytes(mfn * PAGE_SIZE, page);
 }
 
-/** Writes the plan's tables, pins the top one and makes it vCPU 0's root: two references, as at every start. */
-function buildTables(d: Domain, plan: DomainLayout): MachineFrame {
+function writeTables(d: Domain, plan: DomainLayout): void {
   for (const entry of pageTableEntries(plan.mappings)) {
     const target = startFrame(d.layout, entry.target);
     const value = joinWords(pteLow(target, entry.flags), pteHigh(target, 0));
     d.memory.write64(startFrame(d.layout, entry.table) * PAGE_SIZE + entry.index * 8, value);
   }
+}
+
+/**
+ * Pins the top-level table and makes it vCPU 0's root: two references, as at every start. E_IMAGE when it cannot be pinned, since
+ * the image has its hypercall page on one of the tables.
+ */
+function useTables(d: Domain, plan: DomainLayout): MachineFrame {
   const root = startFrame(d.layout, plan.cr3Pfn);
-  assert(pin(d, root, PGT.l4) === 0, 'the initial page tables are not valid');
+  if (pin(d, root, PGT.l4) !== 0)
+    throw new EmulatorError('E_IMAGE', 'the initial page tables are not valid: is HYPERCALL_PAGE on one of them?');
   assert(getPageAndType(d, root, PGT.l4) === 0, 'the initial root cannot be used');
   return root;
 }

@@ -2,10 +2,12 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gunzipSync, gzipSync } from 'node:zlib';
+import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builtRun, cacheFolder } from '../../src/cli/local/built-run.ts';
+import { inflate } from '../../src/cli/local/common.ts';
 import type { PvConfig } from '../../src/machine/pv-machine.ts';
+import type { Inflate } from '../../src/xen/loader/gzip.ts';
 import { DerivedCache } from '../../store/derived-cache.ts';
 import { errorOf } from '../support/error.ts';
 import { failingBoot } from '../support/time-travel.ts';
@@ -20,11 +22,12 @@ afterEach(() => rmSync(folder, { recursive: true }));
 function packed(): { config: PvConfig; unpacked: () => number } {
   const config = failingBoot();
   let count = 0;
-  const gunzip = (bytes: Uint8Array): Uint8Array => {
+  const counted: Inflate = (...request) => {
     count++;
-    return new Uint8Array(gunzipSync(bytes));
+    return inflate(...request);
   };
-  return { config: { ...config, kernel: new Uint8Array(gzipSync(config.kernel)), gunzip }, unpacked: () => count };
+  const kernel = new Uint8Array(gzipSync(config.kernel));
+  return { config: { ...config, kernel, inflate: counted }, unpacked: () => count };
 }
 
 describe('a packed kernel', () => {

@@ -33,7 +33,7 @@ export function builtRun(config: PvConfig, kept = derivedCache()): Run {
   if (isElf(kernel)) return new Run(config, engineOptions(kernel));
   const key = derivedKey(kernel);
   const known = kept.get(key, UNPACKED);
-  const elf = known ?? unpackKernel(kernel, config.gunzip).elf;
+  const elf = known ?? unpackKernel(kernel, config.inflate).elf;
   const run = new Run({ ...config, kernel: elf }, engineOptions(elf));
   if (known === null) kept.put(key, UNPACKED, elf);
   return run;

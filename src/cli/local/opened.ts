@@ -32,7 +32,7 @@ import type {
   WorkHooks,
 } from '../backend.ts';
 import { builtRun } from './built-run.ts';
-import { breather, gunzip, searchHooks, sighting, symbolsOf, verdictReport, wantedTier } from './common.ts';
+import { breather, inflate, searchHooks, sighting, symbolsOf, verdictReport, wantedTier } from './common.ts';
 
 /** The machine a recording was made on. */
 function configOf(recording: Recording): PvConfig {
@@ -51,7 +51,7 @@ function configOf(recording: Recording): PvConfig {
     cpuPolicy,
     tscKhz: header.tscKhz,
     epochSeconds: header.epochSeconds,
-    gunzip,
+    inflate,
   };
 }
 

@@ -14,7 +14,7 @@ import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
 import { initrdFile, KERNEL_FILE, readFile } from '../files.ts';
 import { TOOL_VERSION } from '../version.ts';
 import { builtRun } from './built-run.ts';
-import { BREATH_MS, gunzip, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
+import { BREATH_MS, inflate, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
 
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
@@ -106,7 +106,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     cpuPolicy: config.cpuPolicy,
     tscKhz: DEFAULT_TSC_KHZ,
     epochSeconds: DEFAULT_EPOCH_SECONDS,
-    gunzip,
+    inflate,
   };
   const run = builtRun(pv);
   hooks.built();

@@ -3,6 +3,8 @@
  *
  * Invariants: every offset and length was checked against the file before it reaches a caller, so no accessor can read
  * outside; whatever does not fit throws an `EmulatorError` E_IMAGE whose sentence names the structure and the place.
+ * Structures may overlap, so that a small file can hold very much of them: what is read of strings, notes and symbols is
+ * counted against the numbers in `limits.ts`.
  * Only little-endian files exist here (both Xen guests are x86).
  *
  * Source: System V ABI, chapter 4 "Object Files" and chapter 5 "Program Loading".
@@ -10,6 +12,7 @@
 
 import { EmulatorError } from '../../core/errors.ts';
 import { hex } from '../../core/units.ts';
+import { LONGEST_STRING, MOST_NOTES, MOST_SYMBOLS, SYMBOL_NAMES_LIMIT_BYTES } from './limits.ts';
 
 export const ELFCLASS32 = 1;
 export const ELFCLASS64 = 2;
@@ -22,6 +25,8 @@ export const SHT_STRTAB = 3;
 export const SHT_NOTE = 7;
 export const SHT_NOBITS = 8;
 const NT_GNU_BUILD_ID = 3;
+/** Bytes of a note's owner that are read; those that anyone asks for are shorter. */
+const LONGEST_OWNER = 32;
 
 /** A program header; `offset` and the sizes are bytes, `offset + filesz` lies inside the file. */
 export interface ElfSegment {
@@ -40,7 +45,8 @@ export interface ElfSegment {
 /** A section header; unless it is SHT_NOBITS, `offset + size` lies inside the file. */
 export interface ElfSection {
   readonly index: number;
-  readonly name: string;
+  /** Where its name starts in {@link Elf.sectionNames}. */
+  readonly nameOffset: number;
   readonly type: number;
   readonly flags: bigint;
   readonly addr: bigint;
@@ -81,6 +87,8 @@ export interface Elf {
   readonly entry: bigint;
   readonly segments: readonly ElfSegment[];
   readonly sections: readonly ElfSection[];
+  /** The string table of the sections' names. */
+  readonly sectionNames: Uint8Array;
 }
 
 const fail = (message: string): never => {
@@ -118,18 +126,34 @@ class Cursor {
 export const isElf = (bytes: Uint8Array): boolean =>
   bytes.length >= 4 && bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
 
-/** The NUL-terminated ASCII string at `offset` of `bytes`; E_IMAGE when it does not end there. */
-export function stringAt(bytes: Uint8Array, offset: number, what: string): string {
-  const end = offset <= bytes.length ? bytes.indexOf(0, offset) : -1;
-  if (end < 0) fail(`${what} is not a terminated string at ${hex(offset)} of its table`);
-  return latin1(bytes.subarray(offset, end));
-}
+/** `bytes` as text, one character a byte; meant for some thousand bytes at most. */
+export const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
-/** `bytes` as text, one character a byte. */
-export function latin1(bytes: Uint8Array): string {
-  let out = '';
-  for (const byte of bytes) out += String.fromCharCode(byte);
-  return out;
+/**
+ * The strings of one table: each is read once, cut at {@link LONGEST_STRING} bytes, and all of them together are held against
+ * a limit, since strings at different offsets may be the same bytes.
+ */
+class StringTable {
+  readonly #bytes: Uint8Array;
+  readonly #known = new Map<number, string>();
+  #left = SYMBOL_NAMES_LIMIT_BYTES;
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+  /** The string at `offset`; E_IMAGE, which calls it `what`, when it does not end in the table. */
+  at(offset: number, what: () => string): string {
+    const known = this.#known.get(offset);
+    if (known !== undefined) return known;
+    const rest = this.#bytes.subarray(offset, offset + LONGEST_STRING);
+    const end = rest.indexOf(0);
+    if (end < 0 && rest.length < LONGEST_STRING)
+      fail(`${what()} is not a terminated string at ${hex(offset)} of its table`);
+    const text = latin1(end < 0 ? rest : rest.subarray(0, end));
+    this.#left -= text.length;
+    if (this.#left < 0) fail(`the names of its symbols have more than ${SYMBOL_NAMES_LIMIT_BYTES} bytes`);
+    this.#known.set(offset, text);
+    return text;
+  }
 }
 
 /** Parses the headers of an ELF file; E_IMAGE names whatever is malformed or lies outside the file. */
@@ -148,6 +172,7 @@ export function readElf(bytes: Uint8Array): Elf {
   const tail = wide ? 0x36 : 0x2a;
   const [phentsize, phnum] = [at.u16(tail), at.u16(tail + 2)];
   const [shentsize, shnum, shstrndx] = [at.u16(tail + 4), at.u16(tail + 6), at.u16(tail + 8)];
+  const sections = shnum === 0 ? [] : readSections(at, bits, shoff, shentsize, shnum);
   return {
     bytes,
     bits,
@@ -155,7 +180,8 @@ export function readElf(bytes: Uint8Array): Elf {
     machine: at.u16(0x12),
     entry: at.word(0x18, bits),
     segments: phnum === 0 ? [] : readSegments(at, bits, phoff, phentsize, phnum),
-    sections: shnum === 0 ? [] : readSections(at, bytes, bits, shoff, shentsize, shnum, shstrndx),
+    sections,
+    sectionNames: sectionNames(bytes, sections, shstrndx),
   };
 }
 
@@ -196,28 +222,18 @@ function readSegments(at: Cursor, bits: 32 | 64, phoff: number, phentsize: numbe
   });
 }
 
-function readSections(
-  at: Cursor,
-  bytes: Uint8Array,
-  bits: 32 | 64,
-  shoff: number,
-  shentsize: number,
-  shnum: number,
-  shstrndx: number,
-): ElfSection[] {
+function readSections(at: Cursor, bits: 32 | 64, shoff: number, shentsize: number, shnum: number): ElfSection[] {
   const wide = bits === 64;
   if (shentsize < (wide ? 64 : 40)) fail(`e_shentsize is ${shentsize}, less than a section header`);
   at.need(shoff, shentsize * shnum, `the table of ${shnum} section headers`);
-  const nameOffsets: number[] = [];
-  const sections = Array.from({ length: shnum }, (_, index): ElfSection => {
+  return Array.from({ length: shnum }, (_, index): ElfSection => {
     const base = shoff + index * shentsize;
     const name = (field: string): string => `${field} of section header ${index}`;
-    nameOffsets.push(at.u32(base));
     const type = at.u32(base + 4);
     const word = wide ? 8 : 4;
     const section = {
       index,
-      name: '',
+      nameOffset: at.u32(base),
       type,
       flags: at.word(base + 8, bits),
       addr: at.word(base + 8 + word, bits),
@@ -231,14 +247,15 @@ function readSections(
     if (type !== 0 && type !== SHT_NOBITS) at.need(section.offset, section.size, `the content of section ${index}`);
     return section;
   });
+}
+
+/** The string table that `e_shstrndx` names; empty without one. */
+function sectionNames(bytes: Uint8Array, sections: readonly ElfSection[], shstrndx: number): Uint8Array {
+  if (sections.length === 0 || shstrndx === 0) return new Uint8Array(0);
   const strings = sections[shstrndx];
-  if (shstrndx === 0) return sections;
   if (strings === undefined || strings.type !== SHT_STRTAB)
-    return fail(`e_shstrndx is ${shstrndx}, which is not a string table of the ${shnum} sections`);
-  const table = bytes.subarray(strings.offset, strings.offset + strings.size);
-  return sections.map((section, i) =>
-    i === 0 ? section : { ...section, name: stringAt(table, nameOffsets[i]!, `the name of section ${i}`) },
-  );
+    return fail(`e_shstrndx is ${shstrndx}, which is not a string table of the ${sections.length} sections`);
+  return bytes.subarray(strings.offset, strings.offset + strings.size);
 }
 
 /** The file content of a segment (`filesz` bytes, without the zeroes up to `memsz`). */
@@ -250,23 +267,33 @@ export const sectionBytes = (elf: Elf, section: ElfSection): Uint8Array =>
   section.type === SHT_NOBITS ? new Uint8Array(0) : elf.bytes.subarray(section.offset, section.offset + section.size);
 
 /** The first section called `name`, or null. */
-export const sectionNamed = (elf: Elf, name: string): ElfSection | null =>
-  elf.sections.find((section, i) => i > 0 && section.name === name) ?? null;
+export function sectionNamed(elf: Elf, name: string): ElfSection | null {
+  const wanted = Uint8Array.from(`${name}\0`, (letter) => letter.charCodeAt(0));
+  const isIt = ({ nameOffset }: ElfSection): boolean =>
+    wanted.every((byte, i) => elf.sectionNames[nameOffset + i] === byte);
+  return elf.sections.find((section, i) => i > 0 && isIt(section)) ?? null;
+}
+
+/** How many notes may still be read of a file. */
+interface NoteBudget {
+  notes: number;
+}
 
 /**
- * The notes in `start` .. `end` of the file, 4-byte aligned; `where` names the place in the E_IMAGE of a bad one.
+ * The notes in `start` .. `end` of the file, 4-byte aligned, until `budget` is used up, where libelf stops too; `where` names the
+ * place in the E_IMAGE of a bad one.
  *
  * A note's header and owner must lie inside the range; a description is cut at the end of the file, since the i386
  * images of GRUB end in the middle of their last one, and Xen takes them.
  */
-export function readNotes(file: Uint8Array, start: number, end: number, where: string): ElfNote[] {
+function readNotes(file: Uint8Array, start: number, end: number, where: string, budget: NoteBudget): ElfNote[] {
   const at = new Cursor(file);
   const notes: ElfNote[] = [];
-  for (let offset = start; offset + 12 <= end; ) {
+  for (let offset = start; offset + 12 <= end && budget.notes > 0; budget.notes--) {
     const [namesz, descsz] = [at.u32(offset), at.u32(offset + 4)];
     const desc = offset + 12 + Math.ceil(namesz / 4) * 4;
     if (desc > end) fail(`note ${notes.length} at ${hex(offset)} runs past the end of ${where} at ${hex(end)}`);
-    const name = file.subarray(offset + 12, offset + 12 + namesz);
+    const name = file.subarray(offset + 12, offset + 12 + Math.min(namesz, LONGEST_OWNER));
     const nul = name.indexOf(0);
     notes.push({
       owner: latin1(nul < 0 ? name : name.subarray(0, nul)),
@@ -293,15 +320,16 @@ export function readSymbols(elf: Elf): ElfSymbol[] {
   const found = symbolSections(elf);
   if (found === null) return [];
   const bytes = sectionBytes(elf, found.symtab);
-  const strings = sectionBytes(elf, found.strtab);
+  const strings = new StringTable(sectionBytes(elf, found.strtab));
   const at = new Cursor(bytes);
   const wide = elf.bits === 64;
   const entry = wide ? 24 : 16;
+  if (bytes.length / entry > MOST_SYMBOLS) fail(`its symbol table has more than ${MOST_SYMBOLS} entries`);
   const symbols: ElfSymbol[] = [];
   for (let base = entry; base + entry <= bytes.length; base += entry) {
     const info = at.u8(base + (wide ? 4 : 12));
     symbols.push({
-      name: stringAt(strings, at.u32(base), `the name of symbol ${base / entry}`),
+      name: strings.at(at.u32(base), () => `the name of symbol ${base / entry}`),
       value: wide ? at.u64(base + 8) : BigInt(at.u32(base + 4)),
       size: wide ? at.u64(base + 16) : BigInt(at.u32(base + 8)),
       type: info & 15,
@@ -314,22 +342,22 @@ export function readSymbols(elf: Elf): ElfSymbol[] {
 
 /** All notes of the file: those of PT_NOTE segments or, when there are none, of SHT_NOTE sections. */
 export function fileNotes(elf: Elf): ElfNote[] {
+  const budget = { notes: MOST_NOTES };
   const fromSegments = elf.segments
     .filter((segment) => segment.type === PT_NOTE && segment.offset !== 0)
-    .flatMap((segment) =>
-      readNotes(elf.bytes, segment.offset, segment.offset + segment.filesz, `program header ${segment.index}`),
+    .flatMap(({ offset, filesz, index }) =>
+      readNotes(elf.bytes, offset, offset + filesz, `program header ${index}`, budget),
     );
-  if (fromSegments.length > 0) return fromSegments;
-  return sectionNotes(elf);
+  return fromSegments.length > 0 ? fromSegments : sectionNotes(elf);
 }
 
 /** The notes of all SHT_NOTE sections. */
-export const sectionNotes = (elf: Elf): ElfNote[] =>
-  elf.sections
+export function sectionNotes(elf: Elf): ElfNote[] {
+  const budget = { notes: MOST_NOTES };
+  return elf.sections
     .filter((section) => section.type === SHT_NOTE)
-    .flatMap((section) =>
-      readNotes(elf.bytes, section.offset, section.offset + section.size, `section ${section.name || section.index}`),
-    );
+    .flatMap(({ offset, size, index }) => readNotes(elf.bytes, offset, offset + size, `section ${index}`, budget));
+}
 
 /** The GNU build id as lower-case hex digits, or null. */
 export function buildId(elf: Elf): string | null {

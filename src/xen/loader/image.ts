@@ -8,7 +8,7 @@
  */
 
 import { EmulatorError } from '../../core/errors.ts';
-import { hex, u64, type VirtAddr } from '../../core/units.ts';
+import { hex, PAGE_SIZE, u64, type VirtAddr } from '../../core/units.ts';
 import { type BsdSymtab, buildBsdSymtab } from './bsd-symtab.ts';
 import { type Elf, PT_LOAD, readElf, segmentBytes } from './elf.ts';
 import { readXenInfo, requireAmd64Pv, type XenImageInfo } from './notes.ts';
@@ -30,6 +30,10 @@ export interface XenImage {
   readonly virtEnd: VirtAddr;
   readonly pieces: readonly LoadPiece[];
 }
+
+/** How often segments may cover what they cover, as in elf_load_binary. */
+const MOST_COPIES = 2;
+const ADDRESS_SPACE = 1n << 64n;
 
 const fail = (message: string): never => {
   throw new EmulatorError('E_IMAGE', message);
@@ -53,6 +57,9 @@ export function readXenImage(bytes: Uint8Array): XenImage {
   }
   const size = Number(physEnd - physStart);
   if (size > 1 << 30) fail(`the segments spread from ${hex(physStart)} to ${hex(physEnd)}, more than 1 GiB`);
+  const total = loads.reduce((sum, { memsz }) => sum + memsz, 0);
+  if (total > MOST_COPIES * Math.ceil(size / PAGE_SIZE) * PAGE_SIZE)
+    fail(`the segments have ${total} bytes together, more than twice the ${size} bytes they cover`);
   const pieces: LoadPiece[] = loads.map((segment) => ({
     offset: Number(segment.paddr - physStart),
     content: segmentBytes(elf, segment),
@@ -77,11 +84,12 @@ function addSymbols(pieces: LoadPiece[], physEnd: bigint, physStart: bigint, sym
 /** The bounds that Xen's builder checks. */
 function checkAddresses(info: XenImageInfo, virtStart: VirtAddr, virtEnd: VirtAddr): void {
   const range = `${hex(virtStart)} .. ${hex(virtEnd)}`;
+  if (virtEnd >= ADDRESS_SPACE) fail(`the kernel at ${range} reaches the end of the address space`);
   if (info.virtBase > virtStart) fail(`VIRT_BASE ${hex(info.virtBase)} is above the kernel at ${range}`);
   if (info.entry < virtStart || info.entry > virtEnd) fail(`the entry ${hex(info.entry)} is outside ${range}`);
   if ((virtStart & 4095n) !== 0n) fail(`the kernel starts at ${hex(virtStart)}, not at a page`);
   if (info.initP2m !== null && info.initP2m >= virtStart && info.initP2m < virtEnd)
     fail(`INIT_P2M ${hex(info.initP2m)} is inside the kernel at ${range}`);
-  if (info.hypercallPage !== null && (info.hypercallPage < info.virtBase || (info.hypercallPage & 4095n) !== 0n))
-    fail(`HYPERCALL_PAGE ${hex(info.hypercallPage)} is not a page behind VIRT_BASE ${hex(info.virtBase)}`);
+  if (info.hypercallPage !== null && info.hypercallPage < info.virtBase)
+    fail(`HYPERCALL_PAGE ${hex(info.hypercallPage)} is not behind VIRT_BASE ${hex(info.virtBase)}`);
 }

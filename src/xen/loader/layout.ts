@@ -12,15 +12,13 @@
  */
 
 import { EmulatorError } from '../../core/errors.ts';
-import { hex, PAGE_SIZE, type PseudoFrame, u64, type VirtAddr } from '../../core/units.ts';
+import { canonical, hex, PAGE_SIZE, type PseudoFrame, u64, type VirtAddr } from '../../core/units.ts';
+import { MAX_GUEST_CMDLINE } from '../abi/structures.ts';
 import type { XenImage } from './image.ts';
 import { type Mapping, planMapping, shiftTables } from './page-tables.ts';
 
 /** `start_info.flags`: the ramdisk is named by frame, not address (xen.h). */
 export const SIF_MOD_START_PFN = 1 << 3;
-/** Bytes of `start_info.cmd_line`, with its terminating NUL (xen.h). */
-export const MAX_GUEST_CMDLINE = 1024;
-
 /**
  * The command line as start_info holds it, UTF-8 with its NUL; E_USAGE when it is longer than Xen passes on (which
  * would cut it without a word).
@@ -38,6 +36,7 @@ export function commandLineBytes(text: string): Uint8Array {
 const PAGE = BigInt(PAGE_SIZE);
 const PADDING_PAGES = (512 * 1024) / PAGE_SIZE;
 const MAPPING_ALIGN = (1n << 22n) - 1n;
+const ADDRESS_SPACE = 1n << 64n;
 
 /** What a region of the layout holds. */
 export type RegionName =
@@ -165,7 +164,8 @@ export function planLayout({ image, pages, ramdiskBytes }: LayoutRequest): Domai
   const mappings = [mapping];
   const tables = at.take('page tables', mapping.tableCount);
   const stack = at.take('boot stack', 1);
-  at.padTo(end, 'padding behind the boot stack');
+  // In 64 bits the end of the address space is 0, which Xen takes for no end.
+  if (end < ADDRESS_SPACE) at.padTo(end, 'padding behind the boot stack');
   if (ramdiskBytes !== null && unmapped) ramdisk = at.take('ramdisk', pagesOf(ramdiskBytes), null);
   let p2mFrames = 0;
   if (initP2m !== null) {
@@ -182,6 +182,9 @@ export function planLayout({ image, pages, ramdiskBytes }: LayoutRequest): Domai
   if (hypercallPagePfn !== null && hypercallPagePfn >= pages)
     throw new EmulatorError('E_MEMORY', `the hypercall page ${hex(info.hypercallPage!)} is behind the domain's memory`);
   const addressOf = (pfn: PseudoFrame): VirtAddr => u64(info.virtBase + BigInt(pfn) * PAGE);
+  const stackTop = addressOf(stack.pfn + 1);
+  requireCanonical('the entry', info.entry);
+  requireCanonical('the boot stack', stackTop);
   return {
     pages,
     virtBase: info.virtBase,
@@ -189,7 +192,7 @@ export function planLayout({ image, pages, ramdiskBytes }: LayoutRequest): Domai
     mappings,
     virtEnd: end,
     entry: info.entry,
-    stackTop: addressOf(stack.pfn + 1),
+    stackTop,
     startInfoVaddr: addressOf(startInfo.pfn),
     hypercallPagePfn,
     kernelPfn: kernel.pfn,
@@ -214,6 +217,11 @@ export function planLayout({ image, pages, ramdiskBytes }: LayoutRequest): Domai
   };
 }
 
+/** Refuses an address that arch_set_info_guest refuses. */
+function requireCanonical(what: string, address: VirtAddr): void {
+  if (canonical(address) !== address) throw new EmulatorError('E_IMAGE', `${what} at ${hex(address)} is not canonical`);
+}
+
 /**
  * Finds the smallest initial mapping that holds everything allocated, its own tables, the boot stack and the padding;
  * the tables map themselves, so the size is found by repetition.
@@ -222,6 +230,8 @@ function planInitialMapping(at: Allocator, virtBase: VirtAddr, total: number): {
   const extra = 1 + PADDING_PAGES;
   for (let pages = extra; ; ) {
     const last = (at.vaddr + BigInt(pages) * PAGE) | MAPPING_ALIGN;
+    if (last >= ADDRESS_SPACE)
+      throw new EmulatorError('E_IMAGE', `the initial mapping up to ${hex(last)} passes the end of the address space`);
     const frames = Number((last - virtBase) / PAGE);
     if (frames >= total)
       throw new EmulatorError(

@@ -4,14 +4,12 @@
  * Source: `lz4_Frame_format.md` (section "Legacy frame") and `lz4_Block_format.md` of LZ4.
  */
 
-import { EmulatorError } from '../../core/errors.ts';
+import { corrupt } from './limits.ts';
 
 const MAGIC = 0x184c2102;
 const BLOCK = 8 << 20;
 
-const fail = (message: string): never => {
-  throw new EmulatorError('E_IMAGE', `the lz4 payload is corrupt: ${message}`);
-};
+const fail = corrupt('lz4');
 
 /** Whether `bytes` starts with the magic of a legacy LZ4 frame. */
 export const isLz4Legacy = (bytes: Uint8Array): boolean =>

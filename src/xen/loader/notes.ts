@@ -10,6 +10,7 @@
 import { EmulatorError } from '../../core/errors.ts';
 import { hex, u64, type VirtAddr } from '../../core/units.ts';
 import { type Elf, EM_386, EM_X86_64, fileNotes, latin1, sectionBytes, sectionNamed, sectionNotes } from './elf.ts';
+import { LONGEST_STRING, MOST_XEN_NOTES } from './limits.ts';
 
 /** Note types of owner "Xen" (public/elfnote.h). */
 export const XEN_ELFNOTE = {
@@ -128,12 +129,16 @@ const fail = (message: string): never => {
   throw new EmulatorError('E_IMAGE', message);
 };
 
+/** What `table` itself has under `key`, a word of the image's; not what every object has. */
+const own = <T>(table: Record<string, T>, key: string): T | undefined =>
+  Object.hasOwn(table, key) ? table[key] : undefined;
+
 /** Adds the `|`-separated names of `text` to the feature sets; `!` marks what the kernel requires. */
 function addFeatures(raw: Raw, text: string): void {
   raw.strings.features = text;
   for (const item of text.split('|')) {
     const needed = item.startsWith('!');
-    const bit = FEATURE_BITS[needed ? item.slice(1) : item];
+    const bit = own(FEATURE_BITS, needed ? item.slice(1) : item);
     if (bit !== undefined) {
       raw.supported |= 1 << bit;
       if (needed) raw.required |= 1 << bit;
@@ -147,10 +152,11 @@ function numeric(desc: Uint8Array): bigint {
   return desc.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
 }
 
-/** The descriptor up to its NUL. */
+/** The descriptor up to its NUL, {@link LONGEST_STRING} bytes at most. */
 const text = (desc: Uint8Array): string => {
-  const end = desc.indexOf(0);
-  return latin1(end < 0 ? desc : desc.subarray(0, end));
+  const string = desc.subarray(0, LONGEST_STRING);
+  const end = string.indexOf(0);
+  return latin1(end < 0 ? string : string.subarray(0, end));
 };
 
 /** One function a note type: how it changes what is known. */
@@ -173,7 +179,7 @@ const NOTE_READERS: Record<number, (raw: Raw, desc: Uint8Array) => void> = {
   [XEN_ELFNOTE.HV_START_LOW]: (raw, desc) => void (raw.hvStartLow = numeric(desc)),
   [XEN_ELFNOTE.L1_MFN_VALID](raw, desc) {
     const word = desc.length % 16 === 0 ? 8 : 4;
-    for (let at = 0; at + 2 * word <= desc.length; at += 2 * word)
+    for (let at = 0; at + 2 * word <= Math.min(desc.length, LONGEST_STRING); at += 2 * word)
       raw.l1MfnValid.push({
         mask: numeric(desc.subarray(at, at + word)),
         value: numeric(desc.subarray(at + word, at + 2 * word)),
@@ -199,6 +205,9 @@ function cInteger(value: string): bigint {
   return u64(BigInt(`0o${digits.slice(1)}`));
 }
 
+/** Letters of a value that libelf reads. */
+const LONGEST_VALUE = 127;
+
 /** One function a key of the `__xen_guest` string. */
 const STRING_READERS: Record<string, (raw: Raw, value: string) => void> = {
   LOADER: (raw, value) => void (raw.strings.loader = value),
@@ -213,7 +222,7 @@ const STRING_READERS: Record<string, (raw: Raw, value: string) => void> = {
   VIRT_BASE: (raw, value) => void (raw.virtBase = cInteger(value)),
   VIRT_ENTRY: (raw, value) => void (raw.entry = cInteger(value)),
   ELF_PADDR_OFFSET: (raw, value) => void (raw.paddrOffset = cInteger(value)),
-  HYPERCALL_PAGE: (raw, value) => void (raw.hypercallPage = cInteger(value) << 12n),
+  HYPERCALL_PAGE: (raw, value) => void (raw.hypercallPage = u64(cInteger(value) << 12n)),
   FEATURES: (raw, value) => addFeatures(raw, value),
   SUPPORTED_FEATURES: (raw, value) => void (raw.supported |= Number(cInteger(value) & 0xffffffffn)),
 };
@@ -224,7 +233,7 @@ function readGuestString(section: Uint8Array): Raw {
   for (const item of text(section).split(',')) {
     const equals = item.indexOf('=');
     const key = equals < 0 ? item : item.slice(0, equals);
-    STRING_READERS[key]?.(raw, equals < 0 ? '' : item.slice(equals + 1));
+    own(STRING_READERS, key)?.(raw, equals < 0 ? '' : item.slice(equals + 1, equals + 1 + LONGEST_VALUE));
   }
   if (raw.virtBase !== null && raw.hypercallPage !== null) raw.hypercallPage = u64(raw.hypercallPage + raw.virtBase);
   return raw;
@@ -235,6 +244,7 @@ function readRaw(elf: Elf): { raw: Raw; source: XenImageInfo['source'] } {
   for (const notes of [fileNotes(elf), sectionNotes(elf)]) {
     const ours = notes.filter((note) => note.owner === 'Xen');
     if (ours.length === 0) continue;
+    if (ours.length > MOST_XEN_NOTES) fail(`the image has ${ours.length} notes of owner "Xen"`);
     const raw = emptyRaw();
     for (const note of ours) NOTE_READERS[note.type]?.(raw, note.desc);
     return { raw, source: 'notes' };

@@ -9,7 +9,6 @@
  * Source: tools/libs/guest/xg_dom_x86.c (count_pgtables, setup_pgtables_pv, get_pg_prot).
  */
 
-import { assert } from '../../core/assert.ts';
 import { PAGE_SHIFT, type PseudoFrame } from '../../core/units.ts';
 
 const LEVELS = 4;
@@ -49,7 +48,7 @@ export interface PageTableEntry {
 
 /**
  * Plans the tables of `virtFrom` .. `virtTo` (inclusive) on frames from `pfn`, placing them from `tablesPfn`; null when
- * the area overlaps one of `earlier`.
+ * the area overlaps one of `earlier` or its tables.
  */
 export function planMapping(
   virtFrom: bigint,
@@ -67,15 +66,18 @@ export function planMapping(
     const run: TableRun = { from: 0n, to: 0n, pfn: tablesPfn + tableCount, count: 0 };
     if (level === LEVELS - 1) {
       if (earlier.length === 0) Object.assign(run, { to: VADDR_MASK, count: 1 });
-    } else trim(run, level, from, to, earlier);
+    } else if (!trim(run, level, from, to, earlier)) return null;
     tableCount += run.count;
     tables[level] = run;
   }
   return { from, to, pfn, tables, tableCount };
 }
 
-/** Sets `run` to the part of `from` .. `to`, rounded to whole tables of `level`, that no earlier mapping covers. */
-function trim(run: TableRun, level: number, from: bigint, to: bigint, earlier: readonly Mapping[]): void {
+/**
+ * Sets `run` to the part of `from` .. `to`, rounded to whole tables of `level`, that no earlier mapping covers; false when an
+ * earlier one lies inside it, on which Xen's builder aborts.
+ */
+function trim(run: TableRun, level: number, from: bigint, to: bigint, earlier: readonly Mapping[]): boolean {
   const bits = BigInt(PAGE_SHIFT + (level + 1) * 9);
   const mask = (1n << bits) - 1n;
   run.from = from & ~mask;
@@ -88,11 +90,12 @@ function trim(run: TableRun, level: number, from: bigint, to: bigint, earlier: r
       run.to = 0n;
       break;
     }
-    assert(run.from >= other.from || run.to <= other.to, 'an earlier mapping lies inside a later one');
+    if (run.from < other.from && run.to > other.to) return false;
     if (run.from >= other.from && run.from <= other.to) run.from = other.to + 1n;
     if (run.to >= other.from && run.to <= other.to) run.to = other.from - 1n;
   }
   if (run.from < run.to) run.count = Number((run.to - run.from) >> bits) + 1;
+  return true;
 }
 
 /** The same mapping with its tables moved up by `frames`, when what they map is allocated in front of them. */

@@ -1,28 +1,28 @@
 /**
  * From the file a user names to the ELF image inside it: a plain ELF, a gzipped ELF, or a Linux bzImage whose payload is
- * packed with gzip, xz, zstd or lz4. Also what Xen's builder does to a gzipped ramdisk.
+ * packed in one of the ways that the kernel's build knows. Also what Xen's builder does to a gzipped ramdisk.
  *
  * Invariants: pure, synchronous functions of the bytes; whatever they return was complete (length and, where the
- * format has one, checksum verified); a lying length never allocates more than {@link UNPACK_LIMIT_BYTES}.
+ * format has one, checksum verified); a declared size is held against its limit before anything is allocated, and no
+ * decoder writes a byte beyond it.
  *
  * Source: Documentation/x86/boot.rst of Linux (boot protocol 2.08), tools/libs/guest/xg_dom_bzimageloader.c and
- * xg_dom_core.c of Xen, RFC 1952. See docs/decisions/0010-decompression.md for the choice of libraries.
+ * xg_dom_core.c of Xen. See docs/decisions/0010-decompression.md for the choice of libraries.
  */
 
-import { gunzipSync } from 'fflate';
 import { EmulatorError } from '../../core/errors.ts';
 import { hex } from '../../core/units.ts';
-import { crc32 } from './crc32.ts';
+import { isBzip2, unpackBzip2 } from './bzip2.ts';
 import { isElf, latin1 } from './elf.ts';
+import { GZIP_SLACK, type Inflate, isGzip, statedSize, unpackGzip } from './gzip.ts';
+import { RAMDISK_LIMIT_BYTES, requireSize, UNPACK_LIMIT_BYTES } from './limits.ts';
 import { isLz4Legacy, unpackLz4Legacy } from './lz4.ts';
+import { isLzmaAlone, unpackLzmaAlone } from './lzma-alone.ts';
 import { isXz, unpackXz } from './xz.ts';
 import { isZstd, unpackZstd } from './zstd.ts';
 
-/** No payload unpacks to more than this, as in Xen's builder (XC_DOM_DECOMPRESS_MAX). */
-export const UNPACK_LIMIT_BYTES = 1 << 30;
-
 /** How an image was packed. */
-export type Packing = 'none' | 'gzip' | 'xz' | 'zstd' | 'lz4';
+export type Packing = 'none' | 'gzip' | 'xz' | 'zstd' | 'lz4' | 'lzma' | 'bzip2';
 
 /** The ELF image of a kernel file and how it was found. */
 export interface UnpackedKernel {
@@ -38,48 +38,38 @@ const fail = (message: string): never => {
 const u32 = (bytes: Uint8Array, at: number): number =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(at, true);
 
-const isGzip = (bytes: Uint8Array): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b;
-
-/** Unpacks one gzip member of `size` bytes, or throws. */
-export type Gunzip = (bytes: Uint8Array, size: number) => Uint8Array;
-const gunzipByLibrary: Gunzip = (bytes, size) => gunzipSync(bytes, { out: new Uint8Array(size) });
-
-/** Unpacks one gzip member; E_IMAGE when it is corrupt, of a wrong CRC-32 or larger than the limit. */
-export function unpackGzip(bytes: Uint8Array, gunzip: Gunzip = gunzipByLibrary): Uint8Array {
-  if (bytes.length < 18) return fail(`the gzip payload ends at byte ${bytes.length}, before its trailer`);
-  const size = u32(bytes, bytes.length - 4);
-  if (size > UNPACK_LIMIT_BYTES) fail(`the gzip payload promises ${size} bytes, the limit is ${UNPACK_LIMIT_BYTES}`);
-  let out: Uint8Array;
-  try {
-    out = gunzip(bytes, size);
-  } catch (cause) {
-    throw new EmulatorError('E_IMAGE', `the gzip payload is corrupt: ${(cause as Error).message}`, { cause });
-  }
-  if (out.length !== size) fail(`the gzip payload unpacks to ${out.length} bytes instead of ${size}`);
-  if (crc32(out) !== u32(bytes, bytes.length - 8)) fail('the gzip payload fails its CRC-32');
-  return out;
+/** A format whose payload ends with the unpacked size, which the result must have. */
+interface SizedFormat {
+  readonly packing: Packing;
+  readonly matches: (payload: Uint8Array) => boolean;
+  readonly unpack: (body: Uint8Array, size: number) => Uint8Array;
 }
 
-/** Unpacks a bzImage payload; all formats but gzip end with the unpacked size, which the result must have. */
-function unpackPayload(payload: Uint8Array, gunzip?: Gunzip): { elf: Uint8Array; packing: Packing } {
+/** In the order in which Xen's builder asks. */
+const SIZED_FORMATS: readonly SizedFormat[] = [
+  { packing: 'bzip2', matches: isBzip2, unpack: unpackBzip2 },
+  { packing: 'xz', matches: isXz, unpack: unpackXz },
+  { packing: 'zstd', matches: isZstd, unpack: unpackZstd },
+  { packing: 'lzma', matches: isLzmaAlone, unpack: unpackLzmaAlone },
+  { packing: 'lz4', matches: isLz4Legacy, unpack: unpackLz4Legacy },
+];
+
+/** Whether `bytes` starts with the magic of lzop, the one packing of kernels that is not supported. */
+const isLzo = (bytes: Uint8Array): boolean => [0x89, 0x4c, 0x5a, 0x4f].every((byte, i) => bytes[i] === byte);
+
+/** Unpacks a bzImage payload. */
+function unpackPayload(payload: Uint8Array, inflate?: Inflate): { elf: Uint8Array; packing: Packing } {
   if (isElf(payload)) return { elf: payload, packing: 'none' };
-  if (isGzip(payload)) return { elf: unpackGzip(payload, gunzip), packing: 'gzip' };
+  if (isGzip(payload)) return { elf: unpackGzip(payload, UNPACK_LIMIT_BYTES, inflate), packing: 'gzip' };
   if (payload.length < 8) return fail(`the payload has only ${payload.length} bytes`);
-  const size = u32(payload, payload.length - 4);
-  const body = payload.subarray(0, payload.length - 4);
-  const packing = isXz(payload) ? 'xz' : isZstd(payload) ? 'zstd' : isLz4Legacy(payload) ? 'lz4' : null;
-  if (packing === null)
+  if (isLzo(payload)) return fail('the payload is packed with lzo, which is not supported');
+  const format = SIZED_FORMATS.find(({ matches }) => matches(payload));
+  if (format === undefined)
     return fail(`the payload starts with ${[...payload.subarray(0, 4)].map(hex).join(' ')}, an unknown compression`);
-  if (size > UNPACK_LIMIT_BYTES)
-    fail(`the ${packing} payload promises ${size} bytes, the limit is ${UNPACK_LIMIT_BYTES}`);
-  const elf =
-    packing === 'xz'
-      ? unpackXz(body, UNPACK_LIMIT_BYTES)
-      : packing === 'lz4'
-        ? unpackLz4Legacy(body, size)
-        : unpackZstd(body, size);
-  if (elf.length !== size) fail(`the ${packing} payload unpacks to ${elf.length} bytes instead of ${size}`);
-  return { elf, packing };
+  const { packing, unpack } = format;
+  const size = u32(payload, payload.length - 4);
+  requireSize(packing, size, UNPACK_LIMIT_BYTES);
+  return { elf: unpack(payload.subarray(0, payload.length - 4), size), packing };
 }
 
 /** Whether `file` is a Linux bzImage: `HdrS` at 0x202 of the boot sector. */
@@ -99,38 +89,49 @@ export function bzImagePayload(file: Uint8Array): Uint8Array {
 }
 
 /** Finds and unpacks the ELF image in a kernel file; E_IMAGE says what is wrong with a file that has none. */
-export function unpackKernel(file: Uint8Array, gunzip?: Gunzip): UnpackedKernel {
+export function unpackKernel(file: Uint8Array, inflate?: Inflate): UnpackedKernel {
   if (isElf(file)) return { elf: file, container: 'elf', packing: 'none' };
   if (isGzip(file)) {
-    const inner = unpackGzip(file, gunzip);
+    const inner = unpackGzip(file, UNPACK_LIMIT_BYTES, inflate);
     if (isElf(inner)) return { elf: inner, container: 'file', packing: 'gzip' };
     if (!isBzImage(inner)) return fail('the gzip file contains neither an ELF image nor a bzImage');
-    return unpackKernel(inner, gunzip);
+    return unpackKernel(inner, inflate);
   }
   if (!isBzImage(file)) return fail('not a kernel: neither an ELF file, a gzip file nor a bzImage');
-  const { elf, packing } = unpackPayload(bzImagePayload(file), gunzip);
+  const { elf, packing } = unpackPayload(bzImagePayload(file), inflate);
   if (!isElf(elf)) fail(`the bzImage's ${packing} payload is not an ELF file`);
   return { elf, container: 'bzImage', packing };
 }
 
-/** A ramdisk as the guest sees it: `content` followed by zeroes up to `length` bytes. */
-export interface UnpackedModule {
-  readonly content: Uint8Array;
-  readonly length: number;
+/** What Xen's builder unpacks at most (XC_DOM_DECOMPRESS_MAX). */
+const XEN_LIMIT_BYTES = 1 << 30;
+
+/** Bytes that Xen's builder reserves for what a gzipped ramdisk unpacks to; 0 for one that it hands over as it is. */
+function roomToUnpack(file: Uint8Array): number {
+  const room = file.length >= 6 && isGzip(file) ? statedSize(file) + GZIP_SLACK : 0;
+  return room > XEN_LIMIT_BYTES ? 0 : room;
 }
 
 /**
- * What Xen's builder makes of a ramdisk file: a gzip file is handed over unpacked with 16 bytes of slack, unless it
- * does not unpack; anything else is handed over as it is (xg_dom_core.c, xc_dom_build_module).
+ * How long a ramdisk file is for the guest, in bytes, whether it unpacks or not (xg_dom_core.c, xc_dom_build_module); E_IMAGE above
+ * {@link RAMDISK_LIMIT_BYTES}.
  */
-export function unpackModule(file: Uint8Array, gunzip?: Gunzip): UnpackedModule {
-  if (file.length < 18 || !isGzip(file)) return { content: file, length: file.length };
-  const size = u32(file, file.length - 4);
+export function moduleLength(file: Uint8Array): number {
+  const room = roomToUnpack(file);
+  if (room > RAMDISK_LIMIT_BYTES) fail(`the ramdisk unpacks to ${room} bytes, the limit is ${RAMDISK_LIMIT_BYTES}`);
+  return Math.max(room, file.length);
+}
+
+/**
+ * What Xen's builder makes of a ramdisk file, without the zeroes up to {@link moduleLength}: a gzip file's first member is handed
+ * over unpacked, unless it does not unpack to the size the file ends with; anything else is handed over as it is.
+ */
+export function unpackModule(file: Uint8Array, inflate?: Inflate): Uint8Array {
+  if (roomToUnpack(file) === 0) return file;
   try {
-    const content = unpackGzip(file, gunzip);
-    return { content, length: Math.max(content.length + 16, file.length) };
+    return unpackGzip(file, RAMDISK_LIMIT_BYTES, inflate);
   } catch (error) {
     if (!(error instanceof EmulatorError)) throw error;
-    return { content: file, length: Math.max(file.length, size > UNPACK_LIMIT_BYTES ? 0 : size + 16) };
+    return file;
   }
 }

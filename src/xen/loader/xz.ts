@@ -1,22 +1,21 @@
 /**
  * The xz container with the filters a Linux kernel is packed with: LZMA2, optionally behind the x86 branch filter.
  *
- * Invariants: a block's check, its index record and the stream footer are verified before anything is returned.
+ * Invariants: nothing is allocated before the index, which is verified, promises the size that the caller expects; a block's
+ * check, its index record and the stream footer are verified before anything is returned.
  * Source: `xz-file-format.txt` (The .xz File Format) of XZ Utils; `scripts/xz_wrap.sh` of Linux for the filters.
  */
 
-import { EmulatorError } from '../../core/errors.ts';
 import { crc32 } from './crc32.ts';
-import { Lzma2Decoder } from './lzma2.ts';
+import { corrupt, MOST_XZ_BLOCKS, UNPACK_LIMIT_SYMBOLS } from './limits.ts';
+import { unpackLzma2 } from './lzma2.ts';
 
 const FILTER_X86 = 4n;
 const FILTER_LZMA2 = 0x21n;
 const CHECK_NONE = 0;
 const CHECK_CRC32 = 1;
 
-const fail = (message: string): never => {
-  throw new EmulatorError('E_IMAGE', `the xz payload is corrupt: ${message}`);
-};
+const fail = corrupt('xz');
 
 /** Whether `bytes` starts with the xz magic. */
 export const isXz = (bytes: Uint8Array): boolean =>
@@ -42,7 +41,7 @@ interface BlockHeader {
 }
 
 function readBlockHeader(bytes: Uint8Array, start: number, u32: (at: number) => number): BlockHeader {
-  const size = (bytes[start]! + 1) * 4;
+  const size = ((bytes[start] ?? 0) + 1) * 4;
   if (start + size > bytes.length) fail(`it ends inside the block header at byte ${start}`);
   if (crc32(bytes.subarray(start, start + size - 4)) !== u32(start + size - 4))
     fail(`the block header at byte ${start} fails its CRC-32`);
@@ -76,7 +75,7 @@ function readIndex(bytes: Uint8Array, end: number, u32: (at: number) => number):
   if (crc32(bytes.subarray(start, end - 16)) !== u32(end - 16)) fail('the index fails its CRC-32');
   const position = { at: start + 1 };
   const count = Number(varint(bytes, position));
-  if (count > indexSize) fail(`the index at byte ${start} claims ${count} blocks`);
+  if (count > Math.min(indexSize, MOST_XZ_BLOCKS)) fail(`the index at byte ${start} claims ${count} blocks`);
   return Array.from({ length: count }, () => ({
     unpadded: Number(varint(bytes, position)),
     size: Number(varint(bytes, position)),
@@ -84,10 +83,10 @@ function readIndex(bytes: Uint8Array, end: number, u32: (at: number) => number):
 }
 
 /**
- * Unpacks the one xz stream in `bytes`, which may be followed by up to 4 bytes of other data; E_IMAGE when it is
- * corrupt, has filters other than LZMA2 and x86 BCJ, or unpacks to more than `limit` bytes.
+ * Unpacks the one xz stream in `bytes` to exactly `size` bytes; E_IMAGE when it is corrupt, has filters other than LZMA2 and
+ * x86 BCJ, or is of another size.
  */
-export function unpackXz(bytes: Uint8Array, limit: number): Uint8Array {
+export function unpackXz(bytes: Uint8Array, size: number): Uint8Array {
   if (!isXz(bytes) || bytes.length < 32) fail('the stream header is missing');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const u32 = (at: number): number => view.getUint32(at, true);
@@ -100,21 +99,22 @@ export function unpackXz(bytes: Uint8Array, limit: number): Uint8Array {
   if (bytes[6] !== bytes[end - 4] || bytes[7] !== bytes[end - 3]) fail('the stream header and footer differ');
   const blocks = readIndex(bytes, end, u32);
   const total = blocks.reduce((sum, block) => sum + block.size, 0);
-  if (total > limit) fail(`its index promises ${total} bytes, the limit is ${limit}`);
-  const out = new Uint8Array(total);
+  if (total !== size) fail(`its index promises ${total} bytes instead of ${size}`);
+  const out = new Uint8Array(size);
+  const budget = { symbols: UNPACK_LIMIT_SYMBOLS };
   let at = 12;
   let written = 0;
   for (const block of blocks) {
     const header = readBlockHeader(bytes, at, u32);
     const target = out.subarray(written, written + block.size);
-    const decoder = new Lzma2Decoder(bytes.subarray(0, end), header.dataStart, target);
-    const dataEnd = decoder.run();
-    if (decoder.written !== block.size) fail(`a block unpacks to ${decoder.written} bytes instead of ${block.size}`);
+    const { end: dataEnd, written: got } = unpackLzma2(bytes.subarray(0, end), header.dataStart, target, budget);
+    if (got !== block.size) fail(`a block unpacks to ${got} bytes instead of ${block.size}`);
     if (header.x86) undoX86Branches(target, header.x86Start);
     const checkAt = Math.ceil(dataEnd / 4) * 4;
     if (bytes.subarray(dataEnd, checkAt).some((byte) => byte !== 0)) fail(`the padding at byte ${dataEnd} is not zero`);
     if (dataEnd - at + checkSize !== block.unpadded)
       fail(`the block at byte ${at} has another size than its index record`);
+    if (checkAt + checkSize > end) fail(`it ends inside the block at byte ${at}`);
     if (check === CHECK_CRC32 && crc32(target) !== u32(checkAt)) fail(`the block at byte ${at} fails its CRC-32`);
     at = checkAt + checkSize;
     written += block.size;

@@ -40,7 +40,7 @@ describe.each([64, 32] as const)('ELF%i', (bits) => {
       filesz: 11,
       memsz: 0x4000,
     });
-    expect(elf.sections.map((s) => s.name)).toEqual(['', '.text', '.symtab', '.strtab', '.shstrtab']);
+    expect(elf.sections.map(({ type }) => type)).toEqual([0, 1, 2, 3, 3]);
     expect(sectionNamed(elf, '.text')).toMatchObject({ addr: 0xc0000000n, size: 11, flags: 6n });
     expect(sectionNamed(elf, '.data')).toBeNull();
   });

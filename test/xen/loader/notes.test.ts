@@ -180,7 +180,7 @@ describe('refusals', () => {
     ['entry outside', pvNotes(BASE, BASE), /the entry 0xffffffff80000000 is outside/],
     ['p2m inside', pvNotes(BASE, text.vaddr, xenNote(15, text.vaddr)), /INIT_P2M .* is inside the kernel/],
     ['base above', pvNotes(BASE, text.vaddr, xenNote(4, 0x2000000n)), /VIRT_BASE .* is above the kernel/],
-    ['hypercall page', pvNotes(BASE, text.vaddr, xenNote(2, BASE + 4n)), /HYPERCALL_PAGE .* is not a page/],
+    ['hypercall page', pvNotes(BASE, text.vaddr, xenNote(2, BASE - 4n)), /HYPERCALL_PAGE .* is not behind VIRT_BASE/],
   ])('[D-14] E_IMAGE: addresses that contradict the segments: %s', (_, notes, message) => {
     const error = errorOf(() => readXenImage(buildElf(withNotes(notes))));
     expect(error).toMatch(/^E_IMAGE: /);
