@@ -201,13 +201,13 @@ function link(block: Uint32Array, count: number): void {
 export function unpackBzip2(bytes: Uint8Array, size: number): Uint8Array {
   const level = (bytes[3] ?? 0) - 0x30;
   if (level < 1 || level > 9) fail('its header names no block size');
-  const block = new Uint32Array(level * 100_000);
   const out = new Uint8Array(size);
   const bits = new Bits(bytes, 4);
   const crcNext = (): number => bits.read(16) * 0x10000 + bits.read(16);
   let written = 0;
   let streamCrc = 0;
   let symbolsLeft = Math.min(BZIP2_LIMIT_SYMBOLS, Math.ceil(size * 1.25));
+  const block = new Uint32Array(Math.min(level * 100_000, symbolsLeft));
   for (;;) {
     const magic = bits.read(24) * 0x1000000 + bits.read(24);
     const stored = crcNext();

@@ -246,13 +246,13 @@ export class LzmaDecoder {
       for (let from = pos - rep0 - 1, end = pos + len; pos < end; ) out[pos++] = out[from++]!;
     }
     if (symbolsLeft <= 0) fail('it has more symbols than any kernel');
+    if (ending === 'marker' && !isMarked) fail(`it unpacks to more than ${outEnd} bytes`);
     if (range >>> 0 < 0x1000000) {
       range <<= 8;
       code = (code << 8) | input[at++]!;
     }
     if (at > inEnd || (ending === 'exact' && at < inEnd) || (ending !== 'open' && code !== 0))
       fail(`the data that ends at byte ${inEnd} does not end where its header says`);
-    if (ending === 'marker' && !isMarked) fail(`it unpacks to more than ${outEnd} bytes`);
     this.inPos = at;
     this.outPos = pos;
     this.#state = state;

@@ -2,59 +2,27 @@ import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { inflate } from '../../../src/cli/local/common.ts';
 import { EmulatorError } from '../../../src/core/errors.ts';
+import { unpackBzip2 } from '../../../src/xen/loader/bzip2.ts';
 import { crc32 } from '../../../src/xen/loader/crc32.ts';
 import { isElf } from '../../../src/xen/loader/elf.ts';
+import { unpackGzip } from '../../../src/xen/loader/gzip.ts';
+import { unpackLzmaAlone } from '../../../src/xen/loader/lzma-alone.ts';
 import { bzImagePayload, moduleLength, unpackKernel, unpackModule } from '../../../src/xen/loader/payload.ts';
 import { xxh64 } from '../../../src/xen/loader/xxh64.ts';
 import { unpackXz } from '../../../src/xen/loader/xz.ts';
+import { unpackZstd } from '../../../src/xen/loader/zstd.ts';
 import { ascii, buildElf, concat, le } from '../../support/elf.ts';
 import { errorOf } from '../../support/error.ts';
 import { guest, hasGuest, KNOWN_VMLINUZ, sha256 } from '../../support/guests.ts';
+import { bzImage, lz4Literals, sized } from './bz-image.ts';
+import { codeLike } from './code-like.ts';
+import { BZIP2_FIXTURE, BZIP2_RUNS_FIXTURE, LZMA_FIXTURE } from './packed-fixtures.ts';
 import { XZ_FIXTURES } from './xz-fixtures.ts';
 
 const bytes = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, 'base64'));
 
-/** Bytes full of E8 and E9, near-misses and overlaps of them, as the branch filter meets them in code. */
-function codeLike(seed: number, size: number): Uint8Array {
-  const out: number[] = [];
-  let x = seed;
-  const next = (): number => {
-    x = Number((BigInt(x) * 1103515245n + 12345n) & 0x7fffffffn);
-    return x >> 16;
-  };
-  while (out.length < size) {
-    const kind = next() % 8;
-    if (kind < 3) out.push(kind ? 0xe8 : 0xe9, next() & 15, next() & 3, 0, next() & 1 ? 0 : 255);
-    else if (kind === 3) out.push(0xe8, 0xe8, 0xe9, next() & 255, 0);
-    else if (kind === 4) out.push(0x48, 0x8b, 0x45, next() & 15);
-    else if (kind === 5) out.push(0xff, 0xe8, 0, 0, next() & 255, 0xff, 0);
-    else out.push(...[0x90, 0x55, 0x48, 0x89, 0xe5].slice(0, 1 + (next() % 5)));
-  }
-  return Uint8Array.from(out.slice(0, size));
-}
-
-/** A bzImage of one setup sector around `payload`. */
-function bzImage(payload: Uint8Array): Uint8Array {
-  const setup = new Uint8Array(1024);
-  setup[0x1f1] = 1;
-  setup.set(ascii('HdrS'), 0x202);
-  setup.set(le(0x20f, 2), 0x206);
-  setup.set(le(0x10, 4), 0x248);
-  setup.set(le(payload.length, 4), 0x24c);
-  return concat(setup, new Uint8Array(0x10), payload, ascii('trailer'));
-}
-
 const elf = buildElf({ segments: [{ content: codeLike(3, 5000) }] });
 const checksummed = zstdCompressSync(elf, { params: { [constants.ZSTD_c_checksumFlag]: 1 } });
-const sized = (packed: Uint8Array): Uint8Array => concat(packed, le(elf.length, 4));
-/** A legacy LZ4 frame of one block of literals only. */
-function lz4Literals(content: Uint8Array): Uint8Array {
-  const rest = content.length - 15;
-  const lengths = [...new Array(Math.floor(rest / 255)).fill(255), rest % 255];
-  const block = concat(Uint8Array.of(0xf0, ...lengths), content);
-  return concat(le(0x184c2102, 4), le(block.length, 4), block);
-}
-
 describe('containers', () => {
   test('[D-13] a plain ELF, a gzipped one and a gzipped bzImage', () => {
     expect(unpackKernel(elf)).toEqual({ elf, container: 'elf', packing: 'none' });
@@ -64,9 +32,9 @@ describe('containers', () => {
 
   test.each([
     ['gzip', gzipSync(elf)],
-    ['zstd', sized(zstdCompressSync(elf))],
-    ['zstd', sized(checksummed)],
-    ['lz4', sized(lz4Literals(elf))],
+    ['zstd', sized(zstdCompressSync(elf), elf.length)],
+    ['zstd', sized(checksummed, elf.length)],
+    ['lz4', sized(lz4Literals(elf), elf.length)],
   ] as const)('[D-13] a bzImage with a %s payload', (packing, payload) => {
     const unpacked = unpackKernel(bzImage(payload));
     expect(unpacked).toMatchObject({ container: 'bzImage', packing });
@@ -112,9 +80,9 @@ describe('containers', () => {
 
   test.each([
     ['gzip', gzipSync(elf)],
-    ['lz4', sized(lz4Literals(elf))],
-    ['zstd', sized(zstdCompressSync(elf))],
-    ['zstd with checksum', sized(checksummed)],
+    ['lz4', sized(lz4Literals(elf), elf.length)],
+    ['zstd', sized(zstdCompressSync(elf), elf.length)],
+    ['zstd with checksum', sized(checksummed, elf.length)],
   ] as const)('[D-13] %s: damage is an EmulatorError or, without a checksum, has no other effect', (name, payload) => {
     let refused = 0;
     for (let at = 0; at < payload.length; at += 7) {
@@ -153,6 +121,92 @@ describe('xz', () => {
   test('[D-13] refuses another size than is expected', () => {
     for (const size of [2999, 3001])
       expect(errorOf(() => unpackXz(bytes(XZ_FIXTURES.x86), size))).toContain(`promises 3000 bytes instead of ${size}`);
+  });
+});
+
+describe('bzip2 and lzma', () => {
+  const runs = concat(
+    ...(
+      [
+        [1000, 'a'],
+        [1, 'abc'],
+        [4, 'b'],
+        [259, 'c'],
+        [260, 'd'],
+      ] as const
+    ).map(([count, text]) => ascii(text.repeat(count))),
+  );
+  /** As other programs write it: the size in the header. */
+  const sizedLzma = bytes(LZMA_FIXTURE);
+  sizedLzma.set(le(3000, 8), 5);
+
+  test.each([
+    ['bzip2', unpackBzip2, bytes(BZIP2_FIXTURE), codeLike(7, 3000)],
+    ['bzip2 with runs', unpackBzip2, bytes(BZIP2_RUNS_FIXTURE), runs],
+    ['lzma', unpackLzmaAlone, bytes(LZMA_FIXTURE), codeLike(7, 3000)],
+    ['lzma with its size', unpackLzmaAlone, sizedLzma, codeLike(7, 3000)],
+  ] as const)('[D-13] unpacks %s, to its size alone', (_, unpack, packed, content) => {
+    expect(Buffer.compare(unpack(packed, content.length), content)).toBe(0);
+    for (const size of [0, content.length - 1, content.length + 1])
+      expect(errorOf(() => unpack(packed, size))).toMatch(/^E_IMAGE: the (bzip2|lzma) payload is corrupt/);
+  });
+
+  test.each([
+    ['bzip2', unpackBzip2, BZIP2_FIXTURE, 0.01],
+    ['lzma', unpackLzmaAlone, LZMA_FIXTURE, 0.2],
+  ] as const)(
+    '[D-13] %s: every truncation is refused, and damage as far as there is a checksum',
+    (_, unpack, text, share) => {
+      const whole = bytes(text);
+      for (let length = 0; length < whole.length; length++)
+        expect(errorOf(() => unpack(whole.subarray(0, length), 3000))).toMatch(/^E_IMAGE: /);
+      let accepted = 0;
+      for (let at = 14; at < whole.length; at++) {
+        const bad = whole.slice();
+        bad[at] = bad[at]! ^ 0x10;
+        try {
+          const out = unpack(bad, 3000);
+          accepted++;
+          // what a checksum does not find, as an unused table, changes nothing
+          if (unpack === unpackBzip2) expect(Buffer.compare(out, codeLike(7, 3000))).toBe(0);
+        } catch (error) {
+          expect(error, `byte ${at}`).toBeInstanceOf(EmulatorError);
+        }
+      }
+      expect(accepted).toBeLessThanOrEqual(share * whole.length);
+    },
+  );
+
+  test('[D-13] a bzImage of either is found by its magic, and told what it is not', () => {
+    for (const [packing, text] of [
+      ['bzip2', BZIP2_FIXTURE],
+      ['lzma', LZMA_FIXTURE],
+    ] as const)
+      expect(errorOf(() => unpackKernel(bzImage(sized(bytes(text), 3000))))).toBe(
+        `E_IMAGE: the bzImage's ${packing} payload is not an ELF file`,
+      );
+  });
+});
+
+describe('decoders of our own agree with those of the host', () => {
+  const zeroes = new Uint8Array(300_000);
+  const few = Uint8Array.from({ length: 100_000 }, (_, i) => (i * i) % 7);
+  const inputs = [new Uint8Array(0), ascii('a'), codeLike(5, 200), codeLike(9, 200_000), zeroes, few];
+
+  test('[D-13] gzip, at every level and with every strategy', () => {
+    for (const input of inputs)
+      for (const level of [0, 1, 6, 9])
+        for (const strategy of [0, 1, 2, 3, 4])
+          expect(Buffer.compare(unpackGzip(gzipSync(input, { level, strategy }), 1 << 20), input)).toBe(0);
+  });
+
+  test('[D-13] zstd, at every kind of level, with a checksum and without', () => {
+    for (const input of inputs.filter(({ length }) => length > 100))
+      for (const level of [-5, 1, 3, 9, 19])
+        for (const checksum of [0, 1]) {
+          const params = { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: checksum };
+          expect(Buffer.compare(unpackZstd(zstdCompressSync(input, { params }), input.length), input)).toBe(0);
+        }
   });
 });
 
