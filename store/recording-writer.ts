@@ -35,7 +35,7 @@ import { type Database, hostError, storedBytes, WriteQueue } from './write-queue
 const LEVEL_OPTIONS = { keyEncoding: 'utf8', valueEncoding: 'view', compression: false } as const;
 
 /** Pieces of images that are written before a signal is looked for. */
-const PIECES_AT_ONCE = 16;
+const PIECES_AT_ONCE = 8;
 
 /** There is something at `path` other than an empty directory. */
 function isTaken(path: string): boolean {

@@ -276,13 +276,11 @@ describe('a rule of --type that never matched', () => {
   const rules = ['--type', 'the guest$=>known\\n', '--type', 'login: $=>root\\n'];
 
   it('is told at the end, and the others are not', async () => {
-    const { out, json } = await bench.run(['record', bench.image, ...rules, '--json']);
-    expect(json().unmatchedRules).toEqual(rules.filter((x) => x !== '--type'));
-    expect(out).not.toContain('never matched');
-    bench.backend.guest = ({ console }) => console(new TextEncoder().encode('hello from the guest'));
-    const text = await bench.run(['record', bench.image, ...rules]);
-    expect(text.out).toMatch(/^--type 'login: \$=>root\\n' never matched: nothing was typed$/m);
-    expect(text.out).not.toContain('the guest$');
+    const json = (await bench.run(['record', bench.image, ...rules, '--json'])).json();
+    expect(json.unmatchedRules).toEqual(['login: $=>root\\n']);
+    const { out } = await bench.run(['record', bench.image, ...rules]);
+    expect(out).toMatch(/^--type 'login: \$=>root\\n' never matched: nothing was typed$/m);
+    expect(out).not.toContain('known');
     expect((await bench.run(['record', bench.image, '--json'])).json().unmatchedRules).toEqual([]);
   });
 });

@@ -91,6 +91,14 @@ describe('cutting a run', () => {
     }
     expect(run.stateHash()).toBe(recorded.outcome.stateHash);
   });
+  it('is not observable where counted work ends it in the midst', () => {
+    const run = follower();
+    run.machine.workLimit = 1;
+    let cuts = 0;
+    for (; run.tick < end; cuts++) run.runTo(end);
+    expect(cuts).toBeGreaterThan(20);
+    expect(run.stateHash()).toBe(recorded.outcome.stateHash);
+  });
   it('is not observable at every tick of a stretch', () => {
     const from = 60_000;
     const whole = forwardHashes([from + 4_000]);
