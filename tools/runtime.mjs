@@ -3,7 +3,7 @@
  * later, and nothing from node_modules: it also runs in a fresh clone.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, readFileSync, utimesSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, readlinkSync, rmSync, symlinkSync, utimesSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -38,12 +38,31 @@ function markInstalled() {
   }
 }
 
+/**
+ * Links the command into node_modules/.bin, where `npx hindsight` looks first: else npm makes itself a copy of the project below its
+ * cache, and runs that, or what is left of it. An installation that may not be written stays as it is.
+ */
+export function linkCommand() {
+  const link = join(MODULES, '.bin/hindsight');
+  const target = '../../tools/hindsight.sh';
+  try {
+    if (lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() && readlinkSync(link) === target) return;
+    rmSync(link, { force: true });
+    symlinkSync(target, link);
+  } catch {
+    // npx goes the long way
+  }
+}
+
 /** Runs `npm ci` when node_modules does not match the lock file; ends the process with npm's status when that fails. */
 export function ensureInstalled() {
   const reason = missingInstallation();
   const linked = existsSync(MODULES) && lstatSync(MODULES).isSymbolicLink();
   if (reason === null) {
-    if (!linked) markInstalled();
+    if (!linked) {
+      linkCommand();
+      markInstalled();
+    }
     return;
   }
   if (linked) {
