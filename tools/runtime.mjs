@@ -39,8 +39,9 @@ function markInstalled() {
 }
 
 /**
- * Links the command into node_modules/.bin, where `npx hindsight` looks first: else npm makes itself a copy of the project below its
- * cache, and runs that, or what is left of it. An installation that may not be written stays as it is.
+ * Links the command into node_modules/.bin, where `npx hindsight` finds it. No `bin` in package.json does that: with one, npx installs
+ * the project below npm's cache and runs what it finds there, or what is left of it. An installation that may not be written stays
+ * as it is.
  */
 export function linkCommand() {
   const link = join(MODULES, '.bin/hindsight');
