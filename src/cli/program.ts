@@ -1,5 +1,4 @@
 /** The command line: one file a verb, errors turned into one line and an exit status. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
 import { EmulatorError } from '../core/errors.ts';
 import type { Backend } from './backend.ts';
@@ -90,12 +89,19 @@ class Program {
     const { failure } = this.#stdout;
     if (failure !== null) status = this.#fail(unwritable(failure), false);
     await this.#lastWords();
+    this.#interrupt.release();
     return status;
   }
-  /** Waits until everything has been said; only so long where the user wants to go. */
+  /** Waits until everything has been said; only so long where somebody wants the program to end. */
   async #lastWords(): Promise<void> {
+    const { signal } = this.#interrupt;
     const said = Promise.all([this.#stdout.flushed(), this.#stderr.flushed()]);
-    await (this.#interrupt.signal.aborted ? Promise.race([said, sleep(LAST_WORDS_MS)]) : said);
+    const cut = new Promise<void>((resolve) => {
+      const later = (): unknown => setTimeout(resolve, LAST_WORDS_MS).unref();
+      if (signal.aborted) later();
+      else signal.addEventListener('abort', later, { once: true });
+    });
+    await Promise.race([said, cut]);
   }
 
   async #parse(argv: readonly string[]): Promise<number> {
@@ -138,8 +144,6 @@ class Program {
       return await action({ terminal, recordings: new Recordings(cwd()), interrupt, backend, now });
     } catch (error) {
       return this.#fail(error, json && !terminal.answered);
-    } finally {
-      interrupt.release();
     }
   }
 

@@ -13,7 +13,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { measure, median } from './measure.ts';
 import { ROOT } from './workloads.ts';
 
-const PROGRAM = join(ROOT, manifest.bin.hindsight);
+const PROGRAM = join(ROOT, 'tools/hindsight.sh');
 const KERNEL = join(ROOT, 'tools/guest-kernels/failing-boot/failing-boot.elf');
 const CASES = [
   { name: '--version', limitMs: 100, args: ['--version'], says: manifest.version },

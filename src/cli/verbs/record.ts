@@ -149,7 +149,6 @@ export async function recordGuest(
     return { result, times: read(), unmatchedRules: keyboard.unmatched };
   } finally {
     detach();
-    interrupt.release();
   }
 }
 
