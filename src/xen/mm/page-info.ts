@@ -8,7 +8,6 @@
  * - every change goes through the setters here.
  * Source: xen/arch/x86/include/asm/mm.h.
  */
-import { assert } from '../../core/assert.ts';
 import type { MachineFrame } from '../../core/units.ts';
 
 /** Bits of type_info. The values of `typeMask` are exclusive uses of a frame. */
