@@ -92,11 +92,13 @@ class Audit {
   compare(mfn: number): void {
     const { frames } = this.#d;
     const owner = frames.owner(mfn);
-    // a page of Xen's own has the references it was made with
-    if (owner === OWNER.xen) return;
     const info = frames.type(mfn);
     const type = info & PGT.countMask;
     const count = frames.count(mfn) & PGC.countMask;
+    if (owner === OWNER.xen || owner === OWNER.io) {
+      if (type !== 1 || count !== 1) this.wrong.push(`${mfn}: not the domain's, type count ${type}, count ${count}`);
+      return;
+    }
     if (type !== this.#types[mfn]) this.wrong.push(`${mfn}: type count ${type}, references ${this.#types[mfn]}`);
     if (count !== this.#refs[mfn]) this.wrong.push(`${mfn}: count ${count}, references ${this.#refs[mfn]}`);
     const isFree = count === 0 && (frames.count(mfn) & PGC.xenHeap) === 0;
@@ -114,7 +116,7 @@ export function auditFrames(d: Domain, held: Iterable<Pick<HeldReference, 'frame
   for (const reference of held) audit.held(reference);
   for (let mfn = layout.heapBase; mfn < layout.frameLimit; mfn++) audit.frame(mfn);
   let [pages, l4Tables] = [0, 0];
-  for (let mfn = layout.heapBase; mfn < layout.frameLimit; mfn++) {
+  for (let mfn = 0; mfn < layout.frameLimit; mfn++) {
     audit.compare(mfn);
     if (mfn >= layout.domainBase && frames.owner(mfn) === OWNER.domain) pages++;
     if (levelOf(frames.type(mfn)) === 4 && frames.type(mfn) & PGT.validated) l4Tables++;

@@ -154,8 +154,8 @@ export function mmuextOp(m: Maker): Made {
       () => ['TLB_FLUSH_ALL', 0],
       () => ['INVLPG_ALL', dice.wide()],
       () => ['SET_LDT', m.page(), dice.pick([0, 1, 8, 512, 513, 1024, 8192, 8193])],
-      () => ['CLEAR_PAGE', free()],
-      () => ['COPY_PAGE', free(), m.frame()],
+      () => ['CLEAR_PAGE', dice.chance(70) ? free() : m.frame()],
+      () => ['COPY_PAGE', dice.chance(70) ? free() : m.frame(), m.frame()],
       () => [dice.pick(['FLUSH_CACHE', 'FLUSH_CACHE_GLOBAL', 'MARK_SUPER', 'UNMARK_SUPER'] as const), m.frame()],
     ])();
   return mmuext(m, ...Array.from({ length: dice.chance(80) ? 1 : 1 + dice.below(4) }, one));

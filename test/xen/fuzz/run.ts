@@ -57,29 +57,33 @@ export class Fuzzer {
 
   /** Runs a scenario of at most `limit` calls; what it ran into, or null. */
   run(seed: number, limit = SCENARIO_CALLS): Failure | null {
-    const world = new World();
-    const maker = new Maker(world, new Dice(seed));
-    const generate = new Generate(maker);
     const actions: Action[] = [];
     this.scenarios++;
-    let failure: Failure | null = null;
-    for (const before = this.calls; this.calls - before < limit && failure === null; ) {
-      const action = generate.next();
-      actions.push(action);
-      try {
-        const outcome = world.run(action);
-        this.#count(action, world.events, outcome === 'ended');
-        if (outcome === 'done') continue;
-        if (outcome === 'lost') this.lost++;
-        break;
-      } catch (error) {
-        failure = { seed, actions, message: failureOf(error) };
+    let world: World | null = null;
+    try {
+      world = new World();
+      this.#play(world, new Generate(new Maker(world, new Dice(seed))), limit, actions);
+      return null;
+    } catch (error) {
+      return { seed, actions, message: failureOf(error) };
+    } finally {
+      if (world !== null) {
+        this.steps += world.steps;
+        this.bound = world.bound;
+        this.largestStep = Math.max(this.largestStep, world.largestStep);
       }
     }
-    this.steps += world.steps;
-    this.bound = world.bound;
-    this.largestStep = Math.max(this.largestStep, world.largestStep);
-    return failure;
+  }
+  /** Notes each action before it is done. */
+  #play(world: World, generate: Generate, limit: number, actions: Action[]): void {
+    for (const before = this.calls; this.calls - before < limit; ) {
+      const action = generate.next();
+      actions.push(action);
+      const outcome = world.run(action);
+      this.#count(action, world.events, outcome === 'ended');
+      if (outcome === 'lost') this.lost++;
+      if (outcome !== 'done') return;
+    }
   }
 
   #count(action: Action, events: readonly HypercallEvent[], ended: boolean): void {
@@ -108,8 +112,8 @@ export class Fuzzer {
 
 /** Does actions again on a fresh guest; how they fail, or null. */
 export function replay(actions: readonly Action[]): string | null {
-  const world = new World();
   try {
+    const world = new World();
     for (const action of actions) if (world.run(action) !== 'done') return null;
   } catch (error) {
     return failureOf(error);
