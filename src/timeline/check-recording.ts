@@ -11,8 +11,8 @@ import type { RecordingEnd, RecordingHeader } from './trace-store.ts';
 
 /** A JavaScript Date reaches no further (ECMA-262, time values). */
 const CREATED_MS_MAX = 8.64e15;
-/** XEN_LEGACY_MAX_VCPUS (xen/include/public/xen.h). */
-const VCPUS_MAX = 32;
+/** So many can be recorded. */
+const VCPUS_MAX = 1;
 /** A terahertz. */
 const TSC_KHZ_MAX = 1e9;
 /** The last second of the year 9999. */

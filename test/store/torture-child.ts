@@ -1,6 +1,7 @@
 /**
  * Children of the torture test, which may be killed or crash: `write FOLDER NAME` records without end and prints what is on
- * disk, or why it cannot go on; `flip FOLDER NAME FROM TO` flips one byte after another in copies of a recording and prints what came of each.
+ * disk, or why it cannot go on; `flip FOLDER NAME FROM TO` flips one byte after another in copies of a recording and prints what came of each;
+ * `read FOLDER NAME SEMANTICS` reads all of a recording and prints `whole`, or why it cannot.
  */
 import { createHash } from 'node:crypto';
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -174,8 +175,19 @@ async function judge(store: LevelStore, name: string, expected: string): Promise
   }
 }
 
+async function read(folder: string, name: string, semanticsVersion: number): Promise<void> {
+  try {
+    const recording = await new LevelStore(folder).open(name, semanticsVersion);
+    await recording.verify();
+    process.stdout.write('whole\n');
+  } catch (error) {
+    process.stdout.write(error instanceof EmulatorError ? `${error.code}: ${error.message}\n` : `CRASHED ${error}\n`);
+  }
+}
+
 const [command, folder, name, from, to] = process.argv.slice(2);
 if (import.meta.filename === process.argv[1]) {
   if (command === 'write') await write(folder!, name!);
+  else if (command === 'read') await read(folder!, name!, Number(from));
   else await flip(folder!, name!, Number(from), Number(to));
 }
