@@ -28,6 +28,36 @@ function* journalEvents(journal: JournalSource, from: Tick, to: Tick): Generator
   }
 }
 
+/** Puts what a run tells and what the journal has into one order: of one tick, what the machine did stands first. */
+class Merge {
+  readonly #journal: Generator<RunEvent, void>;
+  #next: IteratorResult<RunEvent, void>;
+  constructor(journal: Generator<RunEvent, void>) {
+    this.#journal = journal;
+    this.#next = journal.next();
+  }
+  /** `events` and what the journal has of ticks before `tick`, so many at a time. */
+  *upTo(tick: Tick, events: readonly RunEvent[]): Generator<RunEvent[]> {
+    let out: RunEvent[] = [];
+    for (let i = 0; ; ) {
+      const event = events[i];
+      const next = this.#next;
+      if (!next.done && next.value.tick < (event?.tick ?? tick)) {
+        out.push(next.value);
+        this.#next = this.#journal.next();
+      } else if (event === undefined) break;
+      else {
+        out.push(event);
+        i++;
+      }
+      if (out.length < EVENTS_AT_ONCE) continue;
+      yield out;
+      out = [];
+    }
+    if (out.length > 0) yield out;
+  }
+}
+
 export class SessionInvestigator implements Investigator {
   readonly session: Session;
   readonly symbols: SymbolTable;
@@ -57,20 +87,18 @@ export class SessionInvestigator implements Investigator {
     const { session } = this;
     session.goto(from);
     const journal = journalEvents(session.recording, from, to);
-    let next = journal.next();
     let batch: RunEvent[] = [];
     const undo = tapEvents(session, this.moment, (event) => {
-      // of one tick, what the machine did stands before what the journal has
-      for (; !next.done && next.value.tick < event.tick; next = journal.next()) batch.push(next.value);
       batch.push(event);
       if (batch.length >= EVENTS_AT_ONCE) session.run.machine.engine.mmu.watchHit = true;
     });
+    const merge = new Merge(journal);
     try {
       const end = Math.min(to + 1, this.lastTick);
       for (let running = true; running && session.tick < end; ) {
         const { kind } = session.forward(Math.min(end, session.tick + STRIDE), false);
         running = kind !== 'stop' && kind !== 'blocked';
-        if (batch.length > 0) yield batch;
+        yield* merge.upTo(session.tick, batch);
         batch = [];
         this.#hooks.progress(session.tick, end);
         await this.#hooks.breathe();
@@ -78,13 +106,7 @@ export class SessionInvestigator implements Investigator {
     } finally {
       undo();
     }
-    for (; !next.done; next = journal.next()) {
-      batch.push(next.value);
-      if (batch.length < EVENTS_AT_ONCE) continue;
-      yield batch;
-      batch = [];
-    }
-    if (batch.length > 0) yield batch;
+    yield* merge.upTo(Number.POSITIVE_INFINITY, []);
   }
 
   async lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null> {
