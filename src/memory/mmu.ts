@@ -270,9 +270,16 @@ export class Mmu implements LinearMemory {
 
   /** The machine address behind `va` in the vCPU's present address space, or null; no side effects. */
   translate(cpu: Cpu, va: bigint): PhysAddr | null {
+    return this.#find(cpu, va, ACCESS.read, false);
+  }
+  /** The same where the vCPU may read or write there at its privilege. */
+  reach(cpu: Cpu, va: bigint, write: boolean): PhysAddr | null {
+    return this.#find(cpu, va, write ? ACCESS.write : ACCESS.read, cpu.cpl === 3);
+  }
+  #find(cpu: Cpu, va: bigint, access: Access, user: boolean): PhysAddr | null {
     const lo = lowWord(va);
     const hi = highWord(va);
-    if (!canonical(hi) || !this.#walker.walk(cpu.base, lo, hi, ACCESS.read, false)) return null;
+    if (!canonical(hi) || !this.#walker.walk(cpu.base, lo, hi, access, user)) return null;
     return this.#walker.frame * 4096 + (lo & 4095);
   }
   /** The machine address behind `va` after an access to the byte there, with all effects of one; null where it faults. */

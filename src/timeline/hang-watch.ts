@@ -1,24 +1,36 @@
 /**
- * Notices a guest that gets nowhere: it is stuck at one place ({@link ReentryWatch}), or nothing new has come of it for the idle limit.
+ * Notices a guest that gets nowhere: it is stuck at one place ({@link ReentryWatch}), goes round a loop that it can never leave
+ * ({@link recurrenceOf}), or nothing new has come of it for the idle limit.
  *
  * News is console output, a hypercall number not used before, and a page of memory that held what the builder put there until now.
- * An idle jump counts for a thirtieth of the limit at most: who sleeps for an hour is not hung when it wakes.
+ * An idle jump counts for a thirtieth of the limit at most: who sleeps for an hour is not hung when it wakes. A guest that has been
+ * busy is hung only where the loop it is in does no more than count and wait; one that computes in silence goes on.
  *
  * Invariants: it looks at ticks that follow from ticks and counted events, and at nothing of the host or the tier; what it keeps is
  * bounded; between looks it costs a few comparisons an event.
  */
-import type { Tick, VirtAddr } from '../core/units.ts';
+import { hex, type Tick, type VirtAddr } from '../core/units.ts';
 import type { Decision } from '../machine/inputs.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { HYPERCALL } from '../xen/abi/numbers.ts';
+import { recurrenceOf } from './recurrence.ts';
 import { REENTRY, ReentryWatch } from './reentry.ts';
 import { type Run, SLICE_TICKS } from './run.ts';
+
+/** When loops are looked at: after so much work, a tick being one and an event some hundreds; at first and at most. */
+export interface LoopLimits {
+  readonly work: number;
+  readonly mostWork: number;
+}
+/** A quarter of a second, and some seconds, of plain code. */
+export const LOOPS: LoopLimits = { work: 2 ** 28, mostWork: 2 ** 30 };
 
 export interface HangLimits {
   /** Virtual ns without anything new before the run counts as hung. */
   readonly idleNs: number;
   /** From when on a place counts as one that cannot be left. */
   readonly reentry?: typeof REENTRY;
+  readonly loops?: LoopLimits;
   /** How messages name code; by number unless told otherwise. */
   readonly nameOf?: (address: VirtAddr) => string;
 }
@@ -29,6 +41,14 @@ const JUMPS = 30;
 const LEAST_TICKS = 2 ** 12;
 /** Events between looks, by the rate since the look before: some 50 ms. */
 const EVENTS_A_LOOK = 2 ** 15;
+/** Pages of code that a loop is found in at most, looked at now and then. */
+const LOOP_PAGES = 8;
+const PAGE_SHIFT = 12n;
+/** Work of an event, in ticks. */
+const EVENT_WORK = 256;
+/** How often within the limit, once it has passed, a loop that cannot be judged is looked at again, and for how many limits. */
+const AGAIN = 8;
+const PATIENCE = 10;
 /** Xen's numbers lie below. */
 const NUMBERS = 64;
 
@@ -40,21 +60,36 @@ export class HangWatch {
   #nextLook: Tick = LEAST_TICKS;
   #lookedAt: Tick = 0;
   #events = 0;
+  // loops
+  readonly #loops: LoopLimits;
+  #work = 0;
+  #untilLoop: number;
+  #idleNs = 0;
+  #loopWritten = 0;
+  /** Pages of code that the vCPU was found in. */
+  readonly #pages = new Set<bigint>();
+  /** The loop was endless when it was looked at last. */
+  #endless = false;
   // news
   readonly #calls = new Uint8Array(NUMBERS);
   #news = false;
   #written = 0;
   #quietSince = 0;
+  #idleSince = 0;
+  #judgeAt = 0;
   /** What idle jumps since then are not counted for. */
   #leaptNs = 0;
   /** By slot 1 where the page was as built when half of the limit had passed; null before. */
   #untouched: Uint8Array | null = null;
   #yielded = false;
 
-  constructor(run: Run, { idleNs, reentry = REENTRY, nameOf = (address) => `0x${address.toString(16)}` }: HangLimits) {
+  constructor(run: Run, { idleNs, reentry = REENTRY, loops = LOOPS, nameOf = hex }: HangLimits) {
     this.#run = run;
     this.#limitNs = idleNs;
     this.#nameOf = nameOf;
+    this.#loops = loops;
+    this.#untilLoop = loops.work;
+    this.#judgeAt = idleNs;
     const { xen } = run;
     this.#reentry = new ReentryWatch(run.machine, xen, reentry);
     const before = xen.observer;
@@ -112,7 +147,7 @@ export class HangWatch {
     this.#plan();
     const stuck = this.#reentry.stuck();
     if (stuck !== null) return { kind: 'hang', message: this.#reentry.describe(stuck, this.#nameOf) };
-    return this.#silence(awaited);
+    return awaited ? this.#hear() : (this.#loop() ?? this.#silence());
   }
 
   /** The next look: sooner where much happens, since events take long. */
@@ -121,34 +156,69 @@ export class HangWatch {
     const rate = this.#events / Math.max(1, tick - this.#lookedAt);
     let ticks = SLICE_TICKS;
     while (ticks > LEAST_TICKS && ticks * rate > EVENTS_A_LOOK) ticks /= 2;
+    this.#work += tick - this.#lookedAt + EVENT_WORK * this.#events;
     this.#nextLook = (Math.floor(tick / ticks) + 1) * ticks;
     this.#lookedAt = tick;
     this.#events = 0;
   }
 
-  #silence(awaited: boolean): Verdict | null {
-    const now = this.#run.machine.now();
-    const { written } = this.#run.xen.console.state;
-    if (awaited || this.#news || written !== this.#written) {
-      this.#news = false;
-      this.#written = written;
-      this.#hear(now);
-      return null;
+  /** A guest that never idles, says nothing and is found in few places may be in a loop without an end. */
+  #loop(): Verdict | null {
+    const { machine, xen } = this.#run;
+    const { idleNs } = machine.loop.clock;
+    const { written } = xen.console.state;
+    this.#pages.add(machine.cpu.rip >> PAGE_SHIFT);
+    if (idleNs !== this.#idleNs || written !== this.#loopWritten || this.#pages.size > LOOP_PAGES) {
+      this.#idleNs = idleNs;
+      this.#loopWritten = written;
+      this.#pages.clear();
+      this.#work = 0;
+      this.#endless = false;
     }
-    const quietNs = now - this.#quietSince - this.#leaptNs;
+    if (this.#work < this.#untilLoop) return null;
+    this.#work = 0;
+    const found = recurrenceOf(this.#run);
+    const again = this.#endless;
+    this.#endless = found.kind === 'endless';
+    this.#untilLoop = this.#endless ? this.#loops.work : Math.min(2 * this.#untilLoop, this.#loops.mostWork);
+    if (found.kind !== 'endless' || !again) return null;
+    const round = `${found.steps} step${found.steps === 1 ? '' : 's'}`;
+    return {
+      kind: 'hang',
+      message: `endless loop: ${round} at ${this.#nameOf(found.rip)}, which nothing leads out of`,
+    };
+  }
+
+  #silence(): Verdict | null {
+    const { machine, xen } = this.#run;
+    const { written } = xen.console.state;
+    if (this.#news || written !== this.#written) {
+      this.#written = written;
+      return this.#hear();
+    }
+    const quietNs = machine.now() - this.#quietSince - this.#leaptNs;
     if (quietNs >= this.#limitNs / 2) this.#untouched ??= this.#asBuilt();
-    if (quietNs < this.#limitNs) return null;
-    if (this.#touched()) {
-      this.#hear(now);
-      return null;
+    if (quietNs < this.#judgeAt) return null;
+    if (this.#touched()) return this.#hear();
+    const idledNs = machine.loop.clock.idleNs - this.#idleSince;
+    if (2 * idledNs < machine.now() - this.#quietSince) {
+      const { kind } = recurrenceOf(this.#run);
+      if (kind === 'working') return this.#hear();
+      this.#judgeAt += this.#limitNs / AGAIN;
+      if (kind === 'unknown' && quietNs < PATIENCE * this.#limitNs) return null;
     }
     return { kind: 'hang', message: `nothing new for ${this.#limitNs / 1e9} s of virtual time` };
   }
-  /** There is news at `now`. */
-  #hear(now: number): void {
-    this.#quietSince = now;
+  /** There is news now. */
+  #hear(): null {
+    const { machine } = this.#run;
+    this.#news = false;
+    this.#quietSince = machine.now();
+    this.#idleSince = machine.loop.clock.idleNs;
+    this.#judgeAt = this.#limitNs;
     this.#leaptNs = 0;
     this.#untouched = null;
+    return null;
   }
   #asBuilt(): Uint8Array {
     this.#run.tracker.sync();

@@ -58,18 +58,71 @@ describe('a place that the guest cannot leave', () => {
   });
 });
 
+/** Work after which loops are looked at, so little that a test is quick. */
+const SOON = { work: 2 ** 20, mostWork: 2 ** 21 };
+
+describe('a loop', () => {
+  it.each([
+    ['spin', 'waits for a word that nobody writes', 4],
+    ['count', 'and counts in memory', 5],
+    ['yield', 'and yields', 8],
+    ['watch', 'and writes the time down', 6],
+    ['sum', 'and sums up the same memory again and again', 902],
+  ])('that has no end is a hang: %s, %s', async (way, _what, steps) => {
+    const { outcome, recording, run } = await record(way, { loops: SOON });
+    expect(outcome.verdict).toEqual({
+      kind: 'hang',
+      message: expect.stringMatching(
+        new RegExp(`^endless loop: ${steps} steps at 0x\\w+, which nothing leads out of$`),
+      ),
+    });
+    expect(outcome.tick).toBeLessThan(2 ** 24);
+    expect((await replayGuest(run.config, recording)).verified).toBe(true);
+  });
+  it.each([
+    ['delay 4000000', 'counts to a number in a register'],
+    ['memory-delay 3000000', 'counts to a number in memory'],
+    ['clock 1000000', 'waits for the clock'],
+    ['wait 15000000', 'waits for a word that an interrupt will write'],
+    ['checksum 200', 'sums up memory'],
+    ['verify 300', 'reads memory'],
+  ])('that ends is none: %s, %s', async (way) => {
+    const { outcome } = await record(way, { loops: { work: 2 ** 16, mostWork: 2 ** 18 } });
+    expect(outcome.verdict.kind).toBe('poweroff');
+  });
+  it('is told at the same tick in each tier', async () => {
+    const ticks = new Set<number>();
+    for (const tier of ['hot', 'cold'] as const)
+      ticks.add((await recordGuest(endingsGuest('count'), { tier, limits: { loops: SOON } })).outcome.tick);
+    expect(ticks.size).toBe(1);
+  });
+});
+
 describe('a silent guest', () => {
   const idleNs = 1e6;
 
   it('is hung once nothing new has come for the limit, which is told as it was given', async () => {
-    const { outcome } = await record('watch', { idleNs });
+    const { outcome } = await record('clock 900000000', { idleNs });
     expect(outcome.verdict).toEqual({ kind: 'hang', message: 'nothing new for 0.001 s of virtual time' });
+    expect(outcome.tick).toBeLessThan(9_000_000);
+  });
+  it.each([
+    ['checksum 200', 'sums up memory'],
+    ['verify 300', 'reads memory'],
+  ])('that computes is none: %s, %s', async (way) => {
+    const { outcome } = await record(way, { idleNs });
+    expect(outcome.verdict.kind).toBe('poweroff');
+    expect(outcome.tick).toBeGreaterThan(8_000_000);
   });
   it.each([
     ['sleep 3600000000000', 'an hour in one jump'],
     ['timers 20', 'twenty jumps of a second'],
   ])('may sleep: %s, %s', async (way) => {
     expect((await record(way, { idleNs: 30e9 })).outcome.verdict.kind).toBe('poweroff');
+  });
+  it('is hung where it idles for ever', async () => {
+    const { outcome } = await record('timers 1000000', { idleNs: 30e9 });
+    expect(outcome.verdict).toEqual({ kind: 'hang', message: 'nothing new for 30 s of virtual time' });
   });
 });
 

@@ -208,6 +208,10 @@ void kernel_main(const struct start_info *info)
     if (begins(way, "watch"))
         for (;;)
             counter = now();
+    if (begins(way, "sum"))
+        for (;;)
+            for (i = 0; i < 100; i++)
+                flag += area[i] ^ flag << 1;
     /* somewhere, by and by */
     if (begins(way, "lazy")) {
         mends = 1;
