@@ -74,7 +74,7 @@ async function verb(args: readonly string[], input = ''): Promise<{ status: numb
   });
   const status = await run(args, {
     streams: { stdin, stdout, stderr: stdout } as never,
-    cwd: process.cwd(),
+    cwd: () => process.cwd(),
     backend: async () => LOCAL_BACKEND,
     now: () => new Date(0),
     version: 'test',
