@@ -4,6 +4,7 @@
  */
 import { EmulatorError, type ErrorCode } from '../core/errors.ts';
 import type { VerdictReport } from '../inspect/report.ts';
+import { visible } from './visible.ts';
 
 export const EXIT = {
   ok: 0,
@@ -63,8 +64,9 @@ export function failureOf(error: unknown): Failure {
   return { status: EXIT.bug, code: 'E_BUG', message: `${error.name}: ${error.message}` };
 }
 
-/** The lines for stderr. */
+/** The lines for stderr, with whatever files and guests put into a message made visible. */
 export function failureText({ code, message }: Failure): string {
-  if (code !== 'E_BUG') return `${code}: ${message}\n`;
-  return `E_BUG: ${message}\nThis is a mistake of Hindsight, not of your kernel. HINDSIGHT_TRACE=1 shows where it happened.\n`;
+  const line = `${code}: ${visible(message)}\n`;
+  if (code !== 'E_BUG') return line;
+  return `${line}This is a mistake of Hindsight, not of your kernel. HINDSIGHT_TRACE=1 shows where it happened.\n`;
 }

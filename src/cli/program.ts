@@ -21,6 +21,7 @@ import { addReplay } from './verbs/replay.ts';
 import { addRm } from './verbs/rm.ts';
 import { addVerify } from './verbs/verify.ts';
 import { addWhy } from './verbs/why.ts';
+import { visibleLines } from './visible.ts';
 
 /** What the program runs in; main.ts hands in the real one. */
 export interface Environment {
@@ -114,8 +115,8 @@ class Program {
       .version(this.#environment.version)
       .helpCommand(false)
       .configureOutput({
-        writeOut: (text) => this.#stdout.write(text),
-        writeErr: (text) => this.#stderr.write(text),
+        writeOut: (text) => this.#stdout.write(visibleLines(text)),
+        writeErr: (text) => this.#stderr.write(visibleLines(text)),
         outputError: (text, write) => write(text.replace(/^error: /, 'E_USAGE: ')),
       })
       .exitOverride()
@@ -155,7 +156,7 @@ class Program {
       ? { status, code: 'E_INTERRUPTED', message: 'ended before its work was done' }
       : failureOf(error);
     if (!(ended && this.#stdout.closed)) this.#stderr.write(failureText(failure));
-    if (this.#environment.trace && error instanceof Error) this.#stderr.write(`${error.stack}\n`);
+    if (this.#environment.trace && error instanceof Error) this.#stderr.write(visibleLines(`${error.stack}\n`));
     if (json) this.#stdout.write(errorJson(failure));
     return failure.status;
   }

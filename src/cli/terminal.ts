@@ -1,13 +1,17 @@
 /**
  * Where the program writes to, as the verbs see it: stdout belongs to the answer, with `--json` to exactly one JSON value;
  * console, progress and hints then go to stderr. Colours and progress bars appear on terminals only.
+ *
+ * Invariant: of what passes here, only the guest's console and our own colours can control a terminal.
  */
-import { styleText } from 'node:util';
+import { randomInt } from 'node:crypto';
+import { inspect, styleText } from 'node:util';
 import { type Paint, PLAIN } from '../inspect/render.ts';
 import type { ReportProgress } from './backend.ts';
 import { failureOf } from './exit.ts';
 import { toJson } from './json.ts';
 import type { Outlet } from './outlet.ts';
+import { visible } from './visible.ts';
 
 /** The streams a program runs on; tests hand in their own. */
 export interface Streams {
@@ -18,11 +22,26 @@ export interface Streams {
 
 const MAX_WIDTH = 110;
 
+/** What begins a colour of ours on its way to the terminal: drawn by each process, so that nothing recorded before can contain it. */
+const OWN = `\x1b[${randomInt(2 ** 47)};`;
+
+/** A line as it is printed: our colours as they are, all else visible. */
+function printed(line: string): string {
+  const [first = '', ...rest] = line.split(OWN);
+  const coloured = rest.map((part) => {
+    const [code = ''] = /^\d+m/.exec(part) ?? [];
+    return `\x1b[${code}${visible(part.slice(code.length))}`;
+  });
+  return visible(first) + coloured.join('');
+}
+const printedLines = (lines: readonly string[]): string => `${lines.map(printed).join('\n')}\n`;
+
 const colours = (stream: NodeJS.WriteStream): Paint => {
-  const style =
-    (format: Parameters<typeof styleText>[0]) =>
-    (text: string): string =>
-      styleText(format, text, { stream });
+  if (styleText('red', 'x', { stream }) === 'x') return PLAIN;
+  const style = (name: keyof Paint): ((text: string) => string) => {
+    const [on, off] = inspect.colors[name];
+    return (text) => `${OWN}${on}m${text}${OWN}${off}m`;
+  };
   return {
     bold: style('bold'),
     dim: style('dim'),
@@ -72,7 +91,7 @@ export class Terminal {
   /** Prints the answer: `value` as JSON, or the lines for a person. */
   answer(value: unknown, lines: () => readonly string[]): void {
     this.#answered = true;
-    this.#stdout.write(this.json ? toJson(value) : `${lines().join('\n')}\n`);
+    this.#stdout.write(this.json ? toJson(value) : printedLines(lines()));
   }
   /**
    * Prints a long answer as it comes, waiting for the reader: the members of `head` and the list `name` as one JSON value, or lines
@@ -93,7 +112,7 @@ export class Terminal {
         const open = count === 0 ? `${toJson(head).trimEnd().slice(0, -1)},${toJson(name).trimEnd()}:[` : ',';
         count += batch.length;
         this.#answered = true;
-        this.#stdout.write(this.json ? open + items : `${lines(batch).join('\n')}\n`);
+        this.#stdout.write(this.json ? open + items : printedLines(lines(batch)));
         await this.#stdout.ready(stop);
         if (this.closed) break;
       }
@@ -114,19 +133,19 @@ export class Terminal {
 
   /** Prints beside the answer: hints and the story of a demo. */
   aside(line: string): void {
-    this.#aside.write(`${line}\n`);
+    this.#aside.write(printedLines([line]));
   }
   /** Tells of something that went wrong, on stderr. */
   complain(line: string): void {
-    this.#stderr.write(`${line}\n`);
+    this.#stderr.write(printedLines([line]));
   }
-  /** Bytes the guest wrote. */
+  /** Bytes the guest wrote to its console, passed on as they are: a live one, or the same again. */
   readonly guest = (bytes: Uint8Array): void => {
     this.#aside.write(bytes);
   };
   /** A line of Xen's console. */
   readonly xen = (line: string): void => {
-    this.#aside.write(`${this.asidePaint.dim(line)}\n`);
+    this.aside(this.asidePaint.dim(line));
   };
 
   /** Resolves once what the guest wrote has been taken, or never will be, or `stop` aborts. */

@@ -51,16 +51,17 @@ const ESCAPE = String.fromCharCode(27);
 /** Length without colour sequences. */
 const visibleLength = (text: string): number => text.replaceAll(new RegExp(`${ESCAPE}\\[[0-9;]*m`, 'g'), '').length;
 
-/** Words of `text` on lines of `width`, the second and later ones behind `indent`. */
-export function wrap(text: string, width: number, indent: string): string {
+/** Words of `text` on lines of `width`, the first one behind `head`, the later ones behind as many blanks. */
+function wrap(head: string, text: string, width: number): string[] {
+  const indent = ' '.repeat(visibleLength(head));
+  const room = width - indent.length;
   const lines = [''];
   for (const word of text.split(' ')) {
     const line = lines.at(-1)!;
-    const room = lines.length === 1 ? width : width - indent.length;
     if (line !== '' && visibleLength(line) + 1 + visibleLength(word) > room) lines.push(word);
     else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
   }
-  return lines.join(`\n${indent}`);
+  return lines.map((line, i) => (i === 0 ? head : indent) + line);
 }
 
 /** A verdict on one line. */
@@ -77,8 +78,7 @@ export function renderWhy(report: WhyReport, paint: Paint, width = 100): string[
   lines.push(paint.bold('What led to it, from the end back'));
   lines.push(...renderChain(report.chain.slice(1), paint, width));
   if (report.instruction !== null) lines.push('', `${paint.bold('Instruction')}  ${report.instruction}`);
-  if (report.operand !== null)
-    lines.push(`${paint.bold('Operand')}      ${wrap(report.operand, width - 13, ' '.repeat(13))}`);
+  if (report.operand !== null) lines.push(...wrap(`${paint.bold('Operand')}      `, report.operand, width));
   const writer = report.lastWriter;
   if (writer !== null) {
     lines.push('', paint.bold('The store behind it'));
@@ -119,11 +119,10 @@ function renderChain(all: readonly Link[], paint: Paint, width: number): string[
   const chain = shortened(all);
   const ticks = chain.map((link) => tickText(link.tick));
   const column = Math.max(...ticks.map((t) => t.length));
-  const indent = ' '.repeat(column + 4);
-  return chain.map((link, i) => {
+  return chain.flatMap((link, i) => {
     const place = link.symbol ?? (link.rip === null ? null : hex(link.rip));
     const what = place === null ? link.what : `${link.what} ${paint.cyan(`[${place}]`)}`;
-    return `  ${paint.dim(ticks[i]!.padStart(column))}  ${wrap(what, width - column - 4, indent)}`;
+    return wrap(`  ${paint.dim(ticks[i]!.padStart(column))}  `, what, width);
   });
 }
 

@@ -57,6 +57,8 @@ export class FakeBackend implements Backend {
     hooks.xen('(XEN) Domain 1 crashed');
   };
   replayed: Partial<ReplayResult> = {};
+  /** What the guest writes when it is replayed. */
+  replayedConsole = '';
   bisected: Partial<BisectReport> = {};
   findings: VerifyFinding[] = [];
   /** Thrown by whatever is asked first. */
@@ -136,15 +138,18 @@ export class FakeBackend implements Backend {
     this.opened++;
     return {
       info,
-      replay: async () => ({
-        recording: path,
-        ticks: 1000,
-        verified: true,
-        counterfactual: false,
-        divergence: null,
-        stateHash: 0xabcdn,
-        ...this.replayed,
-      }),
+      replay: async (hooks) => {
+        hooks.console(new TextEncoder().encode(this.replayedConsole));
+        return {
+          recording: path,
+          ticks: 1000,
+          verified: true,
+          counterfactual: false,
+          divergence: null,
+          stateHash: 0xabcdn,
+          ...this.replayed,
+        };
+      },
       goto: async (tick) => {
         this.lastGoto = tick;
         return {
@@ -240,6 +245,10 @@ export interface Outcome {
 /** A folder with an image and a recording `one.hs`, and the program in it. */
 export class Bench {
   readonly backend = new FakeBackend();
+  /** Standard output is a terminal. */
+  isTTY = false;
+  /** What the program sees of the backend. */
+  disguise: (backend: Backend) => Backend = (backend) => backend;
   readonly folder = mkdtempSync(join(tmpdir(), 'hindsight-cli-'));
   readonly image = join(this.folder, 'kernel.elf');
 
@@ -270,6 +279,7 @@ export class Bench {
   }
   #start(args: readonly string[], input: string, reads: boolean): ReturnType<Bench['stuck']> {
     const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+    Object.assign(stdout, { isTTY: this.isTTY });
     stdin.end(input);
     const text = { out: '', err: '' };
     stderr.on('data', (d) => (text.err += d));
@@ -278,7 +288,7 @@ export class Bench {
     const status = run(args, {
       streams: { stdin, stdout, stderr } as unknown as Streams,
       cwd: () => this.folder,
-      backend: () => Promise.resolve(this.backend),
+      backend: () => Promise.resolve(this.disguise(this.backend)),
       now: () => new Date('2026-01-02T03:04:05Z'),
       version: '0.1.0',
       trace: false,

@@ -31,7 +31,10 @@ async function demo(setting: Setting): Promise<number> {
   const { terminal } = setting;
   const { paint } = terminal;
   const say = (text = ''): void => terminal.aside(text);
-  const command = (line: string): void => say(`\n${paint.bold(paint.cyan(`$ npx hindsight ${line}`))}`);
+  const command = (line: string): void => {
+    say();
+    say(paint.bold(paint.cyan(`$ npx hindsight ${line}`)));
+  };
   if (setting.recordings.isThere(RECORDING)) setting.recordings.remove(RECORDING);
 
   say(
@@ -42,7 +45,8 @@ async function demo(setting: Setting): Promise<number> {
   command(`record ${image} --memory 32M -o ${RECORDING}`);
   const recordOptions = { ...RECORD_DEFAULTS, memory: MEMORY, output: RECORDING };
   const { result, times } = await recordGuest(setting, IMAGE, '', recordOptions);
-  say(`${renderVerdict(result.verdict, paint)}\n${tickText(result.ticks)} steps recorded in ${times.seconds} s.`);
+  say(renderVerdict(result.verdict, paint));
+  say(`${tickText(result.ticks)} steps recorded in ${times.seconds} s.`);
   say(paint.dim('That is all one usually has: a dead guest and a few lines. From here on nothing is guessed.'));
 
   command(`replay ${RECORDING}`);
