@@ -60,7 +60,7 @@ export type LoopState = Infer<typeof loopState>;
 
 /** Why `runTo` came back. */
 export type RunEnd =
-  /** The tick asked for, or before it the limit of work. */
+  /** The tick asked for, or before it where the host is to be asked. */
   | { readonly kind: 'limit' }
   /** The next step would lead behind the virtual time given. */
   | { readonly kind: 'time' }
@@ -85,6 +85,9 @@ export class Machine {
   workLimit = Number.POSITIVE_INFINITY;
   /** The platform's work at which the run in progress comes back. */
   #workEnd = Number.POSITIVE_INFINITY;
+  /** Asked every {@link DELIVERY_TICKS}: whether `runTo` is to come back here, as if it had been asked to run no further. */
+  wanted: () => boolean = () => false;
+  #leaves = false;
   /** The vCPU's step count at the start of the engine slice or delivery in progress, {@link OUTSIDE} of both. */
   #sliceStart = OUTSIDE;
   /** What the slice in progress ends before: as the platform and the door told when it began. */
@@ -139,19 +142,20 @@ export class Machine {
 
   /**
    * Runs until tick `until`, the last tick whose system time is at most `untilNs`, the end of the guest, or a standstill; earlier
-   * where the engine was told to pause or watch, and after `workLimit`. `resume`: does not pause before the first instruction.
+   * where the engine was told to pause or watch, and after `workLimit` or where it is `wanted`. `resume`: does not pause before the first instruction.
    */
   runTo(until: Tick, resume = false, untilNs = Number.POSITIVE_INFINITY): RunEnd {
     const { platform, loop } = this;
     let skip = resume;
     this.#workEnd = platform.work.total + this.workLimit;
+    this.#leaves = false;
     if (loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
     for (;;) {
       this.#zeroWidth();
       if (this.#watchHit()) return { kind: 'watch' };
       if (loop.clock.tick >= until) return { kind: 'limit' };
       if (this.now() >= untilNs) return { kind: 'time' };
-      if (platform.work.total >= this.#workEnd) return { kind: 'limit' };
+      if (this.#leaves || platform.work.total >= this.#workEnd) return { kind: 'limit' };
       if (loop.ending !== null) return this.#end(stop(loop.ending.kind as Verdict['kind'], loop.ending.message));
       if (!platform.runnable(0)) {
         const refused = this.#idle(untilNs);
@@ -260,6 +264,7 @@ export class Machine {
     // a pause or a watched store right behind an event: upcalls are looked for before the next step
     const event = exit.kind === 'event' || ((exit.kind === 'watch' || exit.kind === 'pause') && exit.event);
     if (event || clock.tick === boundary) loop.deliveryDue = true;
+    if (clock.tick === boundary) this.#leaves = this.wanted();
     // The loop tells a hit once the zero-width actions have happened.
     if (exit.kind === 'watch') engine.mmu.watchHit = true;
     return exit.kind === 'pause' ? { kind: 'pause' } : null;

@@ -209,6 +209,10 @@ export class HangWatch {
     }
     return { kind: 'hang', message: `nothing new for ${this.#limitNs / 1e9} s of virtual time` };
   }
+  /** Something has come from outside. */
+  heard(): void {
+    this.#hear();
+  }
   /** There is news now. */
   #hear(): null {
     const { machine } = this.#run;

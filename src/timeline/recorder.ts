@@ -31,6 +31,8 @@ export interface RecorderHost {
    * input or enough real time has passed; false when no input will ever come.
    */
   idle(ns: number | null): Promise<boolean>;
+  /** True when the host wants to be asked now, in the midst of a slice whose ticks take long. */
+  wanted?(): boolean;
   /** Ticks after which the host wants to be asked again, at most {@link SLICE_TICKS}. */
   readonly strideTicks: number;
   /** True when enough real time has passed for the journal's open block to be closed and sent off. */
@@ -74,6 +76,8 @@ export class Recorder {
   #landmarked = false;
   #written = 0;
   #silentSince = 0;
+  /** The guest seemed to wait for input when it was last looked at. */
+  #waits = false;
   /** Where the journal's last block ended. */
   #blockEnd: Tick = 0;
 
@@ -89,6 +93,7 @@ export class Recorder {
       recording?.append(entry);
     });
     run.machine.door = this.door;
+    run.machine.wanted = () => host.wanted?.() ?? false;
   }
 
   /** Runs to the end of the guest or a limit. */
@@ -108,6 +113,9 @@ export class Recorder {
       if (resume) {
         this.#host.paused?.();
         this.#landmark();
+        // the guest may come here again and again
+        await this.#host.breathe(false);
+        verdict = this.#stopped();
         continue;
       }
       if (end.kind === 'limit' && machine.tick % DIGEST_TICKS === 0) {
@@ -128,7 +136,8 @@ export class Recorder {
 
   async #between(idledNs: number): Promise<void> {
     this.#host.progress(this.#run.tick);
-    await this.#host.breathe(this.#awaitsInput(idledNs));
+    this.#waits = this.#awaitsInput(idledNs);
+    await this.#host.breathe(this.#waits);
     if (this.#host.live && idledNs > 0) await this.#host.idle(idledNs);
     if (this.#recording !== null && this.#recording.queuedBytes > QUEUE_BYTES) await this.#recording.drained();
   }
@@ -151,11 +160,15 @@ export class Recorder {
     return yields || idledNs > 0 || now - this.#silentSince > POLLING_NS;
   }
 
+  #stopped(): Verdict | null {
+    return this.#host.stopped ? { kind: 'stopped', message: 'stopped by the user' } : null;
+  }
   /** The verdict, where the run has come to one. */
   async #judge(end: RunEnd, limit: Tick): Promise<Verdict | null> {
     const { machine } = this.#run;
     if (end.kind === 'stop') return end.stop.verdict;
-    if (this.#host.stopped) return { kind: 'stopped', message: 'stopped by the user' };
+    const stopped = this.#stopped();
+    if (stopped !== null) return stopped;
     if (machine.tick >= limit) return { kind: 'limit', message: `reached the limit of ${limit} ticks` };
     if (end.kind === 'time')
       return { kind: 'limit', message: `reached the limit of ${this.#limits.timeNs! / 1e9} s of virtual time` };
@@ -165,7 +178,11 @@ export class Recorder {
       if (await this.#host.idle(null)) return null;
       return { kind: 'hang', message: 'every vCPU is blocked and nothing can wake one' };
     }
-    return machine.tick >= this.#hang.nextLook ? this.#hang.look(this.#host.live) : null;
+    if (machine.tick < this.#hang.nextLook) return null;
+    const hung = this.#hang.look(this.#host.live);
+    if (hung === null || !this.#waits || !(await this.#host.idle(null))) return hung;
+    this.#hang.heard();
+    return null;
   }
 
   #closeBlock(): void {

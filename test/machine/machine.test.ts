@@ -1,6 +1,6 @@
 /** The tick loop around a slice: what an event inside of it brings about happens at the same tick as behind it. */
 import { describe, expect, it } from 'vitest';
-import { Machine, type MachinePlatform } from '../../src/machine/machine.ts';
+import { DELIVERY_TICKS, Machine, type MachinePlatform } from '../../src/machine/machine.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import type { Outcome } from '../../src/x86/seam.ts';
 import { TestMachine, TestPlatform } from '../engine/machine.ts';
@@ -124,5 +124,33 @@ describe('a limit of work', () => {
       whole.runTo(tick);
       expect([cut.loop, cut.cpu.rip]).toEqual([whole.loop, whole.cpu.rip]);
     }
+  });
+});
+
+describe('a host that wants to be heard', () => {
+  const spinning = (): Machine => {
+    const test = new TestMachine();
+    test.code('eb fe');
+    const platform = new Ports();
+    platform.machine = new Machine(test.engine, platform, 1_000_000);
+    return platform.machine;
+  };
+  it('is, within so many ticks, each time a step further', () => {
+    const machine = spinning();
+    machine.wanted = () => true;
+    for (const ticks of [1, 2, 3]) {
+      expect(machine.runTo(1e9)).toEqual({ kind: 'limit' });
+      expect(machine.tick).toBe(ticks * DELIVERY_TICKS);
+    }
+  });
+  it('is asked once in so many ticks, and not obeyed when it does not want', () => {
+    const machine = spinning();
+    let asked = 0;
+    machine.wanted = () => {
+      asked++;
+      return false;
+    };
+    expect(machine.runTo(10 * DELIVERY_TICKS)).toEqual({ kind: 'limit' });
+    expect([machine.tick, asked]).toEqual([10 * DELIVERY_TICKS, 10]);
   });
 });

@@ -99,6 +99,14 @@ describe('cutting a run', () => {
     expect(cuts).toBeGreaterThan(20);
     expect(run.stateHash()).toBe(recorded.outcome.stateHash);
   });
+  it('is not observable where the host wants to be heard in the midst of it', () => {
+    const run = follower();
+    run.machine.wanted = () => true;
+    let cuts = 0;
+    for (; run.tick < end; cuts++) run.runTo(end);
+    expect(cuts).toBeGreaterThan(5);
+    expect(run.stateHash()).toBe(recorded.outcome.stateHash);
+  });
   it('is not observable at every tick of a stretch', () => {
     const from = 60_000;
     const whole = forwardHashes([from + 4_000]);

@@ -51,6 +51,9 @@ class Host implements RecorderHost {
     this.#hooks = hooks;
     this.paused = paused;
   }
+  wanted(): boolean {
+    return performance.now() - this.#lastBreath >= BREATH_MS;
+  }
   get flushDue(): boolean {
     return performance.now() - this.#lastFlush >= FLUSH_MS;
   }
@@ -73,7 +76,7 @@ class Host implements RecorderHost {
   }
   async breathe(waiting: boolean): Promise<void> {
     this.#feed(waiting);
-    if (performance.now() - this.#lastBreath < BREATH_MS) return;
+    if (!this.wanted()) return;
     await nextTurn();
     await this.#hooks.shown();
     this.#lastBreath = performance.now();
