@@ -2,7 +2,7 @@
  * Turns what the hypervisor lets a watcher see into events with names: hypercalls and their parts, traps, upcalls, log lines.
  */
 import type { Session } from '../timeline/session.ts';
-import { MMUEXT } from '../xen/abi/numbers.ts';
+import { MMU_UPDATE_PREEMPTED, MMUEXT } from '../xen/abi/numbers.ts';
 import { HYPERCALLS, hypercallName } from '../xen/hypercalls/table.ts';
 import type { PvObserver } from '../xen/pv/pv.ts';
 import type { RunEvent } from './investigate.ts';
@@ -41,6 +41,8 @@ const PARTS: Readonly<Record<number, string>> = {
   [MMUEXT.NEW_USER_BASEPTR]: 'new_user_baseptr',
 };
 const MMUEXT_BYTES = 24n;
+/** How many requests an mmuext_op has, whether it begins or goes on. */
+const requests = (args: readonly bigint[]): number => Number(args[1]! & (BigInt(MMU_UPDATE_PREEMPTED) - 1n));
 /** Kinds of events that have no names below them. */
 const PLAIN = ['upcall', 'log', 'input', 'timer', 'idle'];
 /** Kinds of events that have. */
@@ -69,16 +71,17 @@ export function tapEvents(session: Session, moment: SessionMoment, visit: (event
     ...before,
     hypercall(event) {
       before.hypercall?.(event);
-      const { vcpu, args } = event;
+      const { vcpu, args, left } = event;
       const rip = BigInt.asUintN(64, event.rip - 2n);
       const fields: Record<string, bigint> = {};
       args.forEach((a, i) => {
         fields[`arg${i}`] = a;
       });
-      if (event.ret !== null) fields.result = signed(event.ret);
+      // What goes on as another step has no result yet.
+      if (event.ret !== null && left === null) fields.result = signed(event.ret);
       if (event.op === 26) {
         // A refused call says how many parts were done only through its pointer: the parts of a call of one are certain.
-        const count = Number(args[1]! & 0xffffffffn);
+        const count = requests(args) - (left === null ? 0 : requests(left));
         for (let i = 0; i < Math.min(count, 64); i++) {
           const at = args[0]! + BigInt(i) * MMUEXT_BYTES;
           const cmd = moment.read('va', at, 4);

@@ -30,46 +30,58 @@ export function signedReturn(value: bigint): bigint {
   return BigInt.asIntN(64, value);
 }
 
+/** A line of either log. Kind P: a part of a call that goes on with the next one. */
+interface Entry extends Omit<Call, 'kind' | 'ret'> {
+  kind: Call['kind'] | 'P';
+  /** As it is in RAX. */
+  ret: bigint;
+}
+
 /**
- * The calls of a trace in Xen's text format. A call that Xen preempted and restarted (P) counts once: arguments of its
- * first entry, result of its last. Throws on a line of another shape, with its number.
+ * Makes one call of the parts of a preempted one: arguments of the first, result of the last. An entry of a multicall that was
+ * preempted "returns" its own number, Xen's continuation in the making.
  */
-export function parseTrace(text: string): Call[] {
+function joined(entries: readonly Entry[]): Call[] {
   const calls: Call[] = [];
   /** Arguments of preempted calls that have not returned yet, by kind and number of the call. */
   const preempted = new Map<string, bigint[]>();
+  for (const entry of entries) {
+    const kind = entry.kind === 'P' ? 'H' : entry.kind;
+    const key = `${kind} ${entry.vcpu} ${entry.op}`;
+    if (entry.kind === 'P' || (kind === 'M' && entry.ret === BigInt(entry.op))) {
+      if (!preempted.has(key)) preempted.set(key, entry.args);
+      continue;
+    }
+    calls.push({ ...entry, kind, args: preempted.get(key) ?? entry.args, ret: signedReturn(entry.ret) });
+    preempted.delete(key);
+  }
+  return calls;
+}
+
+/** The calls of a trace in Xen's text format. Throws on a line of another shape, with its number. */
+export function parseTrace(text: string): Call[] {
+  const entries: Entry[] = [];
   text.split('\n').forEach((content, index) => {
     if (content === '') return;
     const match = TRACE_LINE.exec(content);
     if (match === null) throw new Error(`line ${index + 1}: not a trace line: ${content.slice(0, 80)}`);
     const [, letter, vcpu, rip, number, words, result] = match;
-    const op = Number(number);
     const args = words!
       .trim()
       .split(' ')
       .filter(Boolean)
       .map((word) => BigInt(`0x${word}`));
-    const ret = BigInt(`0x${result}`);
-    // An entry of a multicall that was preempted "returns" its own number: Xen's continuation in the making.
-    const unfinishedEntry = letter === 'M' && ret === BigInt(op);
-    const kind = letter === 'P' ? 'H' : (letter as Call['kind']);
-    const key = `${kind} ${vcpu} ${op}`;
-    if (letter === 'P' || unfinishedEntry) {
-      if (!preempted.has(key)) preempted.set(key, args);
-      return;
-    }
-    calls.push({
-      kind,
+    entries.push({
+      kind: letter as Entry['kind'],
       vcpu: Number(vcpu),
       rip: BigInt(`0x${rip}`),
-      op,
-      args: preempted.get(key) ?? args,
-      ret: signedReturn(ret),
+      op: Number(number),
+      args,
+      ret: BigInt(`0x${result}`),
       line: index + 1,
     });
-    preempted.delete(key);
   });
-  return calls;
+  return joined(entries);
 }
 
 /**
@@ -77,22 +89,23 @@ export function parseTrace(text: string): Call[] {
  * strings with or without 0x, `op` and `vcpu` also as numbers. Throws on anything else, with the line's number.
  */
 export function parseLog(text: string): Call[] {
-  const calls: Call[] = [];
+  const entries: Entry[] = [];
   text.split('\n').forEach((content, index) => {
     if (content.trim() === '') return;
     try {
-      calls.push(callOf(JSON.parse(content), index + 1));
+      entries.push(entryOf(JSON.parse(content), index + 1));
     } catch (error) {
       throw new Error(`line ${index + 1}: ${(error as Error).message}`);
     }
   });
-  return calls;
+  return joined(entries);
 }
 
-function callOf(record: Record<string, unknown>, line: number): Call {
+function entryOf(record: Record<string, unknown>, line: number): Entry {
   const op = Number(integerOf(record.op, 'op'));
   const kind = record.kind ?? (op === IRET ? 'I' : 'H');
-  if (kind !== 'H' && kind !== 'I' && kind !== 'M') throw new Error(`kind is ${JSON.stringify(kind)}, not H, I or M`);
+  if (kind !== 'H' && kind !== 'I' && kind !== 'M' && kind !== 'P')
+    throw new Error(`kind is ${JSON.stringify(kind)}, not H, I, M or P`);
   if (kind === 'M' && op === MULTICALL) throw new Error('a multicall inside a multicall');
   if (!Array.isArray(record.args)) throw new Error('args is not a list');
   return {
@@ -101,7 +114,7 @@ function callOf(record: Record<string, unknown>, line: number): Call {
     rip: integerOf(record.rip, 'rip'),
     op,
     args: record.args.map((value) => integerOf(value, 'args')),
-    ret: signedReturn(integerOf(record.ret, 'ret')),
+    ret: integerOf(record.ret, 'ret'),
     line,
   };
 }

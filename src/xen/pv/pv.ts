@@ -65,6 +65,8 @@ export interface HypercallEvent {
   readonly args: readonly bigint[];
   /** Null where the call set the registers itself (iret) or ended the run. */
   readonly ret: number | bigint | null;
+  /** The arguments with which an unfinished call goes on, null where there is nothing left of it. */
+  readonly left: readonly bigint[] | null;
 }
 
 /** What a watcher of the run sees; watching never changes the run. */
@@ -232,8 +234,10 @@ export class XenPv implements Platform, EventHost {
     args: readonly bigint[],
     result: CallResult,
   ): void {
+    if (this.observer.hypercall === undefined) return;
+    const left = isContinuation(result) ? args.map((value, i) => result.goesOnWith[i] ?? value) : null;
     const ret = isStop(result) ? null : isContinuation(result) ? op : result;
-    this.observer.hypercall?.({ kind, vcpu, rip, op, args, ret });
+    this.observer.hypercall({ kind, vcpu, rip, op, args, ret, left });
   }
 
   // ---- the platform seam --------------------------------------------------------------------------------------------
@@ -257,16 +261,16 @@ export class XenPv implements Platform, EventHost {
     this.work.begin();
     const row = hypercallRow(number);
     const result = row === undefined ? -ERRNO.ENOSYS : row.run(call);
-    if (isContinuation(result)) return this.#goOn(cpu, call, number, result);
-    this.traceHypercall(cpu.id, rip, number === HYPERCALL.iret ? 'I' : 'H', number, call.args, result);
+    const kind = isContinuation(result) ? 'P' : number === HYPERCALL.iret ? 'I' : 'H';
+    this.traceHypercall(cpu.id, rip, kind, number, call.args, result);
     if (isStop(result)) return result;
+    if (isContinuation(result)) return this.#goOn(cpu, number, result);
     if (typeof result === 'number') cpu.setGprSigned(GPR.rax, result);
     else if (result !== null) cpu.setGpr(GPR.rax, result);
     return this.ended;
   }
   /** Leaves the guest before the SYSCALL, which then carries on; RCX as SYSRET sets it there. */
-  #goOn(cpu: Cpu, call: Call, number: number, { goesOnWith }: Continuation): Outcome {
-    this.traceHypercall(cpu.id, cpu.rip, 'P', number, call.args, number);
+  #goOn(cpu: Cpu, number: number, { goesOnWith }: Continuation): Outcome {
     cpu.setGpr32(GPR.rax, number);
     goesOnWith.forEach((value, i) => {
       cpu.setGpr(ARGUMENTS[i]!, value);

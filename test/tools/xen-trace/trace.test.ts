@@ -54,6 +54,26 @@ describe('traces of real Xen', () => {
     expect(parseTrace(text)[2]!.args.slice(0, 2)).toEqual([0x8000n, 2n]);
   });
 
+  test('counts what our own log has in parts once, too', () => {
+    const line = (kind: string, op: number, args: string[], ret: string): string =>
+      JSON.stringify({ kind, vcpu: 0, rip: '0x10', op, args, ret });
+    const calls = parseLog(
+      [
+        line('P', 1, ['0x5000', '0x3'], '0x1'),
+        line('H', 1, ['0x5020', '0x80000001'], '0x0'),
+        line('M', 26, ['0x6000', '0x2'], '0x1a'),
+        line('P', 13, ['0x8000', '0x1'], '0xd'),
+        line('M', 26, ['0x6018', '0x80000001'], '0x0'),
+        line('H', 13, ['0x8000', '0x1'], '0x0'),
+      ].join('\n'),
+    );
+    expect(calls.map(({ kind, op, args, ret }) => [kind, op, args, ret])).toEqual([
+      ['H', 1, [0x5000n, 3n], 0n],
+      ['M', 26, [0x6000n, 2n], 0n],
+      ['H', 13, [0x8000n, 1n], 0n],
+    ]);
+  });
+
   test('reads errors of 64-bit and 32-bit guests as the same negative number', () => {
     const line = (ret: string): string => `H v0 rip=10 op=24 4 0 0 0 0 = ${ret}`;
     expect(parseTrace(line('fffffffffffffffe'))[0]!.ret).toBe(-2n);
@@ -87,7 +107,7 @@ describe('our own log', () => {
   test.each([
     ['{"rip":"0x1","op":1,"args":[],"ret":1.5}', 'ret'],
     ['{"rip":"0x1","op":1,"ret":"0x0"}', 'args'],
-    ['{"rip":"0x1","op":1,"args":[],"ret":"0x0","kind":"P"}', 'kind'],
+    ['{"rip":"0x1","op":1,"args":[],"ret":"0x0","kind":"X"}', 'kind'],
     ['not json', 'JSON'],
   ])('refuses %s', (line, words) => {
     expect(() => parseLog(`\n${line}`)).toThrow(/^line 2: /);
