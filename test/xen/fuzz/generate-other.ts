@@ -22,7 +22,7 @@ import { concat, le } from '../../support/elf.ts';
 import { HANDLER, STACK, words } from '../../support/pv-guest.ts';
 import { bytesOf, type Made, type Maker } from './maker.ts';
 import { callName } from './operations.ts';
-import { BASE, FRAME, MAPPED_END, TRAPS } from './world.ts';
+import { FRAME, TRAPS } from './world.ts';
 
 const keys = <T extends string>(table: Readonly<Record<T, number>>): T[] => Object.keys(table) as T[];
 const made = (call: keyof typeof HYPERCALL, args: ReadonlyArray<bigint | number>, sub?: string): Made => ({
@@ -298,15 +298,3 @@ export function refused(m: Maker): Made {
     names: HYPERCALLS.some((row) => row.number === op && !plain.includes(row.name)) ? [] : [callName(op)],
   };
 }
-
-/**
- * Millions of entries over aliased pages: beyond what a step may do, so that the call goes on as others. The pages of a page table
- * all map one page.
- */
-export const huge = (m: Maker): Made =>
-  m.dice.pick<() => Made>([
-    () => made('console_io', [CONSOLEIO.write, 2 ** 32 - 1, BASE]),
-    () => made('multicall', [MAPPED_END - 0x100000n, 2 ** 32 - 1]),
-    () => made('mmu_update', [BASE + 0x200000n, 2 ** 31 - 1, 0, DOMID.SELF]),
-    () => made('mmuext_op', [BASE + 0x200000n, 2 ** 31 - 1, 0, DOMID.SELF]),
-  ])();

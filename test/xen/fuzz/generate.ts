@@ -2,6 +2,7 @@
 import { HYPERCALL } from '../../../src/xen/abi/numbers.ts';
 import { concat } from '../../support/elf.ts';
 import { words } from '../../support/pv-guest.ts';
+import { huge } from './generate-huge.ts';
 import * as memory from './generate-memory.ts';
 import * as other from './generate-other.ts';
 import type { Made, Maker } from './maker.ts';
@@ -86,7 +87,6 @@ export class Generate {
       return { kind: 'type', bytes: Uint8Array.from({ length: dice.below(40) }, () => dice.below(256)) };
     if (dice.chance(1)) return { kind: 'spin', ticks: 1 + dice.below(3000) };
     if (dice.chance(0.15)) return this.#action(other.ending(m), []);
-    if (dice.chance(0.02)) return this.#action({ ...other.huge(m), names: [] }, []);
     if (dice.chance(6)) return this.#multicall();
     const call = this.#one();
     return this.#action(dice.chance(8) && call.args.length > 0 ? spoilt(m, call) : call, []);
@@ -100,6 +100,7 @@ export class Generate {
   }
   #one(): Made {
     const m = this.#m;
+    if (m.dice.chance(0.03)) this.#queue = huge(m);
     if (this.#queue.length > 0 && m.dice.chance(80)) return this.#queue.shift()!(m);
     if (m.dice.below(ALL_WEIGHT) < SINGLE_WEIGHT) return byWeight(m, SINGLE, SINGLE_WEIGHT)(m);
     const sequence = byWeight(m, SEQUENCES, ALL_WEIGHT - SINGLE_WEIGHT)(m);

@@ -89,7 +89,6 @@ export const MUTATIONS: readonly Mutation[] = [
   ),
   of(FRAMES, 'a mapping dropped keeps its type reference', 'if (writable) words[at] = type - 1;', ''),
   of(MEMORY, 'a page that is exchanged is not counted out', 'd.state.totPages--;', ''),
-  of(MEMORY, 'pages of an exchange that fails are not given back', 'for (const mfn of stolen) assignPage(d, mfn);', ''),
   of(
     UPDATE,
     'mmu_update goes on whatever it has cost',
