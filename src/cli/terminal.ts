@@ -85,7 +85,8 @@ export class Terminal {
     return this.json ? this.#stderr : this.#stdout;
   }
   get width(): number {
-    return Math.min(this.stdout.columns ?? 100, MAX_WIDTH);
+    // a terminal that was never told its size says 0
+    return Math.min(this.stdout.columns || 100, MAX_WIDTH);
   }
 
   /** Prints the answer: `value` as JSON, or the lines for a person. */

@@ -247,6 +247,7 @@ export class Bench {
   readonly backend = new FakeBackend();
   /** Standard output is a terminal. */
   isTTY = false;
+  columns: number | undefined;
   /** What the program sees of the backend. */
   disguise: (backend: Backend) => Backend = (backend) => backend;
   readonly folder = mkdtempSync(join(tmpdir(), 'hindsight-cli-'));
@@ -279,7 +280,7 @@ export class Bench {
   }
   #start(args: readonly string[], input: string, reads: boolean): ReturnType<Bench['stuck']> {
     const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
-    Object.assign(stdout, { isTTY: this.isTTY });
+    Object.assign(stdout, { isTTY: this.isTTY, columns: this.columns });
     stdin.end(input);
     const text = { out: '', err: '' };
     stderr.on('data', (d) => (text.err += d));

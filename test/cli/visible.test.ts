@@ -144,6 +144,19 @@ describe('every verb', () => {
   });
 });
 
+it('lines have a width also on a terminal without a size', async () => {
+  bench.isTTY = true;
+  bench.columns = 0;
+  bench.disguise = (backend) => {
+    const open: typeof backend.open = async (path) => {
+      const recording = await backend.open(path);
+      return { ...recording, why: async (hooks) => ({ ...(await recording.why(hooks)), operand: 'one two three' }) };
+    };
+    return Object.assign(Object.create(backend), { open });
+  };
+  expect((await bench.run(['why'])).out).toMatch(/ one two three$/m);
+});
+
 describe('the console', () => {
   const CONSOLE = '\x1b[1;32mOK\x1b[0m\r\n';
   beforeEach(() => {
