@@ -1,7 +1,7 @@
 /** A recording opened in a session, as `why` investigates it. */
 import type { Tick, VirtAddr } from '../core/units.ts';
-import type { JournalSource } from '../timeline/journal.ts';
 import type { Session } from '../timeline/session.ts';
+import { EVENTS_AT_ONCE, journalEvents, Merge } from './event-order.ts';
 import { tapEvents } from './event-tap.ts';
 import type { Investigator, Place, RunEvent, Write } from './investigate.ts';
 import type { Moment } from './moment.ts';
@@ -12,52 +12,6 @@ import { symbolText } from './symbol-text.ts';
 import type { SymbolTable } from './symbols.ts';
 
 const STRIDE = 2 ** 22;
-/** Events after which they are handed over before the run goes on. */
-const EVENTS_AT_ONCE = 1024;
-
-/** What the journal has of the ticks from `from` to `to`, as events; one block of it is read at a time. */
-function* journalEvents(journal: JournalSource, from: Tick, to: Tick): Generator<RunEvent, void> {
-  for (const { sequence, firstTick, lastTick } of journal.blocks) {
-    if (lastTick < from || firstTick > to) continue;
-    for (const entry of journal.block(sequence).entries) {
-      if (entry.tick < from || entry.tick > to || entry.kind === 'switch') continue;
-      const kind = entry.kind === 'console' ? 'input' : entry.kind;
-      const text = entry.kind === 'console' ? new TextDecoder().decode(entry.data) : entry.detail;
-      yield { tick: entry.tick, vcpu: 0, rip: 0n, kind, name: kind, fields: {}, text };
-    }
-  }
-}
-
-/** Puts what a run tells and what the journal has into one order: of one tick, what the machine did stands first. */
-class Merge {
-  readonly #journal: Generator<RunEvent, void>;
-  #next: IteratorResult<RunEvent, void>;
-  constructor(journal: Generator<RunEvent, void>) {
-    this.#journal = journal;
-    this.#next = journal.next();
-  }
-  /** `events` and what the journal has of ticks before `tick`, so many at a time. */
-  *upTo(tick: Tick, events: readonly RunEvent[]): Generator<RunEvent[]> {
-    let out: RunEvent[] = [];
-    for (let i = 0; ; ) {
-      const event = events[i];
-      const next = this.#next;
-      if (!next.done && next.value.tick < (event?.tick ?? tick)) {
-        out.push(next.value);
-        this.#next = this.#journal.next();
-      } else if (event === undefined) break;
-      else {
-        out.push(event);
-        i++;
-      }
-      if (out.length < EVENTS_AT_ONCE) continue;
-      yield out;
-      out = [];
-    }
-    if (out.length > 0) yield out;
-  }
-}
-
 export class SessionInvestigator implements Investigator {
   readonly session: Session;
   readonly symbols: SymbolTable;
