@@ -14,8 +14,8 @@ export interface BlobInfo {
   readonly bytes: number;
 }
 
-/** Bytes of an image at most. */
-export const BLOB_BYTES_MAX = 1 << 30;
+/** Bytes of an image at most: it is held in memory beside the guest's. */
+export const BLOB_BYTES_MAX = 3 << 28;
 
 export function encodeHeader(header: RecordingHeader, blobs: readonly BlobInfo[]): Uint8Array {
   return headerCodec.encode({

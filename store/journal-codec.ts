@@ -77,6 +77,9 @@ export function encodeBlock(block: BlockContents): Uint8Array {
 export function decodeBlockHead(bytes: Uint8Array): Omit<JournalHeadMessage, 'stateHash'> & { stateHash: bigint } {
   const head = journalHeadCodec.decode(bytes);
   if (head.lastTick < head.firstTick) throw new RangeError('a block ends before it begins');
+  const { tickDeltas, details, digestTickDeltas, texts, kinds } = head;
+  if (tickDeltas > 1 || details > 1 || digestTickDeltas > 1) throw new RangeError('a column of a block is in pieces');
+  if (texts > kinds.length) throw new RangeError('a block has more texts than entries');
   return { ...head, stateHash: bigOfBytes(head.stateHash, 16) };
 }
 

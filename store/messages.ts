@@ -35,11 +35,9 @@ export interface JournalBlockMessage {
   stateHash: Uint8Array;
   previous: Uint8Array;
 }
-/** What the chain of blocks needs of a block; `kinds` and `digests` say how many entries and digests it has. */
-export type JournalHeadMessage = Pick<
-  JournalBlockMessage,
-  'sequence' | 'firstTick' | 'lastTick' | 'kinds' | 'digests' | 'stateHash' | 'previous'
->;
+type Column = 'tickDeltas' | 'details' | 'texts' | 'digestTickDeltas';
+/** What the chain of blocks needs of a block. Columns are counted: `kinds` and `digests` say how many entries and digests it has. */
+export type JournalHeadMessage = Omit<JournalBlockMessage, Column> & Record<Column, number>;
 export interface SnapshotMessage {
   sequence: number;
   tick: number;
@@ -64,7 +62,8 @@ export interface EndMessage {
 }
 
 type Scalar = 'uint32' | 'uint64' | 'sint64' | 'double' | 'string' | 'bytes';
-type Rule = 'one' | 'list' | 'map';
+/** `count`: a list of which only the number of items is read, for packed ones that of stretches. */
+type Rule = 'one' | 'list' | 'map' | 'count';
 /** Number, type and rule of one field; a map is one of strings to strings. */
 export interface Field {
   readonly id: number;
@@ -188,17 +187,21 @@ function read(from: protobuf.Reader, fields: Fields, end: number): Content {
   const byId = new Map(Object.entries(fields).map(([name, field]) => [field.id, { ...field, name }]));
   const message: Content = {};
   for (const { name, rule, type } of byId.values())
-    message[name] = rule === 'list' ? [] : rule === 'map' ? {} : ABSENT[type as Scalar]();
+    message[name] = rule === 'list' ? [] : rule === 'map' ? {} : rule === 'count' ? 0 : ABSENT[type as Scalar]();
+  const seen = new Set<string>();
   while (from.pos < end) {
     const tag = from.uint32();
     const wire = tag & 7;
     const field = byId.get(tag >>> 3);
-    if (field === undefined) {
-      from.skipType(wire);
-      continue;
-    }
+    // No recorder writes either; what costs a reader time is to be of some use.
+    if (field === undefined) throw new RangeError(`there is a field ${tag >>> 3}`);
     const { name, type, rule } = field;
-    if (typeof type !== 'string') {
+    if (rule === 'one' && seen.has(name)) throw new RangeError(`${name} comes twice`);
+    if (rule === 'one') seen.add(name);
+    if (rule === 'count') {
+      from.skipType(wire);
+      (message[name] as number)++;
+    } else if (typeof type !== 'string') {
       if (wire !== DELIMITED) throw new RangeError(`${name} has the wire type ${wire}`);
       const item = read(from, type, from.uint32() + from.pos);
       if (rule === 'map') (message[name] as Content)[item.key as string] = item.value;
@@ -236,16 +239,15 @@ function codec<T extends object>(fields: Fields): Codec<T> {
 
 export const headerCodec = codec<HeaderMessage>(MESSAGES.Header);
 export const journalBlockCodec = codec<JournalBlockMessage>(MESSAGES.JournalBlock);
-const { sequence, firstTick, lastTick, kinds, digests, stateHash, previous } = MESSAGES.JournalBlock;
+const counted = (field: Field): Field => ({ ...field, rule: 'count' });
+const { tickDeltas, details, texts, digestTickDeltas } = MESSAGES.JournalBlock;
 /** Reads the head of a block, passing over its columns. */
 export const journalHeadCodec = codec<JournalHeadMessage>({
-  sequence,
-  firstTick,
-  lastTick,
-  kinds,
-  digests,
-  stateHash,
-  previous,
+  ...MESSAGES.JournalBlock,
+  tickDeltas: counted(tickDeltas),
+  details: counted(details),
+  texts: counted(texts),
+  digestTickDeltas: counted(digestTickDeltas),
 });
 export const snapshotCodec = codec<SnapshotMessage>(MESSAGES.Snapshot);
 export const sectionsCodec = codec<SectionsMessage>(MESSAGES.Sections);

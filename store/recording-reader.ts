@@ -23,11 +23,12 @@ import { StoredRecording } from './stored-recording.ts';
 
 /** Journal and snapshots unpack to no more than this: a day of a guest that ticks 250 times a second is a third of it. */
 const UNPACKED_BYTES_MAX = 1 << 30;
-/** Journal entries and digests that are held in memory at once, in some 100 bytes each. */
+/** Journal entries and digests that are counted at opening, and those that are held in memory at once, in some 100 bytes each. */
+const COUNTED_MAX = 1 << 26;
 const ENTRIES_MAX = 1 << 23;
 const SNAPSHOTS_MAX = 1 << 16;
 /** Runs of slots that all snapshots have, in some 60 bytes each, and the slots in them. */
-const RUNS_MAX = 1 << 23;
+const RUNS_MAX = 1 << 22;
 const SLOTS_MAX = 1 << 28;
 
 export class RecordingReader extends StoredRecording {
@@ -138,6 +139,7 @@ export class RecordingReader extends StoredRecording {
         throw damaged(placeOf(key), 'is not the one the anchor names');
       const { firstTick, lastTick, stateHash, kinds, digests } = block;
       this.#entries += kinds.length + digests.length / 8;
+      if (this.#entries > COUNTED_MAX) throw damaged(placeOf(key), 'is too much: the journal has too many entries');
       this.blocks.push({ sequence, firstTick, lastTick, stateHash, storedBytes });
     }
     if (this.blocks.length < anchor.blocks)

@@ -85,7 +85,7 @@ export class RecordingWriter extends StoredRecording implements NewRecording {
     if (large !== undefined)
       throw new EmulatorError(
         'E_USAGE',
-        `the ${large.name} has ${large.bytes} bytes: a recording holds images of up to a gigabyte`,
+        `the ${large.name} has ${large.bytes} bytes: a recording holds images of up to 768 MiB`,
       );
     let directory: NewDirectory | null = null;
     try {

@@ -63,6 +63,18 @@ interface CodecModule {
   };
 }
 
+/** Bytes that a frame says its contents have, Infinity where it does not say (RFC 8878, 3.1.1.1). */
+function promisedBytes(frame: Uint8Array): number {
+  const descriptor = frame[4] ?? 0;
+  const isSingle = (descriptor & 0x20) !== 0;
+  const width = descriptor >> 6 === 0 ? Number(isSingle) : 1 << (descriptor >> 6);
+  const at = 5 + (isSingle ? 0 : 1) + [0, 1, 2, 4][descriptor & 3]!;
+  if (width === 0 || at + width > frame.length) return Number.POSITIVE_INFINITY;
+  let bytes = 0;
+  for (let i = width - 1; i >= 0; i--) bytes = bytes * 256 + frame[at + i]!;
+  return width === 2 ? bytes + 256 : bytes;
+}
+
 /** zstd-codec: the C library as WebAssembly. */
 export async function wasmZstd(): Promise<Zstd> {
   const { ZstdCodec } = createRequire(import.meta.url)('zstd-codec') as CodecModule;
@@ -78,6 +90,8 @@ export async function wasmZstd(): Promise<Zstd> {
       return use(frame);
     },
     decompress(frame, limit) {
+      // It makes room for what the frame says.
+      if (promisedBytes(frame) > limit) throw new Error('a Zstandard frame larger than allowed');
       const data = simple.decompress(frame);
       if (data === null || data.length > limit) throw new Error('a damaged Zstandard frame');
       return data;

@@ -23,6 +23,12 @@ describe('Zstandard, two makers', () => {
       const frame = frameOf(zstd, data);
       expect(() => zstd.decompress(frame, data.length - 1)).toThrow();
       expect(() => zstd.decompress(frame.subarray(0, 1000), data.length)).toThrow();
+      // What it says it unpacks to: 4 bytes behind the descriptor and the window, or behind the descriptor alone.
+      const at = (frame[4]! & 0x20) === 0 ? 6 : 5;
+      expect([frame[4]! >> 6, new DataView(frame.buffer).getUint32(at, true)]).toEqual([2, data.length]);
+      const bomb = frame.slice();
+      new DataView(bomb.buffer).setUint32(at, 0xffff_fff0, true);
+      expect(() => zstd.decompress(bomb, 64 << 20)).toThrow();
       frame[0]! ^= 1;
       expect(() => zstd.decompress(frame, data.length)).toThrow();
     }
