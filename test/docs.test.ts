@@ -45,6 +45,11 @@ describe.each(DOCUMENTS)('%s', (path) => {
     const named = [...found(text, /\bnpm run ([\w-]+)/g), ...found(text, /\bnpm (start|test)\b/g)];
     for (const name of named) expect(Object.keys(scripts)).toContain(name);
   });
+  test('names tools that are there, by the launcher that any Node runs', () => {
+    expect(found(text, /\bnode (tools\/[\w/-]+\.ts)/g)).toEqual([]);
+    for (const name of found(text, /\bnode tools\/run\.mjs ([\w/-]+)/g))
+      if (name !== 'NAME') expect(existsSync(join(ROOT, `tools/${name}.ts`)), `tools/${name}.ts is there`).toBe(true);
+  });
   test('names verbs that the command line has', async () => {
     const bench = new Bench();
     for (const verb of found(text, /npx hindsight ([a-z]+)/g)) {

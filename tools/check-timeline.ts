@@ -2,7 +2,7 @@
  * Time travel on the real boot (Debian with busybox): snapshot spacings, random gotos and single steps back, each against the
  * hash that a forward run had at that tick. Takes several minutes; needs `npm run guests`.
  *
- *   node tools/check-timeline.ts [--spacings 10] [--gotos 200] [--steps 2000]
+ *   node tools/run.mjs check-timeline [--spacings 10] [--gotos 200] [--steps 2000]
  */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

@@ -2,8 +2,8 @@
  * Makes an edited copy of a recording: one input moved by some ticks. `hindsight replay` proves the part before the edit, follows
  * the rest and calls the run counterfactual (src/timeline/edit.ts).
  *
- *   node tools/edit-journal.ts RECORDING                      lists the inputs
- *   node tools/edit-journal.ts RECORDING INPUT TICKS COPY     moves input number INPUT by TICKS
+ *   node tools/run.mjs edit-journal RECORDING                      lists the inputs
+ *   node tools/run.mjs edit-journal RECORDING INPUT TICKS COPY     moves input number INPUT by TICKS
  */
 import { basename, dirname, resolve } from 'node:path';
 import { EmulatorError } from '../src/core/errors.ts';

@@ -1,4 +1,4 @@
-/** Prints every instruction form the decoder reaches: `node tools/forms.ts [16|32|64] [--system|--semantics|--names]`. */
+/** Prints every instruction form the decoder reaches: `node tools/run.mjs forms [16|32|64] [--system|--semantics|--names]`. */
 import { enumerateForms } from '../src/x86/decode/enumerate.ts';
 import type { CodeMode } from '../src/x86/form.ts';
 

@@ -1,6 +1,6 @@
 /**
  * Random hypercalls of a real PV guest, every frame's type, counts and owner audited after each step:
- * `node tools/fuzz-hypercalls.ts [--calls N] [--seed S] [--minutes M] [--table]`.
+ * `node tools/run.mjs fuzz-hypercalls [--calls N] [--seed S] [--minutes M] [--table]`.
  *
  * A scenario is a seed; a failure is shrunk and printed with its actions, and ends the run with status 1. `--table` prints how
  * often each operation was reached and succeeded. `--mutate` breaks one rule of reference counts after the other
@@ -45,7 +45,7 @@ async function fuzz(): Promise<number> {
       if (values.brief) return 1;
       const left = shrink(failure.actions);
       console.log(`${left.length} actions are left: ${replay(left)}\n${left.map(actionText).join('\n')}`);
-      console.log(`again: node tools/fuzz-hypercalls.ts --seed ${seed} --calls 1`);
+      console.log(`again: node tools/run.mjs fuzz-hypercalls --seed ${seed} --calls 1`);
       return 1;
     }
     if (seconds() - said > 60) {

@@ -1,6 +1,6 @@
 /**
  * Runs random programs on the hot, cold and oracle tiers and compares all registers and memory at every stop:
- * `node tools/fuzz-tiers.ts [--minutes N] [--seed S] [--jobs N] [--oracle N] [--forms]`.
+ * `node tools/run.mjs fuzz-tiers [--minutes N] [--seed S] [--jobs N] [--oracle N] [--forms]`.
  *
  * Every Nth program runs on the oracle tier too (--oracle, 4). A mismatch is shrunk and printed with the command that shows it
  * again (`--seed S --units ... --happenings ... --stops ...`), and ends the run with status 1. `--forms` lists the forms that no
@@ -59,7 +59,7 @@ async function fuzz(): Promise<number> {
     console.log(`program left (${kept.units.length} units; the rest are NOPs):\n${listing(shrunk)}`);
     console.log(`before it, as the ${tiers[1]} tier executes it:\n${trail(new Fuzzer(), shrunk, tiers[1]!, 12)}`);
     console.log(
-      `again: node tools/fuzz-tiers.ts --seed ${seed} --tiers ${tiers.join(',')} ${list('units')} ${list('happenings')} ${list('stops')}`,
+      `again: node tools/run.mjs fuzz-tiers --seed ${seed} --tiers ${tiers.join(',')} ${list('units')} ${list('happenings')} ${list('stops')}`,
     );
   };
 

@@ -1,5 +1,5 @@
 /**
- * Writes docs/instructions.md, the table of instruction forms and how each is tested: `node tools/instructions.ts`. Forms and
+ * Writes docs/instructions.md, the table of instruction forms and how each is tested: `node tools/run.mjs instructions`. Forms and
  * undefined flags are iced-x86's, cases those of the last campaign (docs/silicon.json) and of the pinned vectors, values of
  * undefined flags what src/x86/semantics/flags.ts says of them.
  */
@@ -13,7 +13,7 @@ import { decodeVectors } from '../test/native/vectors.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 export const PAGE = join(ROOT, 'docs/instructions.md');
-/** What `node tools/silicon.ts --report` wrote. */
+/** What `node tools/run.mjs silicon --report` wrote. */
 export const CAMPAIGN = join(ROOT, 'docs/silicon.json');
 const VECTORS = join(ROOT, 'test/vectors/silicon');
 const FLAGS = join(ROOT, 'src/x86/semantics/flags.ts');
@@ -134,9 +134,9 @@ export function currentPage(): string {
   });
   return `# Instructions
 
-Written by \`node tools/instructions.ts\`; \`test/tools/instructions.test.ts\` fails when it is out of date. iced-x86
+Written by \`node tools/run.mjs instructions\`; \`test/tools/instructions.test.ts\` fails when it is out of date. iced-x86
 enumerates and names the forms, so that none depends on somebody remembering it; register and memory operands count apart.
-"64 + 8" in a mode's column: 64 random cases in the last campaign against a CPU (\`node tools/silicon.ts --report
+"64 + 8" in a mode's column: 64 random cases in the last campaign against a CPU (\`node tools/run.mjs silicon --report
 docs/silicon.json\`), 8 cases pinned from one (\`test/vectors/silicon\`), which the evaluator and the cold tier run on every
 host; "-": the mode does not have the form. \`test/engine/hot-forms.test.ts\` has every form with a program in the hot tier.
 Undefined flags are the manual's (of shifts: for some counts only) and not compared; the last column says what Hindsight

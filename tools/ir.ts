@@ -1,9 +1,9 @@
 /**
  * Prints the micro-ops of instruction forms.
  *
- *     node tools/ir.ts add.4.mem,r        # a form key
- *     node tools/ir.ts 48 01 c8           # the form of these bytes in 64-bit mode
- *     node tools/ir.ts                    # every form with its number of micro-ops
+ *     node tools/run.mjs ir add.4.mem,r        # a form key
+ *     node tools/run.mjs ir 48 01 c8           # the form of these bytes in 64-bit mode
+ *     node tools/run.mjs ir                    # every form with its number of micro-ops
  */
 import { printProgram } from '../src/ir/print.ts';
 import { decode } from '../src/x86/decode/decode.ts';

@@ -2,7 +2,7 @@
  * Records every file of a folder as a kernel image for a moment, each in a process of its own, and prints how that ended: exit
  * status, CPU seconds, peak of resident memory, last line.
  *
- *   node tools/load-images.ts FOLDER [--memory 64M] [--only REGEXP] [--cpu 5] [--mib 1024] [--kernel FILE]
+ *   node tools/run.mjs load-images FOLDER [--memory 64M] [--only REGEXP] [--cpu 5] [--mib 1024] [--kernel FILE]
  *
  * Exit 1 when an image takes more CPU seconds than `--cpu`, more than `--mib` beyond the guest's memory, or shows a mistake of
  * ours. With `--kernel` the files are ramdisks of that kernel. A process ends at ten times either bound.

@@ -1,5 +1,5 @@
 /**
- * Records the pinned vectors of test/vectors/silicon from this host's CPU: `node tools/pin-vectors.ts [--seed N] [--mode NAME]`.
+ * Records the pinned vectors of test/vectors/silicon from this host's CPU: `node tools/run.mjs pin-vectors [--seed N] [--mode NAME]`.
  * Of many random cases per form it keeps a few that end differently.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * Compiles the cold tier's handlers for this host, where that has not been done for these sources: `node tools/prepare-handlers.ts`.
+ * Compiles the cold tier's handlers for this host, where that has not been done for these sources: `node tools/run.mjs prepare-handlers`.
  * Part of the installation; without it everything works, a first boot of Debian takes 29 % more (8.43 CPU s instead of 6.55).
  */
 import { resolve } from 'node:path';

@@ -1,4 +1,4 @@
-/** Writes docs/requirements.md, the table of requirement rows and their tests: `node tools/requirements.ts`. */
+/** Writes docs/requirements.md, the table of requirement rows and their tests: `node tools/run.mjs requirements`. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { requirementsPage, titlesOf } from './requirements/report.ts';

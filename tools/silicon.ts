@@ -1,6 +1,6 @@
 /**
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
- * `node tools/silicon.ts [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
+ * `node tools/run.mjs silicon [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
  * `--group`: so many cases in a row have the same code. `--report FILE` (docs/silicon.json) notes the cases of each form in the
  * modes that ran, for tools/instructions.ts; modes that did not run stay as they are in the file.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms

@@ -1,12 +1,12 @@
 /**
  * Runs a PV guest and writes its hypercalls as JSON lines, the log that `tools/xen-trace.ts` compares with real Xen:
- * `node tools/trace-guest.ts IMAGE [options] -- COMMAND LINE`.
+ * `node tools/run.mjs trace-guest IMAGE [options] -- COMMAND LINE`.
  */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { buildPvMachine, DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ } from '../src/machine/pv-machine.ts';
 
-const USAGE = `usage: node tools/trace-guest.ts IMAGE [options] -- COMMAND LINE
+const USAGE = `usage: node tools/run.mjs trace-guest IMAGE [options] -- COMMAND LINE
   --initrd FILE    ramdisk
   --memory MIB     memory of the domain (256)
   --output FILE    the log (standard output)

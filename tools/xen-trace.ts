@@ -1,5 +1,5 @@
 /**
- * Compares a hypercall log of ours with what real Xen saw: `node tools/xen-trace.ts TRACE[.gz] LOG.jsonl`. Prints the
+ * Compares a hypercall log of ours with what real Xen saw: `node tools/run.mjs xen-trace TRACE[.gz] LOG.jsonl`. Prints the
  * differences and a table of counts. Exit status: 0 equal, 6 different, 2 bad usage or input.
  */
 import { readFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { type Comparison, compareCalls, untilFirstTimer } from './xen-trace/comp
 import { nameOf } from './xen-trace/names.ts';
 import { type Call, parseLog, parseTrace } from './xen-trace/trace.ts';
 
-const USAGE = `usage: node tools/xen-trace.ts TRACE[.gz] LOG.jsonl [--until-timer] [--show N] [--json]
+const USAGE = `usage: node tools/run.mjs xen-trace TRACE[.gz] LOG.jsonl [--until-timer] [--show N] [--json]
   --until-timer  compare up to the first call that arms a timer
   --show N       print the first N differences (10)
   --json         print one JSON value instead of the report`;

@@ -15,7 +15,10 @@ describe('random programs', () => {
     const fuzzer = new Fuzzer();
     for (let seed = FIRST; seed < FIRST + PROGRAMS; seed++) {
       const tiers = seed % 4 === 0 ? (['hot', 'cold', 'oracle'] as const) : (['hot', 'cold'] as const);
-      expect(fuzzer.run(scenarioOf(seed), tiers), `node tools/fuzz-tiers.ts --seed ${seed} --programs 1`).toBeNull();
+      expect(
+        fuzzer.run(scenarioOf(seed), tiers),
+        `node tools/run.mjs fuzz-tiers --seed ${seed} --programs 1`,
+      ).toBeNull();
     }
     const { coverage } = fuzzer;
     // the fuzz means something: most steps are taken by regions, most forms are in some
@@ -52,7 +55,7 @@ describe('random programs', () => {
     expect(hot.difference(cold)).toMatch(/^memory at 40123: hot/);
   });
 
-  it('have mutations that fit the source (node tools/fuzz-tiers.ts --mutate shows that they are found)', () => {
+  it('have mutations that fit the source (node tools/run.mjs fuzz-tiers --mutate shows that they are found)', () => {
     for (const mutation of MUTATIONS) {
       const source = readFileSync(join(SRC, mutation.file), 'utf8');
       expect(broken(mutation, source), mutation.name).not.toBe(source);

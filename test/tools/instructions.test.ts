@@ -6,7 +6,7 @@ import { MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../native/record
 
 const MODES: Record<string, number> = { 64: MODE_64, compat: MODE_COMPAT, prot32: MODE_PROT32, prot16: MODE_PROT16 };
 
-test('docs/instructions.md is up to date (node tools/instructions.ts)', () => {
+test('docs/instructions.md is up to date (node tools/run.mjs instructions)', () => {
   expect(readFileSync(PAGE, 'utf8')).toBe(currentPage());
 });
 

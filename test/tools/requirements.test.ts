@@ -31,6 +31,6 @@ test('the page names rows without a test, with the reason where there is one', (
   expect(page).toContain('| E-9 | x.test.ts (1) |');
 });
 
-test('docs/requirements.md is up to date (node tools/requirements.ts)', () => {
+test('docs/requirements.md is up to date (node tools/run.mjs requirements)', () => {
   expect(readFileSync(PAGE, 'utf8')).toBe(currentPage());
 });

@@ -7,7 +7,7 @@ import { ENDING, OPERATIONS, REFUSED } from './fuzz/operations.ts';
 import { actionText, Fuzzer, replay, shrink } from './fuzz/run.ts';
 import { type Action, Finding, World } from './fuzz/world.ts';
 
-/** Bounded by calls, about 20 CPU s; `node tools/fuzz-hypercalls.ts` makes as many as it is asked for. */
+/** Bounded by calls, about 20 CPU s; `node tools/run.mjs fuzz-hypercalls` makes as many as it is asked for. */
 const CALLS = Number(process.env.CALLS ?? 20_000);
 const FIRST = Number(process.env.FIRST ?? 1);
 const SRC = resolve(import.meta.dirname, '../../src');
@@ -19,7 +19,7 @@ describe('[D-20] random hypercalls', () => {
     for (let seed = FIRST; fuzzer.calls < CALLS; seed++) {
       const failure = fuzzer.run(seed);
       const how = failure && `${failure.message}\n${shrink(failure.actions, 100).map(actionText).join('\n')}`;
-      expect(how, `node tools/fuzz-hypercalls.ts --seed ${seed} --calls 1`).toBeNull();
+      expect(how, `node tools/run.mjs fuzz-hypercalls --seed ${seed} --calls 1`).toBeNull();
     }
   });
 
@@ -80,7 +80,7 @@ describe('the fuzzer', () => {
     expect(replay([spin])).toBeNull();
   });
 
-  it('has mutations that fit the source (node tools/fuzz-hypercalls.ts --mutate shows that they are found)', () => {
+  it('has mutations that fit the source (node tools/run.mjs fuzz-hypercalls --mutate shows that they are found)', () => {
     expect(MUTATIONS.length).toBeGreaterThan(15);
     for (const mutation of MUTATIONS) {
       const source = readFileSync(join(SRC, mutation.file), 'utf8');

@@ -1,4 +1,4 @@
-/** Micro benchmark of a tier: MIPS on small loops. `node tools/bench/engine.ts [million steps] [cold|hot]`. */
+/** Micro benchmark of a tier: MIPS on small loops. `node tools/run.mjs bench/engine [million steps] [cold|hot]`. */
 import { CODE, DATA, TestMachine } from '../../test/engine/machine.ts';
 
 const LOOPS: Record<string, string> = {

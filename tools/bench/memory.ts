@@ -1,5 +1,5 @@
 /**
- * Resident memory: `node tools/bench/memory.ts [--minutes 30] [--tier hot] [--only boot|newcode]`. Exit 1 when a target is missed.
+ * Resident memory: `node tools/run.mjs bench/memory [--minutes 30] [--tier hot] [--only boot|newcode]`. Exit 1 when a target is missed.
  *
  * boot: the peak (VmHWM) of `record` over the boot of the 256 MiB Debian guest, under 1 GB. newcode: a kernel of ours that writes fresh
  * functions into 2,000 pages in turn and runs each hot, for so many minutes; what is resident then is at most 1.1 times what was resident

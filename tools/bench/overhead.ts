@@ -2,7 +2,7 @@
  * What recording costs: CPU seconds (user and system, of the whole process tree) of `hindsight record` against `record
  * --no-store`, in pairs. Needs `npm run guests`. Without machine code of earlier runs, so that all runs do the same work.
  *
- *   node tools/bench/overhead.ts [PAIRS] [--together]        9 by default, one run after the other
+ *   node tools/run.mjs bench/overhead [PAIRS] [--together]        9 by default, one run after the other
  *
  * `--together` runs both of a pair at once. They share the host's ups and downs, so that pairs differ by 2 % instead of 10, but
  * also its caches and cores: a figure to compare states of the code by, not the one that a user sees.

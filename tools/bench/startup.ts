@@ -1,5 +1,5 @@
 /**
- * How long the installed executable takes to start: `node tools/bench/startup.ts [--runs 20]`. Exit 1 when a target is missed.
+ * How long the installed executable takes to start: `node tools/run.mjs bench/startup [--runs 20]`. Exit 1 when a target is missed.
  *
  * Measured is the command itself (package.json's `bin`), from spawn to exit, with its cache warm: `--version`, and a recording that ends
  * after its first guest instruction (`record --no-store --limit-ticks 1` of the built-in kernel, with the default 256 MiB), which is the

@@ -1,6 +1,6 @@
 /**
  * Runs the IDT machine's test kernels on QEMU (TCG) and writes what they print to transcripts/: the expected values of
- * test/platform/idt-machine.test.ts. `node tools/guest-kernels/transcripts.ts [--check]`; with --check nothing is written and the
+ * test/platform/idt-machine.test.ts. `node tools/run.mjs guest-kernels/transcripts [--check]`; with --check nothing is written and the
  * exit status says whether all are as committed. `--bochs` runs them on Bochs instead and prints the lines that are neither the
  * manual's nor named in deviations.ts.
  */

@@ -1,5 +1,5 @@
 /**
- * Ways to break a lowering, as changes of its source: `node tools/fuzz-tiers.ts --mutate` shows that each is found. A test checks
+ * Ways to break a lowering, as changes of its source: `node tools/run.mjs fuzz-tiers --mutate` shows that each is found. A test checks
  * that their texts still stand in the source; where code has moved on, the mutation moves with it.
  */
 import type { Mutation } from '../../../tools/fuzz/mutate.ts';

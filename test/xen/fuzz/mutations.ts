@@ -1,5 +1,5 @@
 /**
- * Ways to break a rule of types, counts, owners or bounds: `node tools/fuzz-hypercalls.ts --mutate` shows that each is found. A test
+ * Ways to break a rule of types, counts, owners or bounds: `node tools/run.mjs fuzz-hypercalls --mutate` shows that each is found. A test
  * checks that their texts still stand in the source.
  */
 import type { Mutation } from '../../../tools/fuzz/mutate.ts';
