@@ -12,6 +12,8 @@ import { engineOptions } from './common.ts';
 
 /** Name of an unpacked kernel; another one where {@link unpackKernel} gives something else than before. */
 const UNPACKED = 'kernel-1';
+/** Larger ones are not kept: packing them again takes their size several times over. Debian's has 63 MiB. */
+const LARGEST_KEPT_BYTES = 128 << 20;
 
 /** The folder HINDSIGHT_CACHE, else `hindsight` in the user's folder for caches; null where there is none or none is wanted. */
 export function cacheFolder({ HINDSIGHT_CACHE, XDG_CACHE_HOME, HOME }: NodeJS.ProcessEnv): string | null {
@@ -35,6 +37,6 @@ export function builtRun(config: PvConfig, kept = derivedCache()): Run {
   const known = kept.get(key, UNPACKED);
   const elf = known ?? unpackKernel(kernel, config.inflate).elf;
   const run = new Run({ ...config, kernel: elf }, engineOptions(elf));
-  if (known === null) kept.put(key, UNPACKED, elf);
+  if (known === null && elf.length <= LARGEST_KEPT_BYTES) kept.put(key, UNPACKED, elf);
   return run;
 }
