@@ -127,6 +127,7 @@ export class Recorder {
       if (verdict !== null) break;
       await this.#between(machine.loop.clock.idleNs - idleBefore);
     }
+    this.#run.endOfOutput();
     // The state of a block ago first: most that is asked for lies shortly before the end.
     if (machine.tick !== this.#blockEnd) this.#snapshot();
     this.#snapshotHere();

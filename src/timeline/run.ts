@@ -11,6 +11,7 @@ import type { Sections } from '../machine/state.ts';
 import { StateTracker } from '../machine/tracker.ts';
 import type { XenPv } from '../xen/pv/pv.ts';
 import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
+import { ConsoleMerge } from './console-merge.ts';
 import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
@@ -36,12 +37,13 @@ export class Run {
   readonly xen: XenPv;
   readonly tracker: StateTracker;
   readonly console = new ConsoleLog();
+  readonly #merge = new ConsoleMerge();
   /** The unpacked kernel. */
   readonly elf: Uint8Array;
   /** Page hashes as of the last sync, a live view, and those of the machine as built; 16 bytes a slot. */
   readonly #hashes: Uint8Array;
   readonly #builtHashes: Uint8Array;
-  /** Receives the guest's output as it comes. */
+  /** Receives the guest's output as it comes, a line that came by both ways once. */
   onOutput: (data: Uint8Array) => void = () => {};
 
   constructor(config: PvConfig, engine: EngineOptions = {}) {
@@ -54,10 +56,18 @@ export class Run {
     const { bytes, map, slotCount } = machine.engine.memory;
     this.#hashes = bytes.subarray(map.slotHashes, map.slotHashes + slotCount * 16);
     this.#builtHashes = this.#hashes.slice();
-    xen.console.onOutput = (data) => {
-      this.console.add(machine.visibleAt, data);
-      this.onOutput(data);
-    };
+    xen.console.onOutput = (data, way) => this.#tell(this.#merge.add(way, data));
+  }
+
+  #tell(data: Uint8Array): void {
+    if (data.length === 0) return;
+    this.console.add(this.machine.visibleAt, data);
+    this.onOutput(data);
+  }
+  /** The guest writes no more: tells the line whose beginning was held back. */
+  endOfOutput(): void {
+    const rest = this.#merge.rest();
+    if (rest.length > 0) this.onOutput(rest);
   }
 
   get tick(): Tick {

@@ -29,8 +29,8 @@ export type ConsoleState = Infer<typeof consoleState>;
 
 export class Console {
   state: ConsoleState = { frame: 0, port: 0, input: new Uint8Array(0), written: 0 };
-  /** Receives every byte the guest writes, in order. Not part of the state. */
-  onOutput: (bytes: Uint8Array) => void = () => {};
+  /** Receives every byte the guest writes, in order, and whether it came by console_io or the ring. Not part of the state. */
+  onOutput: (bytes: Uint8Array, way: 'call' | 'ring') => void = () => {};
   readonly #memory: GuestMemory;
   readonly #work: WorkMeter;
   readonly #notify: (port: number) => void;
@@ -41,10 +41,10 @@ export class Console {
     this.#notify = notify;
   }
 
-  output(bytes: Uint8Array): void {
+  output(bytes: Uint8Array, way: 'call' | 'ring' = 'call'): void {
     this.#work.charge(Math.ceil(bytes.length / OUTPUT_BYTES_PER_UNIT));
     this.state.written += bytes.length;
-    if (bytes.length > 0) this.onOutput(bytes);
+    if (bytes.length > 0) this.onOutput(bytes, way);
   }
 
   /** Appends typed bytes and hands the guest what fits. */
@@ -91,7 +91,7 @@ export class Console {
     const ring = this.#memory.readBytes(at + RING.out, OUT_BYTES);
     for (let i = 0; i < count; i++) out[i] = ring[(cons + i) % OUT_BYTES]!;
     this.#memory.write32(at + RING.out_cons, prod);
-    this.output(out);
+    this.output(out, 'ring');
     return true;
   }
 
