@@ -6,7 +6,7 @@
  * An idle jump counts for a thirtieth of the limit at most: who sleeps for an hour is not hung when it wakes. A guest that has been
  * busy is hung only where the loop it is in does no more than count and wait; one that computes in silence goes on.
  *
- * Invariants: it looks at ticks that follow from ticks and counted events, and at nothing of the host or the tier; what it keeps is
+ * Invariants: it looks at ticks that follow from ticks and counted work, and at nothing of the host or the tier; what it keeps is
  * bounded; between looks it costs a few comparisons an event.
  */
 import { hex, type Tick, type VirtAddr } from '../core/units.ts';
@@ -17,7 +17,7 @@ import { recurrenceOf } from './recurrence.ts';
 import { REENTRY, ReentryWatch } from './reentry.ts';
 import { type Run, SLICE_TICKS } from './run.ts';
 
-/** When loops are looked at: after so much work, a tick being one and an event some hundreds; at first and at most. */
+/** When loops are looked at: after so many ticks, or the hypervisor's work that takes as long; at first and at most. */
 export interface LoopLimits {
   readonly work: number;
   readonly mostWork: number;
@@ -39,13 +39,13 @@ export interface HangLimits {
 const JUMPS = 30;
 /** Ticks between looks at least. */
 const LEAST_TICKS = 2 ** 12;
-/** Events between looks, by the rate since the look before: some 50 ms. */
-const EVENTS_A_LOOK = 2 ** 15;
+/** Units of the hypervisor's work between looks, by the rate since the look before: some 50 ms. */
+const UNITS_A_LOOK = 2 ** 18;
 /** Pages of code that a loop is found in at most, looked at now and then. */
 const LOOP_PAGES = 8;
 const PAGE_SHIFT = 12n;
-/** Work of an event, in ticks. */
-const EVENT_WORK = 256;
+/** Ticks of plain code that take as long as a unit of the hypervisor's work, about. */
+const UNIT_TICKS = 32;
 /** How often within the limit, once it has passed, a loop that cannot be judged is looked at again, and for how many limits. */
 const AGAIN = 8;
 const PATIENCE = 10;
@@ -59,7 +59,8 @@ export class HangWatch {
   readonly #reentry: ReentryWatch;
   #nextLook: Tick = LEAST_TICKS;
   #lookedAt: Tick = 0;
-  #events = 0;
+  /** The hypervisor's work until then. */
+  #units = 0;
   // loops
   readonly #loops: LoopLimits;
   #work = 0;
@@ -100,12 +101,10 @@ export class HangWatch {
         before.hypercall?.(event);
       },
       trap: (event) => {
-        this.#events++;
         this.#reentry.trapped(event);
         before.trap?.(event);
       },
       upcall: (event) => {
-        this.#events++;
         this.#reentry.upcalled(event.rip);
         before.upcall?.(event);
       },
@@ -113,7 +112,6 @@ export class HangWatch {
   }
 
   #called(returns: boolean, op: number, command: bigint): void {
-    this.#events++;
     if (returns) this.#reentry.returned();
     else this.#reentry.called();
     if (op < NUMBERS && this.#calls[op] === 0) {
@@ -152,14 +150,15 @@ export class HangWatch {
 
   /** The next look: sooner where much happens, since events take long. */
   #plan(): void {
-    const { tick } = this.#run;
-    const rate = this.#events / Math.max(1, tick - this.#lookedAt);
-    let ticks = SLICE_TICKS;
-    while (ticks > LEAST_TICKS && ticks * rate > EVENTS_A_LOOK) ticks /= 2;
-    this.#work += tick - this.#lookedAt + EVENT_WORK * this.#events;
-    this.#nextLook = (Math.floor(tick / ticks) + 1) * ticks;
+    const { tick, xen } = this.#run;
+    const ticks = tick - this.#lookedAt;
+    const units = xen.work.total - this.#units;
     this.#lookedAt = tick;
-    this.#events = 0;
+    this.#units = xen.work.total;
+    this.#work += ticks + UNIT_TICKS * units;
+    let stride = SLICE_TICKS;
+    while (stride > LEAST_TICKS && (stride / Math.max(ticks, 1)) * units > UNITS_A_LOOK) stride /= 2;
+    this.#nextLook = (Math.floor(tick / stride) + 1) * stride;
   }
 
   /** A guest that never idles, says nothing and is found in few places may be in a loop without an end. */

@@ -12,6 +12,8 @@ const BYTES_PER_UNIT = 64;
 /** Units of a hypercall before it does anything, and of a line that Xen prints. */
 const CALL_WORK = 8;
 const LINE_WORK = 8;
+/** Units of an instruction that is answered with numbers. */
+const ANSWER_WORK = 4;
 
 /** The units of `count` bytes. */
 export const unitsOf = (count: number): number => Math.ceil(count / BYTES_PER_UNIT);
@@ -30,6 +32,10 @@ export class WorkMeter {
   /** A hypercall by itself or in a multicall, or another entry of the hypervisor. */
   call(): void {
     this.total += CALL_WORK;
+  }
+  /** RDTSC or CPUID. */
+  answer(): void {
+    this.total += ANSWER_WORK;
   }
   /** A line of Xen's console. */
   line(): void {

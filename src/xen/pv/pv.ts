@@ -286,12 +286,14 @@ export class XenPv implements Platform, EventHost {
     return writeDescriptor(this, cpu, selector, descriptor);
   }
   cpuid(_cpu: Cpu, leaf: number, subleaf: number): readonly [number, number, number, number] {
+    this.work.answer();
     return pvCpuid({ policy: this.policy, vcpus: this.vcpus.length, tscKhz: this.clock.tscKhz }, leaf, subleaf);
   }
   now(cpu: Cpu | null): number {
     return this.clock.now(cpu);
   }
   tsc(cpu: Cpu): bigint {
+    this.work.answer();
     return tscAt(this.clock.now(cpu), this.clock.tscKhz);
   }
   // A PV guest never runs at CPL 0: the privileged instructions fault and are emulated in traps.ts.
