@@ -13,10 +13,10 @@ import type { VcpuState } from './vcpu.ts';
 /** Nanoseconds between refreshes of a running vCPU's time record (Xen's calibration EPOCH). */
 export const EPOCH_NS = 1_000_000_000;
 /**
- * The moment (ns) that no machine comes to, 52 days: what is due then never is, and waiting for it is waiting for nothing. It keeps
+ * The moment (ns) that no machine comes to, 104 days: what is due then never is, and waiting for it is waiting for nothing. It keeps
  * every time an exact number, though a guest names any of 64 bits.
  */
-export const NEVER_NS = 2 ** 52;
+export const NEVER_NS = 2 ** 53 - 2 ** 32;
 /** A relative timeout beyond this is taken for a mistake: Xen fires it after 100 ms (do_set_timer_op). */
 const FAR_FUTURE_NS = 1n << 50n;
 const MISTAKE_NS = 100_000_000;
