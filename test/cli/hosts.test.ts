@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const MAIN = join(ROOT, 'src/cli/main.ts');
@@ -25,9 +25,6 @@ const GUEST = join(ROOT, 'tools/guest-kernels/time-travel/time-travel.elf');
 const ENDLESS = ['record', GUEST, '--memory', '8M', '-o', 'one', '--', 'rounds=100000000 work=30'];
 /** A boot that is over soon. */
 const SHORT = ['record', FAILING, '--memory', '32M'];
-
-// Processes come and go as the host lets them: only what hangs for good is to be ended.
-vi.setConfig({ testTimeout: 600_000 });
 
 let folder: string;
 beforeEach(() => {

@@ -106,7 +106,7 @@ describe.skipIf(missing !== null)(`native oracle${missing === null ? '' : ` (ski
   for (const [name, mode] of [...MODES, ...SEGMENTED]) {
     it(`gives outcomes in ${name} mode that depend on nothing but the case`, () => {
       const stream = new CaseStream({ mode, seed: 11n, forms: /./, encodings: 8 });
-      const { cases, count, templates } = stream.next(20_000);
+      const { cases, count, templates } = stream.next(8_000);
       const reversed = new Uint8Array(cases.bytes.length);
       for (let i = 0; i < count; i++)
         reversed.set(cases.bytes.subarray(i * CASE_SIZE, (i + 1) * CASE_SIZE), (count - 1 - i) * CASE_SIZE);
