@@ -76,7 +76,7 @@ export const ROWS: readonly Row[] = [
   { id: 'D-01', what: 'SYSCALL is a hypercall in kernel mode' },
   { id: 'D-02', what: 'the hypercall page' },
   { id: 'D-05', what: 'numbers, results, clobbers' },
-  { id: 'D-06', what: 'hypercalls are atomic' },
+  { id: 'D-06', what: 'continuations: a call beyond its share of work' },
   { id: 'D-10', what: 'ELF notes' },
   { id: 'D-11', what: '__xen_guest' },
   { id: 'D-12', what: 'BSD_SYMTAB' },

@@ -56,7 +56,7 @@ test('[D-05] a number without a hypercall answers -ENOSYS and touches nothing bu
   expect(guest.call(40)).toBe(-95); // xenpmu_op
 });
 
-test('[D-06] a hypercall of any length is one step', () => {
+test('[D-06] a hypercall with thousands of entries is one step', () => {
   const guest = new PvGuest();
   const before = guest.machine.tick;
   // 2,048 times the same entry: an identity update of a plain page
