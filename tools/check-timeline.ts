@@ -133,12 +133,15 @@ for (const tick of [...new Set([...gotos, ...steps])].sort((a, b) => a - b)) {
 }
 
 /** Goes to each tick; returns how many states were as expected and how long each took, in ms. */
-function visit(ticks: readonly Tick[], session: Session): { same: number; p50: number; p99: number; max: number } {
+async function visit(
+  ticks: readonly Tick[],
+  session: Session,
+): Promise<{ same: number; p50: number; p99: number; max: number }> {
   const times: number[] = [];
   let same = 0;
   for (const tick of ticks) {
     const start = performance.now();
-    session.goto(tick);
+    await session.goto(tick);
     times.push(performance.now() - start);
     if (session.run.stateHash() === expected.get(tick)) same++;
   }
@@ -151,7 +154,7 @@ for (const [what, ticks] of [
   ['random gotos', gotos],
   ['single steps back from the end', steps],
 ] as const) {
-  const { same, p50, p99, max } = visit(ticks, new Session(new Run(config), recording));
+  const { same, p50, p99, max } = await visit(ticks, new Session(new Run(config), recording));
   check(same === ticks.length, `${what}: ${same} of ${ticks.length}; p50 ${p50} ms, p99 ${p99} ms, longest ${max} ms`);
 }
 process.exitCode = failures === 0 ? 0 : 1;

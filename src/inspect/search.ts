@@ -27,8 +27,9 @@ export interface Found {
 
 /** Ticks run between two breaths of a search. */
 const STRIDE = 2 ** 22;
-/** Stops between two breaths where there are many. */
+/** Stops, and units of the hypervisor's work, between two breaths where there are many. */
 const STOPS_PER_BREATH = 1024;
+const WORK_PER_BREATH = 2 ** 18;
 const WATCHES_AT_MOST = 512;
 
 export class Search {
@@ -53,11 +54,11 @@ export class Search {
     const { console } = this.#session.run;
     if (console.knownTo < to) {
       const known = console.knownTo;
-      this.#session.goto(Math.min(known, to));
+      await this.#session.goto(Math.min(known, to), hooks.breathe);
       await this.#run(to, hooks, () => false);
     }
     const found = await firstInConsole(predicate, console, { from, to }, hooks.breathe);
-    if (found.tick !== null) this.#session.goto(found.tick);
+    if (found.tick !== null) await this.#session.goto(found.tick, hooks.breathe);
     return found;
   }
 
@@ -102,7 +103,7 @@ export class Search {
       : () => {};
     const { observer } = xen;
     try {
-      session.goto(from);
+      await session.goto(from, hooks.breathe);
       if (d.memory) {
         frames.onTypeChange = stopHere;
         xen.observer = { ...observer, tables: stopHere };
@@ -142,6 +143,8 @@ export class Search {
     let resume = false;
     let stopped = true;
     let stops = 0;
+    const { work } = session.run.xen;
+    let rested = work.total;
     while (session.tick < to) {
       const stepping = everyStep(stopped);
       const end = session.forward(stepping ? session.tick + 1 : Math.min(session.tick + STRIDE, to), resume);
@@ -150,8 +153,9 @@ export class Search {
       if ((stepping || stopped) && look()) return true;
       if (end.kind === 'stop' || end.kind === 'blocked') break;
       if (end.kind === 'limit' && !stepping) stops = STOPS_PER_BREATH;
-      if (++stops < STOPS_PER_BREATH) continue;
+      if (++stops < STOPS_PER_BREATH && work.total - rested < WORK_PER_BREATH) continue;
       stops = 0;
+      rested = work.total;
       hooks.progress(session.tick, to);
       await hooks.breathe();
     }
@@ -163,7 +167,7 @@ export class Search {
     let probes = 0;
     const holdsAt = async (tick: Tick): Promise<boolean> => {
       probes++;
-      this.#session.goto(tick);
+      await this.#session.goto(tick, hooks.breathe);
       await hooks.breathe();
       return predicate.holds(this.#moment);
     };
@@ -175,7 +179,7 @@ export class Search {
       else low = middle;
       hooks.progress(to - from - (high - low), to - from);
     }
-    this.#session.goto(high);
+    await this.#session.goto(high, hooks.breathe);
     return { tick: high, probes };
   }
 
@@ -191,7 +195,7 @@ export class Search {
         from = found.tick + 1;
       }
       if (hit !== null) {
-        this.#session.goto(hit);
+        await this.#session.goto(hit, hooks.breathe);
         return hit;
       }
       end = start;
@@ -213,7 +217,7 @@ export class Search {
         end = start;
         continue;
       }
-      session.goto(start);
+      await session.goto(start, hooks.breathe);
       const value = (): string => {
         const at = engine.memory.address(address);
         return engine.memory.bytes.subarray(at, at + bytes).join();

@@ -33,13 +33,13 @@ export class SessionInvestigator implements Investigator {
   }
 
   async at(tick: Tick): Promise<Moment> {
-    this.session.goto(tick);
+    await this.session.goto(tick, this.#hooks.breathe);
     return this.moment;
   }
 
   async *events(from: Tick, to: Tick): AsyncGenerator<readonly RunEvent[]> {
     const { session } = this;
-    session.goto(from);
+    await session.goto(from, this.#hooks.breathe);
     const journal = journalEvents(session.recording, from, to);
     let batch: RunEvent[] = [];
     const undo = tapEvents(session, this.moment, (event) => {
@@ -64,15 +64,15 @@ export class SessionInvestigator implements Investigator {
   }
 
   async lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null> {
-    this.session.goto(before);
+    await this.session.goto(before, this.#hooks.breathe);
     const address = this.#machine(place);
     if (address === null) return null;
     const tick = await this.search.lastChange(address, bytes, before, this.#hooks);
     if (tick === null) return null;
     const value = (): bigint => this.moment.read('ma', BigInt(address), bytes) ?? 0n;
-    this.session.goto(tick + 1);
+    await this.session.goto(tick + 1, this.#hooks.breathe);
     const after = value();
-    this.session.goto(tick);
+    await this.session.goto(tick, this.#hooks.breathe);
     return { tick, vcpu: this.moment.vcpu, rip: this.session.run.machine.cpu.rip, before: value(), after };
   }
   #machine(place: Place): number | null {
@@ -85,11 +85,12 @@ export class SessionInvestigator implements Investigator {
   }
 
   async walk(from: Tick, to: Tick, visit: (moment: Moment) => void): Promise<void> {
-    this.session.goto(from);
+    await this.session.goto(from, this.#hooks.breathe);
     for (;;) {
       visit(this.moment);
       if (this.session.tick >= Math.min(to, this.session.endTick)) return;
       this.session.forward(this.session.tick + 1, true);
+      await this.#hooks.breathe();
     }
   }
 

@@ -14,7 +14,7 @@ import type { RunEnd } from '../machine/machine.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import { editedFrom } from './edit.ts';
 import { ReplayDoor } from './journal.ts';
-import type { Run } from './run.ts';
+import { type Run, SLICE_TICKS } from './run.ts';
 import type { Recording } from './trace-store.ts';
 
 /** Distances before the target at which checkpoints are left. */
@@ -57,19 +57,19 @@ export class Session {
 
   /**
    * Makes the state the one at `tick`; E_TICK outside the recording. A counterfactual run may end before the recorded one did:
-   * its end is then gone to.
+   * its end is then gone to. Where `breathe` throws, between two slices, the state is one on the way.
    */
-  goto(tick: Tick): void {
+  async goto(tick: Tick, breathe: () => Promise<void> = async () => {}): Promise<void> {
     if (!Number.isSafeInteger(tick) || tick < 0 || tick > this.endTick)
       throw new EmulatorError('E_TICK', `tick ${tick} is outside the recording, which has ticks 0 to ${this.endTick}`);
     this.#settle(tick);
     for (const distance of TRAIL.toReversed()) {
       const at = tick - distance;
       if (at <= this.run.tick) continue;
-      this.#advance(at);
+      await this.#advance(at, breathe);
       this.#keep();
     }
-    this.#advance(tick);
+    await this.#advance(tick, breathe);
   }
 
   /** Goes to the latest known state at or before `tick`, unless the present one is as good. */
@@ -106,17 +106,21 @@ export class Session {
     return this.#versions.take();
   }
 
-  #advance(tick: Tick): void {
-    if (this.run.tick < tick) this.#runTo(tick, false);
+  async #advance(tick: Tick, breathe: () => Promise<void>): Promise<void> {
+    while (this.run.tick < tick) {
+      const { kind } = this.#slice(Math.min(tick, this.run.tick + SLICE_TICKS), false);
+      if (kind === 'stop' || kind === 'blocked') return;
+      await breathe();
+    }
   }
   /**
-   * Runs to `tick`. A counterfactual run may end before; another one that stands still has parted from its recording, and what breaks
+   * Runs a slice of the way to `tick`. A counterfactual run may end before; another one that stands still has parted from its recording, and what breaks
    * down behind a state that nobody has proven may be the recording's fault.
    */
-  #runTo(tick: Tick, resume: boolean): RunEnd {
+  #slice(tick: Tick, resume: boolean): RunEnd {
     let end: RunEnd;
     try {
-      end = this.run.runTo(tick, resume);
+      end = this.run.slice(tick, resume);
     } catch (error) {
       if (this.#unproven === null || error instanceof EmulatorError || error instanceof Divergence) throw error;
       throw new EmulatorError(
@@ -150,9 +154,9 @@ export class Session {
     this.#checkpoints = sorted;
   }
 
-  /** Runs forward to `tick`, stopping for pauses and watches set on the engine. */
+  /** Runs forward towards `tick`, stopping for pauses and watches set on the engine, and after a slice's work. */
   forward(tick: Tick, resume: boolean): RunEnd {
-    return this.#runTo(Math.min(tick, this.endTick), resume);
+    return this.#slice(Math.min(tick, this.endTick), resume);
   }
 
   /** Places to start from when looking backwards: ticks of known states before `tick`, descending. */

@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 
 /** The first tick in the range after looking at each of its states, and at each event where it names events. */
-function bruteForce(source: string, from: Tick, to: Tick): Tick | null {
+async function bruteForce(source: string, from: Tick, to: Tick): Promise<Tick | null> {
   const predicate = parsePredicate(source, moment);
   let byEvent: Tick | null = null;
   const undo = tapEvents(session, moment, (event) => {
@@ -40,7 +40,7 @@ function bruteForce(source: string, from: Tick, to: Tick): Tick | null {
     moment.event = null;
   });
   try {
-    session.goto(from);
+    await session.goto(from);
     for (;;) {
       if (byEvent !== null) return byEvent;
       if (predicate.holds(moment)) return session.tick;
@@ -87,9 +87,9 @@ describe('the first state that fulfils a predicate', () => {
   it.each(PREDICATES)('%s', async (source) => {
     for (const from of [0, 31_234]) {
       const found = await search.first(parsePredicate(source, moment), from, end);
-      expect([from, found.tick]).toEqual([from, bruteForce(source, from, end)]);
+      expect([from, found.tick]).toEqual([from, await bruteForce(source, from, end)]);
     }
-    session.goto(end);
+    await session.goto(end);
     expect(session.run.stateHash()).toBe(recorded.outcome.stateHash);
   });
   it('stands at the state found, as a forward run has it', async () => {
@@ -98,7 +98,7 @@ describe('the first state that fulfils a predicate', () => {
       expect(session.tick).toBe(found.tick);
       const hash = session.run.stateHash();
       const fresh = new Session(new Run(GUEST), recorded.recording);
-      fresh.goto(found.tick!);
+      await fresh.goto(found.tick!);
       expect(fresh.run.stateHash()).toBe(hash);
     }
   });
@@ -108,7 +108,7 @@ describe('looking backwards', () => {
   it.each(['call(on_event)', 'u64[faults] == 2', 'rip in on_breakpoint'])('the last state of %s', async (source) => {
     let last: Tick | null = null;
     const predicate = parsePredicate(source, moment);
-    session.goto(0);
+    await session.goto(0);
     for (; session.tick < end - 1; session.forward(session.tick + 1, true))
       if (predicate.holds(moment)) last = session.tick;
     expect(await search.last(() => parsePredicate(source, moment), end)).toBe(last);
@@ -116,10 +116,10 @@ describe('looking backwards', () => {
   it('the last change of a word', async () => {
     for (const name of ['faults', 'sum', 'steps_seen', 'guarded']) {
       const { memory } = session.run.machine.engine;
-      session.goto(end);
+      await session.goto(end);
       const address = Number(moment.translate(moment.symbol(name)!.address as never));
       let last: Tick | null = null;
-      session.goto(0);
+      await session.goto(0);
       for (let before = memory.read64(address); session.tick < end; ) {
         session.forward(session.tick + 1, true);
         const now = memory.read64(address);

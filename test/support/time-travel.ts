@@ -57,6 +57,8 @@ export class ScriptedHost implements RecorderHost {
   flushTicks = Number.POSITIVE_INFINITY;
   /** What to type, by ascending tick. */
   lines: Array<{ readonly tick: Tick; readonly text: string }> = [];
+  /** Told of every breath. */
+  breathed: () => void = () => {};
   recorder: Recorder | null = null;
   #tick = 0;
   #flushed = 0;
@@ -74,6 +76,7 @@ export class ScriptedHost implements RecorderHost {
     return due.length > 0;
   }
   async breathe(): Promise<void> {
+    this.breathed();
     this.#type(this.#tick);
   }
   async idle(): Promise<boolean> {
@@ -90,6 +93,7 @@ export interface RecordOptions {
   readonly snapshotTicks?: number;
   readonly limitTicks?: number;
   readonly lines?: ScriptedHost['lines'];
+  readonly breathed?: (run: Run) => void;
   readonly store?: TraceStore;
   readonly name?: string;
   /** Other limits than no time, 30 s without news and the ticks of `limitTicks`. */
@@ -113,6 +117,7 @@ export async function recordGuest(config: PvConfig, options: RecordOptions = {})
     strideTicks: options.strideTicks ?? SLICE_TICKS,
     flushTicks: options.flushTicks ?? Number.POSITIVE_INFINITY,
     lines: options.lines ?? [],
+    breathed: () => options.breathed?.(run),
   });
   const recorder = new Recorder(run, recording, host, {
     ticks: options.limitTicks ?? null,

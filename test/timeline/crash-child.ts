@@ -20,10 +20,11 @@ export async function story(recording: Recording): Promise<string> {
   const replay = new Replayer(new Run(config), recording).replay({ breathe: async () => {}, progress: () => {} });
   const { verified, stateHash, tick } = await replay;
   const session = new Session(new Run(config), recording);
-  const visits = recording.snapshots.map((snapshot) => {
-    session.goto(snapshot.tick);
-    return session.run.stateHash() === snapshot.stateHash;
-  });
+  const visits: boolean[] = [];
+  for (const snapshot of recording.snapshots) {
+    await session.goto(snapshot.tick);
+    visits.push(session.run.stateHash() === snapshot.stateHash);
+  }
   await recording.verify();
   return JSON.stringify({ verified, hash: stateHash.toString(16), tick, visits, end: recording.end?.verdict });
 }

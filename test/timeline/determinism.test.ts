@@ -147,28 +147,28 @@ describe('a session', () => {
     session = new Session(new Run(GUEST), stored.recording);
   });
 
-  it('comes to the state of a forward run at random ticks', () => {
+  it('comes to the state of a forward run at random ticks', async () => {
     const random = pseudoRandom(2);
     const ticks = Array.from({ length: 120 }, () => random(end + 1));
     const expected = forwardHashes(ticks);
     for (const tick of ticks) {
-      session.goto(tick);
+      await session.goto(tick);
       expect([tick, session.run.stateHash()]).toEqual([tick, expected.get(tick)]);
     }
   });
-  it('walks back from the end step by step', () => {
+  it('walks back from the end step by step', async () => {
     const ticks = Array.from({ length: 1_500 }, (_, i) => end - i);
     const expected = forwardHashes(ticks);
     for (const tick of ticks) {
-      session.goto(tick);
+      await session.goto(tick);
       if (session.run.stateHash() !== expected.get(tick)) expect.fail(`another state at tick ${tick}`);
     }
   });
-  it('leaves nothing of the state out of a snapshot, whether stored at once or when the end had come', () => {
+  it('leaves nothing of the state out of a snapshot, whether stored at once or when the end had come', async () => {
     for (const { recording, outcome } of [stored, recorded])
       for (const { tick } of recording.snapshots) {
         const fresh = new Session(new Run(GUEST), recording);
-        fresh.goto(tick);
+        await fresh.goto(tick);
         expect(fresh.run.stateHash()).toBe(recording.snapshot(tick).stateHash);
         fresh.forward(end, false);
         expect([tick, fresh.run.stateHash()]).toEqual([tick, outcome.stateHash]);
@@ -177,20 +177,20 @@ describe('a session', () => {
     const { blocks, snapshots } = recorded.recording;
     expect(snapshots.map(({ tick }) => tick)).toEqual(blocks.slice(-2).map(({ lastTick }) => lastTick));
   });
-  it('walks back over timers, idle jumps and input', () => {
+  it('walks back over timers, idle jumps and input', async () => {
     const entries = stored.recording.blocks.flatMap((b) => stored.recording.block(b.sequence).entries);
     const ticks = [...new Set(entries.slice(0, 40).flatMap((e) => [e.tick + 2, e.tick + 1, e.tick, e.tick - 1]))];
     const expected = forwardHashes(ticks);
     for (const tick of ticks.sort((a, b) => b - a)) {
-      session.goto(tick);
+      await session.goto(tick);
       expect([tick, session.run.stateHash()]).toEqual([tick, expected.get(tick)]);
     }
   });
-  it('stops for pauses and watches in states that a forward run passes', () => {
-    session.goto(0);
+  it('stops for pauses and watches in states that a forward run passes', async () => {
+    await session.goto(0);
     const { engine } = session.run.machine;
     const seen = new Map<Tick, bigint>();
-    session.goto(30_000);
+    await session.goto(30_000);
     const around = session.run.machine.cpu.rip;
     engine.pauseAt(new Set(Array.from({ length: 256 }, (_, i) => around - 128n + BigInt(i))));
     engine.watch([{ address: session.run.xen.sharedInfo, bytes: 4096 }]);

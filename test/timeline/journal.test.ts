@@ -103,16 +103,13 @@ describe('an edited journal', () => {
       const copy = await edited(recorded.recording, moveInput(journalOf(recorded.recording), index, 1));
       expect(await replayGuest(GUEST, copy)).toMatchObject({ verified: false, counterfactual: true });
       const { tick } = journalOf(recorded.recording).filter(isPayload)[index]!;
-      const [before, at, after] = [recorded.recording, copy]
-        .map((recording) => {
-          const session = new Session(new Run(GUEST), recording);
-          return [tick - 1, tick, tick + 2].map((t) => {
-            session.goto(t);
-            return session.run.stateHash();
-          });
-        })
-        .reduce((one, other) => one.map((hash, i) => (hash === other[i] ? 1n : 0n)));
-      expect([before, at, after]).toEqual([1n, 0n, 0n]);
+      const sessions = [recorded.recording, copy].map((recording) => new Session(new Run(GUEST), recording));
+      const same: boolean[] = [];
+      for (const t of [tick - 1, tick, tick + 2]) {
+        for (const session of sessions) await session.goto(t);
+        same.push(sessions[0]!.run.stateHash() === sessions[1]!.run.stateHash());
+      }
+      expect(same).toEqual([true, false, false]);
     }
   });
   it('is followed when an input waits for a blocked guest', async () => {
@@ -136,10 +133,10 @@ describe('an edited journal', () => {
     const copy = await edited(recorded.recording, moveInput(journalOf(recorded.recording), 0, 40_000));
     const outcome = await replayGuest(GUEST, copy);
     const session = new Session(new Run(GUEST), copy);
-    session.goto(session.endTick);
+    await session.goto(session.endTick);
     expect(session.tick).toBe(outcome.tick);
-    session.goto(session.endTick - 1_000);
-    session.goto(outcome.tick);
+    await session.goto(session.endTick - 1_000);
+    await session.goto(outcome.tick);
     expect(session.run.stateHash()).toBe(outcome.stateHash);
   });
   it('that does not own up to it is a divergence', async () => {

@@ -104,7 +104,7 @@ export class Opened implements OpenRecording {
     this.info = infoOf(path, recording, 0);
   }
 
-  #investigate(hooks: WorkHooks): SessionInvestigator {
+  async #investigate(hooks: WorkHooks): Promise<SessionInvestigator> {
     if (this.#investigator === null) {
       const run = builtRun(configOf(this.#recording));
       const session = new Session(run, this.#recording);
@@ -115,7 +115,7 @@ export class Opened implements OpenRecording {
         end === null
           ? { kind: 'stopped', message: edited ? 'the journal was edited' : 'the recorder was killed' }
           : { kind: end.verdict as Verdict['kind'], message: end.message };
-      if (end === null) session.goto(session.endTick);
+      if (end === null) await session.goto(session.endTick, breather(hooks.stop));
       const report = verdictReport(verdict, end?.place ?? sighting(run.machine, run.tick), symbols);
       this.#investigator = new SessionInvestigator(session, symbols, report, searchHooks(hooks));
     }
@@ -153,9 +153,9 @@ export class Opened implements OpenRecording {
   }
 
   async goto(tick: Tick, hooks: WorkHooks): Promise<GotoResult> {
-    const investigator = this.#investigate(hooks);
+    const investigator = await this.#investigate(hooks);
     const { session, symbols, moment } = investigator;
-    session.goto(tick);
+    await session.goto(tick, breather(hooks.stop));
     const { cpu } = session.run.machine;
     const names = [
       'rax',
@@ -201,7 +201,7 @@ export class Opened implements OpenRecording {
   }
 
   async bisect(options: BisectOptions, hooks: WorkHooks): Promise<BisectReport> {
-    const investigator = this.#investigate(hooks);
+    const investigator = await this.#investigate(hooks);
     const { session, symbols, moment, search } = investigator;
     const predicate = parsePredicate(options.when, moment);
     const from = options.from ?? 0;
@@ -223,7 +223,7 @@ export class Opened implements OpenRecording {
         probes,
       };
     // The instruction that made it true stands before the state in which it is.
-    session.goto(Math.max(0, tick - 1));
+    await session.goto(Math.max(0, tick - 1), breather(hooks.stop));
     const { rip } = session.run.machine.cpu;
     const disassembler = new Disassembler(symbols);
     const seen = session.run.machine.engine.instructionAt(session.run.machine.cpu, rip);
@@ -242,8 +242,8 @@ export class Opened implements OpenRecording {
     };
   }
 
-  why(hooks: WorkHooks): Promise<WhyReport> {
-    return why(this.#investigate(hooks));
+  async why(hooks: WorkHooks): Promise<WhyReport> {
+    return why(await this.#investigate(hooks));
   }
 
   async *events(filter: EventFilter, hooks: WorkHooks): AsyncGenerator<readonly RunEvent[]> {
@@ -253,7 +253,7 @@ export class Opened implements OpenRecording {
           'E_USAGE',
           `there is no event ${name}; kinds are ${EVENT_KINDS.join(', ')}, and names those of hypercalls, of their parts (pin, new_baseptr) and of traps (page_fault)`,
         );
-    const investigator = this.#investigate(hooks);
+    const investigator = await this.#investigate(hooks);
     const { names } = filter;
     const asked = (e: RunEvent): boolean => names.length === 0 || names.includes(e.kind) || names.includes(e.name);
     for await (const events of investigator.events(filter.from ?? 0, filter.to ?? investigator.lastTick)) {
@@ -263,7 +263,7 @@ export class Opened implements OpenRecording {
   }
 
   async debug(hooks: WorkHooks): Promise<DebugSession> {
-    const investigator = this.#investigate(hooks);
+    const investigator = await this.#investigate(hooks);
     const { session, symbols, moment, search } = investigator;
     return {
       firstTick: 0,
@@ -271,7 +271,7 @@ export class Opened implements OpenRecording {
       symbols,
       now: (): Moment => moment,
       stateHash: () => session.run.stateHash(),
-      goto: async (tick) => session.goto(tick),
+      goto: (tick, work) => session.goto(tick, breather(work.stop)),
       check: (source) => void parsePredicate(source, moment),
       async forward(source, work) {
         const predicate = parsePredicate(source, moment);
@@ -279,11 +279,11 @@ export class Opened implements OpenRecording {
         if (from >= session.endTick) return null;
         try {
           const found = await search.first(predicate, from + 1, session.endTick, searchHooks(work));
-          if (found.tick === null) session.goto(session.endTick);
+          if (found.tick === null) await session.goto(session.endTick, breather(work.stop));
           return found.tick;
         } catch (error) {
           // interrupted, it stands where it came to
-          if (!work.stop.aborted) session.goto(from);
+          if (!work.stop.aborted) await session.goto(from);
           throw error;
         }
       },
@@ -292,10 +292,10 @@ export class Opened implements OpenRecording {
         const from = session.tick;
         try {
           const tick = await search.last(() => parsePredicate(source, moment), from, searchHooks(work));
-          if (tick === null) session.goto(0);
+          if (tick === null) await session.goto(0);
           return tick;
         } catch (error) {
-          session.goto(from);
+          await session.goto(from);
           throw error;
         }
       },
