@@ -40,6 +40,10 @@ export interface Reentry {
   readonly rounds: number;
 }
 
+/** Names of exceptions, as SDM vol. 3A table 6-1 has them. */
+const MNEMONICS = new Map<number, string>(
+  Object.entries(VECTOR).map(([name, vector]) => [vector, `#${name.toUpperCase()}`]),
+);
 /** Words of the general registers and of `rip`. */
 const GPR_WORDS = 32;
 const NONE = -1;
@@ -171,7 +175,7 @@ export class ReentryWatch {
     const place = nameOf(rip);
     if (kind === 'fault') {
       const on = vector === VECTOR.pf ? ` on ${hex(address)}` : '';
-      return `fault loop: vector ${vector}${on}, error ${error}, at ${place}: ${rounds} times with the same registers`;
+      return `fault loop: ${MNEMONICS.get(vector) ?? `vector ${vector}`}${on}, error ${error}, at ${place}: ${rounds} times with the same registers`;
     }
     const handler = nameOf(this.#xen.vcpus[this.#machine.cpu.id]!.eventCallback.address);
     const port = `port${ports.length > 1 ? 's' : ''} ${ports.join(', ') || 'unknown'}`;

@@ -234,6 +234,29 @@ describe('why of a hang', () => {
     expect(told).toContain('port 3 (virq timer): pending, masked');
   });
 
+  it('names the operand of a fault loop, and who last wrote what it came from', async () => {
+    const hang = new FakeCase(
+      verdict('hang', 90, at('print'), 'fault loop: #PF on 0x1008, error 0, at poll_flag: 9 times'),
+    );
+    const LOAD = [0x48, 0x8b, 0x47, 0x08]; // mov rax, [rdi+8]
+    for (const tick of [20, 40, 60, 80]) {
+      const moment = hang.moment(tick);
+      Object.assign(moment.registers, { rip: at('poll_flag'), rdi: 0x1000n });
+      moment.put(at('poll_flag'), LOAD);
+      const fields = { vector: 14n, error: 0n, address: 0x1008n };
+      hang.happened.push(event(tick, at('poll_flag'), 'trap', { name: 'page_fault', fields }));
+      // the handler has a fault of its own now and then
+      if (tick === 80) hang.happened.push(event(85, at('print'), 'trap', { name: 'page_fault', fields }));
+    }
+    const report = await why(hang);
+    expect(report.chain[1]).toMatchObject({
+      what: 'each return of the handler leads to the same fault at once: #PF at 0x1008 (read, not present)',
+      tick: 80,
+    });
+    expect(report.instruction).toBe('mov rax, [rdi+8]');
+    expect(report.operand).toBe('0x1008, from rdi = 0x1000');
+  });
+
   it('says that every vCPU waits, and on what', async () => {
     const hang = new FakeCase(verdict('hang', 9, at('print'), 'every vCPU is blocked'));
     const end = hang.moment(9);

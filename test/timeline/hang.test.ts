@@ -13,12 +13,8 @@ const record = (way: string, limits: Partial<RecorderLimits> = {}, limitTicks = 
 
 describe('a place that the guest cannot leave', () => {
   it.each([
-    [
-      'refault',
-      'whose handler counts',
-      /^fault loop: vector 14 on 0x5000, error 2, at 0x\w+: (\d+) times with the same/,
-    ],
-    ['oops', 'whose handler prints', /^fault loop: vector 14 on 0x5000, error 2, at 0x\w+: (\d+) times with the same/],
+    ['refault', 'whose handler counts', /^fault loop: #PF on 0x5000, error 2, at 0x\w+: (\d+) times with the same/],
+    ['oops', 'whose handler prints', /^fault loop: #PF on 0x5000, error 2, at 0x\w+: (\d+) times with the same/],
     [
       'storm',
       'under upcalls',

@@ -10,6 +10,8 @@ import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../mac
 import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
 import { type Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
 import type { NewRecording, RecordingHeader } from '../../timeline/trace-store.ts';
+import type { Cpu } from '../../x86/cpu.ts';
+import type { Verdict } from '../../x86/seam.ts';
 import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
 import { initrdFile, KERNEL_FILE, readFile } from '../files.ts';
 import { TOOL_VERSION } from '../version.ts';
@@ -152,7 +154,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   host.attach(recorder);
   const outcome = await recorder.record();
   const { verdict: ending, at } = watch.verdict(outcome.verdict, sighting(machine, run.tick));
-  const verdict = verdictReport(ending, at, symbols);
+  const verdict = verdictReport(await told(ending, machine.cpu), at, symbols);
   if (recording !== null) {
     await recording.finish({
       tick: outcome.tick,
@@ -174,6 +176,14 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   };
   await recording?.close();
   return result;
+}
+
+const CODE_BITS = [16, 32, 64] as const;
+/** The ending in words; a disassembler is loaded only for what needs one. */
+async function told(ending: Verdict, { rip, codeMode }: Cpu): Promise<Verdict> {
+  if (ending.kind !== 'unimplemented') return ending;
+  const { toldVerdict } = await import('../../inspect/told-verdict.ts');
+  return toldVerdict(ending, rip, CODE_BITS[codeMode]);
 }
 
 /** NAME.hs, NAME-2.hs, NAME-3.hs and so on. */

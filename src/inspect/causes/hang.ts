@@ -1,15 +1,18 @@
 /**
  * A guest that does not go on: it waits for an event that never comes, or it goes round a loop that polls a word nobody
- * changes. Names the loop, the word and the event masks.
+ * changes, or a fault that its handler does not mend. Names the loop, the word and the event masks, or the operand that faults.
  */
 import { hex, type VirtAddr } from '../../core/units.ts';
 import { addressOf, MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
-import type { Finding, Inquiry } from '../investigate.ts';
+import type { Finding, Inquiry, RunEvent } from '../investigate.ts';
 import { instructionAt, lastWriter, link } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
 import type { Link } from '../report.ts';
 import { symbolText } from '../symbol-text.ts';
+import { explainOperand, trapText } from './trap.ts';
 
+/** How many of the last steps are searched for the fault of a fault loop: rounds with long handlers. */
+const FAULT_STEPS = 2 ** 20;
 /** How many of the last steps are searched for the loop. */
 const LOOP_STEPS = 8192;
 
@@ -24,6 +27,12 @@ export async function explainHang(inquiry: Inquiry): Promise<Finding> {
     const wait = link(of, `blocked: waits for an event, called from ${caller ?? 'an unknown place'}`, of.lastTick, rip);
     return { chain: [wait, ...masks], instruction, operand: null, lastWriter: null };
   }
+  const fault = of.verdict.message.startsWith('fault loop') ? await findFault(inquiry) : null;
+  if (fault !== null) {
+    const blamed = await explainOperand(inquiry, fault);
+    const what = `each return of the handler leads to the same fault at once: ${trapText(fault)}`;
+    return { ...blamed, chain: [link(of, what, fault.tick, fault.rip), ...blamed.chain] };
+  }
   const loop = await findLoop(inquiry);
   if (loop === null) return { chain: masks, instruction: null, operand: null, lastWriter: null };
   const { symbols } = of;
@@ -36,6 +45,16 @@ export async function explainHang(inquiry: Inquiry): Promise<Finding> {
   chain.push(link(of, `polls ${operand}, which does not change`, of.lastTick, polled.rip));
   const writer = await lastWriter(inquiry, { space: 'va', address: polled.address }, polled.bytes, of.lastTick);
   return { chain: [...chain, ...masks], instruction: polled.text, operand, lastWriter: writer };
+}
+
+/** The last of the faults that came most often of late; handlers may have others. */
+async function findFault({ of }: Inquiry): Promise<RunEvent | null> {
+  const counts = new Map<VirtAddr, { count: number; last: RunEvent }>();
+  for await (const events of of.events(Math.max(of.firstTick, of.lastTick - FAULT_STEPS), of.lastTick))
+    for (const event of events)
+      if (event.kind === 'trap') counts.set(event.rip, { count: (counts.get(event.rip)?.count ?? 0) + 1, last: event });
+  const [first, ...others] = counts.values();
+  return first === undefined ? null : others.reduce((most, x) => (x.count > most.count ? x : most), first).last;
 }
 
 /** The vCPU's upcall state, and the channels that matter: pending ones, masked or not. */

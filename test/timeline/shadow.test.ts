@@ -1,0 +1,62 @@
+/** A shadow goes the way that the machine then goes, and leaves no trace on it. */
+import { describe, expect, it } from 'vitest';
+import { recurrenceOf } from '../../src/timeline/recurrence.ts';
+import { Run } from '../../src/timeline/run.ts';
+import { Shadow } from '../../src/timeline/shadow.ts';
+import { endingsGuest, timeTravelGuest } from '../support/time-travel.ts';
+
+describe('a shadow', () => {
+  it.each(['spin', 'count', 'yield', 'watch', 'sum', 'delay 90000000', 'clock 90000000', 'checksum 900', 'verify 900'])(
+    'goes as the machine goes: %s',
+    (way) => {
+      const run = new Run(endingsGuest(way));
+      run.runTo(10_007);
+      const before = run.stateHash();
+      const shadow = new Shadow(run);
+      for (let i = 0; i < 300; i++) expect(shadow.step()).toBe(true);
+      expect(run.stateHash()).toBe(before);
+      run.runTo(run.tick + 300);
+      const { cpu } = run.machine;
+      expect(shadow.cpu.rip).toBe(cpu.rip);
+      expect(shadow.cpu.rflags).toBe(cpu.rflags);
+      for (let i = 0; i < 16; i++) expect(shadow.cpu.gpr(i), `register ${i}`).toBe(cpu.gpr(i));
+      for (const [frame, page] of shadow.written) expect(page).toEqual(run.machine.engine.memory.page(frame).slice());
+    },
+  );
+  it('goes no further than it can follow', () => {
+    const run = new Run(timeTravelGuest());
+    run.runTo(1000);
+    const before = run.stateHash();
+    const shadow = new Shadow(run);
+    while (shadow.steps < 5000 && shadow.step());
+    expect(shadow.steps).toBeLessThan(5000);
+    expect(run.stateHash()).toBe(before);
+    run.runTo(run.tick + shadow.steps);
+    expect(run.machine.cpu.rip).toBe(shadow.cpu.rip);
+  });
+});
+
+describe('a loop', () => {
+  it.each([
+    ['spin', 'endless'],
+    ['count', 'endless'],
+    ['yield', 'endless'],
+    ['watch', 'endless'],
+    ['sum', 'endless'],
+    ['delay 900000000', 'waiting'],
+    ['memory-delay 900000000', 'waiting'],
+    ['clock 900000000', 'waiting'],
+    ['wait 900000000', 'waiting'],
+    ['checksum 90000', 'working'],
+    ['verify 90000', 'working'],
+    ['refault', 'unknown'],
+  ])('is seen wherever it is met: %s is %s', (way, kind) => {
+    const run = new Run(endingsGuest(way));
+    for (const tick of [20_011, 50_021, 70_001]) {
+      run.runTo(tick);
+      const before = run.stateHash();
+      expect(recurrenceOf(run).kind).toBe(kind);
+      expect(run.stateHash()).toBe(before);
+    }
+  });
+});
