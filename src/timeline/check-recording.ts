@@ -6,6 +6,7 @@ import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { NS_PER_TICK } from '../machine/clock.ts';
 import type { Verdict } from '../x86/seam.ts';
+import { MAX_GUEST_CMDLINE } from '../xen/abi/structures.ts';
 import { EDITED_SETTING } from './edit.ts';
 import type { RecordingEnd, RecordingHeader } from './trace-store.ts';
 
@@ -38,7 +39,7 @@ const isWhole = (value: number, least: number, most: number): boolean =>
 
 /** E_RECORDING where a header describes what no machine was made from. */
 export function checkHeader(header: RecordingHeader): void {
-  const { createdMs, memoryBytes, vcpus, nsPerTick, tscKhz, epochSeconds, settings } = header;
+  const { createdMs, memoryBytes, vcpus, nsPerTick, tscKhz, epochSeconds, commandLine, settings } = header;
   const says = (name: string, value: number | string): string => `the header says ${name}=${JSON.stringify(value)}`;
   need(Number.isFinite(createdMs) && Math.abs(createdMs) <= CREATED_MS_MAX, `the header says createdMs=${createdMs}`);
   need(memoryProblem(memoryBytes) === null, says('memoryBytes', memoryBytes));
@@ -46,6 +47,8 @@ export function checkHeader(header: RecordingHeader): void {
   need(nsPerTick === NS_PER_TICK, `the header says nsPerTick=${nsPerTick}`);
   need(isWhole(tscKhz, 1, TSC_KHZ_MAX), says('tscKhz', tscKhz));
   need(isWhole(epochSeconds, 0, EPOCH_SECONDS_MAX), says('epochSeconds', epochSeconds));
+  const commandBytes = new TextEncoder().encode(commandLine).length;
+  need(commandBytes < MAX_GUEST_CMDLINE, `the header says a command line of ${commandBytes} bytes`);
   const edited = settings[EDITED_SETTING];
   need(
     edited === undefined || (/^\d+$/.test(edited) && isWhole(Number(edited), 0, Number.MAX_SAFE_INTEGER)),

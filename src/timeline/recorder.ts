@@ -16,6 +16,8 @@ import { type NewRecording, QUEUE_BYTES } from './trace-store.ts';
 
 /** Ticks between snapshots while recording; a background pass makes them denser afterwards. */
 export const SNAPSHOT_TICKS = 2 ** 31;
+/** Entries from which on a block is closed behind the slice: what is held in memory, and how long a block is, is bounded. */
+const BLOCK_ENTRIES = 1 << 17;
 /** A state less than this part of the spacing behind a stored one is not worth being kept: a second's replay leads there. */
 const KEPT_FROM = 1 / 4;
 
@@ -53,6 +55,7 @@ export interface RecorderLimits extends HangLimits {
   /** The run ends at the last tick whose virtual time is at most this (ns). */
   readonly timeNs: number | null;
   readonly snapshotTicks?: number;
+  readonly blockEntries?: number;
 }
 
 export interface RecordOutcome {
@@ -80,6 +83,8 @@ export class Recorder {
   #waits = false;
   /** Where the journal's last block ended. */
   #blockEnd: Tick = 0;
+  /** Entries since then. */
+  #openEntries = 0;
 
   constructor(run: Run, recording: NewRecording | null, host: RecorderHost, limits: RecorderLimits) {
     this.#run = run;
@@ -91,6 +96,7 @@ export class Recorder {
     this.door = new RecordingDoor((entry: JournalEntry) => {
       if (entry.kind !== 'console') this.#hang.decided(entry);
       recording?.append(entry);
+      this.#openEntries++;
     });
     run.machine.door = this.door;
     run.machine.wanted = () => host.wanted?.() ?? false;
@@ -122,7 +128,7 @@ export class Recorder {
         this.#recording?.digest(machine.tick, this.#run.tracker.registerDigest());
         if (machine.tick % BLOCK_TICKS === 0) this.#closeBlock();
       }
-      if (this.#host.flushDue) this.#closeBlock();
+      if (this.#host.flushDue || this.#openEntries >= (this.#limits.blockEntries ?? BLOCK_ENTRIES)) this.#closeBlock();
       verdict = await this.#judge(end, limit);
       if (verdict !== null) break;
       await this.#between(machine.loop.clock.idleNs - idleBefore);
@@ -192,6 +198,7 @@ export class Recorder {
     const stateHash = this.#run.stateHash();
     this.#recording.endBlock(machine.tick, stateHash);
     this.#blockEnd = machine.tick;
+    this.#openEntries = 0;
     this.#host.flushed();
     const spacing = this.#limits.snapshotTicks ?? SNAPSHOT_TICKS;
     const ticks = machine.tick - (this.#lastSnapshot ?? 0);

@@ -49,6 +49,7 @@ describe('what a recording says', () => {
     'nsPerTick=0': header((m) => void (m.nsPerTick = 0)),
     'epochSeconds=2^53-1': header((m) => void (m.epochSeconds = 2 ** 53 - 1)),
     'a seed of half a megabyte': header((m) => void (m.seed = bytes(1 << 19))),
+    'a command line of 2000 bytes': header((m) => void (m.commandLine = 'x'.repeat(2000))),
     'an edit at tick abc': header((m) => void (m.settings.edited = 'abc')),
     'an image of 2^40 bytes': header((m) => void (m.blobs[0]!.bytes = 2 ** 40)),
     'format version 9': header((m) => void (m.formatVersion = 9)),

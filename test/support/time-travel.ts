@@ -91,6 +91,7 @@ export interface RecordOptions {
   readonly strideTicks?: number;
   readonly flushTicks?: number;
   readonly snapshotTicks?: number;
+  readonly blockEntries?: number;
   readonly limitTicks?: number;
   readonly lines?: ScriptedHost['lines'];
   readonly breathed?: (run: Run) => void;
@@ -124,6 +125,7 @@ export async function recordGuest(config: PvConfig, options: RecordOptions = {})
     timeNs: null,
     idleNs: 30e9,
     ...(options.snapshotTicks === undefined ? {} : { snapshotTicks: options.snapshotTicks }),
+    ...(options.blockEntries === undefined ? {} : { blockEntries: options.blockEntries }),
     ...options.limits,
   });
   host.recorder = recorder;

@@ -258,3 +258,14 @@ describe('a replay that goes wrong is caught', () => {
     }
   });
 });
+
+it('a block of many entries is closed behind the slice that had them, and changes nothing', async () => {
+  const cut = await recordGuest(GUEST, { strideTicks: 10_007, blockEntries: 5 });
+  const whole = await recordGuest(GUEST, { strideTicks: 10_007 });
+  const entries = cut.recording.blocks.map(({ sequence }) => cut.recording.block(sequence).entries.length);
+  expect(entries.slice(0, -1).every((count) => count >= 5)).toBe(true);
+  expect(entries.length).toBeGreaterThan(2);
+  expect(whole.recording.blocks.length).toBe(1);
+  expect(journalOf(cut.recording)).toEqual(journalOf(whole.recording));
+  expect(cut.outcome.stateHash).toBe(whole.outcome.stateHash);
+});

@@ -55,6 +55,16 @@ function configOf(recording: Recording): PvConfig {
   };
 }
 
+/** The machine of a recording at tick 0; E_RECORDING where its images are none that a recorder could have started. */
+function runOf(recording: Recording): Run {
+  try {
+    return builtRun(configOf(recording));
+  } catch (error) {
+    if (!(error instanceof EmulatorError) || !['E_IMAGE', 'E_PLATFORM', 'E_MEMORY'].includes(error.code)) throw error;
+    throw new EmulatorError('E_RECORDING', `the recorded machine cannot be built: ${error.message}`, { cause: error });
+  }
+}
+
 /** What a recording says of itself. */
 export function infoOf(path: string, recording: Recording, symbols: number): RecordingInfo {
   const { header, end, sizes } = recording;
@@ -106,7 +116,7 @@ export class Opened implements OpenRecording {
 
   async #investigate(hooks: WorkHooks): Promise<SessionInvestigator> {
     if (this.#investigator === null) {
-      const run = builtRun(configOf(this.#recording));
+      const run = runOf(this.#recording);
       const session = new Session(run, this.#recording);
       const symbols = symbolsOf(run.elf);
       const { end } = this.#recording;
@@ -123,7 +133,7 @@ export class Opened implements OpenRecording {
   }
 
   async replay(hooks: ReplayHooks): Promise<ReplayResult> {
-    const run = builtRun(configOf(this.#recording));
+    const run = runOf(this.#recording);
     run.onOutput = hooks.console;
     const replayer = new Replayer(run, this.#recording);
     const tier = wantedTier() === 'cold' ? 'hot' : 'cold';
