@@ -1,5 +1,6 @@
 /** The program: runs the command line it was started with. The only place that knows the real streams and backend. */
 import { EmulatorError } from '../core/errors.ts';
+import { Interrupt } from './interrupt.ts';
 import { run } from './program.ts';
 import { setV8Flags } from './v8-flags.ts';
 import { TOOL_VERSION } from './version.ts';
@@ -19,6 +20,8 @@ const status = await run(process.argv.slice(2), {
   cwd: workingDirectory,
   // Loaded when a verb needs it: --version and --help stay quick.
   backend: async () => (await import('./local-backend.ts')).LOCAL_BACKEND,
+  // Never released: a signal that comes twice, or while code is kept for the next process, does not cut the end short.
+  interrupt: new Interrupt(),
   now: () => new Date(),
   version: TOOL_VERSION,
   trace: process.env.HINDSIGHT_TRACE !== undefined,

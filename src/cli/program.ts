@@ -3,7 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { EmulatorError } from '../core/errors.ts';
 import type { Backend } from './backend.ts';
 import { EXIT, type Failure, failureOf, failureText } from './exit.ts';
-import { Interrupt } from './interrupt.ts';
+import type { Interrupt } from './interrupt.ts';
 import { toJson } from './json.ts';
 import { Outlet } from './outlet.ts';
 import { Recordings } from './recordings.ts';
@@ -29,6 +29,8 @@ export interface Environment {
   /** The working directory; E_HOST when it is gone. */
   readonly cwd: () => string;
   readonly backend: () => Promise<Backend>;
+  /** What asks for an end; whoever made it releases it, which the end of a process does best. */
+  readonly interrupt: Interrupt;
   readonly now: () => Date;
   readonly version: string;
   /** Print stack traces of our own bugs. */
@@ -75,10 +77,11 @@ class Program {
   readonly #environment: Environment;
   readonly #stdout: Outlet;
   readonly #stderr: Outlet;
-  readonly #interrupt = new Interrupt();
+  readonly #interrupt: Interrupt;
 
   constructor(environment: Environment) {
     this.#environment = environment;
+    this.#interrupt = environment.interrupt;
     this.#stdout = new Outlet(environment.streams.stdout);
     this.#stderr = new Outlet(environment.streams.stderr);
     this.#stdout.onFailure = () => this.#interrupt.unheard();
@@ -90,7 +93,6 @@ class Program {
     const { failure } = this.#stdout;
     if (failure !== null) status = this.#fail(unwritable(failure), false);
     await this.#lastWords();
-    this.#interrupt.release();
     return status;
   }
   /** Waits until everything has been said; only so long where somebody wants the program to end. */

@@ -16,6 +16,7 @@ import type {
   ReplayResult,
   VerifyFinding,
 } from '../../src/cli/backend.ts';
+import { Interrupt } from '../../src/cli/interrupt.ts';
 import { run } from '../../src/cli/program.ts';
 import type { Streams } from '../../src/cli/terminal.ts';
 import { EmulatorError } from '../../src/core/errors.ts';
@@ -286,14 +287,16 @@ export class Bench {
     stderr.on('data', (d) => (text.err += d));
     const read = (): void => void stdout.on('data', (d) => (text.out += d));
     if (reads) read();
+    const interrupt = new Interrupt();
     const status = run(args, {
       streams: { stdin, stdout, stderr } as unknown as Streams,
       cwd: () => this.folder,
       backend: () => Promise.resolve(this.disguise(this.backend)),
+      interrupt,
       now: () => new Date('2026-01-02T03:04:05Z'),
       version: '0.1.0',
       trace: false,
-    });
+    }).finally(() => interrupt.release());
     return {
       read,
       end: status.then((code) => ({

@@ -1,5 +1,6 @@
 /** The verbs of the command line, run in this process on recordings on disk. */
 import { PassThrough } from 'node:stream';
+import { Interrupt } from '../../src/cli/interrupt.ts';
 import { LOCAL_BACKEND } from '../../src/cli/local-backend.ts';
 import { run } from '../../src/cli/program.ts';
 
@@ -16,6 +17,7 @@ export async function verb(args: readonly string[], input = ''): Promise<{ statu
     streams: { stdin, stdout, stderr: stdout } as never,
     cwd: () => process.cwd(),
     backend: async () => LOCAL_BACKEND,
+    interrupt: new Interrupt(),
     now: () => new Date(0),
     version: 'test',
     trace: false,
