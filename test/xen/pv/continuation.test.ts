@@ -176,7 +176,7 @@ describe('every call with a count', () => {
       BigInt(count - written),
       ALIASES + BigInt(written),
     ]);
-    expectShare(guest, 1100);
+    expectShare(guest, 4200);
     parts(guest, 0n);
     expect(guest.output === text.repeat(768) + text[0]).toBe(true);
   });
