@@ -13,13 +13,15 @@ import { hex, type Tick, type VirtAddr } from '../core/units.ts';
 import type { Decision } from '../machine/inputs.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { HYPERCALL } from '../xen/abi/numbers.ts';
-import { recurrenceOf } from './recurrence.ts';
+import { ROUND_STEPS, recurrenceOf } from './recurrence.ts';
 import { REENTRY, ReentryWatch } from './reentry.ts';
 import { type Run, SLICE_TICKS } from './run.ts';
 
-/** When loops are looked at: after so many ticks, or the hypervisor's work that takes as long; at first and at most. */
+/** When loops are looked at, in ticks or the hypervisor's work that takes as long. */
 export interface LoopLimits {
+  /** Between two looks at a loop that seems endless; the first comes after twice as much. */
   readonly work: number;
+  /** Between two looks at most. */
   readonly mostWork: number;
 }
 /** A quarter of a second, and some seconds, of plain code. */
@@ -41,6 +43,9 @@ const JUMPS = 30;
 const LEAST_TICKS = 2 ** 12;
 /** Units of the hypervisor's work between looks, by the rate since the look before: some 50 ms. */
 const UNITS_A_LOOK = 2 ** 18;
+/** Steps of a round that is looked at first, and how much longer ones are the next time: a boot has loops that take a moment. */
+const FIRST_STEPS = 2 ** 7;
+const MORE_STEPS = 8;
 /** Pages of code that a loop is found in at most, looked at now and then. */
 const LOOP_PAGES = 8;
 const PAGE_SHIFT = 12n;
@@ -65,6 +70,7 @@ export class HangWatch {
   readonly #loops: LoopLimits;
   #work = 0;
   #untilLoop: number;
+  #roundSteps = FIRST_STEPS;
   #idleNs = 0;
   #loopWritten = 0;
   /** Pages of code that the vCPU was found in. */
@@ -89,7 +95,7 @@ export class HangWatch {
     this.#limitNs = idleNs;
     this.#nameOf = nameOf;
     this.#loops = loops;
-    this.#untilLoop = loops.work;
+    this.#untilLoop = 2 * loops.work;
     this.#judgeAt = idleNs;
     const { xen } = run;
     this.#reentry = new ReentryWatch(run.machine, xen, reentry);
@@ -172,13 +178,16 @@ export class HangWatch {
       this.#loopWritten = written;
       this.#pages.clear();
       this.#work = 0;
+      this.#roundSteps = FIRST_STEPS;
+      this.#untilLoop = 2 * this.#loops.work;
       this.#endless = false;
     }
     if (this.#work < this.#untilLoop) return null;
     this.#work = 0;
-    const found = recurrenceOf(this.#run);
+    const found = recurrenceOf(this.#run, this.#roundSteps);
     const again = this.#endless;
     this.#endless = found.kind === 'endless';
+    if (!this.#endless) this.#roundSteps = Math.min(this.#roundSteps * MORE_STEPS, ROUND_STEPS);
     this.#untilLoop = this.#endless ? this.#loops.work : Math.min(2 * this.#untilLoop, this.#loops.mostWork);
     if (found.kind !== 'endless' || !again) return null;
     const round = `${found.steps} step${found.steps === 1 ? '' : 's'}`;

@@ -14,7 +14,7 @@ import { VIRQ } from '../xen/abi/numbers.ts';
 import { AMD64 } from '../xen/abi/structures.ts';
 import type { Run } from './run.ts';
 import { Shadow } from './shadow.ts';
-import { Taint } from './taint.ts';
+import { type Piece, Taint } from './taint.ts';
 
 /** What one look at a loop gives. */
 export type Recurrence =
@@ -28,7 +28,7 @@ export type Recurrence =
   | { readonly kind: 'unknown' };
 
 /** Steps of the longest round that is looked at. */
-const ROUND_STEPS = 2 ** 12;
+export const ROUND_STEPS = 2 ** 12;
 /** Ways back to the start that are tried, each with fewer differences than the one before. */
 const TRIES = 4;
 /** Times that taint may turn out to reach further. */
@@ -45,12 +45,12 @@ const isKept = (offset: number): boolean =>
 const isFlag = (offset: number): boolean => offset >= STATE.flagsResult.offset && offset < STATE.rflags.offset;
 const UNKNOWN: Recurrence = { kind: 'unknown' };
 
-/** Looks at the loop that the vCPU goes round, if it does. */
-export function recurrenceOf(run: Run): Recurrence {
+/** Looks at the loop that the vCPU goes round, if it does, in `most` steps. */
+export function recurrenceOf(run: Run, most = ROUND_STEPS): Recurrence {
   const insns = new Map<bigint, Insn | null>();
   let found = UNKNOWN;
   // what an inner loop counts decides about it: the whole way round an outer one comes later
-  for (const steps of roundsOf(run, insns)) {
+  for (const steps of roundsOf(run, insns, most)) {
     const round = examine(run, insns, steps);
     if (round.kind === 'endless') return round;
     if (round.kind !== 'unknown') found = round;
@@ -59,13 +59,13 @@ export function recurrenceOf(run: Run): Recurrence {
 }
 
 /** Lengths of rounds that lead back to the same place and stack, each with fewer registers that differ. */
-function roundsOf(run: Run, insns: Map<bigint, Insn | null>): number[] {
+function roundsOf(run: Run, insns: Map<bigint, Insn | null>, most: number): number[] {
   const shadow = new Shadow(run, insns);
   const { rip, rsp } = shadow.cpu;
   const start = shadow.state.slice();
   const rounds: number[] = [];
   let least = Number.POSITIVE_INFINITY;
-  while (shadow.steps < ROUND_STEPS && rounds.length < TRIES && least > 0 && shadow.step()) {
+  while (shadow.steps < most && rounds.length < TRIES && least > 0 && shadow.step()) {
     if (shadow.cpu.rip !== rip || shadow.cpu.rsp !== rsp) continue;
     const differing = differences(start, shadow.state).length;
     if (differing < least) rounds.push(shadow.steps);
@@ -108,36 +108,33 @@ function roundTaint(
 ): Taint | null {
   const state = new Set(registers);
   const bytes = new Set(memory);
+  const sources = writtenByXen(run);
   for (let i = 0; i < WIDENINGS; i++) {
     const shadow = new Shadow(run, insns);
-    const taint = new Taint();
+    const taint = new Taint(sources);
     for (const at of state) taint.set(at, 1, true);
     for (const at of bytes) taint.memory.set(at, 1, true);
-    for (const { pa, length } of writtenByXen(run)) taint.memory.set(pa, length, true);
     shadow.taint = taint;
     if (!take(shadow, steps)) return null;
     const before = state.size + bytes.size;
     for (let at = 0; at < DECISIVE; at++) if (taint.state[at] === 1) state.add(at);
-    for (const at of taint.memory) if (!isXens(run, at)) bytes.add(at);
+    for (const at of taint.memory) bytes.add(at);
     if (state.size + bytes.size === before || taint.decides || taint.addresses) return taint;
   }
   return null;
 }
 
 /** Where Xen writes while the vCPU runs: time and pending events, rings. */
-function writtenByXen({ xen }: Run): Array<{ readonly pa: number; readonly length: number }> {
+function writtenByXen({ xen }: Run): Piece[] {
   const { at, bytes } = AMD64.sharedInfo;
   const rings = [xen.console.state.frame, xen.xenstore.state.frame].filter((frame) => frame !== 0);
   return [
-    { pa: xen.sharedInfo + at.evtchn_pending, length: at.evtchn_mask - at.evtchn_pending },
-    { pa: xen.sharedInfo + at.wc_version, length: bytes - at.wc_version },
-    ...xen.vcpus.map((v) => ({ pa: v.infoAddress, length: AMD64.vcpuInfo.bytes })),
-    ...rings.map((frame) => ({ pa: frame * PAGE_SIZE, length: PAGE_SIZE })),
+    { pa: xen.sharedInfo + at.evtchn_pending, bytes: at.evtchn_mask - at.evtchn_pending },
+    { pa: xen.sharedInfo + at.wc_version, bytes: bytes - at.wc_version },
+    ...xen.vcpus.map((v) => ({ pa: v.infoAddress, bytes: AMD64.vcpuInfo.bytes })),
+    ...rings.map((frame) => ({ pa: frame * PAGE_SIZE, bytes: PAGE_SIZE })),
   ];
 }
-const isXens = (run: Run, pa: number): boolean =>
-  writtenByXen(run).some((place) => pa >= place.pa && pa < place.pa + place.length);
-
 /** An upcall may come while the loop runs, or Xen may end it. */
 function isInterruptible({ xen, machine }: Run): boolean {
   const { id } = machine.cpu;

@@ -15,7 +15,7 @@ import { programOf } from '../x86/semantics/registry.ts';
 import { FLAG, GPR, STATE, STATE_BYTES, VECTOR } from '../x86/state.ts';
 import { HYPERCALL, SCHEDOP } from '../xen/abi/numbers.ts';
 import type { Run } from './run.ts';
-import type { Taint } from './taint.ts';
+import type { Piece, Taint } from './taint.ts';
 
 /** Pages that a shadow writes at most. */
 const PAGES = 16;
@@ -33,7 +33,7 @@ export class Shadow implements LinearMemory {
   /** What follows from what; null: not asked. */
   taint: Taint | null = null;
   steps = 0;
-  #reached: Array<Array<{ pa: number; bytes: number }>> = [];
+  #reached: Piece[][] = [];
   readonly #now: number;
 
   /** `insns`: decoded instructions by address, which shadows of one machine state may share. */
@@ -118,9 +118,9 @@ export class Shadow implements LinearMemory {
   // ---- memory -------------------------------------------------------------------------------------------------------
 
   /** The pieces of an access; null where it would fault, or where something other than the loop sees it. */
-  #reach(address: bigint, width: number, write: boolean): Array<{ pa: number; bytes: number }> | null {
+  #reach(address: bigint, width: number, write: boolean): Piece[] | null {
     const { memory, mmu } = this.#run.machine.engine;
-    const pieces: Array<{ pa: number; bytes: number }> = [];
+    const pieces: Piece[] = [];
     for (let done = 0; done < width; ) {
       const at = BigInt.asUintN(64, address + BigInt(done));
       const bytes = Math.min(width - done, PAGE_SIZE - Number(at & 4095n));
@@ -155,7 +155,7 @@ export class Shadow implements LinearMemory {
     this.#reached.push(pieces);
     return this.#valueOf(pieces);
   }
-  #valueOf(pieces: ReadonlyArray<{ pa: number; bytes: number }>): bigint {
+  #valueOf(pieces: readonly Piece[]): bigint {
     let value = 0n;
     let shift = 0n;
     for (const { pa, bytes } of pieces)

@@ -40,17 +40,30 @@ export class ByteSet {
   }
 }
 
-/** Machine addresses that a load or a probe reached, in the order of the program's nodes: one piece a page. */
-export type Reached = ReadonlyArray<ReadonlyArray<{ readonly pa: number; readonly bytes: number }>>;
+/** Bytes from a machine address on. */
+export interface Piece {
+  readonly pa: number;
+  readonly bytes: number;
+}
+/** What loads and probes reached, in the order of the program's nodes: one piece a page. */
+export type Reached = ReadonlyArray<readonly Piece[]>;
 
 export class Taint {
   readonly state = new Uint8Array(STATE_BYTES);
   readonly memory = new ByteSet();
+  /** Memory that is tainted whatever is written there. */
+  readonly #sources: readonly Piece[];
   /** Tainted bytes have decided where the guest goes, or what the platform is asked. */
   decides = false;
   /** Tainted bytes have been part of an address. */
   addresses = false;
 
+  constructor(sources: readonly Piece[]) {
+    this.#sources = sources;
+  }
+  #has({ pa, bytes }: Piece): boolean {
+    return this.memory.has(pa, bytes) || this.#sources.some((s) => pa < s.pa + s.bytes && s.pa < pa + bytes);
+  }
   get(offset: number, bytes: number): boolean {
     for (let i = 0; i < bytes; i++) if (this.state[offset + i] === 1) return true;
     return false;
@@ -71,11 +84,9 @@ export class Taint {
         if (pieces === undefined) return;
         if (values[node.addr]) this.addresses = true;
         if (node.op === 'probe') probes.set(id, pieces);
-        values.push(node.op === 'load' && pieces.some(({ pa, bytes }) => this.memory.has(pa, bytes)));
+        values.push(node.op === 'load' && pieces.some((piece) => this.#has(piece)));
       } else if (node.op === 'peek') {
-        values.push(
-          piecesOf(probes.get(node.token)!, node.offset, node.width).some((p) => this.memory.has(p.pa, p.bytes)),
-        );
+        values.push(piecesOf(probes.get(node.token)!, node.offset, node.width).some((piece) => this.#has(piece)));
       } else values.push(this.#node(node, values, insn));
     }
     for (const commit of program.commits)
@@ -136,8 +147,8 @@ const offsetOf = (ref: StateRef, insn: Insn): number =>
   ref.kind === 'slot' ? ref.offset : insn[ref.field] + ref.delta;
 
 /** `width` bytes from `offset` on of what a probe reached. */
-function piecesOf(pieces: Reached[number], offset: number, width: number): Array<{ pa: number; bytes: number }> {
-  const out: Array<{ pa: number; bytes: number }> = [];
+function piecesOf(pieces: Reached[number], offset: number, width: number): Piece[] {
+  const out: Piece[] = [];
   let from = 0;
   for (const { pa, bytes } of pieces) {
     const start = Math.max(offset, from);
