@@ -142,7 +142,7 @@ describe('a session', () => {
       lines: LINES,
       strideTicks: 10_007,
       flushTicks: 100_000,
-      snapshotTicks: 150_000,
+      snapshotTicks: 100_000,
     });
     session = new Session(new Run(GUEST), stored.recording);
   });
