@@ -73,8 +73,8 @@ const ARITHMETIC: Readonly<Record<string, (x: bigint, y: bigint) => Value>> = {
   '&': (x, y) => x & y,
   '|': (x, y) => x | y,
   '^': (x, y) => x ^ y,
-  '<<': (x, y) => (x << (y & 63n)) & U64,
-  '>>': (x, y) => x >> (y & 63n),
+  '<<': (x, y) => (y < 0n || y > 63n ? 0n : (x << y) & U64),
+  '>>': (x, y) => (y < 0n || y > 63n ? (x < 0n ? -1n : 0n) : x >> y),
 };
 
 /** Makes the terms of one predicate and notes what it depends on. */
@@ -244,6 +244,7 @@ export class Compiler {
   }
   #matches(left: Expression, right: Expression): Term {
     const a = this.#compile(left);
+    if (left.type !== 'Identifier' || left.name !== 'console') return this.#fail('unknown operator **');
     if (right.type !== 'Literal' || typeof right.value !== 'string')
       return this.#fail('console ~ needs a quoted pattern');
     let pattern: RegExp;
@@ -267,7 +268,7 @@ export class Compiler {
   }
 
   #member(object: Expression, property: Expression, computed: boolean): Term {
-    if (computed && object.type === 'Identifier' && object.name in WIDTHS)
+    if (computed && object.type === 'Identifier' && Object.hasOwn(WIDTHS, object.name))
       return this.#memory(WIDTHS[object.name]!, property);
     const field = property.type === 'Identifier' && !computed ? property.name : null;
     if (field === null) return this.#fail('this member has no meaning here');
@@ -283,7 +284,7 @@ export class Compiler {
   }
   #entryField(args: readonly Expression[], field: string): Term {
     const entry = this.#entry(args);
-    const bit = PTE_BITS[field];
+    const bit = Object.hasOwn(PTE_BITS, field) ? PTE_BITS[field] : undefined;
     const number = this.#number(entry, 'pte()');
     const settled = (run: Evaluator): Term => ({ ...read(run), free: entry.addressFree });
     if (field === 'mfn') return settled((s) => (number(s) >> 12n) & 0xffffffffffn);

@@ -63,6 +63,9 @@ describe('predicates on registers', () => {
     ['rsp / 0x1000 == 8', true],
     ['rax', false],
     ['rsp', true],
+    ['rsp << 64 == 0', true],
+    ['rsp >> 64 == 0', true],
+    ['rsp << 100000000000 == rax', true],
   ])('%s is %s', (source, value) => {
     expect(holds(source)).toBe(value);
   });
@@ -349,6 +352,10 @@ describe('malformed predicates', () => {
     'call("panic")',
     'call(panic, 1)',
     'pte(0x5000).zz',
+    'pte(0x5000).constructor',
+    'pte(0x5000).__proto__ == 1',
+    'constructor[5] == 1',
+    '2 ** 3 == rax',
     'rip in 5',
     'x => x',
     'new Date()',
