@@ -2,6 +2,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EmulatorError } from '../../src/core/errors.ts';
 import type { RunEvent } from '../../src/inspect/investigate.ts';
+import { LevelStore } from '../../store/level-store.ts';
+import { blobs, HEADER } from '../store/torture-child.ts';
 import { Bench, VERDICT } from './fake-backend.ts';
 
 let bench: Bench;
@@ -414,6 +416,16 @@ describe('the other verbs', () => {
     const { status, out } = await bench.run(['verify']);
     expect(status).toBe(2);
     expect(out).toContain('journal block 3: checksum differs');
+  });
+});
+
+describe('info of a recording without an end', () => {
+  it('tells one that is being made from one whose recorder was killed', async () => {
+    bench.backend.unfinished = true;
+    const recording = await new LevelStore(bench.path('.hindsight')).create('live', HEADER, blobs());
+    expect((await bench.run(['info', 'live'])).out).toMatch(/verdict +none yet: it is being recorded/);
+    await recording.close();
+    expect((await bench.run(['info', 'live'])).out).toMatch(/verdict +none: the recorder did not finish/);
   });
 });
 

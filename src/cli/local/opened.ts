@@ -1,4 +1,5 @@
 /** A recording on disk, opened: every question the verbs ask of it. */
+import { recorderOf } from '../../../store/recording-files.ts';
 import { EmulatorError } from '../../core/errors.ts';
 import type { Tick } from '../../core/units.ts';
 import { backtrace } from '../../inspect/backtrace.ts';
@@ -121,9 +122,10 @@ export class Opened implements OpenRecording {
       const symbols = symbolsOf(run.elf);
       const { end } = this.#recording;
       const edited = editedFrom(this.#recording) !== Number.POSITIVE_INFINITY;
+      const left = recorderOf(this.#path) === null ? 'the recorder was killed' : 'it is being recorded still';
       const verdict: Verdict =
         end === null
-          ? { kind: 'stopped', message: edited ? 'the journal was edited' : 'the recorder was killed' }
+          ? { kind: 'stopped', message: edited ? 'the journal was edited' : left }
           : { kind: end.verdict as Verdict['kind'], message: end.message };
       if (end === null) await session.goto(session.endTick, breather(hooks.stop));
       const report = verdictReport(verdict, end?.place ?? sighting(run.machine, run.tick), symbols);

@@ -14,14 +14,16 @@ export const addInfo: AddVerb = (program, start) => {
     .action((name: string | undefined, options: CommonOptions) =>
       start(options.json === true, async (setting) => {
         const { terminal, recordings } = setting;
-        const info = await (await setting.backend()).info(recordings.resolve(name));
-        terminal.answer(info, () => infoLines(info, terminal.paint));
+        const path = recordings.resolve(name);
+        const info = await (await setting.backend()).info(path);
+        terminal.answer(info, () => infoLines(info, recordings.isRecording(path), terminal.paint));
         return EXIT.ok;
       }),
     );
 };
 
-function infoLines(info: RecordingInfo, paint: Paint): string[] {
+function infoLines(info: RecordingInfo, isRecording: boolean, paint: Paint): string[] {
+  const none = isRecording ? 'none yet: it is being recorded' : 'none: the recorder did not finish';
   const seconds = info.ticks / info.ticksPerSecond;
   return table([
     ['recording', paint.bold(info.recording)],
@@ -35,7 +37,7 @@ function infoLines(info: RecordingInfo, paint: Paint): string[] {
     ],
     ['semantics', info.semantics],
     ['length', `${tickText(info.ticks)} ticks, ${seconds.toPrecision(3)} s of running guest time`],
-    ['verdict', info.verdict === null ? 'none: the recorder did not finish' : renderVerdict(info.verdict, paint)],
+    ['verdict', info.verdict === null ? none : renderVerdict(info.verdict, paint)],
     ['journal', bytesLong(info.journalBytes)],
     ['snapshots', `${info.snapshots}, ${bytesLong(info.snapshotBytes)}`],
   ]);
