@@ -26,7 +26,7 @@ beforeAll(async () => {
   recorded = await recordGuest(GUEST, {
     lines: LINES,
     strideTicks: 10_007,
-    flushTicks: 100_000,
+    flushTicks: 90_000,
     snapshotTicks: 1_000_000,
   });
   end = recorded.outcome.tick;
