@@ -1,5 +1,5 @@
 // Recordings that are whole, every checksum right, and wrong in what they say: nothing is taken for granted.
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -80,6 +80,27 @@ describe('what a recording says', () => {
       expect(status, `${asked}: ${text}`).toBe(2);
       expect(text).toMatch(/E_RECORDING: ./);
     }
+  });
+
+  it('[X-02] what another version recorded is refused by every verb, and called damaged by none', async () => {
+    const path = copy('foreign');
+    await Forgery.of(
+      path,
+      header((m) => void (m.semanticsVersion = 99)),
+    );
+    for (const { verb: asked, status, text } of await answers(path)) {
+      expect([asked, status, text]).toEqual([asked, 2, expect.stringContaining('E_SEMANTICS: ')]);
+      expect(text).not.toContain('damaged');
+    }
+  });
+  it('[X-02] a place of 2^32 bytes in a bulk file of 2^33 is refused before there is room made for it', async () => {
+    const path = copy('place');
+    truncateSync(join(path, 'bulk'), 2 ** 33);
+    await Forgery.of(path, (forgery) => forgery.place(numbered('pages', 0), { at: 0, bytes: 2 ** 32 - 1 }));
+    expect(await verb(['verify', path])).toEqual({
+      status: 2,
+      text: expect.stringContaining('page chunk 0 is too large'),
+    });
   });
 
   const section = (name: string, change: (bytes: Uint8Array) => Uint8Array | null) => (forgery: Forgery) =>

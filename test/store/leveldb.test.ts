@@ -13,10 +13,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Level } from 'level';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { maskedCrc32c } from '../../store/leveldb/crc32c.ts';
 import { Database } from '../../store/leveldb/database.ts';
 import { logRecords } from '../../store/leveldb/log.ts';
+import { PlainFile } from '../../store/plain-file.ts';
 import { pseudoRandom } from '../support/time-travel.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'leveldb-'));
@@ -204,6 +205,38 @@ describe('a LevelDB read without LevelDB', () => {
     mkdirSync(join(folder, 'none'));
     expect(() => Database.open(join(folder, 'none'))).toThrow('the database file CURRENT is missing');
     expect(() => Database.open(join(folder, 'nowhere'))).toThrow('the database is missing');
+  });
+
+  it('[X-02] a table that is merged away while the database is being opened is looked for where it has gone', async () => {
+    const path = join(folder, 'merged');
+    const database = written(path);
+    const before = join(folder, 'merged-before');
+    await database.open();
+    for (let i = 0; i < 60; i++) await database.put(`k${i}`, new Uint8Array(1000).fill(i));
+    await database.compactRange('a', 'z');
+    cpSync(path, before, { recursive: true });
+    for (let i = 0; i < 60; i += 2) await database.put(`k${i}`, new Uint8Array(1000).fill(100));
+    await database.compactRange('a', 'z');
+    await database.close();
+    const keys = Array.from({ length: 60 }, (_, i) => `k${i}`);
+    const merged = contents(path, keys);
+    expect(merged).not.toEqual(contents(before, keys));
+    const { open } = PlainFile;
+    let moved = false;
+    const spy = vi.spyOn(PlainFile, 'open').mockImplementation((file, place) => {
+      if (!moved && file.endsWith('.ldb')) {
+        moved = true;
+        rmSync(before, { recursive: true });
+        cpSync(path, before, { recursive: true });
+      }
+      return open.call(PlainFile, file, place);
+    });
+    try {
+      expect(contents(before, keys)).toEqual(merged);
+    } finally {
+      spy.mockRestore();
+    }
+    expect(moved).toBe(true);
   });
 
   it('[X-02] nothing is read before its size is bounded: a manifest, a log of 2^40 bytes', async () => {

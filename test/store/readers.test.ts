@@ -19,9 +19,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { SEMANTICS_VERSION } from '../../src/timeline/run.ts';
 import { LevelStore } from '../../store/level-store.ts';
+import { PlainFile, readFailure } from '../../store/plain-file.ts';
 import { errorOf } from '../support/error.ts';
 import { recordGuest, timeTravelGuest } from '../support/time-travel.ts';
 import { answers } from '../support/verbs.ts';
@@ -149,6 +150,23 @@ describe('reading', () => {
     }
     for (const at of everything) chmodSync(at, lstatSync(at).isDirectory() ? 0o755 : 0o644);
   });
+  it('[X-02] what the host refuses ends with 5, and nothing is called damaged for it', async () => {
+    const { open: plain } = PlainFile;
+    for (const part of ['anchor', 'CURRENT', 'bulk']) {
+      const spy = vi.spyOn(PlainFile, 'open').mockImplementation((path, place) => {
+        if (!path.endsWith(part)) return plain.call(PlainFile, path, place);
+        throw readFailure(place, Object.assign(new Error('EIO: i/o error, open'), { code: 'EIO' }));
+      });
+      try {
+        for (const { verb: asked, status, text } of await answers(whole(), [['verify'], ['info'], ['replay']])) {
+          expect([asked, status, text]).toEqual([asked, 5, expect.stringMatching(/^E_HOST: .*EIO/)]);
+          expect(text).not.toContain('damaged');
+        }
+      } finally {
+        spy.mockRestore();
+      }
+    }
+  });
   const namesAt = (path: string, at: string): string[] =>
     readdirSync(join(path, at), { withFileTypes: true })
       .filter((entry) => entry.isFile())
@@ -174,9 +192,10 @@ describe('what is not the recording’s own', () => {
   it.each(KINDS)('[X-02] %s in place of a part is refused, by its name (%#)', async (kind, make) => {
     const path = copy('odd');
     await reopenDatabase(path);
-    for (const part of partsOf(path)) {
-      if ((part === 'db') === (kind === 'directory') || (kind === 'a directory' && part === 'db')) continue;
-      if (kind === 'a file' && part !== 'db') continue;
+    const own = { 'a directory': ['db'], 'a file': partsOf(path).filter((part) => part !== 'db') }[kind] ?? [];
+    const parts = partsOf(path).filter((part) => !own.includes(part));
+    expect(parts.length).toBe({ 'a directory': 6, 'a file': 1 }[kind] ?? 7);
+    for (const part of parts) {
       const at = join(path, part);
       const moved = join(folder, 'moved');
       renameSync(at, moved);

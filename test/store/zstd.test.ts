@@ -19,7 +19,8 @@ describe('Zstandard, two makers', () => {
   });
 
   it('[X-02] damaged frames and frames larger than allowed are errors', async () => {
-    for (const zstd of [nativeZstd()!, await wasmZstd()]) {
+    const wasm = await wasmZstd();
+    for (const zstd of [nativeZstd()!, wasm]) {
       const frame = frameOf(zstd, data);
       expect(() => zstd.decompress(frame, data.length - 1)).toThrow();
       expect(() => zstd.decompress(frame.subarray(0, 1000), data.length)).toThrow();
@@ -28,7 +29,7 @@ describe('Zstandard, two makers', () => {
       expect([frame[4]! >> 6, new DataView(frame.buffer).getUint32(at, true)]).toEqual([2, data.length]);
       const bomb = frame.slice();
       new DataView(bomb.buffer).setUint32(at, 0xffff_fff0, true);
-      expect(() => zstd.decompress(bomb, 64 << 20)).toThrow();
+      expect(() => zstd.decompress(bomb, 64 << 20)).toThrow(zstd === wasm ? 'larger than allowed' : undefined);
       frame[0]! ^= 1;
       expect(() => zstd.decompress(frame, data.length)).toThrow();
     }

@@ -2,7 +2,6 @@
  * Recordings as nobody's recorder writes them: whole, with every checksum right, and wrong in what they say. Values are taken out
  * of a recording's database, changed, and sealed again; the chain of blocks and the anchor are made to fit.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Level } from 'level';
 import { AnchorWriter, readAnchor } from '../../store/anchor.ts';
@@ -20,17 +19,18 @@ import {
   sectionsCodec,
   snapshotCodec,
 } from '../../store/messages.ts';
-import { numbered, seal, unseal } from '../../store/sealed.ts';
+import { PlainFile } from '../../store/plain-file.ts';
+import { numbered, type Place, seal, sealPlace, unseal } from '../../store/sealed.ts';
 
 export class Forgery {
   readonly #path: string;
   readonly #database: Level<string, Uint8Array>;
-  readonly #bulk: Buffer;
+  readonly #bulk: string;
 
   private constructor(path: string) {
     this.#path = path;
     this.#database = new Level(join(path, 'db'), { valueEncoding: 'view', compression: false } as object);
-    this.#bulk = readFileSync(join(path, 'bulk'));
+    this.#bulk = join(path, 'bulk');
   }
   /** Changes the recording at `path` in place. */
   static async of(path: string, change: (forgery: Forgery) => void | Promise<void>): Promise<void> {
@@ -41,13 +41,24 @@ export class Forgery {
   }
 
   value(key: string): Uint8Array {
-    return unseal(key, this.#database.getSync(key)!, ({ at, bytes }) => this.#bulk.subarray(at, at + bytes));
+    return unseal(key, this.#database.getSync(key)!, ({ at, bytes }) => {
+      const bulk = PlainFile.open(this.#bulk, 'bulk')!;
+      try {
+        return bulk.read(at, bytes);
+      } finally {
+        bulk.close();
+      }
+    });
   }
   async put(key: string, data: Uint8Array): Promise<void> {
     await this.#database.put(
       key,
       seal(key, data, (parts) => Buffer.concat(parts)),
     );
+  }
+  /** Has a value said to stand in the bulk file. */
+  async place(key: string, place: Place): Promise<void> {
+    await this.#database.put(key, sealPlace(key, place));
   }
   remove(key: string): Promise<void> {
     return this.#database.del(key);
