@@ -71,8 +71,16 @@ export function createAnchor(path: string, createdMs: number): void {
   writeFileSync(path, file, { flag: 'wx', flush: true });
 }
 
+/** What the file says. */
+export interface AnchorFile {
+  readonly createdMs: number;
+  readonly anchor: Anchor;
+  /** Both slots can be read. A writer that was killed may leave one that cannot: then the other holds. */
+  readonly isWhole: boolean;
+}
+
 /** Reads an anchor; E_RECORDING when it is missing or not one, is of another format version, or is damaged. */
-export function readAnchor(path: string, name: string): { createdMs: number; anchor: Anchor } {
+export function readAnchor(path: string, name: string): AnchorFile {
   const file = readPlainFile(path, `the anchor of ${name}`, ANCHOR_BYTES_MAX);
   if (file === null) throw damaged(`the anchor of ${name}`, 'is missing');
   const text = file.subarray(0, CREATED).toString('latin1');
@@ -90,9 +98,10 @@ export function readAnchor(path: string, name: string): { createdMs: number; anc
   const slots = [0, 1].map((parity) =>
     decodeSlot(file.subarray((parity + 1) * SLOT_BYTES, (parity + 2) * SLOT_BYTES), parity),
   );
-  const newest = slots.filter((slot) => slot !== null).sort((a, b) => b.count - a.count)[0];
+  const readable = slots.filter((slot) => slot !== null).sort((a, b) => b.count - a.count);
+  const newest = readable[0];
   if (newest === undefined) throw damaged('the anchor', 'is damaged: neither slot can be read');
-  return { createdMs: file.readDoubleLE(CREATED), anchor: newest };
+  return { createdMs: file.readDoubleLE(CREATED), anchor: newest, isWhole: readable.length === slots.length };
 }
 
 /** Keeps the anchor of an open recording up to date. */

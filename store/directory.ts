@@ -4,7 +4,7 @@
 import { type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { EmulatorError } from '../src/core/errors.ts';
-import { type Anchor, readAnchor } from './anchor.ts';
+import { type AnchorFile, readAnchor } from './anchor.ts';
 import { isFolder, isThere, readFailure } from './plain-file.ts';
 import { damaged } from './sealed.ts';
 
@@ -21,7 +21,7 @@ function statsOf(path: string, name: string): Stats | undefined {
 }
 
 /** Tells a recording's directory from anything else, in words; returns its anchor. The directory may be named by a link. */
-export function checkDirectory(path: string, name: string): { createdMs: number; anchor: Anchor } {
+export function checkDirectory(path: string, name: string): AnchorFile {
   const stats = statsOf(path, name);
   if (stats === undefined) throw new EmulatorError('E_NOT_FOUND', `there is no recording ${name}: ${path}`);
   if (!stats.isDirectory())

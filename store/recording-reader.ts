@@ -34,6 +34,7 @@ const SLOTS_MAX = 1 << 28;
 export class RecordingReader extends StoredRecording {
   readonly #database: Database;
   readonly #bulk: PlainFile;
+  readonly #anchorIsWhole: boolean;
   protected readonly pages = new PageReader((key) => this.read(key));
   #unpackedBytes = 0;
   #entries = 0;
@@ -43,8 +44,10 @@ export class RecordingReader extends StoredRecording {
     database: Database,
     bulk: PlainFile,
     { header, blobs }: { header: RecordingHeader; blobs: readonly BlobInfo[] },
+    anchorIsWhole: boolean,
   ) {
     super(name, header, blobs);
+    this.#anchorIsWhole = anchorIsWhole;
     this.#database = database;
     this.#bulk = bulk;
     for (const blob of blobs) this.blobBytesStored += blob.bytes;
@@ -52,7 +55,7 @@ export class RecordingReader extends StoredRecording {
 
   /** Opens the directory `path`; `semanticsVersion` null takes any. */
   static async open(path: string, name: string, semanticsVersion: number | null): Promise<RecordingReader> {
-    const { anchor } = checkDirectory(path, name);
+    const { anchor, isWhole } = checkDirectory(path, name);
     const database = Database.open(databasePath(path));
     let bulk: PlainFile | null = null;
     try {
@@ -62,7 +65,7 @@ export class RecordingReader extends StoredRecording {
       const header = decoded('header', readValue(database, bulk, 'header'), decodeHeader);
       if (semanticsVersion !== null) checkSemantics(name, header.header, semanticsVersion);
       checkHeader(header.header);
-      const recording = new RecordingReader(name, database, bulk, header);
+      const recording = new RecordingReader(name, database, bulk, header, isWhole);
       recording.#load(anchor);
       return recording;
     } catch (error) {
@@ -84,6 +87,9 @@ export class RecordingReader extends StoredRecording {
     return super.block(sequence);
   }
   override async verify(progress?: (done: number, total: number) => void): Promise<void> {
+    // of a recorder that was killed it may be the slot that it was writing
+    if (this.end !== null && !this.#anchorIsWhole)
+      throw damaged('the anchor', 'is damaged: one of its slots cannot be read');
     this.#database.verify();
     await super.verify(progress);
   }

@@ -8,7 +8,7 @@
  * - upcalls are evaluated at delivery points only: after a platform event (hypercall, fault, emulated instruction), after a
  *   zero-width action, and every {@link DELIVERY_TICKS}; `deliveryDue` carries that across calls and is part of the state;
  *   an event behind which there is nothing to do does not end the engine's slice;
- * - nothing here is asynchronous and nothing knows the host; a run that is cut by work is cut by counted work.
+ * - nothing here is asynchronous and nothing knows the host; where a host that wants to be heard has `runTo` come back does not show.
  */
 
 import { assert } from '../core/assert.ts';
@@ -142,7 +142,8 @@ export class Machine {
 
   /**
    * Runs until tick `until`, the last tick whose system time is at most `untilNs`, the end of the guest, or a standstill; earlier
-   * where the engine was told to pause or watch, and after `workLimit` or where it is `wanted`. `resume`: does not pause before the first instruction.
+   * where the engine was told to pause or watch, and after `workLimit` or where it is `wanted`. `resume`: does not pause before
+   * the first instruction.
    */
   runTo(until: Tick, resume = false, untilNs = Number.POSITIVE_INFINITY): RunEnd {
     const { platform, loop } = this;

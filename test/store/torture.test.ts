@@ -205,6 +205,27 @@ describe('a recording under torture', () => {
     expect(await verified()).toBe('whole');
   });
 
+  it('[X-02] a slot of the anchor that changed is named by verify; every reader goes by the other', async () => {
+    const path = await finished('slots', 3);
+    const anchor = readFileSync(join(path, 'anchor'));
+    for (const at of [70, 130, 160]) {
+      const changed = Buffer.from(anchor);
+      changed[at]! ^= 0x10;
+      writeFileSync(join(path, 'anchor'), changed);
+      const recording = await store.open('slots', 1);
+      expect(recording.blocks.length).toBeGreaterThan(0);
+      await expect(recording.verify()).rejects.toMatchObject({
+        code: 'E_RECORDING',
+        message: 'the anchor is damaged: one of its slots cannot be read',
+      });
+      await recording.close();
+    }
+    writeFileSync(join(path, 'anchor'), anchor);
+    const recording = await store.open('slots', 1);
+    await recording.verify();
+    await recording.close();
+  });
+
   it('[X-02] what is no recording is refused in words', async () => {
     const why = (name: string): Promise<string> =>
       store.open(name, 1).then(
