@@ -6,6 +6,7 @@
  * anywhere is looked at after every step.
  */
 import type { Tick } from '../core/units.ts';
+import { BREATH_TICKS } from '../timeline/run.ts';
 import type { Session } from '../timeline/session.ts';
 import { firstInConsole } from './console-search.ts';
 import { tapEvents } from './event-tap.ts';
@@ -25,8 +26,6 @@ export interface Found {
   readonly probes: number;
 }
 
-/** Ticks run between two breaths of a search. */
-const STRIDE = 2 ** 22;
 /** Stops, and units of the hypervisor's work, between two breaths where there are many. */
 const STOPS_PER_BREATH = 1024;
 const WORK_PER_BREATH = 2 ** 18;
@@ -147,7 +146,7 @@ export class Search {
     let rested = work.total;
     while (session.tick < to) {
       const stepping = everyStep(stopped);
-      const end = session.forward(stepping ? session.tick + 1 : Math.min(session.tick + STRIDE, to), resume);
+      const end = session.forward(stepping ? session.tick + 1 : Math.min(session.tick + BREATH_TICKS, to), resume);
       resume = end.kind === 'pause';
       stopped = end.kind === 'pause' || end.kind === 'watch';
       if ((stepping || stopped) && look()) return true;
@@ -227,7 +226,7 @@ export class Search {
       engine.watch([{ address, bytes }]);
       try {
         while (session.tick < end) {
-          const stopped = session.forward(Math.min(end, session.tick + STRIDE), false);
+          const stopped = session.forward(Math.min(end, session.tick + BREATH_TICKS), false);
           if (stopped.kind === 'watch') {
             const now = value();
             if (now !== held) last = session.tick - 1;

@@ -1,5 +1,6 @@
 /** A recording opened in a session, as `why` investigates it. */
 import type { Tick, VirtAddr } from '../core/units.ts';
+import { BREATH_TICKS } from '../timeline/run.ts';
 import type { Session } from '../timeline/session.ts';
 import { EVENTS_AT_ONCE, journalEvents, Merge } from './event-order.ts';
 import { tapEvents } from './event-tap.ts';
@@ -11,7 +12,6 @@ import { SessionMoment } from './session-moment.ts';
 import { symbolText } from './symbol-text.ts';
 import type { SymbolTable } from './symbols.ts';
 
-const STRIDE = 2 ** 22;
 export class SessionInvestigator implements Investigator {
   readonly session: Session;
   readonly symbols: SymbolTable;
@@ -50,7 +50,7 @@ export class SessionInvestigator implements Investigator {
     try {
       const end = Math.min(to + 1, this.lastTick);
       for (let running = true; running && session.tick < end; ) {
-        const { kind } = session.forward(Math.min(end, session.tick + STRIDE), false);
+        const { kind } = session.forward(Math.min(end, session.tick + BREATH_TICKS), false);
         running = kind !== 'stop' && kind !== 'blocked';
         yield* merge.upTo(session.tick, batch);
         batch = [];

@@ -12,7 +12,7 @@ import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import { editedFrom } from './edit.ts';
 import { ReplayDoor } from './journal.ts';
 import type { Run } from './run.ts';
-import { BLOCK_TICKS, SLICE_TICKS } from './run.ts';
+import { BLOCK_TICKS, BREATH_TICKS } from './run.ts';
 import type { JournalBlock, Recording } from './trace-store.ts';
 import { type Difference, differing, firstDifference, Track } from './witness.ts';
 
@@ -123,7 +123,7 @@ export class Replayer {
   #slice(tick: Tick): boolean {
     const { machine } = this.#run;
     try {
-      const end = this.#run.slice(Math.min(tick, machine.tick + SLICE_TICKS));
+      const end = this.#run.slice(Math.min(tick, machine.tick + BREATH_TICKS));
       if (end.kind === 'limit') return machine.tick === tick;
       if (machine.tick === tick || !this.#compares(tick)) return true;
       const why = end.kind === 'stop' ? `ended (${end.stop.verdict.kind})` : 'stood still';

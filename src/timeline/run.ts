@@ -18,6 +18,8 @@ import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 export const SEMANTICS_VERSION = 5;
 /** Ticks that a machine runs at most before its host is asked. */
 export const SLICE_TICKS = 2 ** 22;
+/** Ticks after which whoever follows a recording looks up: a guest that keeps changing its code takes a second for a million. */
+export const BREATH_TICKS = 2 ** 18;
 /** Units of the hypervisor's work (src/xen/work.ts) after which the host is asked too: one call can do as much. */
 const SLICE_WORK = 2 ** 18;
 /** Ticks between register digests: a whole number of slices. */

@@ -14,7 +14,7 @@ import type { RunEnd } from '../machine/machine.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import { editedFrom } from './edit.ts';
 import { ReplayDoor } from './journal.ts';
-import { type Run, SLICE_TICKS } from './run.ts';
+import { BREATH_TICKS, type Run } from './run.ts';
 import type { Recording } from './trace-store.ts';
 
 /** Distances before the target at which checkpoints are left. */
@@ -108,7 +108,7 @@ export class Session {
 
   async #advance(tick: Tick, breathe: () => Promise<void>): Promise<void> {
     while (this.run.tick < tick) {
-      const { kind } = this.#slice(Math.min(tick, this.run.tick + SLICE_TICKS), false);
+      const { kind } = this.#slice(Math.min(tick, this.run.tick + BREATH_TICKS), false);
       if (kind === 'stop' || kind === 'blocked') return;
       await breathe();
     }
