@@ -39,28 +39,22 @@ function main(): number {
     lines.length = 0;
   };
   let calls = 0;
-  const { machine, xen } = buildPvMachine(
-    {
-      kernel: readFileSync(image),
-      ramdisk: values.initrd === undefined ? null : readFileSync(values.initrd),
-      commandLine: words.join(' '),
-      memoryBytes: Number(values.memory) * MIB,
-      vcpus: 1,
-      cpuPolicy: 'x86-64-v1',
-      tscKhz: DEFAULT_TSC_KHZ,
-      epochSeconds: DEFAULT_EPOCH_SECONDS,
-    },
-    {
-      observer: {
-        hypercall({ kind, vcpu, rip, op, args, ret }) {
-          calls++;
-          // What has no result here set the registers itself (iret, not compared) or ended the run, which real Xen answers by 0.
-          lines.push(JSON.stringify({ kind, vcpu, rip: hex(rip), op, args: args.map(hex), ret: hex(ret ?? 0) }));
-        },
-        log: (line) => console.error(line),
-      },
-    },
-  );
+  const { machine, xen } = buildPvMachine({
+    kernel: readFileSync(image),
+    ramdisk: values.initrd === undefined ? null : readFileSync(values.initrd),
+    commandLine: words.join(' '),
+    memoryBytes: Number(values.memory) * MIB,
+    vcpus: 1,
+    cpuPolicy: 'x86-64-v1',
+    tscKhz: DEFAULT_TSC_KHZ,
+    epochSeconds: DEFAULT_EPOCH_SECONDS,
+  });
+  xen.stream.on('log', ({ line }) => console.error(line));
+  xen.stream.on('hypercall', ({ way, vcpu, rip, op, args, ret }) => {
+    calls++;
+    // What has no result here set the registers itself (iret, not compared) or ended the run, which real Xen answers by 0.
+    lines.push(JSON.stringify({ kind: way, vcpu, rip: hex(rip), op, args: args.map(hex), ret: hex(ret ?? 0) }));
+  });
   if (values.console) xen.console.onOutput = (bytes) => process.stderr.write(bytes);
   const lastTick = Number(values.ticks);
   const lastCall = Number(values.calls);

@@ -4,7 +4,7 @@
 import type { Session } from '../timeline/session.ts';
 import { MMU_UPDATE_PREEMPTED, MMUEXT } from '../xen/abi/numbers.ts';
 import { HYPERCALLS, hypercallName } from '../xen/hypercalls/table.ts';
-import type { PvObserver } from '../xen/pv/pv.ts';
+import type { HypercallEvent } from '../xen/pv/pv.ts';
 import type { RunEvent } from './investigate.ts';
 import type { SessionMoment } from './session-moment.ts';
 
@@ -64,54 +64,45 @@ const signed = (value: number | bigint): bigint => BigInt.asIntN(64, BigInt(valu
 /** Calls `visit` for every event while the session runs; returns what undoes that. */
 export function tapEvents(session: Session, moment: SessionMoment, visit: (event: RunEvent) => void): () => void {
   const { xen, machine } = session.run;
-  const before = xen.observer;
   const tell = (event: Omit<RunEvent, 'tick' | 'text'> & { text?: string }): void =>
     visit({ text: null, ...event, tick: machine.visibleAt - 1 });
-  const observer: PvObserver = {
-    ...before,
-    hypercall(event) {
-      before.hypercall?.(event);
-      const { vcpu, args, left } = event;
-      const rip = BigInt.asUintN(64, event.rip - 2n);
-      const fields: Record<string, bigint> = {};
-      args.forEach((a, i) => {
-        fields[`arg${i}`] = a;
-      });
-      // What goes on as another step has no result yet.
-      if (event.ret !== null && left === null) fields.result = signed(event.ret);
-      if (event.op === 26) {
-        // A refused call says how many parts were done only through its pointer: the parts of a call of one are certain.
-        const count = requests(args) - (left === null ? 0 : requests(left));
-        for (let i = 0; i < Math.min(count, 64); i++) {
-          const at = args[0]! + BigInt(i) * MMUEXT_BYTES;
-          const cmd = moment.read('va', at, 4);
-          const mfn = moment.read('va', at + 8n, 8);
-          const name = cmd === null ? undefined : PARTS[Number(cmd)];
-          if (name === undefined || mfn === null) continue;
-          const result: Record<string, bigint> =
-            count === 1 && fields.result !== undefined ? { result: fields.result } : {};
-          tell({ vcpu, rip, kind: 'hypercall', name, fields: { cmd: cmd!, mfn, ...result } });
-        }
+  const hypercall = (event: HypercallEvent): void => {
+    const { vcpu, args, left } = event;
+    const rip = BigInt.asUintN(64, event.rip - 2n);
+    const fields: Record<string, bigint> = {};
+    args.forEach((a, i) => {
+      fields[`arg${i}`] = a;
+    });
+    // What goes on as another step has no result yet.
+    if (event.ret !== null && left === null) fields.result = signed(event.ret);
+    if (event.op === 26) {
+      // A refused call says how many parts were done only through its pointer: the parts of a call of one are certain.
+      const count = requests(args) - (left === null ? 0 : requests(left));
+      for (let i = 0; i < Math.min(count, 64); i++) {
+        const at = args[0]! + BigInt(i) * MMUEXT_BYTES;
+        const cmd = moment.read('va', at, 4);
+        const mfn = moment.read('va', at + 8n, 8);
+        const name = cmd === null ? undefined : PARTS[Number(cmd)];
+        if (name === undefined || mfn === null) continue;
+        const result: Record<string, bigint> =
+          count === 1 && fields.result !== undefined ? { result: fields.result } : {};
+        tell({ vcpu, rip, kind: 'hypercall', name, fields: { cmd: cmd!, mfn, ...result } });
       }
-      tell({ vcpu, rip, kind: 'hypercall', name: hypercallName(event.op), fields });
-    },
-    trap(event) {
-      before.trap?.(event);
-      const { vcpu, rip, vector, error, address } = event;
+    }
+    tell({ vcpu, rip, kind: 'hypercall', name: hypercallName(event.op), fields });
+  };
+  const undo = [
+    xen.stream.on('hypercall', hypercall),
+    xen.stream.on('trap', ({ vcpu, rip, vector, error, address }) => {
       const fields = { vector: BigInt(vector), error: BigInt(error), address };
       tell({ vcpu, rip, kind: 'trap', name: TRAPS[vector] ?? `vector_${vector}`, fields });
-    },
-    upcall(event) {
-      before.upcall?.(event);
-      tell({ ...event, kind: 'upcall', name: 'upcall', fields: {} });
-    },
-    log(line) {
-      before.log?.(line);
-      tell({ vcpu: machine.cpu.id, rip: machine.cpu.rip, kind: 'log', name: 'log', fields: {}, text: line });
-    },
-  };
-  xen.observer = observer;
+    }),
+    xen.stream.on('upcall', ({ vcpu, rip }) => tell({ vcpu, rip, kind: 'upcall', name: 'upcall', fields: {} })),
+    xen.stream.on('log', ({ line }) =>
+      tell({ vcpu: machine.cpu.id, rip: machine.cpu.rip, kind: 'log', name: 'log', fields: {}, text: line }),
+    ),
+  ];
   return () => {
-    xen.observer = before;
+    for (const end of undo) end();
   };
 }

@@ -6,6 +6,8 @@
  * anywhere is looked at after every step.
  */
 import type { Tick } from '../core/units.ts';
+import { isBefore } from '../machine/machine.ts';
+import { type StopCondition, StopSet } from '../machine/stops.ts';
 import { BREATH_TICKS } from '../timeline/run.ts';
 import type { Session } from '../timeline/session.ts';
 import { firstInConsole } from './console-search.ts';
@@ -30,6 +32,27 @@ export interface Found {
 const STOPS_PER_BREATH = 1024;
 const WORK_PER_BREATH = 2 ** 18;
 const WATCHES_AT_MOST = 512;
+const CLIENT = 'search';
+/** What changes how memory is read without a write to what was read: other page tables, types of frames. */
+const TRANSLATIONS: readonly StopCondition[] = [
+  { kind: 'event', event: 'tables' },
+  { kind: 'event', event: 'type' },
+];
+const written = (range: { address: number; bytes: number }): StopCondition => ({
+  kind: 'access',
+  access: 'write',
+  ...range,
+});
+
+/** When a run is looked at. */
+interface Look {
+  /** What it comes back for, asked before each stretch. */
+  stops(): StopSet;
+  /** Whether the next step is looked at by itself; told whether the last stretch came to a stop. */
+  everyStep(stopped: boolean): boolean;
+  /** Something was met while the stretch ran. */
+  met(): boolean;
+}
 
 export class Search {
   readonly #session: Session;
@@ -64,17 +87,14 @@ export class Search {
   async #scan(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks): Promise<Found> {
     const session = this.#session;
     const moment = this.#moment;
-    const { engine } = session.run.machine;
     const { dependencies: d } = predicate;
-    const { xen } = session.run;
-    const { frames } = xen.mm.domain;
     let probes = 0;
     let eventTick: Tick | null = null;
     /** The predicate reads more places than can be watched. */
     let overflow = false;
-    const stopHere = (): void => {
-      engine.mmu.watchHit = true;
-    };
+    const addresses = this.#addresses(predicate);
+    const fixed: StopCondition[] = d.memory ? [...addresses, ...TRANSLATIONS] : addresses;
+    let stops = StopSet.of(CLIENT, fixed);
     const look = (): boolean => {
       if (eventTick !== null) return true;
       probes++;
@@ -83,7 +103,7 @@ export class Search {
       if (moment.reads !== null) {
         const ranges = merge(moment.reads);
         overflow = ranges.length > WATCHES_AT_MOST;
-        engine.watch(overflow ? [] : ranges);
+        stops = StopSet.of(CLIENT, overflow ? fixed : [...fixed, ...ranges.map(written)]);
       }
       moment.reads = null;
       return holds;
@@ -95,65 +115,59 @@ export class Search {
           probes++;
           if (predicate.holds(moment)) {
             eventTick = event.tick + 1;
-            stopHere();
+            session.run.machine.leave();
           }
           moment.event = null;
         })
       : () => {};
-    const { observer } = xen;
     try {
       await session.goto(from, hooks.breathe);
-      if (d.memory) {
-        frames.onTypeChange = stopHere;
-        xen.observer = { ...observer, tables: stopHere };
-      }
-      engine.pauseAt(this.#pauses(predicate));
-      const stepping = (stopped: boolean): boolean => d.everyStep || overflow || (d.remembers && stopped);
-      const found = look() || (await this.#run(to, hooks, look, stepping));
+      const options: Look = {
+        stops: () => stops,
+        everyStep: (stopped) => d.everyStep || overflow || (d.remembers && stopped),
+        met: () => eventTick !== null,
+      };
+      const found = look() || (await this.#run(to, hooks, look, options));
       return { tick: found ? (eventTick ?? session.tick) : null, probes };
     } finally {
-      xen.observer = observer;
       untap();
-      frames.onTypeChange = null;
-      engine.pauseAt(new Set());
-      engine.watch([]);
     }
   }
 
   /** Addresses at which a predicate is to be looked at. */
-  #pauses(predicate: Predicate): Set<bigint> {
+  #addresses(predicate: Predicate): StopCondition[] {
     const out = new Set<bigint>();
     for (const { address, bytes } of predicate.dependencies.places)
       for (let at = 0n; at < bytes; at++) out.add(address + at);
-    return out;
+    return Array.from(out, (address) => ({ kind: 'address', address }));
   }
 
   /**
-   * Runs forward to `to`, asking `look` at every stop, and after the next step where `everyStep` (told whether it stopped) says
-   * so; true when `look` did.
+   * Runs forward to `to`, asking `look` where {@link Look} says so; true when it did.
    */
   async #run(
     to: Tick,
     hooks: SearchHooks,
     look: () => boolean,
-    everyStep: (stopped: boolean) => boolean = () => false,
+    { stops = () => StopSet.NONE, everyStep = () => false, met = () => false }: Partial<Look> = {},
   ): Promise<boolean> {
     const session = this.#session;
     let resume = false;
     let stopped = true;
-    let stops = 0;
+    let looks = 0;
     const { work } = session.run.xen;
     let rested = work.total;
     while (session.tick < to) {
       const stepping = everyStep(stopped);
-      const end = session.forward(stepping ? session.tick + 1 : Math.min(session.tick + BREATH_TICKS, to), resume);
-      resume = end.kind === 'pause';
-      stopped = end.kind === 'pause' || end.kind === 'watch';
-      if ((stepping || stopped) && look()) return true;
+      const until = stepping ? session.tick + 1 : Math.min(session.tick + BREATH_TICKS, to);
+      const end = session.forward(until, { resume, stops: stops() });
+      resume = isBefore(end);
+      stopped = end.kind === 'hit';
+      if ((stepping || stopped || met()) && look()) return true;
       if (end.kind === 'stop' || end.kind === 'blocked') break;
-      if (end.kind === 'limit' && !stepping) stops = STOPS_PER_BREATH;
-      if (++stops < STOPS_PER_BREATH && work.total - rested < WORK_PER_BREATH) continue;
-      stops = 0;
+      if (end.kind === 'limit' && !stepping) looks = STOPS_PER_BREATH;
+      if (++looks < STOPS_PER_BREATH && work.total - rested < WORK_PER_BREATH) continue;
+      looks = 0;
       rested = work.total;
       hooks.progress(session.tick, to);
       await hooks.breathe();
@@ -223,21 +237,17 @@ export class Search {
       };
       let last: Tick | null = null;
       let held = value();
-      engine.watch([{ address, bytes }]);
-      try {
-        while (session.tick < end) {
-          const stopped = session.forward(Math.min(end, session.tick + BREATH_TICKS), false);
-          if (stopped.kind === 'watch') {
-            const now = value();
-            if (now !== held) last = session.tick - 1;
-            held = now;
-          }
-          hooks.progress(before - session.tick, before);
-          await hooks.breathe();
-          if (stopped.kind === 'stop' || stopped.kind === 'blocked') break;
+      const stops = StopSet.of(CLIENT, [written({ address, bytes })]);
+      while (session.tick < end) {
+        const stopped = session.forward(Math.min(end, session.tick + BREATH_TICKS), { stops });
+        if (stopped.kind === 'hit') {
+          const now = value();
+          if (now !== held) last = session.tick - 1;
+          held = now;
         }
-      } finally {
-        engine.watch([]);
+        hooks.progress(before - session.tick, before);
+        await hooks.breathe();
+        if (stopped.kind === 'stop' || stopped.kind === 'blocked') break;
       }
       if (last !== null) return last;
       end = start;

@@ -44,13 +44,13 @@ export class SessionInvestigator implements Investigator {
     let batch: RunEvent[] = [];
     const undo = tapEvents(session, this.moment, (event) => {
       batch.push(event);
-      if (batch.length >= EVENTS_AT_ONCE) session.run.machine.engine.mmu.watchHit = true;
+      if (batch.length >= EVENTS_AT_ONCE) session.run.machine.leave();
     });
     const merge = new Merge(journal);
     try {
       const end = Math.min(to + 1, this.lastTick);
       for (let running = true; running && session.tick < end; ) {
-        const { kind } = session.forward(Math.min(end, session.tick + BREATH_TICKS), false);
+        const { kind } = session.forward(Math.min(end, session.tick + BREATH_TICKS));
         running = kind !== 'stop' && kind !== 'blocked';
         yield* merge.upTo(session.tick, batch);
         batch = [];
@@ -89,7 +89,7 @@ export class SessionInvestigator implements Investigator {
     for (;;) {
       visit(this.moment);
       if (this.session.tick >= Math.min(to, this.session.endTick)) return;
-      this.session.forward(this.session.tick + 1, true);
+      this.session.forward(this.session.tick + 1);
       await this.#hooks.breathe();
     }
   }

@@ -5,6 +5,7 @@
  * info), which is also how QEMU starts an ELF given by `-kernel`.
  */
 import { EmulatorError } from '../core/errors.ts';
+import { EventStream } from '../core/event-stream.ts';
 import { decode, encode } from '../core/schema.ts';
 import { hex, PAGE_SIZE } from '../core/units.ts';
 import { Engine, type EngineOptions } from '../engine/engine.ts';
@@ -17,7 +18,8 @@ import { CR0 } from '../x86/system/control.ts';
 import { setCodeMode, setFlatSegment } from '../x86/system/descriptors.ts';
 import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../xen/loader/elf.ts';
 import { XEN_ELFNOTE } from '../xen/loader/notes.ts';
-import { Machine, type MachinePlatform } from './machine.ts';
+import { Machine } from './machine.ts';
+import type { MachineEvent, MachinePlatform } from './platform.ts';
 import type { StateSection } from './state.ts';
 
 /** The IDT machine under the tick loop: nothing is due, nothing interrupts. */
@@ -33,6 +35,8 @@ class IdtPlatform extends IdtMachine implements MachinePlatform {
   ];
   readonly ended: Stop | null = null;
   readonly work = { total: 0 };
+  readonly stream = new EventStream<MachineEvent>();
+  readonly pollTicks = Number.POSITIVE_INFINITY;
 
   attach(): void {}
   restored(): void {}
@@ -51,7 +55,8 @@ class IdtPlatform extends IdtMachine implements MachinePlatform {
   deliverPending(): null {
     return null;
   }
-  typed(): void {}
+  switched(): void {}
+  input(): void {}
 }
 
 export interface IdtConfig {

@@ -1,12 +1,15 @@
 /**
  * The tick loop: one machine of vCPUs, engine, platform and input door, driven to a tick or to its end.
  *
+ * What plugs into it: a scheduler (scheduler.ts) says whose turn it is, a platform (platform.ts) what surrounds the vCPUs, stops
+ * (stops.ts) where a run comes back, the door (inputs.ts) what comes from outside.
+ *
  * Invariants (the determinism contract):
  * - the state after `runTo(n)` depends on n only, never on how the run was cut into calls;
- * - zero-width actions happen on reaching a tick in a fixed order: timers, then payloads; wherever `runTo` comes back, those of
- *   the tick reached have happened;
- * - upcalls are evaluated at delivery points only: after a platform event (hypercall, fault, emulated instruction), after a
- *   zero-width action, and every {@link DELIVERY_TICKS}; `deliveryDue` carries that across calls and is part of the state;
+ * - zero-width actions happen on reaching a tick in a fixed order: timers, payloads, switch of the vCPU; wherever `runTo` comes
+ *   back, those of the tick reached have happened;
+ * - events are delivered at delivery points only: after a platform event (hypercall, fault, emulated instruction), after a
+ *   zero-width action, and at the platform's polling ticks; `deliveryDue` carries that across calls and is part of the state;
  *   an event behind which there is nothing to do does not end the engine's slice;
  * - nothing here is asynchronous and nothing knows the host; where a host that wants to be heard has `runTo` come back does not show.
  */
@@ -16,47 +19,40 @@ import { bool, type Infer, optional, string, struct } from '../core/schema.ts';
 import type { Tick } from '../core/units.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Cpu } from '../x86/cpu.ts';
-import { isStop, type Outcome, type Platform, type Stop, stop, type Verdict } from '../x86/seam.ts';
+import { isStop, type Stop, stop, type Verdict } from '../x86/seam.ts';
 import { clockState, NS_PER_TICK, nanoseconds, tickOf } from './clock.ts';
 import { CLOSED_DOOR, type InputDoor } from './inputs.ts';
-import type { StateSection } from './state.ts';
+import type { MachinePlatform } from './platform.ts';
+import { RoundRobin, type Scheduler, turnState } from './scheduler.ts';
+import { type Hit, StopSet, type Watchpoint } from './stops.ts';
 
-/** Upcalls made deliverable by plain memory writes are seen at multiples of this many ticks (65.5 us). */
-export const DELIVERY_TICKS = 1 << 16;
-
-/** A platform that schedules: what the tick loop asks beyond the CPU's seam. */
-export interface MachinePlatform extends Platform {
-  /** Counted work of all steps so far (src/xen/work.ts), so that a host is asked in time; no part of the state. */
-  readonly work: { readonly total: number };
-  /** State outside guest memory and vCPUs. */
-  readonly sections: readonly StateSection[];
-  attach(cpus: readonly Cpu[]): void;
-  /** The state sections have been replaced. */
-  restored(): void;
-  readonly ended: Stop | null;
-  runnable(vcpu: number): boolean;
-  /** System time (ns) of the next expiry, Infinity when there is none. */
-  nextDeadlineNs(): number;
-  /** Applies what is due at `ns`; names what fired. */
-  expire(ns: number): string[];
-  /** True when {@link MachinePlatform.deliverPending} would take an upcall. */
-  hasPending(cpu: Cpu): boolean;
-  /** Takes one upcall if one is deliverable: a step. */
-  deliverPending(cpu: Cpu): { outcome: Outcome } | null;
-  /** Console input. */
-  typed(bytes: Uint8Array): void;
-}
+/** Ticks at whose multiples the loop looks up from the engine. */
+export const SLICE_TICKS = 1 << 16;
 
 /** How the guest ended: the step that ended it counts, and nothing follows. */
 const endedState = struct({ kind: string, message: string });
 export const loopState = struct({
   clock: clockState,
   deliveryDue: bool,
+  /** Whose turn it is. */
+  turn: turnState,
   /** The end that a zero-width action has decided; the next step takes it. */
   ending: optional(endedState),
   ended: optional(endedState),
 });
 export type LoopState = Infer<typeof loopState>;
+
+/** How a run goes; nothing of it shows in the state. */
+export interface RunOptions {
+  /** Does not stop for an address before the first instruction: it has been stopped for. */
+  readonly resume?: boolean;
+  /** The run ends at the last tick whose system time (ns) is at most this. */
+  readonly untilNs?: number;
+  /** Units of the platform's work after which the run comes back before its tick, as if it had been asked to run no further. */
+  readonly workLimit?: number;
+  /** Where the run comes back beside. */
+  readonly stops?: StopSet;
+}
 
 /** Why `runTo` came back. */
 export type RunEnd =
@@ -67,10 +63,11 @@ export type RunEnd =
   | { readonly kind: 'stop'; readonly stop: Stop }
   /** Every vCPU is blocked and no timer is set: only input can go on. */
   | { readonly kind: 'blocked' }
-  /** Before an instruction at one of the engine's pause addresses. */
-  | { readonly kind: 'pause' }
-  /** Watched memory has just changed. */
-  | { readonly kind: 'watch' };
+  /** Conditions of the run's stops are met. */
+  | { readonly kind: 'hit'; readonly hits: readonly Hit[] };
+
+/** The run came back before an instruction whose address it was to stop for: it goes on with {@link RunOptions.resume}. */
+export const isBefore = (end: RunEnd): boolean => end.kind === 'hit' && end.hits[0]?.condition.kind === 'address';
 
 /** No step count; no integer either, so that V8 takes what follows for floating point from the beginning, not from 2^31 on. */
 const OUTSIDE = Number.NEGATIVE_INFINITY;
@@ -79,20 +76,32 @@ export class Machine {
   readonly engine: Engine;
   readonly platform: MachinePlatform;
   readonly tscKhz: number;
-  loop: LoopState = { clock: { tick: 0, idleNs: 0 }, deliveryDue: true, ending: null, ended: null };
+  readonly scheduler: Scheduler;
+  loop: LoopState = {
+    clock: { tick: 0, idleNs: 0 },
+    deliveryDue: true,
+    turn: { vcpu: 0, left: 0 },
+    ending: null,
+    ended: null,
+  };
   door: InputDoor = CLOSED_DOOR;
-  /** Units of the platform's work after which `runTo` comes back before its tick, as if it had been asked to run no further. */
-  workLimit = Number.POSITIVE_INFINITY;
+  /** Asked every {@link SLICE_TICKS}: whether `runTo` is to come back here, as if it had been asked to run no further. */
+  wanted: () => boolean = () => false;
+  readonly #alone: boolean;
   /** The platform's work at which the run in progress comes back. */
   #workEnd = Number.POSITIVE_INFINITY;
-  /** Asked every {@link DELIVERY_TICKS}: whether `runTo` is to come back here, as if it had been asked to run no further. */
-  wanted: () => boolean = () => false;
+  /** The run in progress comes back behind the present step. */
   #leaves = false;
   /** The vCPU's step count at the start of the engine slice or delivery in progress, {@link OUTSIDE} of both. */
   #sliceStart = OUTSIDE;
   /** What the slice in progress ends before: as the platform and the door told when it began. */
   #deadline = Number.POSITIVE_INFINITY;
   #nextPayload: Tick = Number.POSITIVE_INFINITY;
+  /** What the engine looks out for. */
+  #armed = StopSet.NONE;
+  /** What has been met since the run began. */
+  #hits: Hit[] = [];
+  readonly #isRunnable = (vcpu: number): boolean => this.platform.runnable(vcpu);
   /**
    * After an event inside a slice: whether the loop has anything to do before the next step. Timers and payloads are not due
    * while they are where the slice found them, since it ends before them.
@@ -101,25 +110,30 @@ export class Machine {
     const { platform, door } = this;
     return (
       platform.work.total >= this.#workEnd ||
+      this.#leaves ||
+      this.#hits.length > 0 ||
       platform.hasPending(this.cpu) ||
-      !platform.runnable(0) ||
+      !platform.runnable(this.loop.turn.vcpu) ||
       platform.nextDeadlineNs() !== this.#deadline ||
       door.nextPayload(this.loop.clock.tick) !== this.#nextPayload
     );
   };
 
-  constructor(engine: Engine, platform: MachinePlatform, tscKhz: number) {
+  constructor(engine: Engine, platform: MachinePlatform, tscKhz: number, scheduler?: Scheduler) {
     this.engine = engine;
     this.platform = platform;
     this.tscKhz = tscKhz;
+    this.#alone = engine.cpus.length === 1;
+    this.scheduler = scheduler ?? new RoundRobin(engine.cpus.length);
     platform.attach(engine.cpus);
   }
 
   get tick(): Tick {
     return this.loop.clock.tick;
   }
+  /** The vCPU whose turn it is. */
   get cpu(): Cpu {
-    return this.engine.cpus[0]!;
+    return this.engine.cpus[this.loop.turn.vcpu]!;
   }
   /** System time in ns, exact to the step also while the engine calls the platform. */
   now(): number {
@@ -139,26 +153,41 @@ export class Machine {
   restored(): void {
     this.platform.restored();
   }
+  /** Has the run in progress come back behind the present step, as if it had been asked to run no further. */
+  leave(): void {
+    this.#leaves = true;
+  }
 
   /**
-   * Runs until tick `until`, the last tick whose system time is at most `untilNs`, the end of the guest, or a standstill; earlier
-   * where the engine was told to pause or watch, and after `workLimit` or where it is `wanted`. `resume`: does not pause before
-   * the first instruction.
+   * Runs until tick `until`, the end of the guest, or a standstill; earlier where `options` say so, and where it is `wanted`.
    */
-  runTo(until: Tick, resume = false, untilNs = Number.POSITIVE_INFINITY): RunEnd {
+  runTo(until: Tick, options: RunOptions = {}): RunEnd {
+    const { stops = StopSet.NONE, workLimit = Number.POSITIVE_INFINITY } = options;
+    this.#workEnd = this.platform.work.total + workLimit;
+    this.#leaves = false;
+    if (this.loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
+    this.#arm(stops);
+    const undo = stops.events.map((point) => this.#listen(point));
+    try {
+      return this.#run(until, stops, options.resume ?? false, options.untilNs ?? Number.POSITIVE_INFINITY);
+    } finally {
+      for (const end of undo) end();
+      this.#hits = [];
+    }
+  }
+  #run(until: Tick, stops: StopSet, resume: boolean, untilNs: number): RunEnd {
     const { platform, loop } = this;
     let skip = resume;
-    this.#workEnd = platform.work.total + this.workLimit;
-    this.#leaves = false;
-    if (loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
+    const wantedTick = stops.nextTick(loop.clock.tick);
     for (;;) {
       this.#zeroWidth();
-      if (this.#watchHit()) return { kind: 'watch' };
+      this.#collect(stops, wantedTick);
+      if (this.#hits.length > 0) return { kind: 'hit', hits: this.#hits };
       if (loop.clock.tick >= until) return { kind: 'limit' };
       if (this.now() >= untilNs) return { kind: 'time' };
       if (this.#leaves || platform.work.total >= this.#workEnd) return { kind: 'limit' };
       if (loop.ending !== null) return this.#end(stop(loop.ending.kind as Verdict['kind'], loop.ending.message));
-      if (!platform.runnable(0)) {
+      if (!platform.runnable(loop.turn.vcpu)) {
         const refused = this.#idle(untilNs);
         if (refused !== null) return refused;
         continue;
@@ -166,11 +195,16 @@ export class Machine {
       const { deliveryDue } = loop;
       if (deliveryDue && this.#deliver()) continue;
       const from = loop.clock.tick;
-      const end = this.#slice(Math.min(until, tickOf(loop.clock, untilNs)), skip);
+      const paused = this.#slice(Math.min(until, wantedTick, tickOf(loop.clock, untilNs)), skip);
       // A pause before the first step has changed nothing.
       if (loop.clock.tick === from) loop.deliveryDue = deliveryDue;
       skip = false;
-      if (end !== null) return end;
+      if (paused === null) continue;
+      if (paused.kind === 'stop') return paused;
+      const hits = this.#atAddress(stops);
+      if (hits.length > 0) return { kind: 'hit', hits };
+      // somebody else's instruction
+      skip = true;
     }
   }
   /** The step that ends the run: nothing follows it. */
@@ -186,15 +220,54 @@ export class Machine {
     assert(ended !== null, 'the run has not ended');
     return stop(ended.kind as Verdict['kind'], ended.message);
   }
-  /** Memory that is watched has changed outside the engine. */
-  #watchHit(): boolean {
+
+  // ---- stops --------------------------------------------------------------------------------------------------------
+
+  /** Has the engine look out for what `stops` ask of it, and for nothing else. */
+  #arm(stops: StopSet): void {
+    const armed = this.#armed;
+    if (stops === armed) return;
+    this.#armed = stops;
+    const { engine } = this;
+    if (stops.addresses.length + armed.addresses.length > 0)
+      engine.pauseAt(new Set(stops.addresses.map((p) => p.condition.address)));
+    if (stops.accesses.length + armed.accesses.length > 0) engine.watch(stops.accesses.map((p) => p.condition));
+  }
+  #listen(point: StopSet['events'][number]): () => void {
+    const { event, matches, vcpu } = point.condition;
+    return this.platform.stream.on(event, (happened) => {
+      if (vcpu !== undefined && vcpu !== this.loop.turn.vcpu) return;
+      if (matches === undefined || matches(happened)) this.#hit(point);
+    });
+  }
+  #hit(point: Watchpoint): void {
+    this.#hits.push({ ...point, vcpu: this.loop.turn.vcpu });
+  }
+  /** What has been met on the way to the tick reached. */
+  #collect(stops: StopSet, wantedTick: Tick): void {
     const { mmu } = this.engine;
-    const hit = mmu.watchHit;
-    mmu.watchHit = false;
-    return hit;
+    if (mmu.watchHit) {
+      mmu.watchHit = false;
+      for (const point of stops.accesses) this.#hit(point);
+    }
+    const { tick } = this.loop.clock;
+    if (tick < wantedTick) return;
+    for (const point of stops.ticks) if (point.condition.tick === tick) this.#hit(point);
+  }
+  /** Whose address the next instruction stands at. */
+  #atAddress({ addresses }: StopSet): Hit[] {
+    const { cpu } = this;
+    const root = Number((cpu.get('cr3') >> 12n) & 0xffffffffffn);
+    const met = addresses.filter(
+      ({ condition: c }) =>
+        c.address === cpu.rip && (c.vcpu ?? cpu.id) === cpu.id && (c.root === undefined || c.root === root),
+    );
+    return met.map((point) => ({ ...point, vcpu: cpu.id }));
   }
 
-  /** Timers, then payloads; doing it again at the same tick does nothing. */
+  // ---- zero-width actions -------------------------------------------------------------------------------------------
+
+  /** Timers, then payloads, then the switch; doing it again at the same tick does nothing. */
   #zeroWidth(): void {
     const { platform, loop, door } = this;
     if (loop.ending !== null) return;
@@ -209,13 +282,29 @@ export class Machine {
       }
     }
     for (const payload of door.take(this.tick)) {
-      platform.typed(payload.data);
+      platform.input(payload.kind, payload.data);
       loop.deliveryDue = true;
     }
+    if (!this.#alone) this.#schedule();
+  }
+  /** Passes the turn on where it is over. */
+  #schedule(): void {
+    const { loop, platform, engine } = this;
+    const { turn } = loop;
+    if (turn.left > 0 && platform.runnable(turn.vcpu)) return;
+    const next = this.scheduler.next(turn, this.#isRunnable);
+    if (next === null) return;
+    loop.turn = next;
+    if (next.vcpu === turn.vcpu) return;
+    this.door.decided({ tick: this.tick, kind: 'switch', detail: String(next.vcpu) });
+    platform.switched(engine.cpus[turn.vcpu]!, engine.cpus[next.vcpu]!);
+    loop.deliveryDue = true;
   }
 
+  // ---- steps --------------------------------------------------------------------------------------------------------
+
   /**
-   * All vCPUs are blocked: one step that moves time to the next timer, or just one tick on where only input can come. Not taken
+   * No vCPU can run: one step that moves time to the next timer, or just one tick on where only input can come. Not taken
    * where nothing will come, or where it leads behind `untilNs`: a jump is never cut, since the state after it knows no limit.
    */
   #idle(untilNs: number): RunEnd | null {
@@ -233,7 +322,7 @@ export class Machine {
     return null;
   }
 
-  /** Takes an upcall as a step where one is deliverable. */
+  /** Takes an event as a step where one is deliverable. */
   #deliver(): boolean {
     const { platform, loop } = this;
     loop.deliveryDue = false;
@@ -244,28 +333,38 @@ export class Machine {
     if (isStop(taken.outcome)) {
       const { kind, message } = taken.outcome.verdict;
       loop.ending = { kind, message };
-    } else loop.clock.tick++;
+    } else this.#took(1);
     return true;
   }
+  #took(steps: number): void {
+    const { loop } = this;
+    loop.clock.tick += steps;
+    if (!this.#alone) loop.turn.left -= steps;
+  }
 
-  #slice(until: Tick, resume: boolean): RunEnd | null {
+  /** Lets the engine run; the end where it is one, and a pause before an address. */
+  #slice(until: Tick, resume: boolean): RunEnd | { readonly kind: 'pause' } | null {
     const { platform, loop, door, engine } = this;
-    const { clock } = loop;
-    const boundary = (Math.floor(clock.tick / DELIVERY_TICKS) + 1) * DELIVERY_TICKS;
+    const { clock, turn } = loop;
+    const boundary = (Math.floor(clock.tick / SLICE_TICKS) + 1) * SLICE_TICKS;
     this.#deadline = platform.nextDeadlineNs();
     this.#nextPayload = door.nextPayload(clock.tick);
-    const target = Math.min(until, boundary, tickOf(clock, this.#deadline), this.#nextPayload);
+    let target = Math.min(until, boundary, tickOf(clock, this.#deadline), this.#nextPayload);
+    if (!this.#alone) target = Math.min(target, clock.tick + turn.left);
     this.#sliceStart = this.cpu.steps;
-    // at most DELIVERY_TICKS, and an integer for V8 as well: from 2^31 on ticks are floating point, and what is reckoned with them
+    // at most SLICE_TICKS, and an integer for V8 as well: from 2^31 on ticks are floating point, and what is reckoned with them
     const budget = (target - clock.tick) | 0;
     const exit = engine.run(this.cpu, budget, platform, resume, this.#isDue);
     this.#sliceStart = OUTSIDE;
-    clock.tick += exit.steps;
+    this.#took(exit.steps);
     if (exit.kind === 'stop') return this.#end(exit.stop);
-    // a pause or a watched store right behind an event: upcalls are looked for before the next step
+    // a pause or a watched store right behind an event: events are looked for before the next step
     const event = exit.kind === 'event' || ((exit.kind === 'watch' || exit.kind === 'pause') && exit.event);
-    if (event || clock.tick === boundary) loop.deliveryDue = true;
-    if (clock.tick === boundary) this.#leaves = this.wanted();
+    if (event) loop.deliveryDue = true;
+    if (clock.tick === boundary) {
+      if (clock.tick % platform.pollTicks === 0) loop.deliveryDue = true;
+      if (this.wanted()) this.#leaves = true;
+    }
     // The loop tells a hit once the zero-width actions have happened.
     if (exit.kind === 'watch') engine.mmu.watchHit = true;
     return exit.kind === 'pause' ? { kind: 'pause' } : null;

@@ -24,7 +24,7 @@ import { moduleLength, unpackKernel, unpackModule } from '../xen/loader/payload.
 import { machineLayout } from '../xen/mm/machine-layout.ts';
 import { CHUNK_BYTES, type FrameTable } from '../xen/mm/page-info.ts';
 import { loadFlat, setSegment } from '../xen/pv/descriptors.ts';
-import { type PvObserver, pvState, XenPv } from '../xen/pv/pv.ts';
+import { pvState, XenPv } from '../xen/pv/pv.ts';
 import { fixCr4, GUEST_CR0, GUEST_EFER } from '../xen/pv/registers.ts';
 import { refreshTime, writeWallClock } from '../xen/pv/time.ts';
 import { Machine } from './machine.ts';
@@ -62,10 +62,7 @@ export interface PvMachine {
 }
 
 /** Builds the machine at tick 0; E_IMAGE, E_PLATFORM or E_MEMORY for what cannot be. */
-export function buildPvMachine(
-  config: PvConfig,
-  options: { engine?: EngineOptions; observer?: PvObserver } = {},
-): PvMachine {
+export function buildPvMachine(config: PvConfig, options: { engine?: EngineOptions } = {}): PvMachine {
   if (config.vcpus !== 1)
     throw new EmulatorError('E_USAGE', `a domain of ${config.vcpus} vCPUs is not supported yet: use one`);
   const problem = memoryProblem(config.memoryBytes);
@@ -139,7 +136,6 @@ export function buildPvMachine(
     frameTableSection(built.domain.frames),
   ];
   xen.sections = sections;
-  if (options.observer) xen.observer = options.observer;
   machine = new Machine(engine, xen, config.tscKhz);
   startVcpu(xen, built.context, config);
   return { machine, xen, elf };

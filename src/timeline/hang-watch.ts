@@ -99,22 +99,9 @@ export class HangWatch {
     this.#judgeAt = idleNs;
     const { xen } = run;
     this.#reentry = new ReentryWatch(run.machine, xen, reentry);
-    const before = xen.observer;
-    xen.observer = {
-      ...before,
-      hypercall: (event) => {
-        this.#called(event.kind === 'I', event.op, event.args[0]!);
-        before.hypercall?.(event);
-      },
-      trap: (event) => {
-        this.#reentry.trapped(event);
-        before.trap?.(event);
-      },
-      upcall: (event) => {
-        this.#reentry.upcalled(event.rip);
-        before.upcall?.(event);
-      },
-    };
+    xen.stream.on('hypercall', ({ way, op, args }) => this.#called(way === 'I', op, args[0]!));
+    xen.stream.on('trap', (event) => this.#reentry.trapped(event));
+    xen.stream.on('upcall', ({ rip }) => this.#reentry.upcalled(rip));
   }
 
   #called(returns: boolean, op: number, command: bigint): void {

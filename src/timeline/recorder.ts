@@ -6,7 +6,8 @@
  * hashed stays as it was; the host is asked through {@link RecorderHost} only, between slices.
  */
 import type { Tick } from '../core/units.ts';
-import type { RunEnd } from '../machine/machine.ts';
+import { isBefore, type RunEnd } from '../machine/machine.ts';
+import { StopSet } from '../machine/stops.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { type HangLimits, HangWatch } from './hang-watch.ts';
 import { type JournalEntry, RecordingDoor } from './journal.ts';
@@ -46,7 +47,7 @@ export interface RecorderHost {
   /** True when the guest's virtual time should not run ahead of the user's. */
   readonly live: boolean;
   progress(tick: Tick): void;
-  /** The guest stands at an instruction at which the engine was told to pause. */
+  /** The guest stands at one of the addresses of the limits' stops. */
   paused?(): void;
 }
 
@@ -56,6 +57,8 @@ export interface RecorderLimits extends HangLimits {
   readonly timeNs: number | null;
   readonly snapshotTicks?: number;
   readonly blockEntries?: number;
+  /** Addresses whose instructions matter ({@link RecorderHost.paused}). */
+  readonly stops?: StopSet;
 }
 
 export interface RecordOutcome {
@@ -113,8 +116,8 @@ export class Recorder {
       const next = (Math.floor(machine.tick / SLICE_TICKS) + 1) * SLICE_TICKS;
       const idleBefore = machine.loop.clock.idleNs;
       const until = Math.min(next, limit, this.#hang.nextLook, machine.tick + this.#host.strideTicks);
-      const end = this.#run.slice(until, resume, timeNs);
-      resume = end.kind === 'pause';
+      const end = this.#run.slice(until, { resume, untilNs: timeNs, stops: this.#limits.stops ?? StopSet.NONE });
+      resume = isBefore(end);
       this.door.seal(machine.tick);
       if (resume) {
         this.#host.paused?.();

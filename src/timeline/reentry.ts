@@ -13,7 +13,7 @@ import { hex, type Tick, type VirtAddr } from '../core/units.ts';
 import type { Machine } from '../machine/machine.ts';
 import { STATE, VECTOR } from '../x86/state.ts';
 import { CHANNEL } from '../xen/pv/events.ts';
-import type { PvObserver, XenPv } from '../xen/pv/pv.ts';
+import type { TrapEvent, XenPv } from '../xen/pv/pv.ts';
 
 /** From how many rounds on a place counts as one that cannot be left: so many, or fewer that have taken long. */
 export interface ReentryLimits {
@@ -24,8 +24,6 @@ export interface ReentryLimits {
 }
 /** Some 2 CPU seconds of rounds with a short handler; a second of virtual time with a long one. */
 export const REENTRY: ReentryLimits = { rounds: 2 ** 17, slowRounds: 2 ** 10, slowTicks: 2 ** 30 };
-
-type Trap = Parameters<NonNullable<PvObserver['trap']>>[0];
 
 /** A place that has been entered again, and how often in a row. */
 export interface Reentry {
@@ -91,7 +89,7 @@ export class ReentryWatch {
     this.#returned = tick;
     if (this.#rounds > 0 && this.#machine.cpu.rip === this.#rip) this.#atPlace = tick;
   }
-  trapped({ rip, vector, error, address }: Trap): void {
+  trapped({ rip, vector, error, address }: TrapEvent): void {
     const tick = this.#machine.visibleAt;
     if (this.#atPlace !== NONE) this.#check(tick);
     if (tick === this.#returned + 1) this.#entered('fault', tick, rip, vector, error, address);

@@ -5,7 +5,7 @@
 import { EmulatorError } from '../core/errors.ts';
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { EngineOptions } from '../engine/engine.ts';
-import type { Machine, RunEnd } from '../machine/machine.ts';
+import type { Machine, RunEnd, RunOptions } from '../machine/machine.ts';
 import { buildPvMachine, type PvConfig } from '../machine/pv-machine.ts';
 import type { Sections } from '../machine/state.ts';
 import { StateTracker } from '../machine/tracker.ts';
@@ -15,7 +15,7 @@ import { ConsoleMerge } from './console-merge.ts';
 import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
-export const SEMANTICS_VERSION = 5;
+export const SEMANTICS_VERSION = 6;
 /** Ticks that a machine runs at most before its host is asked. */
 export const SLICE_TICKS = 2 ** 22;
 /** Ticks after which whoever follows a recording looks up: a guest that keeps changing its code takes a second for a million. */
@@ -75,17 +75,14 @@ export class Run {
   get tick(): Tick {
     return this.machine.tick;
   }
-  runTo(tick: Tick, resume = false, untilNs = Number.POSITIVE_INFINITY): RunEnd {
-    const end = this.machine.runTo(tick, resume, untilNs);
+  runTo(tick: Tick, options: RunOptions = {}): RunEnd {
+    const end = this.machine.runTo(tick, options);
     this.console.reached(this.machine.tick);
     return end;
   }
   /** Runs towards `tick`, but comes back with `limit` after {@link SLICE_WORK} as well: what a host calls that has to react. */
-  slice(tick: Tick, resume = false, untilNs = Number.POSITIVE_INFINITY): RunEnd {
-    this.machine.workLimit = SLICE_WORK;
-    const end = this.runTo(tick, resume, untilNs);
-    this.machine.workLimit = Number.POSITIVE_INFINITY;
-    return end;
+  slice(tick: Tick, options: RunOptions = {}): RunEnd {
+    return this.runTo(tick, { workLimit: SLICE_WORK, ...options });
   }
   stateHash(): bigint {
     return this.tracker.stateHash();

@@ -10,7 +10,7 @@
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { Divergence } from '../machine/inputs.ts';
-import type { RunEnd } from '../machine/machine.ts';
+import type { RunEnd, RunOptions } from '../machine/machine.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import { editedFrom } from './edit.ts';
 import { ReplayDoor } from './journal.ts';
@@ -108,7 +108,7 @@ export class Session {
 
   async #advance(tick: Tick, breathe: () => Promise<void>): Promise<void> {
     while (this.run.tick < tick) {
-      const { kind } = this.#slice(Math.min(tick, this.run.tick + BREATH_TICKS), false);
+      const { kind } = this.#slice(Math.min(tick, this.run.tick + BREATH_TICKS));
       if (kind === 'stop' || kind === 'blocked') return;
       await breathe();
     }
@@ -117,10 +117,10 @@ export class Session {
    * Runs a slice of the way to `tick`. A counterfactual run may end before; another one that stands still has parted from its recording, and what breaks
    * down behind a state that nobody has proven may be the recording's fault.
    */
-  #slice(tick: Tick, resume: boolean): RunEnd {
+  #slice(tick: Tick, options: RunOptions = {}): RunEnd {
     let end: RunEnd;
     try {
-      end = this.run.slice(tick, resume);
+      end = this.run.slice(tick, options);
     } catch (error) {
       if (this.#unproven === null || error instanceof EmulatorError || error instanceof Divergence) throw error;
       throw new EmulatorError(
@@ -154,9 +154,9 @@ export class Session {
     this.#checkpoints = sorted;
   }
 
-  /** Runs forward towards `tick`, stopping for pauses and watches set on the engine, and after a slice's work. */
-  forward(tick: Tick, resume: boolean): RunEnd {
-    return this.#slice(Math.min(tick, this.endTick), resume);
+  /** Runs forward towards `tick`, to a hit of the stops it is given, or a slice's work. */
+  forward(tick: Tick, options: RunOptions = {}): RunEnd {
+    return this.#slice(Math.min(tick, this.endTick), options);
   }
 
   /** Places to start from when looking backwards: ticks of known states before `tick`, descending. */

@@ -45,7 +45,7 @@ async function bruteForce(source: string, from: Tick, to: Tick): Promise<Tick | 
       if (byEvent !== null) return byEvent;
       if (predicate.holds(moment)) return session.tick;
       if (session.tick >= to) return null;
-      session.forward(session.tick + 1, true);
+      session.forward(session.tick + 1);
     }
   } finally {
     undo();
@@ -109,8 +109,7 @@ describe('looking backwards', () => {
     let last: Tick | null = null;
     const predicate = parsePredicate(source, moment);
     await session.goto(0);
-    for (; session.tick < end - 1; session.forward(session.tick + 1, true))
-      if (predicate.holds(moment)) last = session.tick;
+    for (; session.tick < end - 1; session.forward(session.tick + 1)) if (predicate.holds(moment)) last = session.tick;
     expect(await search.last(() => parsePredicate(source, moment), end)).toBe(last);
   });
   it('the last change of a word', async () => {
@@ -121,7 +120,7 @@ describe('looking backwards', () => {
       let last: Tick | null = null;
       await session.goto(0);
       for (let before = memory.read64(address); session.tick < end; ) {
-        session.forward(session.tick + 1, true);
+        session.forward(session.tick + 1);
         const now = memory.read64(address);
         if (now !== before) last = session.tick - 1;
         before = now;

@@ -1,6 +1,8 @@
 /** The tick loop around a slice: what an event inside of it brings about happens at the same tick as behind it. */
 import { describe, expect, it } from 'vitest';
-import { DELIVERY_TICKS, Machine, type MachinePlatform } from '../../src/machine/machine.ts';
+import { EventStream } from '../../src/core/event-stream.ts';
+import { Machine, SLICE_TICKS } from '../../src/machine/machine.ts';
+import type { MachineEvent, MachinePlatform } from '../../src/machine/platform.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import type { Outcome } from '../../src/x86/seam.ts';
 import { TestMachine, TestPlatform } from '../engine/machine.ts';
@@ -14,6 +16,8 @@ class Ports extends TestPlatform implements MachinePlatform {
   readonly sections = [];
   readonly work = { total: 0 };
   readonly ended = null;
+  readonly stream = new EventStream<MachineEvent>();
+  readonly pollTicks = SLICE_TICKS;
   readonly seen: string[] = [];
   machine: Machine | null = null;
   #deadline = Number.POSITIVE_INFINITY;
@@ -44,7 +48,8 @@ class Ports extends TestPlatform implements MachinePlatform {
     this.seen.push(`upcall at ${this.machine!.tick}`);
     return { outcome: null };
   }
-  typed(): void {
+  switched(): void {}
+  input(): void {
     this.seen.push(`input at ${this.machine!.tick}`);
   }
   override portOut(_cpu?: Cpu, port?: number): Outcome {
@@ -109,18 +114,16 @@ describe('a limit of work', () => {
   };
   it('brings a run back before its tick, in whatever the step that reached it', () => {
     const machine = machineOf(`e6 06 90 e6 06 90 90 e6 06 ${NOPS}`);
-    machine.workLimit = 2 * WORK;
-    expect(machine.runTo(9)).toEqual({ kind: 'limit' });
+    expect(machine.runTo(9, { workLimit: 2 * WORK })).toEqual({ kind: 'limit' });
     expect(machine.tick).toBe(3);
     expect(machine.runTo(9)).toEqual({ kind: 'limit' });
     expect(machine.tick).toBe(9);
   });
   it('leaves the state that a run to that tick leaves', () => {
     const cut = machineOf(`e6 06 90 e6 06 ${NOPS}`);
-    cut.workLimit = 1;
     const whole = machineOf(`e6 06 90 e6 06 ${NOPS}`);
     for (const tick of [1, 3]) {
-      cut.runTo(9);
+      cut.runTo(9, { workLimit: 1 });
       whole.runTo(tick);
       expect([cut.loop, cut.cpu.rip]).toEqual([whole.loop, whole.cpu.rip]);
     }
@@ -140,7 +143,7 @@ describe('a host that wants to be heard', () => {
     machine.wanted = () => true;
     for (const ticks of [1, 2, 3]) {
       expect(machine.runTo(1e9)).toEqual({ kind: 'limit' });
-      expect(machine.tick).toBe(ticks * DELIVERY_TICKS);
+      expect(machine.tick).toBe(ticks * SLICE_TICKS);
     }
   });
   it('is asked once in so many ticks, and not obeyed when it does not want', () => {
@@ -150,7 +153,7 @@ describe('a host that wants to be heard', () => {
       asked++;
       return false;
     };
-    expect(machine.runTo(10 * DELIVERY_TICKS)).toEqual({ kind: 'limit' });
-    expect([machine.tick, asked]).toEqual([10 * DELIVERY_TICKS, 10]);
+    expect(machine.runTo(10 * SLICE_TICKS)).toEqual({ kind: 'limit' });
+    expect([machine.tick, asked]).toEqual([10 * SLICE_TICKS, 10]);
   });
 });

@@ -58,6 +58,8 @@ export interface PvGuestOptions {
   readonly tscKhz?: number;
   readonly tier?: 'cold' | 'oracle';
   readonly policy?: CpuPolicy;
+  /** Whether anybody listens to what happens; so unless told otherwise. */
+  readonly watched?: boolean;
 }
 
 export class PvGuest {
@@ -85,16 +87,14 @@ export class PvGuest {
         tscKhz: options.tscKhz ?? 1_000_000,
         epochSeconds: DEFAULT_EPOCH_SECONDS,
       },
-      {
-        engine: { tier: options.tier ?? 'cold' },
-        observer: {
-          hypercall: (event) => this.calls.push(event),
-          trap: (event) => this.traps.push(event),
-          upcall: () => this.upcalls++,
-          log: (line) => this.log.push(line),
-        },
-      },
+      { engine: { tier: options.tier ?? 'cold' } },
     );
+    if (options.watched ?? true) {
+      xen.stream.on('hypercall', (event) => this.calls.push(event));
+      xen.stream.on('trap', (event) => this.traps.push(event));
+      xen.stream.on('upcall', () => this.upcalls++);
+      xen.stream.on('log', ({ line }) => this.log.push(line));
+    }
     this.machine = machine;
     this.xen = xen;
     this.cpu = machine.cpu;

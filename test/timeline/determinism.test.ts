@@ -1,6 +1,8 @@
 /** The state at a tick is a function of the tick: however a run is cut, tiered, stored, searched or come back to. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Tick } from '../../src/core/units.ts';
+import { isBefore } from '../../src/machine/machine.ts';
+import { StopSet } from '../../src/machine/stops.ts';
 import { ReplayDoor } from '../../src/timeline/journal.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
@@ -93,9 +95,8 @@ describe('cutting a run', () => {
   });
   it('is not observable where counted work ends it in the midst', () => {
     const run = follower();
-    run.machine.workLimit = 1;
     let cuts = 0;
-    for (; run.tick < end; cuts++) run.runTo(end);
+    for (; run.tick < end; cuts++) run.runTo(end, { workLimit: 1 });
     expect(cuts).toBeGreaterThan(20);
     expect(run.stateHash()).toBe(recorded.outcome.stateHash);
   });
@@ -170,7 +171,7 @@ describe('a session', () => {
         const fresh = new Session(new Run(GUEST), recording);
         await fresh.goto(tick);
         expect(fresh.run.stateHash()).toBe(recording.snapshot(tick).stateHash);
-        fresh.forward(end, false);
+        fresh.forward(end);
         expect([tick, fresh.run.stateHash()]).toEqual([tick, outcome.stateHash]);
       }
     expect(stored.recording.snapshots.length).toBeGreaterThan(3);
@@ -188,20 +189,19 @@ describe('a session', () => {
   });
   it('stops for pauses and watches in states that a forward run passes', async () => {
     await session.goto(0);
-    const { engine } = session.run.machine;
     const seen = new Map<Tick, bigint>();
     await session.goto(30_000);
     const around = session.run.machine.cpu.rip;
-    engine.pauseAt(new Set(Array.from({ length: 256 }, (_, i) => around - 128n + BigInt(i))));
-    engine.watch([{ address: session.run.xen.sharedInfo, bytes: 4096 }]);
-    for (let stops = 0, resume = true; stops < 400 && session.tick < end; stops++) {
-      const stop = session.forward(end, resume);
-      resume = stop.kind === 'pause';
+    const stops = StopSet.of('test', [
+      ...Array.from({ length: 256 }, (_, i) => ({ kind: 'address', address: around - 128n + BigInt(i) }) as const),
+      { kind: 'access', access: 'write', address: session.run.xen.sharedInfo, bytes: 4096 },
+    ]);
+    for (let count = 0, resume = true; count < 400 && session.tick < end; count++) {
+      const stop = session.forward(end, { resume, stops });
+      resume = isBefore(stop);
       seen.set(session.tick, session.run.stateHash());
     }
-    engine.pauseAt(new Set());
-    engine.watch([]);
-    session.forward(end, false);
+    session.forward(end);
     expect(session.run.stateHash()).toBe(stored.outcome.stateHash);
     const expected = forwardHashes(seen.keys());
     for (const [tick, hash] of seen) expect([tick, hash]).toEqual([tick, expected.get(tick)]);

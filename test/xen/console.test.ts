@@ -142,7 +142,7 @@ describe('of a guest', () => {
   });
   test('[D-52] what is typed arrives in the ring with an event', () => {
     const { guest, memory, base, port } = open();
-    guest.xen.typed(bytes('ls\n'));
+    guest.xen.input('console', bytes('ls\n'));
     expect(memory.read32(base + AT.inProd)).toBe(3);
     expect(Buffer.from(memory.readBytes(base, 3)).toString()).toBe('ls\n');
     expect(guest.shared64(0x800) >> BigInt(port)).toBe(1n);

@@ -7,6 +7,7 @@ import { registerOf } from '../../inspect/session-moment.ts';
 import { symbolText } from '../../inspect/symbol-text.ts';
 import { NS_PER_TICK } from '../../machine/clock.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../machine/pv-machine.ts';
+import { StopSet } from '../../machine/stops.ts';
 import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
 import { type Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
 import type { NewRecording, RecordingHeader } from '../../timeline/trace-store.ts';
@@ -130,17 +131,14 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   const panics = panicEntries(symbols);
   const watch = new PanicWatch(panics.size > 0);
   const { machine, xen } = run;
-  xen.observer = {
-    log: hooks.xen,
-    hypercall: ({ kind, vcpu }) => {
-      if (kind === 'I' && !xen.vcpus[vcpu]!.kernelMode) watch.userRuns();
-    },
-  };
+  xen.stream.on('log', ({ line }) => hooks.xen(line));
+  xen.stream.on('hypercall', ({ way, vcpu }) => {
+    if (way === 'I' && !xen.vcpus[vcpu]!.kernelMode) watch.userRuns();
+  });
   run.onOutput = (data) => {
     watch.written(data, () => sighting(machine, machine.visibleAt));
     hooks.console(data);
   };
-  machine.engine.pauseAt(new Set(panics.keys()));
   const host = new Host(hooks, () => {
     const entry = panics.get(machine.cpu.rip);
     if (entry !== undefined) watch.entered(sighting(machine, run.tick), panicTextAt(run, entry));
@@ -149,6 +147,10 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     ticks: config.limitTicks,
     timeNs: config.limitSeconds === null ? null : Math.round(config.limitSeconds * 1e9),
     idleNs: Math.round(config.idleLimitSeconds * 1e9),
+    stops: StopSet.of(
+      'panic',
+      Array.from(panics.keys(), (address) => ({ kind: 'address', address })),
+    ),
     nameOf: (address) => symbolText(symbols, address) ?? hex(address),
   });
   host.attach(recorder);

@@ -54,8 +54,8 @@ export class FrameTable {
   /** 1 for every chunk of 4 KiB of `bytes` that changed since the holder last cleared it. */
   readonly dirtyChunks: Uint8Array;
   readonly #words: Int32Array;
-  /** Told of every change of a frame's type, validation or pin: (frame, type_info before, after). */
-  onTypeChange: ((mfn: MachineFrame, before: number, after: number) => void) | null = null;
+  /** Told of every change of a frame's type, validation or pin. */
+  onTypeChange: (mfn: MachineFrame) => void = () => {};
 
   constructor(limit: number) {
     const chunks = Math.ceil(limit / FRAMES_PER_CHUNK);
@@ -83,8 +83,7 @@ export class FrameTable {
     const before = this.#words[mfn * 4]!;
     this.#words[mfn * 4] = info;
     this.dirtyChunks[mfn >> 8] = 1;
-    if (this.onTypeChange !== null && ((before ^ info) & (PGT.typeMask | PGT.validated | PGT.pinned)) !== 0)
-      this.onTypeChange(mfn, before, info);
+    if (((before ^ info) & (PGT.typeMask | PGT.validated | PGT.pinned)) !== 0) this.onTypeChange(mfn);
   }
   /**
    * The references of an L1 entry for a page of the domain, where nothing but counts changes; false, and nothing done, where

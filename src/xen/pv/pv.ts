@@ -9,6 +9,7 @@
  *   the SYSCALL again with the arguments that are left (D-06, src/xen/work.ts).
  */
 import { assert } from '../../core/assert.ts';
+import { EventStream } from '../../core/event-stream.ts';
 import { type Infer, integer, list, optional, struct, u32, u64 } from '../../core/schema.ts';
 import type { MachineFrame, PhysAddr, VirtAddr } from '../../core/units.ts';
 import { highWord, lowWord, plus } from '../../core/words.ts';
@@ -53,11 +54,12 @@ export interface PvMmu extends Translator {
 }
 
 /**
- * One hypercall. Kind H: by itself; I: iret; M: an entry of a multicall, told before the multicall's own H; P: a part of a call that
+ * One hypercall. Way H: by itself; I: iret; M: an entry of a multicall, told before the multicall's own H; P: a part of a call that
  * goes on as another step. The result of such a part, also of an M that was not finished, is its own number.
  */
 export interface HypercallEvent {
-  readonly kind: 'H' | 'I' | 'M' | 'P';
+  readonly kind: 'hypercall';
+  readonly way: 'H' | 'I' | 'M' | 'P';
   readonly vcpu: number;
   /** Behind the SYSCALL. */
   readonly rip: VirtAddr;
@@ -69,19 +71,32 @@ export interface HypercallEvent {
   readonly left: readonly bigint[] | null;
 }
 
-/** What a watcher of the run sees (X-05); watching never changes the run. */
-export interface PvObserver {
-  hypercall?(event: HypercallEvent): void;
-  trap?(event: { vcpu: number; rip: bigint; vector: number; error: number; address: bigint }): void;
-  upcall?(event: { vcpu: number; rip: bigint }): void;
-  log?(line: string): void;
-  /** A vCPU uses other page tables from now on. */
-  tables?(): void;
+/** An exception enters the guest kernel; `rip` is where it happened. */
+export interface TrapEvent {
+  readonly kind: 'trap';
+  readonly vcpu: number;
+  readonly rip: VirtAddr;
+  readonly vector: number;
+  readonly error: number;
+  readonly address: bigint;
 }
+/** What a watcher of the run sees (X-05); watching never changes the run. */
+export type XenEvent =
+  | HypercallEvent
+  | TrapEvent
+  /** The event callback is entered from `rip`. */
+  | { readonly kind: 'upcall'; readonly vcpu: number; readonly rip: VirtAddr }
+  /** A line of Xen's console. */
+  | { readonly kind: 'log'; readonly line: string }
+  /** A vCPU uses other page tables from now on. */
+  | { readonly kind: 'tables'; readonly vcpu: number }
+  /** A frame's type, validation or pin changes. */
+  | { readonly kind: 'type'; readonly frame: MachineFrame };
 
 /** Registers of a hypercall's arguments. */
 const ARGUMENTS = [GPR.rdi, GPR.rsi, GPR.rdx, GPR.r10, GPR.r8, GPR.r9] as const;
 const SYSCALL_BYTES = 2;
+const POLL_TICKS = 1 << 16;
 
 const domainState = struct({
   /** VMASST_TYPE bits. */
@@ -132,7 +147,9 @@ export class XenPv implements Platform, EventHost {
   readonly xenstore: XenStore;
   vcpus: VcpuState[];
   domain: DomainState = { assists: 0n, shutdownCode: null, grantFrames: 1, pirqEoiFrame: 0, watchdogs: [null, null] };
-  observer: PvObserver = {};
+  readonly stream = new EventStream<XenEvent>();
+  /** The guest changes what makes an upcall deliverable by plain writes, which Xen sees at its next entry: here every 65.5 us. */
+  readonly pollTicks = POLL_TICKS;
   /** State sections of the whole hypervisor, put together by the wiring. */
   sections: ReadonlyArray<{ readonly name: string; encode(): Uint8Array; decode(bytes: Uint8Array): void }> = [];
   /** The end of the run, once something outside an instruction decided it. */
@@ -166,7 +183,10 @@ export class XenPv implements Platform, EventHost {
     this.mm = new MemoryManager(this, options.domain);
     options.domain.log = (line) => {
       this.work.line();
-      this.observer.log?.(line);
+      if (this.stream.wants('log')) this.stream.tell({ kind: 'log', line });
+    };
+    options.domain.frames.onTypeChange = (frame) => {
+      if (this.stream.wants('type')) this.stream.tell({ kind: 'type', frame });
     };
     for (const place of [options.places.xenstore, options.places.console]) {
       const port = this.events.allocUnbound(this.domainId, 0);
@@ -223,21 +243,21 @@ export class XenPv implements Platform, EventHost {
   /** A line of Xen's own console. */
   log(line: string): void {
     this.work.line();
-    this.observer.log?.(`(XEN) ${line}`);
+    if (this.stream.wants('log')) this.stream.tell({ kind: 'log', line: `(XEN) ${line}` });
   }
-  /** Tells the observer of a hypercall that came from before `rip`; a result that ended the run is null. */
+  /** Tells of a hypercall that came from before `rip`; a result that ended the run is null. */
   traceHypercall(
     vcpu: number,
     rip: VirtAddr,
-    kind: HypercallEvent['kind'],
+    way: HypercallEvent['way'],
     op: number,
     args: readonly bigint[],
     result: CallResult,
   ): void {
-    if (this.observer.hypercall === undefined) return;
+    if (!this.stream.wants('hypercall')) return;
     const left = isContinuation(result) ? args.map((value, i) => result.goesOnWith[i] ?? value) : null;
     const ret = isStop(result) ? null : isContinuation(result) ? op : result;
-    this.observer.hypercall({ kind, vcpu, rip, op, args, ret, left });
+    this.stream.tell({ kind: 'hypercall', way, vcpu, rip, op, args, ret, left });
   }
 
   // ---- the platform seam --------------------------------------------------------------------------------------------
@@ -261,8 +281,8 @@ export class XenPv implements Platform, EventHost {
     this.work.begin();
     const row = hypercallRow(number);
     const result = row === undefined ? -ERRNO.ENOSYS : row.run(call);
-    const kind = isContinuation(result) ? 'P' : number === HYPERCALL.iret ? 'I' : 'H';
-    this.traceHypercall(cpu.id, rip, kind, number, call.args, result);
+    const way = isContinuation(result) ? 'P' : number === HYPERCALL.iret ? 'I' : 'H';
+    this.traceHypercall(cpu.id, rip, way, number, call.args, result);
     if (isStop(result)) return result;
     if (isContinuation(result)) return this.#goOn(cpu, number, result);
     if (typeof result === 'number') cpu.setGprSigned(GPR.rax, result);
@@ -324,7 +344,7 @@ export class XenPv implements Platform, EventHost {
     const table: MachineFrame = v.kernelMode ? v.kernelTable : v.userTable;
     cpu.set('cr3', BigInt(table) << 12n);
     this.mmu.selectSpace(cpu, v.kernelMode ? 0 : 1);
-    this.observer.tables?.();
+    if (this.stream.wants('tables')) this.stream.tell({ kind: 'tables', vcpu: cpu.id });
   }
   /** Runs `action` with the kernel's page tables, whatever the mode (toggle_guest_pt). */
   inKernelMode<T>(cpu: Cpu, action: () => T): T {
@@ -369,12 +389,17 @@ export class XenPv implements Platform, EventHost {
   deliverPending(cpu: Cpu): { outcome: Outcome } | null {
     if (!this.hasPending(cpu)) return null;
     this.work.call();
-    this.observer.upcall?.({ vcpu: cpu.id, rip: cpu.rip });
+    if (this.stream.wants('upcall')) this.stream.tell({ kind: 'upcall', vcpu: cpu.id, rip: cpu.rip });
     const { address } = this.vcpus[cpu.id]!.eventCallback;
     return { outcome: createBounceFrame(this, cpu, { address, error: null, maskEvents: true }) };
   }
+  /** The turn has passed from one vCPU to another. */
+  switched(_from: Cpu, to: Cpu): void {
+    this.loadTables(to);
+  }
   /** Bytes typed at the console arrive. */
-  typed(bytes: Uint8Array): void {
-    this.console.type(bytes);
+  input(device: string, data: Uint8Array): void {
+    assert(device === 'console', 'the domain has no such device');
+    this.console.type(data);
   }
 }

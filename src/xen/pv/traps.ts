@@ -65,7 +65,15 @@ export function inject(pv: XenPv, cpu: Cpu, event: Fault, hardware = true): Outc
     logUnhandled(pv, cpu, vector, error);
     if (vector === VECTOR.pf) logPageWalk(pv, cpu, event.address);
   }
-  pv.observer.trap?.({ vcpu: cpu.id, rip: cpu.rip, vector, error: error ?? 0, address: event.address });
+  if (pv.stream.wants('trap'))
+    pv.stream.tell({
+      kind: 'trap',
+      vcpu: cpu.id,
+      rip: cpu.rip,
+      vector,
+      error: error ?? 0,
+      address: event.address,
+    });
   return createBounceFrame(pv, cpu, { address: trap.address, error, maskEvents: (trap.flags & TI.maskEvents) !== 0 });
 }
 

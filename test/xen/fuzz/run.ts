@@ -90,11 +90,11 @@ export class Fuzzer {
     if (action.kind !== 'call') return;
     let entry = 0;
     for (const event of events) {
-      if (event.kind === 'P') {
+      if (event.way === 'P') {
         this.continued++;
         continue;
       }
-      const names = event.kind === 'M' ? action.entries[entry++] : action.names;
+      const names = event.way === 'M' ? action.entries[entry++] : action.names;
       // an entry that nobody made: what lies behind the list, in a count beyond it
       if (names === undefined) continue;
       const ok = succeeded(event, names);

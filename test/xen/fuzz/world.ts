@@ -100,9 +100,7 @@ export class World {
     this.setTraps();
     guest.ok(3, 0xe02b, STACK);
     guest.bindTimer();
-    const { observer } = xen;
-    observer.hypercall = (event) => this.events.push(event);
-    observer.log = () => {};
+    xen.stream.on('hypercall', (event) => this.events.push(event));
     xen.console.onOutput = (bytes) => {
       this.#output += bytes.length;
     };
@@ -180,7 +178,7 @@ export class World {
         guest.cpu.rip = CODE;
         return this.#step() === 'ended' ? 'ended' : 'done';
       case 'type':
-        guest.xen.typed(action.bytes);
+        guest.xen.input('console', action.bytes);
         this.audit();
         return 'done';
       default: {
@@ -210,7 +208,7 @@ export class World {
       }
       const told = this.events.length;
       if (this.#step() === 'ended') return 'ended';
-      if (this.events.length > told && this.events.at(-1)!.kind !== 'P') return 'done';
+      if (this.events.length > told && this.events.at(-1)!.way !== 'P') return 'done';
       if (this.events.length > told) parts++;
       // an upcall or a trap came first: once more, with flags that trap nothing
       else if (parts > 0) return 'done';

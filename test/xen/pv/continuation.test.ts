@@ -89,7 +89,7 @@ describe('a call beyond its share of work', () => {
     const { guest } = updating(STEP_WORK + MORE);
     parts(guest, 0n);
     const [first, last] = guest.calls;
-    expect(guest.calls.map(({ kind, op, ret }) => [kind, op, ret])).toEqual([
+    expect(guest.calls.map(({ way, op, ret }) => [way, op, ret])).toEqual([
       ['P', 1, 1],
       ['H', 1, 0],
     ]);
@@ -237,7 +237,7 @@ describe('a multicall beyond its share', () => {
     expect(parts(guest, 0n)).toBe(1);
     expect([72n, 136n].map((at) => guest.u64(list + at))).toEqual([0n, 0x4_0011n]);
     expect(guest.u32(done)).toBe(count);
-    expect(guest.calls.map(({ kind, op, ret }) => [kind, op, ret])).toEqual([
+    expect(guest.calls.map(({ way, op, ret }) => [way, op, ret])).toEqual([
       ['M', 17, 0x4_0011],
       ['M', 1, 1],
       ['P', 13, 13],

@@ -64,10 +64,10 @@ describe('a run', () => {
     const runs = [1, 2].map((cut) => {
       const guest = busy({ door: door() });
       const arrived: number[] = [];
-      const console = guest.xen.typed.bind(guest.xen);
-      guest.xen.typed = (bytes) => {
+      const console = guest.xen.input.bind(guest.xen);
+      guest.xen.input = (device, bytes) => {
         arrived.push(guest.machine.tick);
-        console(bytes);
+        console(device, bytes);
       };
       for (let i = 1; i <= cut; i++) guest.machine.runTo((2_000_000 / cut) * i);
       return { arrived, state: fingerprint(guest) };
@@ -100,8 +100,8 @@ describe('what a watcher sees', () => {
     guest.machine.runTo(2_100_000);
     const { calls } = guest;
     expect(calls.length).toBeGreaterThan(100);
-    expect(new Set(calls.map((c) => `${c.kind} ${c.op} ${c.args[0]} ${c.ret} ${c.rip.toString(16)}`)).size).toBe(1);
-    expect(calls[0]).toMatchObject({ kind: 'H', vcpu: 0, op: 29, ret: 0 });
+    expect(new Set(calls.map((c) => `${c.way} ${c.op} ${c.args[0]} ${c.ret} ${c.rip.toString(16)}`)).size).toBe(1);
+    expect(calls[0]).toMatchObject({ way: 'H', vcpu: 0, op: 29, ret: 0 });
     expect(guest.upcalls).toBeGreaterThan(0);
     guest.handle({ 6: { at: HANDLER } });
     guest.exec('0f 0b');
@@ -110,8 +110,7 @@ describe('what a watcher sees', () => {
   test('[X-05] watching does not change the run', () => {
     const watched = busy();
     watched.machine.runTo(1_200_000);
-    const alone = busy();
-    alone.xen.observer = {};
+    const alone = busy({ watched: false });
     alone.machine.runTo(1_200_000);
     expect(fingerprint(alone)).toBe(fingerprint(watched));
   });

@@ -156,7 +156,7 @@ test('[D-31] [A-74] a page fault gives CR2 in vcpu_info and an error code withou
   expect(guest.xen.memory.read64(guest.xen.vcpus[0]!.infoAddress + 0x10)).toBe(0x12345678n);
   guest.exec('0f 20 d0'); // mov rax, cr2
   expect(guest.get('rax')).toBe(0x12345678n);
-  expect(guest.traps).toEqual([{ vcpu: 0, rip: CODE, vector: 14, error: 2, address: 0x12345678n }]);
+  expect(guest.traps).toEqual([{ kind: 'trap', vcpu: 0, rip: CODE, vector: 14, error: 2, address: 0x12345678n }]);
 });
 
 test('[D-31] [X-06] a page fault without a handler shows the walk', () => {

@@ -144,7 +144,7 @@ describe('multicall', () => {
       0n,
     ]);
     expect(guest.log).toEqual(['(XEN) multicall.c:47:d1v0 Multicall reentry is disallowed.']);
-    expect(guest.calls.slice(-5).map((c) => [c.kind, c.op])).toEqual([
+    expect(guest.calls.slice(-5).map((c) => [c.way, c.op])).toEqual([
       ['M', 17],
       ['M', 999],
       ['M', 13],
