@@ -23,9 +23,7 @@ const NOWHERE = {
   register: () => null,
   read: () => null,
   pte: () => null,
-  frameType: () => null,
-  pending: () => false,
-  masked: () => false,
+  ask: () => null,
   event: null,
 } as const;
 

@@ -341,22 +341,18 @@ export class Compiler {
         return this.#count(this.#condition(first));
       case 'pte':
         return this.#entry(args);
-      case 'type':
-        return this.#told(first, name, (s, frame) => s.frameType(frame) ?? absent());
-      case 'pending':
-        return this.#told(first, name, (s, port) => s.pending(Number(port)));
-      case 'masked':
-        return this.#told(first, name, (s, port) => s.masked(Number(port)));
       default:
-        return this.#fail(`there is no function ${name}()`);
+        return this.#told(first, name);
     }
   }
-  /** What the hypervisor knows of a number. */
-  #told(argument: Expression, name: string, ask: (scope: Scope, of: bigint) => Value): Term {
+  /** What the platform knows of a number. */
+  #told(argument: Expression, name: string): Term {
+    const question = this.#names.question(name);
+    if (question === null) return this.#fail(`there is no function ${name}()`);
     const term = this.#compile(argument);
     const number = this.#number(term, `${name}()`);
     this.#memoryRead = true;
-    return read((s) => ask(s, number(s)), term);
+    return read((s) => s.ask(question, number(s)) ?? absent(), term);
   }
 
   /** The value the expression had when the predicate was evaluated before. */

@@ -10,6 +10,7 @@
  * for (`panic`, `panic+0x1b`, `0xffffffff80100045`) holds where RIP is; names are looked up and constants refused when a predicate
  * is parsed, not when it is evaluated.
  */
+import type { Question } from '../machine/explanation.ts';
 import { ABSENT, Compiler, truth } from './expression-compiler.ts';
 
 /** What names mean, as known before anything runs. */
@@ -18,6 +19,8 @@ export interface Names {
   symbol(name: string): { readonly address: bigint; readonly size: bigint } | null;
   /** Fields that an event of this name can have; null when there is no such event. */
   eventFields(name: string): readonly string[] | null;
+  /** A function that the platform has, of one number; null when there is none of that name. */
+  question(name: string): Question | null;
 }
 
 /** What a predicate may ask of the machine. Addresses are linear unless said otherwise. */
@@ -28,10 +31,8 @@ export interface Scope {
   read(space: 'va' | 'pa' | 'ma', address: bigint, bytes: number): bigint | null;
   /** The leaf page-table entry of a linear address, or null. */
   pte(address: bigint): bigint | null;
-  /** The type of a machine frame as Xen holds it. */
-  frameType(frame: bigint): string | null;
-  pending(port: number): boolean;
-  masked(port: number): boolean;
+  /** The platform's answer to a question about a number, or null. */
+  ask(question: Question, of: bigint): bigint | boolean | string | null;
   /** Everything the guest has written to its console so far. */
   readonly consoleText: string;
   /** The event that has just happened at this tick, if any. */
@@ -57,7 +58,7 @@ export interface Dependencies {
   readonly console: boolean;
   /** It names events. */
   readonly events: boolean;
-  /** It reads memory, page tables, page types or event channels. */
+  /** It reads memory, page tables, or asks the platform. */
   readonly memory: boolean;
   /** Code at whose instructions it is to be looked at. */
   readonly places: readonly Extent[];

@@ -5,6 +5,7 @@
  * finds last writers; the timeline implements it, tests fake it. Each kind of ending has its file in causes/.
  */
 import type { Tick, VirtAddr } from '../core/units.ts';
+import type { Explanation, NamedEvent, Place } from '../machine/explanation.ts';
 import { backtrace, type Frame } from './backtrace.ts';
 import { callerOf } from './caller.ts';
 import { explainCrash } from './causes/crash.ts';
@@ -12,22 +13,13 @@ import { explainHang } from './causes/hang.ts';
 import { explainPanic } from './causes/panic.ts';
 import { explainTrap } from './causes/trap.ts';
 import { Disassembler, MAX_INSTRUCTION_BYTES, type Symbolizer } from './disassembly.ts';
-import type { AddressSpace, Moment } from './moment.ts';
+import type { Moment } from './moment.ts';
 import type { Link, VerdictReport, WhyReport, WriterReport } from './report.ts';
 import { symbolText } from './symbol-text.ts';
 
 /** Something that happened during a step. `tick` is the state the step started from: `goto tick` stands on it. */
-export interface RunEvent {
+export interface RunEvent extends NamedEvent {
   readonly tick: Tick;
-  readonly vcpu: number;
-  readonly rip: VirtAddr;
-  readonly kind: 'hypercall' | 'trap' | 'upcall' | 'log' | 'input' | 'timer' | 'idle';
-  /** hypercall: its name or that of a part (`mmuext_op`, `pin`); trap: `page_fault` ...; else the kind. */
-  readonly name: string;
-  /** hypercall: `arg0` ... and `result` (signed); trap: `vector`, `error`, `address`. */
-  readonly fields: Readonly<Record<string, bigint>>;
-  /** log: the line of Xen's console; input: the bytes as text. */
-  readonly text: string | null;
 }
 
 /** A change of memory. `tick` is the state before it. */
@@ -39,16 +31,11 @@ export interface Write {
   readonly after: bigint;
 }
 
-/** A place in memory. */
-export interface Place {
-  readonly space: AddressSpace;
-  readonly address: bigint;
-}
-
 /** A recording under investigation. */
 export interface Investigator {
   readonly verdict: VerdictReport;
   readonly symbols: Symbolizer;
+  readonly explanation: Explanation;
   readonly firstTick: Tick;
   readonly lastTick: Tick;
   /** The state at `tick`. It is good until the next call of any method here. */

@@ -155,7 +155,7 @@ export class Search {
     let resume = false;
     let stopped = true;
     let looks = 0;
-    const { work } = session.run.xen;
+    const { work } = session.run.machine.platform;
     let rested = work.total;
     while (session.tick < to) {
       const stepping = everyStep(stopped);

@@ -1,10 +1,11 @@
 /** A recording opened in a session, as `why` investigates it. */
 import type { Tick, VirtAddr } from '../core/units.ts';
+import type { Explanation, Place } from '../machine/explanation.ts';
 import { BREATH_TICKS } from '../timeline/run.ts';
 import type { Session } from '../timeline/session.ts';
 import { EVENTS_AT_ONCE, journalEvents, Merge } from './event-order.ts';
 import { tapEvents } from './event-tap.ts';
-import type { Investigator, Place, RunEvent, Write } from './investigate.ts';
+import type { Investigator, RunEvent, Write } from './investigate.ts';
 import type { Moment } from './moment.ts';
 import type { VerdictReport } from './report.ts';
 import { QUIET, Search, type SearchHooks } from './search.ts';
@@ -15,6 +16,7 @@ import type { SymbolTable } from './symbols.ts';
 export class SessionInvestigator implements Investigator {
   readonly session: Session;
   readonly symbols: SymbolTable;
+  readonly explanation: Explanation;
   readonly moment: SessionMoment;
   readonly search: Search;
   readonly verdict: VerdictReport;
@@ -25,6 +27,7 @@ export class SessionInvestigator implements Investigator {
   constructor(session: Session, symbols: SymbolTable, verdict: VerdictReport, hooks: SearchHooks = QUIET) {
     this.session = session;
     this.symbols = symbols;
+    this.explanation = session.run.explanation;
     this.moment = new SessionMoment(session, symbols);
     this.search = new Search(session, this.moment);
     this.verdict = verdict;
@@ -80,8 +83,8 @@ export class SessionInvestigator implements Investigator {
       const at = this.moment.translate(place.address as VirtAddr);
       return at === null ? null : Number(at);
     }
-    const offset = place.space === 'pa' ? this.session.run.xen.mm.domain.layout.domainBase * 4096 : 0;
-    return Number(place.address) + offset;
+    const at = place.space === 'pa' ? this.explanation.machineAddress(place.address) : place.address;
+    return at === null ? null : Number(at);
   }
 
   async walk(from: Tick, to: Tick, visit: (moment: Moment) => void): Promise<void> {

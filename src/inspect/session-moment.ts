@@ -2,20 +2,16 @@
  * The state a session stands at, as reports and predicates ask for it: one object is both the Moment of investigations and the Scope
  * of predicates. It reads what the session holds at the time of the call.
  */
-import type { Tick, VirtAddr } from '../core/units.ts';
+import type { PhysAddr, Tick, VirtAddr } from '../core/units.ts';
+import type { AddressSpace, Question } from '../machine/explanation.ts';
 import type { Session } from '../timeline/session.ts';
 import type { Cpu } from '../x86/cpu.ts';
 import { GPR, SEG } from '../x86/state.ts';
-import { AMD64 } from '../xen/abi/structures.ts';
-import { PGT, TYPE_NAMES } from '../xen/mm/page-info.ts';
 import { eventFields } from './event-tap.ts';
 import type { MachineEvent, Names, Scope } from './expression.ts';
-import type { AddressSpace, EventPort, Moment } from './moment.ts';
+import type { Moment } from './moment.ts';
 import type { SymbolTable } from './symbols.ts';
 
-/** Names of channel states, by number (public/event_channel.h). */
-const CHANNELS = ['closed', 'unbound', 'interdomain', 'pirq', 'virq', 'ipi'];
-const VIRQS: Readonly<Record<number, string>> = { 0: 'timer', 1: 'debug', 2: 'console' };
 const LOW_NAMES: Readonly<Record<string, readonly [number, number, number]>> = registerNames();
 
 /** Register names of 32, 16 and 8 bits: [register, shift, bits]. */
@@ -77,6 +73,9 @@ export class SessionMoment implements Moment, Scope, Names {
   get vcpu(): number {
     return this.#cpu.id;
   }
+  get rip(): VirtAddr {
+    return this.#cpu.rip;
+  }
   get codeBits(): 64 | 32 | 16 {
     const mode = this.#cpu.codeMode;
     return mode === 2 ? 64 : mode === 1 ? 32 : 16;
@@ -91,7 +90,7 @@ export class SessionMoment implements Moment, Scope, Names {
   }
 
   eventFields(name: string): readonly string[] | null {
-    return eventFields(name);
+    return eventFields(this.#session, name);
   }
 
   // ---- memory -------------------------------------------------------------------------------------------------------
@@ -102,13 +101,13 @@ export class SessionMoment implements Moment, Scope, Names {
   }
   /** Machine address of a byte in any address space, or null. */
   #machine(space: AddressSpace, address: bigint): number | null {
-    const { xen, machine } = this.#session.run;
+    const { explanation, machine } = this.#session.run;
     let at: bigint | null = address;
     if (space === 'va') {
       if (this.reads !== null) this.#noteWalk(address);
       at = this.translate(address);
-    } else if (space === 'pa') at = address + BigInt(xen.mm.domain.layout.domainBase) * 4096n;
-    if (at === null || at >= 1n << 52n) return null;
+    } else if (space === 'pa') at = explanation.machineAddress(address);
+    if (at === null || at < 0n || at >= 1n << 52n) return null;
     return machine.engine.memory.hasFrame(Math.floor(Number(at) / 4096)) ? Number(at) : null;
   }
   /** Notes the table entries that translate an address: a change of one changes what is read. */
@@ -157,50 +156,20 @@ export class SessionMoment implements Moment, Scope, Names {
     return null;
   }
 
-  // ---- Xen ----------------------------------------------------------------------------------------------------------
+  // ---- the platform -------------------------------------------------------------------------------------------------
 
-  frameType(frame: bigint): string | null {
-    const { frames } = this.#session.run.xen.mm.domain;
-    if (frame < 0n || frame >= BigInt(frames.limit)) return null;
-    const info = frames.type(Number(frame));
-    return (info & PGT.countMask) === 0 ? 'none' : (TYPE_NAMES[info >>> 29] ?? null);
+  question(name: string): Question | null {
+    return this.#session.run.explanation.questions.get(name) ?? null;
   }
-  pending(port: number): boolean {
-    this.#notePort(port);
-    return this.#session.run.xen.events.isPending(port);
+  ask(question: Question, of: bigint): bigint | boolean | string | null {
+    return question.ask(of, this);
   }
-  masked(port: number): boolean {
-    this.#notePort(port);
-    return this.#session.run.xen.events.isMasked(port);
-  }
-  #notePort(port: number): void {
-    const { sharedInfo } = this.#session.run.xen;
-    const { at } = AMD64.sharedInfo;
-    for (const bitmap of [at.evtchn_pending, at.evtchn_mask])
-      this.reads?.push({ address: sharedInfo + bitmap + (port >> 3), bytes: 1 });
-  }
-  ports(): readonly EventPort[] {
-    const { events } = this.#session.run.xen;
-    return events.state.channels.flatMap((channel, port) => {
-      if (port === 0 || channel.state === 0) return [];
-      const name = CHANNELS[channel.state] ?? 'unknown';
-      const kind = name === 'virq' ? `virq ${VIRQS[channel.remotePort] ?? channel.remotePort}` : name;
-      return [{ port, kind, pending: events.isPending(port), masked: events.isMasked(port) }];
-    });
-  }
-  upcall(vcpu: number): { readonly pending: boolean; readonly masked: boolean } {
-    const { xen, machine } = this.#session.run;
-    const { infoAddress } = xen.vcpus[vcpu]!;
-    const { at } = AMD64.vcpuInfo;
-    const { memory } = machine.engine;
-    return {
-      pending: memory.read8(infoAddress + at.evtchn_upcall_pending) !== 0,
-      masked: memory.read8(infoAddress + at.evtchn_upcall_mask) !== 0,
-    };
+  note(address: PhysAddr, bytes: number): void {
+    this.reads?.push({ address, bytes });
   }
   get blocked(): boolean {
-    const { xen } = this.#session.run;
-    return xen.vcpus.every((_, i) => !xen.runnable(i));
+    const { engine, platform } = this.#session.run.machine;
+    return engine.cpus.every(({ id }) => !platform.runnable(id));
   }
   get consoleText(): string {
     return this.#session.run.console.textAt(this.tick);

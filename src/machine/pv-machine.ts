@@ -27,8 +27,10 @@ import { loadFlat, setSegment } from '../xen/pv/descriptors.ts';
 import { pvState, XenPv } from '../xen/pv/pv.ts';
 import { fixCr4, GUEST_CR0, GUEST_EFER } from '../xen/pv/registers.ts';
 import { refreshTime, writeWallClock } from '../xen/pv/time.ts';
+import type { Explanation } from './explanation.ts';
 import { Machine } from './machine.ts';
 import type { StateSection } from './state.ts';
+import { XenExplanation } from './xen-pv/explanation.ts';
 
 /** Everything that decides a run, beside its input; and how the host unpacks, which decides nothing. */
 export interface PvConfig {
@@ -57,6 +59,7 @@ const RECORD_BYTES = 96 << 20;
 export interface PvMachine {
   readonly machine: Machine;
   readonly xen: XenPv;
+  readonly explanation: Explanation;
   /** The unpacked kernel ELF, for symbols. */
   readonly elf: Uint8Array;
 }
@@ -138,7 +141,7 @@ export function buildPvMachine(config: PvConfig, options: { engine?: EngineOptio
   xen.sections = sections;
   machine = new Machine(engine, xen, config.tscKhz);
   startVcpu(xen, built.context, config);
-  return { machine, xen, elf };
+  return { machine, xen, explanation: new XenExplanation(xen), elf };
 }
 
 /** The frame table as a section: its hash is the sum of one hash a chunk, and only chunks that changed are hashed anew. */

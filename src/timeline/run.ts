@@ -5,6 +5,7 @@
 import { EmulatorError } from '../core/errors.ts';
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
 import type { EngineOptions } from '../engine/engine.ts';
+import type { Explanation } from '../machine/explanation.ts';
 import type { Machine, RunEnd, RunOptions } from '../machine/machine.ts';
 import { buildPvMachine, type PvConfig } from '../machine/pv-machine.ts';
 import type { Sections } from '../machine/state.ts';
@@ -37,6 +38,7 @@ export class Run {
   readonly config: PvConfig;
   readonly machine: Machine;
   readonly xen: XenPv;
+  readonly explanation: Explanation;
   readonly tracker: StateTracker;
   readonly console = new ConsoleLog();
   readonly #merge = new ConsoleMerge();
@@ -49,10 +51,11 @@ export class Run {
   onOutput: (data: Uint8Array) => void = () => {};
 
   constructor(config: PvConfig, engine: EngineOptions = {}) {
-    const { machine, xen, elf } = buildPvMachine(config, { engine: { tier: 'hot', ...engine } });
+    const { machine, xen, explanation, elf } = buildPvMachine(config, { engine: { tier: 'hot', ...engine } });
     this.config = config;
     this.machine = machine;
     this.xen = xen;
+    this.explanation = explanation;
     this.elf = elf;
     this.tracker = new StateTracker(machine);
     const { bytes, map, slotCount } = machine.engine.memory;

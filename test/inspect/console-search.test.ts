@@ -5,7 +5,8 @@ import { ConsoleLog, HEAD_BYTES, TAIL_BYTES } from '../../src/timeline/console-l
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const none = async (): Promise<void> => {};
-const predicate = (source: string) => parsePredicate(source, { symbol: () => null, eventFields: () => null });
+const predicate = (source: string) =>
+  parsePredicate(source, { symbol: () => null, eventFields: () => null, question: () => null });
 function logOf(pieces: readonly (readonly [number, string])[]): ConsoleLog {
   const log = new ConsoleLog();
   for (const [tick, text] of pieces) log.add(tick, bytes(text));

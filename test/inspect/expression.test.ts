@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type MachineEvent, type Names, parsePredicate, type Scope } from '../../src/inspect/expression.ts';
+import type { Look, Question } from '../../src/machine/explanation.ts';
 import { errorOf } from '../support/error.ts';
 
 /** A machine with one vCPU, some memory, page-table entries, ports and symbols. */
@@ -21,12 +22,19 @@ class World implements Scope {
     return this.memory.get(`${space}:${address}:${bytes}`) ?? null;
   }
   pte = (address: bigint): bigint | null => this.entries.get(address) ?? null;
-  frameType = (frame: bigint): string | null => this.types.get(frame) ?? null;
-  pending = (port: number): boolean => this.pendingPorts.has(port);
-  masked = (port: number): boolean => this.maskedPorts.has(port);
+  ask = (question: Question, of: bigint): bigint | boolean | string | null => question.ask(of, this as unknown as Look);
 }
 
-/** Symbols and events of that machine. */
+const asked = (ask: (world: World, of: bigint) => boolean | string | null): Question => ({
+  ask: (of, look) => ask(look as unknown as World, of),
+});
+const QUESTIONS: Readonly<Record<string, Question>> = {
+  type: asked((w, frame) => w.types.get(frame) ?? null),
+  pending: asked((w, port) => w.pendingPorts.has(Number(port))),
+  masked: asked((w, port) => w.maskedPorts.has(Number(port))),
+};
+
+/** Symbols, events and functions of that machine. */
 const NAMES: Names = {
   symbol: (name) =>
     ({
@@ -37,6 +45,7 @@ const NAMES: Names = {
       edge: { address: 0xffffffff80001000n, size: 0x10n },
     })[name] ?? null,
   eventFields: (name) => (['pin', 'mmu_update'].includes(name) ? ['mfn', 'result'] : null),
+  question: (name) => QUESTIONS[name] ?? null,
 };
 const parse = (source: string): ReturnType<typeof parsePredicate> => parsePredicate(source, NAMES);
 

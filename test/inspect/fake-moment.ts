@@ -1,5 +1,6 @@
 /** A moment made of a few bytes of memory and some registers, for tests of what reads moments. */
-import type { EventPort, Moment } from '../../src/inspect/moment.ts';
+import type { Moment } from '../../src/inspect/moment.ts';
+import { type EventPort, waitLines } from '../../src/machine/xen-pv/waits.ts';
 
 export class FakeMoment implements Moment {
   tick = 0;
@@ -49,16 +50,11 @@ export class FakeMoment implements Moment {
   frameType(frame: bigint): string | null {
     return this.types.get(frame) ?? null;
   }
-  pending(port: number): boolean {
-    return this.portList.find((p) => p.port === port)?.pending ?? false;
+  note(): void {}
+  get rip(): bigint {
+    return this.registers.rip ?? 0n;
   }
-  masked(port: number): boolean {
-    return this.portList.find((p) => p.port === port)?.masked ?? false;
-  }
-  ports(): readonly EventPort[] {
-    return this.portList;
-  }
-  upcall(): { pending: boolean; masked: boolean } {
-    return this.upcallState;
+  waits(vcpu: number): string[] {
+    return waitLines(vcpu, this.upcallState, this.portList);
   }
 }

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { type Investigator, type Place, type RunEvent, type Write, why } from '../../src/inspect/investigate.ts';
+import { type Investigator, type RunEvent, type Write, why } from '../../src/inspect/investigate.ts';
 import type { Moment } from '../../src/inspect/moment.ts';
 import { PLAIN, renderWhy } from '../../src/inspect/render.ts';
 import type { VerdictReport } from '../../src/inspect/report.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
+import { type Explanation, type Place, UNEXPLAINED } from '../../src/machine/explanation.ts';
+import { blameEntry, blameRequest, refusal } from '../../src/machine/xen-pv/refused.ts';
 import { FakeMoment } from './fake-moment.ts';
 
 const TEXT = 0xffffffff80100000n;
@@ -30,6 +32,14 @@ const INT3 = [0xcc];
 /** Moments by tick, and what else an investigation asks for. */
 class FakeCase implements Investigator {
   readonly symbols = symbols;
+  /** Xen's words, of what the moment at hand holds. */
+  readonly explanation: Explanation = {
+    ...UNEXPLAINED,
+    refusal,
+    blame: (event, log, look, nameOf) =>
+      blameEntry(look, log, nameOf, (frame) => this.moment(look.tick).frameType(frame)) ?? blameRequest(look, event),
+    waits: (vcpu) => this.moment(this.lastTick).waits(vcpu),
+  };
   readonly firstTick = 0;
   readonly verdict: VerdictReport;
   readonly lastTick: number;

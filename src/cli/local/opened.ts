@@ -5,7 +5,7 @@ import type { Tick } from '../../core/units.ts';
 import { backtrace } from '../../inspect/backtrace.ts';
 import { callerOf } from '../../inspect/caller.ts';
 import { Disassembler, MAX_INSTRUCTION_BYTES } from '../../inspect/disassembly.ts';
-import { EVENT_KINDS, eventFields } from '../../inspect/event-tap.ts';
+import { eventFields, eventKinds } from '../../inspect/event-tap.ts';
 import { parsePredicate } from '../../inspect/expression.ts';
 import { instructionAt, type RunEvent, why } from '../../inspect/investigate.ts';
 import type { Moment } from '../../inspect/moment.ts';
@@ -259,13 +259,15 @@ export class Opened implements OpenRecording {
   }
 
   async *events(filter: EventFilter, hooks: WorkHooks): AsyncGenerator<readonly RunEvent[]> {
+    const investigator = await this.#investigate(hooks);
+    const { session } = investigator;
+    const kinds = eventKinds(session);
     for (const name of filter.names)
-      if (!EVENT_KINDS.includes(name) && eventFields(name) === null)
+      if (!kinds.includes(name) && eventFields(session, name) === null)
         throw new EmulatorError(
           'E_USAGE',
-          `there is no event ${name}; kinds are ${EVENT_KINDS.join(', ')}, and names those of hypercalls, of their parts (pin, new_baseptr) and of traps (page_fault)`,
+          `there is no event ${name}; kinds are ${kinds.join(', ')}, and names those of hypercalls, of their parts (pin, new_baseptr) and of traps (page_fault)`,
         );
-    const investigator = await this.#investigate(hooks);
     const { names } = filter;
     const asked = (e: RunEvent): boolean => names.length === 0 || names.includes(e.kind) || names.includes(e.name);
     for await (const events of investigator.events(filter.from ?? 0, filter.to ?? investigator.lastTick)) {

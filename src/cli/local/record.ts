@@ -29,13 +29,14 @@ const FLUSH_MS = 800;
 const NAMES_MAX = 1000;
 
 /** What the panic function at whose entry the machine stands will say; read without a trace. */
-function panicTextAt({ machine, xen }: Run, entry: PanicEntry): string | null {
+function panicTextAt({ machine }: Run, entry: PanicEntry): string | null {
+  const { mmu, memory } = machine.engine;
   const bytes = (address: bigint, length: number): Uint8Array => {
     const found: number[] = [];
     for (let i = 0; i < length; i++) {
-      const at = xen.mmu.translate(machine.cpu, BigInt.asUintN(64, address + BigInt(i)));
+      const at = mmu.translate(machine.cpu, BigInt.asUintN(64, address + BigInt(i)));
       if (at === null) break;
-      found.push(xen.memory.read8(at));
+      found.push(memory.read8(at));
     }
     return Uint8Array.from(found);
   };
@@ -130,11 +131,8 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   const symbols = symbolsOf(run.elf);
   const panics = panicEntries(symbols);
   const watch = new PanicWatch(panics.size > 0);
-  const { machine, xen } = run;
-  xen.stream.on('log', ({ line }) => hooks.xen(line));
-  xen.stream.on('hypercall', ({ way, vcpu }) => {
-    if (way === 'I' && !xen.vcpus[vcpu]!.kernelMode) watch.userRuns();
-  });
+  const { machine } = run;
+  run.explanation.watch({ log: hooks.xen, userRuns: () => watch.userRuns() });
   run.onOutput = (data) => {
     watch.written(data, () => sighting(machine, machine.visibleAt));
     hooks.console(data);

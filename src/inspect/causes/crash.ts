@@ -3,32 +3,16 @@
  * refused, and from there to whoever wrote what it refused.
  */
 import { hex } from '../../core/units.ts';
+import type { Refusal } from '../../machine/explanation.ts';
 import type { Finding, Inquiry, Investigator, RunEvent } from '../investigate.ts';
 import { instructionAt, lastWriter, link } from '../investigate.ts';
 import { panicMessage } from '../panic.ts';
 import type { Link } from '../report.ts';
-import { blameEntry, blameRequest } from './refused.ts';
+import { symbolText } from '../symbol-text.ts';
 import { explainOperand, trapText } from './trap.ts';
 
-/** Errors by which kernels find out what Xen can do; they kill nobody: -ENOSYS, -EOPNOTSUPP. */
-const PROBES = new Set([-38n, -95n]);
-/** Lines by which one refusal is passed up through the levels of page tables: the first and the last say it all. */
-const CASCADE = /Failure -?\d+ in promote_l|Error while validating|Could not get page type/;
 /** Events of one tick that are looked at, the last of them: a multicall may have very many. */
 const SAME_TICK_EVENTS = 1024;
-const ERRNO: Readonly<Record<string, string>> = {
-  '-1': 'EPERM',
-  '-2': 'ENOENT',
-  '-3': 'ESRCH',
-  '-12': 'ENOMEM',
-  '-13': 'EACCES',
-  '-14': 'EFAULT',
-  '-16': 'EBUSY',
-  '-17': 'EEXIST',
-  '-22': 'EINVAL',
-  '-28': 'ENOSPC',
-};
-
 /** Explains the verdict `crash`. */
 export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   const { of, consoleText } = inquiry;
@@ -48,13 +32,14 @@ export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   return { ...blamed, chain: [...chain, ...blamed.chain] };
 }
 
-/** A hypercall that Xen refused, and what happened at its tick. */
+/** A request that the platform refused, and what happened at its tick. */
 interface Refused {
+  readonly refusal: Refusal;
   readonly call: RunEvent;
   readonly same: readonly RunEvent[];
 }
 
-/** The last exception, and the last hypercall that Xen refused, probes aside; of a call and its part, the call. */
+/** The last exception, and the last request that the platform refused; of a call and its part, the call. */
 async function lastEvents(of: Investigator): Promise<{ trap: RunEvent | null; refused: Refused | null }> {
   let trap: RunEvent | null = null;
   let refused: Refused | null = null;
@@ -65,28 +50,24 @@ async function lastEvents(of: Investigator): Promise<{ trap: RunEvent | null; re
       same.push(event);
       if (same.length > SAME_TICK_EVENTS) same.shift();
       if (event.kind === 'trap') trap = event;
-      if (isRefused(event)) refused = { call: event, same };
+      const refusal = of.explanation.refusal(event);
+      if (refusal !== null) refused = { refusal, call: event, same };
     }
   return { trap, refused };
 }
-function isRefused({ kind, fields: { result } }: RunEvent): boolean {
-  return kind === 'hypercall' && result !== undefined && result < 0n && result > -4096n && !PROBES.has(result);
-}
-
-async function explainRefused(inquiry: Inquiry, { call, same: all }: Refused): Promise<Finding> {
+async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Refused): Promise<Finding> {
   const { of, disassembler } = inquiry;
-  const result = call.fields.result!;
   const same = all.filter((e) => e.vcpu === call.vcpu);
   const log = same.filter((e) => e.kind === 'log').map((e) => e.text ?? '');
   const moment = await of.at(call.tick);
   const instruction = instructionAt(disassembler, moment, moment.register('rip', call.vcpu) ?? call.rip);
-  const names = [...new Set(same.filter((e) => e.kind === 'hypercall').map((e) => e.name))].join(', ');
-  const chain = [link(of, `${names} = ${result} (${ERRNO[String(result)] ?? 'error'})`, call.tick, call.rip)];
-  for (const line of log) if (!CASCADE.test(line)) chain.push(link(of, line, call.tick, null));
-  const blame = blameEntry(moment, log, of.symbols) ?? blameRequest(moment, call);
+  const names = [...new Set(same.filter((e) => e.kind === call.kind).map((e) => e.name))].join(', ');
+  const chain = [link(of, `${names} = ${refusal.error}`, call.tick, call.rip)];
+  for (const line of log) if (!refusal.isCascade(line)) chain.push(link(of, line, call.tick, null));
+  const blame = of.explanation.blame(call, log, moment, (address) => symbolText(of.symbols, address));
   if (blame === null) return { chain, instruction, operand: null, lastWriter: null };
   chain.push(link(of, blame.text, call.tick, null));
-  const writer = await lastWriter(inquiry, blame.place, 8, call.tick, blame.guilty);
+  const writer = await lastWriter(inquiry, blame.place, blame.bytes, call.tick, blame.guilty);
   if (writer !== null)
     chain.push(link(of, `${writer.instruction} wrote ${hex(writer.value)} there`, writer.tick, writer.rip));
   return { chain, instruction, operand: blame.text, lastWriter: writer };

@@ -6,8 +6,6 @@ import { hex, type VirtAddr } from '../../core/units.ts';
 import { addressOf, MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
 import type { Finding, Inquiry, RunEvent } from '../investigate.ts';
 import { instructionAt, lastWriter, link } from '../investigate.ts';
-import type { Moment } from '../moment.ts';
-import type { Link } from '../report.ts';
 import { symbolText } from '../symbol-text.ts';
 import { explainOperand, trapText } from './trap.ts';
 
@@ -21,7 +19,7 @@ export async function explainHang(inquiry: Inquiry): Promise<Finding> {
   const { of, disassembler, caller } = inquiry;
   const moment = await of.at(of.lastTick);
   const rip = moment.register('rip', of.verdict.vcpu) ?? 0n;
-  const masks = eventLinks(inquiry, moment);
+  const masks = of.explanation.waits(of.verdict.vcpu).map((what) => link(of, what, of.lastTick, null));
   if (moment.blocked) {
     const instruction = instructionAt(disassembler, moment, rip);
     const wait = link(of, `blocked: waits for an event, called from ${caller ?? 'an unknown place'}`, of.lastTick, rip);
@@ -55,20 +53,6 @@ async function findFault({ of }: Inquiry): Promise<RunEvent | null> {
       if (event.kind === 'trap') counts.set(event.rip, { count: (counts.get(event.rip)?.count ?? 0) + 1, last: event });
   const [first, ...others] = counts.values();
   return first === undefined ? null : others.reduce((most, x) => (x.count > most.count ? x : most), first).last;
-}
-
-/** The vCPU's upcall state, and the channels that matter: pending ones, masked or not. */
-function eventLinks({ of }: Inquiry, moment: Moment): Link[] {
-  const { vcpu } = of.verdict;
-  const { pending, masked } = moment.upcall(vcpu);
-  const yes = (b: boolean): string => (b ? '1' : '0');
-  const links = [
-    `vcpu ${vcpu}: evtchn_upcall_pending = ${yes(pending)}, evtchn_upcall_mask = ${yes(masked)}`,
-    ...moment
-      .ports()
-      .map((p) => `port ${p.port} (${p.kind}): ${p.pending ? 'pending' : 'not pending'}${p.masked ? ', masked' : ''}`),
-  ];
-  return links.map((what) => link(of, what, of.lastTick, null));
 }
 
 interface Polled {

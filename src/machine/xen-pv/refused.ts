@@ -1,25 +1,29 @@
 /**
  * What Xen refused: the page-table entry, found by following the slots that Xen's own lines name, or the request itself.
  */
-import { canonical, hex, PAGE_SIZE } from '../../core/units.ts';
-import type { Symbolizer } from '../disassembly.ts';
-import type { Place, RunEvent, Write } from '../investigate.ts';
-import type { Moment } from '../moment.ts';
-import { symbolText } from '../symbol-text.ts';
+import { canonical, hex, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
+import { ERRNO } from '../../xen/abi/errno.ts';
+import { TYPE_NAMES } from '../../xen/mm/page-info.ts';
+import type { Blame, Look, NamedEvent, Refusal } from '../explanation.ts';
 
-/** A word in memory that Xen refused. */
-export interface Blame {
-  readonly place: Place;
-  readonly text: string;
-  /** Tells the write that brought the refused content from later ones that kept it. */
-  readonly guilty: (write: Write) => boolean;
+/** Errors by which kernels find out what Xen can do; they kill nobody: -ENOSYS, -EOPNOTSUPP. */
+const PROBES = new Set([-38n, -95n]);
+/** Lines by which one refusal is passed up through the levels of page tables: the first and the last say it all. */
+const CASCADE = /Failure -?\d+ in promote_l|Error while validating|Could not get page type/;
+const ERRORS = 4096n;
+
+/** A hypercall's negative result, probes aside. */
+export function refusal({ kind, fields: { result } }: NamedEvent): Refusal | null {
+  if (kind !== 'hypercall' || result === undefined || result >= 0n || result <= -ERRORS || PROBES.has(result))
+    return null;
+  const name = Object.entries(ERRNO).find(([, number]) => number === Number(-result))?.[0] ?? 'error';
+  return { error: `${result} (${name})`, isCascade: (line) => CASCADE.test(line) };
 }
 
 const FRAME = 0x000ffffffffff000n;
+const ENTRY_BYTES = 8;
 const PRESENT = 1n;
 const WRITABLE = 2n;
-/** Names of Xen's types by number (PGT_* of xen/arch/x86/include/asm/mm.h). */
-const TYPES = ['none', 'l1', 'l2', 'l3', 'l4', 'segdesc', 'shared', 'writable'];
 const frameOf = (entry: bigint): bigint => (entry & FRAME) >> 12n;
 
 /** Slots by level as the lines "Failure -22 in promote_l1_table: slot 0x10e" name them. */
@@ -42,7 +46,12 @@ function failedRoot(log: readonly string[]): bigint | null {
 }
 
 /** The lowest entry on the path that Xen could not validate; null when its lines tell no path. */
-export function blameEntry(moment: Moment, log: readonly string[], symbols: Symbolizer): Blame | null {
+export function blameEntry(
+  look: Look,
+  log: readonly string[],
+  nameOf: (address: VirtAddr) => string | null,
+  typeOf: (frame: bigint) => string | null,
+): Blame | null {
   const slots = failedSlots(log);
   let table = failedRoot(log);
   if (table === null || slots.size === 0) return null;
@@ -51,21 +60,22 @@ export function blameEntry(moment: Moment, log: readonly string[], symbols: Symb
   for (level of levels) {
     const slot = slots.get(level)!;
     address = table * BigInt(PAGE_SIZE) + slot * 8n;
-    const found = moment.read('ma', address, 8);
+    const found = look.read('ma', address, 8);
     if (found === null) return null;
     entry = found;
     linear |= slot << BigInt(3 + 9 * level);
     table = frameOf(entry);
   }
   const frame = frameOf(entry);
-  const name = levels[0] === 4 ? symbolText(symbols, canonical(linear)) : null;
+  const name = levels[0] === 4 ? nameOf(canonical(linear)) : null;
   const use = entry & WRITABLE ? 'writable' : 'read-only';
-  const held = heldAs(log, frame) ?? moment.frameType(frame);
+  const held = heldAs(log, frame) ?? typeOf(frame);
   const content = `${hex(entry)}, which maps mfn ${hex(frame)}${name === null ? '' : ` (${name})`} ${use}`;
   const rest = held === null ? '' : `, but Xen holds that frame as ${held}`;
   const slot = slots.get(level)!;
   return {
     place: { space: 'ma', address },
+    bytes: ENTRY_BYTES,
     text: `L${level} entry ${hex(slot)} at machine address ${hex(address)} is ${content}${rest}`,
     guilty: ({ before }) => ((before ^ entry) & (FRAME | PRESENT | WRITABLE)) !== 0n,
   };
@@ -75,23 +85,24 @@ export function blameEntry(moment: Moment, log: readonly string[], symbols: Symb
 function heldAs(log: readonly string[], frame: bigint): string | null {
   for (const line of log) {
     const match = /Bad type \(saw ([0-9a-f]{16}) != exp [0-9a-f]{16}\) for mfn ([0-9a-f]+)/.exec(line);
-    if (match !== null && BigInt(`0x${match[2]}`) === frame) return TYPES[Number(BigInt(`0x${match[1]}`) >> 61n)]!;
+    if (match !== null && BigInt(`0x${match[2]}`) === frame) return TYPE_NAMES[Number(BigInt(`0x${match[1]}`) >> 61n)]!;
   }
   return null;
 }
 
 /** The refused request of mmu_update: an array of { u64 ptr, u64 val } whose failing member follows those done. */
-export function blameRequest(moment: Moment, call: RunEvent): Blame | null {
+export function blameRequest(look: Look, call: NamedEvent): Blame | null {
   const { arg0, arg2 } = call.fields;
   if (call.name !== 'mmu_update' || arg0 === undefined) return null;
-  const done = arg2 === undefined || arg2 === 0n ? 0n : (moment.read('va', arg2, 4) ?? 0n);
+  const done = arg2 === undefined || arg2 === 0n ? 0n : (look.read('va', arg2, 4) ?? 0n);
   for (const index of [done, 0n]) {
     const at = arg0 + index * 16n;
-    const [pointer, value] = [moment.read('va', at, 8), moment.read('va', at + 8n, 8)];
-    const address = moment.translate(at + 8n);
+    const [pointer, value] = [look.read('va', at, 8), look.read('va', at + 8n, 8)];
+    const address = look.translate(at + 8n);
     if (pointer === null || value === null || address === null) continue;
     return {
       place: { space: 'ma', address },
+      bytes: ENTRY_BYTES,
       text: `request ${index} asks for ${hex(value)} in the entry at machine address ${hex(pointer & ~7n)}`,
       guilty: () => true,
     };

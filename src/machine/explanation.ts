@@ -1,0 +1,156 @@
+/**
+ * The explanation socket: what a platform knows for people. `timeline` and `inspect` ask it for names of what happens, for functions
+ * of predicates, for the word in memory that decided something, for what a vCPU waits for; neither knows a platform itself.
+ *
+ * Invariant: answering changes nothing of the machine, no accessed bit is set.
+ */
+import type { PhysAddr, Tick, VirtAddr } from '../core/units.ts';
+import type { MachineEvent } from './platform.ts';
+
+/** `va` is linear, `ma` a machine byte address, `pa` what the guest takes for a physical one. */
+export type AddressSpace = 'va' | 'pa' | 'ma';
+
+/** A place in memory. */
+export interface Place {
+  readonly space: AddressSpace;
+  readonly address: bigint;
+}
+
+/**
+ * Something that happened, in words. Two kinds mean the same on every platform: `trap`, an exception with the fields `vector`, `error`
+ * and `address`, named by {@link trapName}; and `log`, a line of the platform's own in `text`.
+ */
+export interface NamedEvent {
+  readonly vcpu: number;
+  readonly rip: VirtAddr;
+  readonly kind: string;
+  /** Of its kind, or the kind where that has no names below it. */
+  readonly name: string;
+  readonly fields: Readonly<Record<string, bigint>>;
+  readonly text: string | null;
+}
+
+/** The machine as an answer looks at it. */
+export interface Look {
+  readonly tick: Tick;
+  /** The vCPU whose turn it is, and where it is. */
+  readonly vcpu: number;
+  readonly rip: VirtAddr;
+  /** Reads 1 to 8 bytes, little-endian; null when any of them is not mapped. */
+  read(space: AddressSpace, address: bigint, bytes: number): bigint | null;
+  /** Machine byte address that a linear address maps to, or null. */
+  translate(address: VirtAddr): bigint | null;
+  /** Says that the answer depends on machine bytes: a search looks again when they change. */
+  note(address: PhysAddr, bytes: number): void;
+}
+
+/** A function of predicates, of one number: `pending(3)`. */
+export interface Question {
+  /** What it can answer where that is a name; a comparison with another one is a mistake. */
+  readonly answers?: readonly string[];
+  /** Why no state has an answer for `of`, or null. */
+  problem?(of: bigint): string | null;
+  /** Null where there is nothing to ask. */
+  ask(of: bigint, look: Look): bigint | boolean | string | null;
+}
+
+/** A word in memory that decided an event. */
+export interface Blame {
+  readonly place: Place;
+  readonly bytes: number;
+  readonly text: string;
+  /** Tells the write that brought the content at fault from later ones that kept it. */
+  readonly guilty: (write: { readonly before: bigint; readonly after: bigint }) => boolean;
+}
+
+/** An event that the platform refused, in words. */
+export interface Refusal {
+  /** The error: `-22 (EINVAL)`. */
+  readonly error: string;
+  /** Lines of the platform's that say nothing beside others of theirs. */
+  readonly isCascade: (line: string) => boolean;
+}
+
+/** What may be told while a machine runs. */
+export interface Signs {
+  /** A line of the platform's own console. */
+  log?(line: string): void;
+  /** The guest goes to user mode. */
+  userRuns?(): void;
+}
+
+export interface Explanation {
+  // ---- events ----
+  /** Kinds of the platform's stream that {@link Explanation.decode} knows. */
+  readonly heard: readonly string[];
+  /** Kinds of named events; `names`: there are names below them. */
+  readonly kinds: ReadonlyArray<{ readonly kind: string; readonly names: boolean }>;
+  /** Fields that events of a name can have, empty where they have none; null when no event is called so. */
+  eventFields(name: string): readonly string[] | null;
+  /** What one event of the stream is in words, while it happens. */
+  decode(event: MachineEvent, look: Look): readonly NamedEvent[];
+  /** Tells of signs as they come; returns what ends that. */
+  watch(signs: Signs): () => void;
+
+  // ---- predicates ----
+  /** Functions by name. */
+  readonly questions: ReadonlyMap<string, Question>;
+  /** Machine address of a guest's physical one, or null. */
+  machineAddress(physical: bigint): bigint | null;
+
+  // ---- endings ----
+  /** The event as something refused, null where it is none that a guest minds. */
+  refusal(event: NamedEvent): Refusal | null;
+  /** The word that decided `event`, with the platform's lines about it, as the machine stood before it; null where none is known. */
+  blame(
+    event: NamedEvent,
+    log: readonly string[],
+    look: Look,
+    nameOf: (address: VirtAddr) => string | null,
+  ): Blame | null;
+  /** What a vCPU waits for, as lines for people. */
+  waits(vcpu: number): readonly string[];
+}
+
+/** Of a platform that says nothing of itself. */
+export const UNEXPLAINED: Explanation = {
+  heard: [],
+  kinds: [],
+  eventFields: () => null,
+  decode: () => [],
+  watch: () => () => {},
+  questions: new Map(),
+  machineAddress: (physical) => physical,
+  refusal: () => null,
+  blame: () => null,
+  waits: () => [],
+};
+
+/** Names of exceptions by vector (SDM vol. 3A table 6-1). */
+const TRAPS = [
+  'divide_error',
+  'debug',
+  'nmi',
+  'breakpoint',
+  'overflow',
+  'bound_range',
+  'invalid_opcode',
+  'device_not_available',
+  'double_fault',
+  'coprocessor_overrun',
+  'invalid_tss',
+  'segment_not_present',
+  'stack_fault',
+  'general_protection',
+  'page_fault',
+  'spurious',
+  'x87_error',
+  'alignment_check',
+  'machine_check',
+  'simd_error',
+];
+export const trapName = (vector: number): string => TRAPS[vector] ?? `vector_${vector}`;
+const TRAP_FIELDS = ['vector', 'error', 'address'];
+/** Fields of an exception of that name, or null where none is called so. */
+export const trapFields = (name: string): readonly string[] | null =>
+  TRAPS.includes(name) || /^vector_\d+$/.test(name) ? TRAP_FIELDS : null;

@@ -1,0 +1,57 @@
+/** What the Xen PV platform knows for people (../explanation.ts), put together. */
+import type { VirtAddr } from '../../core/units.ts';
+import type { XenEvent, XenPv } from '../../xen/pv/pv.ts';
+import type { Blame, Explanation, Look, NamedEvent, Question, Signs } from '../explanation.ts';
+import type { MachineEvent } from '../platform.ts';
+import { decode, eventFields, HEARD, KINDS } from './events.ts';
+import { frameType, questions } from './questions.ts';
+import { blameEntry, blameRequest, refusal } from './refused.ts';
+import { portsOf, upcallOf, waitLines } from './waits.ts';
+
+const PAGE = 4096n;
+
+export class XenExplanation implements Explanation {
+  readonly heard = HEARD;
+  readonly kinds = KINDS;
+  readonly eventFields = eventFields;
+  readonly questions: ReadonlyMap<string, Question>;
+  readonly refusal = refusal;
+  readonly #xen: XenPv;
+
+  constructor(xen: XenPv) {
+    this.#xen = xen;
+    this.questions = questions(xen);
+  }
+
+  decode(event: MachineEvent, look: Look): NamedEvent[] {
+    return decode(event as XenEvent, look);
+  }
+  watch({ log, userRuns }: Signs): () => void {
+    const { stream } = this.#xen;
+    const undo = [
+      log === undefined ? null : stream.on('log', ({ line }) => log(line)),
+      userRuns === undefined
+        ? null
+        : stream.on('hypercall', ({ way, vcpu }) => {
+            if (way === 'I' && !this.#xen.vcpus[vcpu]!.kernelMode) userRuns();
+          }),
+    ];
+    return () => {
+      for (const end of undo) end?.();
+    };
+  }
+  machineAddress(physical: bigint): bigint {
+    return physical + BigInt(this.#xen.mm.domain.layout.domainBase) * PAGE;
+  }
+  blame(
+    event: NamedEvent,
+    log: readonly string[],
+    look: Look,
+    nameOf: (address: VirtAddr) => string | null,
+  ): Blame | null {
+    return blameEntry(look, log, nameOf, (frame) => frameType(this.#xen, frame)) ?? blameRequest(look, event);
+  }
+  waits(vcpu: number): readonly string[] {
+    return waitLines(vcpu, upcallOf(this.#xen, vcpu), portsOf(this.#xen));
+  }
+}
