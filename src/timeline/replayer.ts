@@ -86,12 +86,12 @@ export class Replayer {
       for (const stop of stops) {
         await this.#runTo(stop.tick, hooks);
         if (stop.digest !== null && this.#compares(stop.tick) && tracker.registerDigest() !== stop.digest)
-          this.#locate(this.#good, stop.tick, 'the registers differ', { digest: stop.digest });
+          await this.#locate(this.#good, stop.tick, 'the registers differ', { digest: stop.digest }, hooks);
         hooks.progress(machine.tick, end);
         await hooks.breathe();
         this.sabotage(this.#run, machine.tick);
       }
-      if (this.#compares(block.lastTick)) this.#compare(block, end);
+      if (this.#compares(block.lastTick)) await this.#compare(block, end, hooks);
     }
     const stateHash = this.#run.stateHash();
     const expected = this.#recording.end?.stateHash ?? null;
@@ -104,23 +104,24 @@ export class Replayer {
   }
 
   /** Compares the state at the end of a block. */
-  #compare(block: JournalBlock, end: Tick): void {
+  async #compare(block: JournalBlock, end: Tick, hooks: ReplayHooks): Promise<void> {
     const { tracker } = this.#run;
     const tick = block.lastTick;
+    const recorded = { hash: block.stateHash };
     if (tracker.stateHash() !== block.stateHash)
-      this.#locate(this.#good, tick, 'the state differs', { hash: block.stateHash });
+      await this.#locate(this.#good, tick, 'the state differs', recorded, hooks);
     if (tick === end || tick - this.#fresh.tick >= FRESH_TICKS) {
       if (tracker.freshHash() !== block.stateHash)
-        this.#locate(this.#fresh, tick, 'memory has changed without having been written', { hash: block.stateHash });
+        await this.#locate(this.#fresh, tick, 'memory has changed without having been written', recorded, hooks);
       this.#fresh = this.#good = this.#versions.take();
     } else if (tick - this.#good.tick >= BLOCK_TICKS) this.#good = this.#versions.take();
   }
 
   async #runTo(tick: Tick, hooks: ReplayHooks): Promise<void> {
-    while (!this.#slice(tick)) await hooks.breathe();
+    while (!(await this.#slice(tick, hooks))) await hooks.breathe();
   }
   /** Runs a slice of the way to `tick`; true where that has been reached. */
-  #slice(tick: Tick): boolean {
+  async #slice(tick: Tick, hooks: ReplayHooks): Promise<boolean> {
     const { machine } = this.#run;
     try {
       const end = this.#run.slice(Math.min(tick, machine.tick + BREATH_TICKS));
@@ -133,42 +134,47 @@ export class Replayer {
       // A machine that is not the recorded one may come to anything, also to what a sound one asserts against.
       const message = error instanceof Error ? error.message : String(error);
       const told = error instanceof Divergence ? message : `the replay broke down: ${message}`;
-      const blame = this.#ask(this.#good, tick, null);
+      const blame = await this.#ask(this.#good, tick, null, hooks);
       if (blame !== null) throw blame(told);
       throw new Divergence(error instanceof Divergence ? error.tick : machine.tick, told, this.#good.tick);
     }
   }
 
   /** Runs the window again to tell a disturbance of this run from a difference to the recording. */
-  #locate(good: Checkpoint, bad: Tick, what: string, recorded: Recorded): never {
+  async #locate(good: Checkpoint, bad: Tick, what: string, recorded: Recorded, hooks: ReplayHooks): Promise<never> {
     const first = this.#run.tracker.componentHashes();
     this.#good = good;
     this.#track.start(good);
-    const changed = differing(first, this.#track.stateAt(bad));
+    const changed = differing(first, await this.#track.stateAt(bad, hooks.breathe));
     const told = `${what} between ticks ${good.tick} and ${bad}`;
     if (changed.length > 0) {
       const again = `running them again gives another result in ${changed.join(', ')}: this run was disturbed`;
       throw new Divergence(bad, `${told}; ${again}`, good.tick);
     }
-    const blame = this.#ask(good, bad, recorded);
+    const blame = await this.#ask(good, bad, recorded, hooks);
     if (blame !== null) throw blame(told);
     const too = this.witness === null ? '' : `, in the ${this.witness.name} too`;
     throw new Divergence(bad, `${told}; running them again gives the same result${too}`, good.tick);
   }
 
   /** Runs the window on the witness: where that comes out differently, what to say of it. */
-  #ask(good: Checkpoint, bad: Tick, recorded: Recorded): ((told: string) => Divergence) | null {
+  async #ask(
+    good: Checkpoint,
+    bad: Tick,
+    recorded: Recorded,
+    { breathe }: ReplayHooks,
+  ): Promise<((told: string) => Divergence) | null> {
     const { witness } = this;
     if (witness === null) return null;
     const other = Track.of(witness.make(), this.#newDoor());
     other.start(good);
-    const failure = other.to(bad);
+    const failure = await other.to(bad, breathe);
     const { tracker } = other.run;
     const agrees =
       failure === null &&
       (recorded === null ||
         ('hash' in recorded ? tracker.stateHash() === recorded.hash : tracker.registerDigest() === recorded.digest));
-    const difference = firstDifference(this.#track, other, good, bad);
+    const difference = await firstDifference(this.#track, other, good, bad, breathe);
     if (difference === null) return null;
     const verdict = agrees ? 'goes on as recorded' : 'does something else again';
     return (told) =>

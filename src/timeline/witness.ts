@@ -7,7 +7,7 @@
 import type { Tick, VirtAddr } from '../core/units.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import type { ReplayDoor } from './journal.ts';
-import type { Run } from './run.ts';
+import { BREATH_TICKS, type Run } from './run.ts';
 
 /** What two machines did differently. */
 export interface Difference {
@@ -19,6 +19,9 @@ export interface Difference {
   /** Parts of the state that differ after it. */
   readonly components: readonly string[];
 }
+
+/** Lets the host's events happen, between two slices; throws where the work is to end. */
+type Breathe = () => Promise<void>;
 
 /** A machine that can be taken to any tick of a window. */
 export class Track {
@@ -46,18 +49,26 @@ export class Track {
     return this.#versions.take();
   }
   /** Runs to `tick`; what keeps it from coming there, or null. A machine that is not the recorded one may come to anything. */
-  to(tick: Tick): string | null {
+  async to(tick: Tick, breathe: Breathe): Promise<string | null> {
+    for (;;) {
+      const failure = this.#slice(tick);
+      if (failure !== null || this.run.tick === tick) return failure;
+      await breathe();
+    }
+  }
+  /** Runs a slice of the way to `tick`; what keeps it from coming there, or null. */
+  #slice(tick: Tick): string | null {
     try {
-      const end = this.run.runTo(tick);
-      if (this.run.tick === tick) return null;
+      const end = this.run.slice(Math.min(tick, this.run.tick + BREATH_TICKS));
+      if (end.kind === 'limit' || this.run.tick === tick) return null;
       return end.kind === 'stop' ? `ended (${end.stop.verdict.kind})` : 'stood still';
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
   }
   /** Hashes of the parts of the state, or what kept the machine from `tick`. */
-  stateAt(tick: Tick): ReadonlyMap<string, bigint | string> {
-    const failure = this.to(tick);
+  async stateAt(tick: Tick, breathe: Breathe): Promise<ReadonlyMap<string, bigint | string>> {
+    const failure = await this.to(tick, breathe);
     return failure === null ? this.run.tracker.componentHashes() : new Map([['run', failure]]);
   }
 }
@@ -75,18 +86,24 @@ export function differing(
  * The first difference between two tracks that agree at `good` and no longer at tick `bad`; null when they agree there too. Both
  * are left after it.
  */
-export function firstDifference(one: Track, other: Track, good: Checkpoint, bad: Tick): Difference | null {
+export async function firstDifference(
+  one: Track,
+  other: Track,
+  good: Checkpoint,
+  bad: Tick,
+  breathe: Breathe,
+): Promise<Difference | null> {
   let [low, high] = [good.tick, bad];
   let starts: readonly [Checkpoint, Checkpoint] = [good, good];
-  const compare = (tick: Tick): string[] => {
+  const compare = async (tick: Tick): Promise<string[]> => {
     one.start(starts[0]);
     other.start(starts[1]);
-    return differing(one.stateAt(tick), other.stateAt(tick));
+    return differing(await one.stateAt(tick, breathe), await other.stateAt(tick, breathe));
   };
-  if (compare(high).length === 0) return null;
+  if ((await compare(high)).length === 0) return null;
   while (high - low > 1) {
     const middle = low + Math.floor((high - low) / 2);
-    if (compare(middle).length > 0) high = middle;
+    if ((await compare(middle)).length > 0) high = middle;
     else {
       low = middle;
       starts = [one.take(), other.take()];
@@ -97,5 +114,5 @@ export function firstDifference(one: Track, other: Track, good: Checkpoint, bad:
   const { rip } = machine.cpu;
   const here = machine.engine.instructionAt(machine.cpu, rip);
   const form = here === null || typeof here.insn === 'string' ? null : here.insn.form.key;
-  return { tick: high, rip, form, components: compare(high) };
+  return { tick: high, rip, form, components: await compare(high) };
 }

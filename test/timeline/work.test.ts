@@ -4,6 +4,7 @@ import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../src
 import { Replayer } from '../../src/timeline/replayer.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
+import { programOf } from '../../src/x86/semantics/registry.ts';
 import { STEP_WORK } from '../../src/xen/work.ts';
 import { buildElf, pvNotes, xenNote } from '../support/elf.ts';
 import { hexBytes } from '../support/pv-guest.ts';
@@ -16,11 +17,11 @@ const LIMIT = 40;
 /** One slice and the longest step, which may end it, with room for what else steps do. */
 const SLICE_AND_STEP = 2 * STEP_WORK + 4096;
 
-/** A kernel that writes 2 MiB of zeros to the console, again and again: each call is two steps and more. */
+/** A kernel that counts in EBX and writes 2 MiB of zeros to the console, again and again: each call is two steps and more. */
 function talker(): PvConfig {
   const text = KERNEL + 0x1000n;
   const code = hexBytes(
-    `31 ff be ${hex32(TEXT_BYTES)} 48 c7 c2 ${hex32(Number(BigInt.asUintN(32, text)))} b8 12 00 00 00 0f 05 eb e9`,
+    `ff c3 31 ff be ${hex32(TEXT_BYTES)} 48 c7 c2 ${hex32(Number(BigInt.asUintN(32, text)))} b8 12 00 00 00 0f 05 eb e7`,
   );
   const kernel = buildElf({
     entry: KERNEL,
@@ -68,6 +69,19 @@ describe('a guest of long calls', () => {
     const outcome = await new Replayer(run, recorded.recording).replay({ breathe, progress: () => {} });
     expect(outcome).toMatchObject({ verified: true, tick: LIMIT });
     expect(longest(heard)).toBeLessThan(SLICE_AND_STEP);
+  });
+  it('[D-06] lets its replay be heard while that looks for the step it executes wrongly', async () => {
+    const countsDown = new Run(config, {
+      programOf: (form) => programOf(form.name === 'inc' ? { ...form, name: 'dec', key: 'wrong' } : form),
+    });
+    const replayer = new Replayer(countsDown, recorded.recording);
+    replayer.witness = { name: 'cold tier', make: () => new Run(config, { tier: 'cold' }) };
+    let reached = 0;
+    const breathe = async (): Promise<void> => {
+      if (countsDown.tick < reached) throw new Error('interrupted');
+      reached = countsDown.tick;
+    };
+    await expect(replayer.replay({ breathe, progress: () => {} })).rejects.toThrow('interrupted');
   });
   it('[D-06] is gone to in slices, and an interrupted way stands where it came to', async () => {
     const session = new Session(new Run(config), recorded.recording);
