@@ -93,6 +93,7 @@ export class Replayer {
       }
       if (this.#compares(block.lastTick)) await this.#compare(block, end, hooks);
     }
+    this.#run.endOfOutput();
     const stateHash = this.#run.stateHash();
     const expected = this.#recording.end?.stateHash ?? null;
     if (!counterfactual && expected !== null && expected !== stateHash)
@@ -131,6 +132,7 @@ export class Replayer {
       const message = `the replay ${why} at tick ${machine.tick}, the recording went on to ${tick}`;
       throw new Divergence(machine.tick, message, this.#good.tick);
     } catch (error) {
+      this.#run.endOfOutput();
       // A machine that is not the recorded one may come to anything, also to what a sound one asserts against.
       const message = error instanceof Error ? error.message : String(error);
       const told = error instanceof Divergence ? message : `the replay broke down: ${message}`;
@@ -142,6 +144,7 @@ export class Replayer {
 
   /** Runs the window again to tell a disturbance of this run from a difference to the recording. */
   async #locate(good: Checkpoint, bad: Tick, what: string, recorded: Recorded, hooks: ReplayHooks): Promise<never> {
+    this.#run.endOfOutput();
     const first = this.#run.tracker.componentHashes();
     this.#good = good;
     this.#track.start(good);

@@ -69,10 +69,11 @@ export class Run {
     this.console.add(this.machine.visibleAt, data);
     this.onOutput(data);
   }
-  /** The guest writes no more: tells the line whose beginning was held back. */
+  /** Nothing more is to be told, whatever runs on or again: tells the line whose beginning was held back. */
   endOfOutput(): void {
     const rest = this.#merge.rest();
     if (rest.length > 0) this.onOutput(rest);
+    this.onOutput = () => {};
   }
 
   get tick(): Tick {

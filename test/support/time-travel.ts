@@ -95,6 +95,7 @@ export interface RecordOptions {
   readonly limitTicks?: number;
   readonly lines?: ScriptedHost['lines'];
   readonly breathed?: (run: Run) => void;
+  readonly output?: (data: Uint8Array) => void;
   readonly store?: TraceStore;
   readonly name?: string;
   /** Other limits than no time, 30 s without news and the ticks of `limitTicks`. */
@@ -113,6 +114,7 @@ export async function recordGuest(config: PvConfig, options: RecordOptions = {})
   const blobs = new Map([['kernel', config.kernel]]);
   const recording = await store.create(options.name ?? 'guest', headerOf(config), blobs);
   const run = new Run(config, { tier: options.tier ?? 'hot' });
+  run.onOutput = options.output ?? (() => {});
   const host = new ScriptedHost();
   Object.assign(host, {
     strideTicks: options.strideTicks ?? SLICE_TICKS,

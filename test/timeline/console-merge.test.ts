@@ -1,7 +1,10 @@
 /** A kernel's line that comes by console_io and by the ring is told once. */
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { ConsoleMerge, type ConsoleWay } from '../../src/timeline/console-merge.ts';
-import { endingsGuest, recordGuest } from '../support/time-travel.ts';
+import { Replayer } from '../../src/timeline/replayer.ts';
+import { Run } from '../../src/timeline/run.ts';
+import { DATA, hex32, smallGuest } from '../support/small-guest.ts';
+import { endingsGuest, type Recorded, recordGuest, replayGuest } from '../support/time-travel.ts';
 
 /** What is told of these pieces, and what is left at the end. */
 function told(...pieces: ReadonlyArray<readonly [ConsoleWay, string]>): [string, string] {
@@ -50,5 +53,45 @@ describe('what comes by both ways', () => {
   it('is told once by a recording', async () => {
     const { run, outcome } = await recordGuest(endingsGuest('twice'));
     expect(run.console.textAt(outcome.tick)).toBe('early line\nsecond line\nthird line\ndone\n');
+  });
+});
+
+describe('a line that is held back when the guest ends', () => {
+  // console_io(write) of "one\n"; "on" into the ring, EVTCHNOP_send to its port; SCHEDOP_shutdown(poweroff)
+  const config = smallGuest(
+    `48 c7 c3 ${hex32(DATA)} 49 89 f7
+     31 ff be 04 00 00 00 48 89 da b8 12 00 00 00 0f 05
+     66 41 c7 87 00 24 00 00 6f 6e  41 c7 87 0c 2c 00 00 02 00 00 00
+     bf 04 00 00 00 49 8d 77 50 b8 20 00 00 00 0f 05
+     bf 02 00 00 00 48 8d 73 08 b8 1d 00 00 00 0f 05`,
+    'one\n',
+    0x2000,
+  );
+  const decoder = new TextDecoder();
+  let printed = '';
+  let recorded: Recorded;
+  beforeAll(async () => {
+    recorded = await recordGuest(config, { output: (data) => (printed += decoder.decode(data)) });
+  });
+
+  it('is told by the recorder', () => {
+    expect([recorded.outcome.verdict.kind, printed]).toEqual(['poweroff', 'one\non']);
+  });
+  it('is told by a replay, to the same bytes', async () => {
+    let again = '';
+    await replayGuest(config, recorded.recording, (_, run) => {
+      run.onOutput = (data) => (again += decoder.decode(data));
+    });
+    expect(again).toBe(printed);
+  });
+  it('is told once by a replay that differs and looks for the reason', async () => {
+    const run = new Run(config);
+    let again = '';
+    run.onOutput = (data) => (again += decoder.decode(data));
+    const replayer = new Replayer(run, recorded.recording);
+    replayer.sabotage = () => run.machine.cpu.setGpr(0, 5n);
+    const replay = replayer.replay({ breathe: async () => {}, progress: () => {} });
+    await expect(replay).rejects.toThrow('this run was disturbed');
+    expect(again).toBe(printed);
   });
 });

@@ -1,47 +1,26 @@
 /** Guests whose hypercalls are as long as a step may be: limits, hosts and replays are heard between two of them. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../src/machine/pv-machine.ts';
+import type { PvConfig } from '../../src/machine/pv-machine.ts';
 import { Replayer } from '../../src/timeline/replayer.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
 import { programOf } from '../../src/x86/semantics/registry.ts';
 import { STEP_WORK } from '../../src/xen/work.ts';
-import { buildElf, pvNotes, xenNote } from '../support/elf.ts';
-import { hexBytes } from '../support/pv-guest.ts';
+import { DATA, hex32, smallGuest } from '../support/small-guest.ts';
 import { type Recorded, recordGuest } from '../support/time-travel.ts';
 
-const BASE = 0xffffffff80000000n;
-const KERNEL = BASE + 0x100000n;
-const TEXT_BYTES = 0x20_0000;
+const TEXT_BYTES = 0x20_0000n;
 const LIMIT = 40;
 /** One slice and the longest step, which may end it, with room for what else steps do. */
 const SLICE_AND_STEP = 2 * STEP_WORK + 4096;
 
 /** A kernel that counts in EBX and writes 2 MiB of zeros to the console, again and again: each call is two steps and more. */
-function talker(): PvConfig {
-  const text = KERNEL + 0x1000n;
-  const code = hexBytes(
-    `ff c3 31 ff be ${hex32(TEXT_BYTES)} 48 c7 c2 ${hex32(Number(BigInt.asUintN(32, text)))} b8 12 00 00 00 0f 05 eb e7`,
+const talker = (): PvConfig =>
+  smallGuest(
+    `ff c3 31 ff be ${hex32(TEXT_BYTES)} 48 c7 c2 ${hex32(DATA)} b8 12 00 00 00 0f 05 eb e7`,
+    '',
+    Number(TEXT_BYTES),
   );
-  const kernel = buildElf({
-    entry: KERNEL,
-    segments: [
-      { vaddr: KERNEL, paddr: 0x100000n, content: code, memsz: 0x1000 + TEXT_BYTES },
-      { type: 4, content: pvNotes(BASE, KERNEL, xenNote(2, KERNEL + 0x1000n + BigInt(TEXT_BYTES) - 0x1000n)) },
-    ],
-  });
-  return {
-    kernel,
-    ramdisk: null,
-    commandLine: '',
-    memoryBytes: 8 << 20,
-    vcpus: 1,
-    cpuPolicy: 'x86-64-v1',
-    tscKhz: DEFAULT_TSC_KHZ,
-    epochSeconds: DEFAULT_EPOCH_SECONDS,
-  };
-}
-const hex32 = (value: number): string => Buffer.from(Uint32Array.of(value).buffer).toString('hex');
 
 const longest = (moments: readonly number[]): number =>
   Math.max(...moments.map((now, i) => now - (moments[i - 1] ?? 0)));
