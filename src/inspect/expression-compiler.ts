@@ -1,24 +1,23 @@
 /** Turns the syntax of a predicate into evaluators, and finds out where it can begin to hold. */
 import type { Expression } from 'acorn';
 import type { Dependencies, Extent, Names, Scope } from './expression.ts';
+import { COMPARISONS, type Side, type Value, whySettled } from './expression-comparison.ts';
 import { type Parsed, parseExpression, refuse } from './expression-syntax.ts';
+import {
+  absent,
+  constant,
+  type Evaluator,
+  free,
+  made,
+  NO_STATE,
+  orAbsent,
+  read,
+  type Term,
+  truth,
+  valueOrNull,
+  word,
+} from './expression-term.ts';
 
-type Value = bigint | boolean | string | null;
-type Evaluator = (scope: Scope) => Value;
-/** Part of a predicate: how it is evaluated, and what is known of it before. */
-interface Term {
-  readonly run: Evaluator;
-  /** It is the same in every state. */
-  readonly constant: boolean;
-  /** The linear address that it is, where it is made of symbols and integers by + and -. */
-  readonly location: bigint | null;
-  /** It holds at none but the places noted. */
-  readonly placed: boolean;
-  /** Any step may change it. */
-  readonly free: boolean;
-}
-/** Thrown inside an evaluation: something it reads is not there. */
-export const ABSENT = Symbol('absent');
 const WIDTHS: Readonly<Record<string, number>> = { u8: 1, u16: 2, u32: 4, u64: 8 };
 const PTE_BITS: Readonly<Record<string, bigint>> = {
   p: 0n,
@@ -38,33 +37,15 @@ const CODE_MIN = 0x1000n;
 const isCanonical = (address: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, address)) === address;
 
 const REGISTER =
-  /^(r([abcd]x|[sbi]p|[sd]i|[89]|1[0-5]|flags)|e([abcd]x|[sbi]p|[sd]i|flags)|[abcd]x|[abcd][lh]|cr[02348]|dr[0-7]|[cdefgs]s(_base)?|cpl|mxcsr|efer)$/;
+  /^(r([abcd]x|[sbi]p|[sd]i|[89]|1[0-5]|flags)|e([abcd]x|[sb]p|[sd]i|flags)|[abcd]x|[abcd][lh]|cr[02348]|dr[0-7]|[cdefgs]s(_base)?|cpl|mxcsr|efer)$/;
 /** Whether a name means a register (it may not be one on every CPU). */
 const isRegisterName = (name: string): boolean => REGISTER.test(name);
 
-/** What a value means as a condition. */
-export const truth = (v: Value): boolean =>
-  typeof v === 'bigint' ? v !== 0n : v === true || (typeof v === 'string' && v !== '');
+/** What asks a pattern for a place: without it, what is found in the empty text is found in every one. */
+const ASSERTION = /[$^]|\\b|\(\?<?[=!]/i;
+/** Event channels of the 2-level ABI (EVTCHN_2L_NR_CHANNELS), and machine frames that an entry of a page table can name. */
 
-/** A value made of other terms. */
-const made = (run: Evaluator, ...of: readonly Term[]): Term => ({
-  run,
-  constant: of.every((term) => term.constant),
-  location: null,
-  placed: false,
-  free: of.some((term) => term.free || term.placed),
-});
-/** What depends on the state and can only change where a search is told of it. */
-const read = (run: Evaluator, ...of: readonly Term[]): Term => ({ ...made(run, ...of), constant: false });
-/** What any step may change. */
-const free = (run: Evaluator): Term => ({ ...read(run), free: true });
-const constant = (value: Value): Term => made(() => value);
-
-const ARITHMETIC: Readonly<Record<string, (x: bigint, y: bigint) => Value>> = {
-  '<': (x, y) => x < y,
-  '<=': (x, y) => x <= y,
-  '>': (x, y) => x > y,
-  '>=': (x, y) => x >= y,
+const ARITHMETIC: Readonly<Record<string, (x: bigint, y: bigint) => bigint | null>> = {
   '+': (x, y) => (x + y) & U64,
   '-': (x, y) => x - y,
   '*': (x, y) => x * y,
@@ -116,18 +97,20 @@ export class Compiler {
   #fail(why: string): never {
     return refuse(this.#source, why);
   }
-  #number({ run }: Term, what: string): (scope: Scope) => bigint {
+  #number({ run, texts }: Term, what: string): (scope: Scope) => bigint {
+    if (texts !== null) return this.#fail(`${what} needs a number`);
     return (scope) => {
       const v = run(scope);
-      if (typeof v === 'bigint') return v;
-      if (typeof v === 'boolean') return v ? 1n : 0n;
-      return this.#fail(`${what} needs a number`);
+      return typeof v === 'bigint' ? v : v ? 1n : 0n;
     };
   }
 
   /** What stands where true or false is asked for: a location there means that RIP is at it. */
   #condition(node: Expression): Term {
     const term = this.#compile(node);
+    const { texts } = term;
+    if (!term.constant && texts !== null && texts !== 'any')
+      return this.#fail(`${this.#parsed.text(node)} is a text: compare it with one of ${texts.join(', ')}`);
     if (!term.constant) return term;
     if (term.location !== null && term.location >= CODE_MIN && isCanonical(term.location))
       return this.#at(term.location);
@@ -200,10 +183,10 @@ export class Compiler {
   #name(name: string): Term {
     if (name === 'console') {
       this.#console = true;
-      return read((s) => s.consoleText);
+      return { ...read((s) => s.consoleText), texts: 'any' };
     }
     if (isRegisterName(name))
-      return free((s) => s.register(name, null) ?? this.#fail(`${name} is not a register here`));
+      return word(free((s) => s.register(name, null) ?? this.#fail(`${name} is not a register here`)));
     const { address } = this.#symbol(name);
     return { ...constant(address), location: address };
   }
@@ -232,15 +215,28 @@ export class Compiler {
     if (operator === '==' || operator === '===') {
       if (isRip(left) && tb.location !== null) return this.#at(BigInt.asUintN(64, tb.location));
       if (isRip(right) && ta.location !== null) return this.#at(BigInt.asUintN(64, ta.location));
-      return made((s) => same(ta.run(s), tb.run(s)), ta, tb);
     }
-    if (operator === '!=' || operator === '!==') return made((s) => !same(ta.run(s), tb.run(s)), ta, tb);
+    if (Object.hasOwn(COMPARISONS, operator))
+      return this.#compared(operator, this.#side(left, ta), this.#side(right, tb));
     const [a, b] = [this.#number(ta, operator), this.#number(tb, operator)];
     const apply = ARITHMETIC[operator];
     if (apply === undefined) return this.#fail(`unknown operator ${operator}`);
     const term = made((s) => apply(a(s), b(s)) ?? absent(), ta, tb);
     if (ta.location === null || tb.location === null || (operator !== '+' && operator !== '-')) return term;
     return { ...term, location: BigInt.asUintN(64, ta.location + (operator === '+' ? tb.location : -tb.location)) };
+  }
+  #side(node: Expression, term: Term): Term & Side {
+    return {
+      ...term,
+      text: this.#parsed.text(node),
+      value: term.constant ? valueOrNull(term.run, NO_STATE) : undefined,
+    };
+  }
+  #compared(operator: string, a: Term & Side, b: Term & Side): Term {
+    const compare = COMPARISONS[operator]!;
+    const settled = a.constant && b.constant ? null : whySettled(operator, a, b);
+    if (settled !== null) return this.#fail(`${settled}: this is the same at every tick`);
+    return made((s) => compare(a.run(s), b.run(s)), a, b);
   }
   #matches(left: Expression, right: Expression): Term {
     const a = this.#compile(left);
@@ -253,6 +249,8 @@ export class Compiler {
     } catch (error) {
       return this.#fail(error instanceof Error ? error.message : String(error));
     }
+    if (pattern.test('') && !ASSERTION.test(right.value))
+      return this.#fail(`${right.raw} is found in every text: this is the same at every tick`);
     return made((s) => pattern.test(a.run(s) as string), a);
   }
   #inside(left: Expression, right: Expression): Term {
@@ -274,8 +272,9 @@ export class Compiler {
     if (field === null) return this.#fail('this member has no meaning here');
     if (object.type === 'MemberExpression' && object.object.type === 'Identifier' && object.object.name === 'cpu') {
       if (!isRegisterName(field)) return this.#fail(`${field} is not a register`);
-      const index = this.#number(this.#compile(object.property as Expression), 'cpu[]');
-      return free((s) => s.register(field, Number(index(s))) ?? this.#fail(`there is no cpu[${index(s)}].${field}`));
+      const term = this.#compile(object.property as Expression);
+      const index = this.#within(term, 'cpu[]', BigInt(this.#names.vcpus));
+      return word(free((s) => s.register(field, Number(index(s))) ?? this.#fail(`${field} is not a register here`)));
     }
     if (object.type === 'CallExpression' && object.callee.type === 'Identifier' && object.callee.name === 'pte')
       return this.#entryField(object.arguments as Expression[], field);
@@ -290,7 +289,7 @@ export class Compiler {
     if (field === 'mfn') return settled((s) => (number(s) >> 12n) & 0xffffffffffn);
     if (bit === undefined) return this.#fail(`a page-table entry has no bit ${field}`);
     const run: Evaluator = (s) => (number(s) >> bit) & 1n;
-    return field === 'a' || field === 'd' ? free(run) : settled(run);
+    return word(field === 'a' || field === 'd' ? free(run) : settled(run), 1n);
   }
   /** A whole entry: the CPU sets accessed and dirty bits while it translates, and no watch sees that. */
   #entry(args: readonly Expression[]): Term & { readonly addressFree: boolean } {
@@ -320,7 +319,10 @@ export class Compiler {
     }
     const term = this.#compile(inner);
     const at = this.#number(term, 'an address');
-    return read((s) => s.read(space, at(s) & U64, bytes) ?? absent(), term);
+    return word(
+      read((s) => s.read(space, at(s) & U64, bytes) ?? absent(), term),
+      BigInt(8 * bytes),
+    );
   }
 
   #only(name: string, args: readonly Expression[]): Expression {
@@ -350,9 +352,22 @@ export class Compiler {
     const question = this.#names.question(name);
     if (question === null) return this.#fail(`there is no function ${name}()`);
     const term = this.#compile(argument);
-    const number = this.#number(term, `${name}()`);
+    const number = this.#within(term, `${name}()`, question.limit);
     this.#memoryRead = true;
-    return read((s) => s.ask(question, number(s)) ?? absent(), term);
+    const told = read((s) => s.ask(question, number(s)) ?? absent(), term);
+    const { answers } = question;
+    return typeof answers === 'bigint' ? { ...told, most: answers } : { ...told, texts: answers };
+  }
+  /** A number below `limit`; another one is not there. */
+  #within(term: Term, what: string, limit: bigint): (scope: Scope) => bigint {
+    const number = this.#number(term, what);
+    const within = (s: Scope): bigint => {
+      const value = number(s);
+      return value >= 0n && value < limit ? value : absent();
+    };
+    if (term.constant && valueOrNull(within, NO_STATE) === null)
+      return this.#fail(`${what} takes a number of 0 to ${limit - 1n}`);
+    return within;
   }
 
   /** The value the expression had when the predicate was evaluated before. */
@@ -361,7 +376,7 @@ export class Compiler {
     this.#memories.push((s) => {
       last = valueOrNull(inner.run, s);
     });
-    return { ...made(() => last ?? absent(), inner), free: inner.free };
+    return { ...inner, run: () => last ?? absent(), location: null, placed: false };
   }
   /** How often the expression has become true so far, now included. */
   #count(inner: Term): Term {
@@ -377,23 +392,3 @@ export class Compiler {
 }
 
 const isRip = (node: Expression): boolean => node.type === 'Identifier' && node.name === 'rip';
-function absent(): never {
-  throw ABSENT;
-}
-function valueOrNull(run: Evaluator, scope: Scope): Value {
-  try {
-    return run(scope);
-  } catch (error) {
-    if (error === ABSENT) return null;
-    throw error;
-  }
-}
-function orAbsent(run: Evaluator, scope: Scope): boolean {
-  return truth(valueOrNull(run, scope) ?? false);
-}
-function same(a: Value, b: Value): boolean {
-  if (typeof a === 'bigint' && typeof b === 'bigint') return BigInt.asUintN(64, a) === BigInt.asUintN(64, b);
-  if (typeof a === 'boolean' && typeof b === 'bigint') return (a ? 1n : 0n) === b;
-  if (typeof a === 'bigint' && typeof b === 'boolean') return a === (b ? 1n : 0n);
-  return a === b;
-}

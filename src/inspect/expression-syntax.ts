@@ -10,7 +10,7 @@ export interface Parsed {
   readonly expression: Expression;
   /** The name that was written for an identifier: symbols with dots stand under names of ours. */
   written(identifier: string): string;
-  /** The text of a part that holds no operator of ours. */
+  /** The text of a part. */
   text(node: Expression): string;
 }
 
@@ -47,6 +47,9 @@ export function parseExpression(source: string, isSymbol: (name: string) => bool
   return {
     expression: first.expression,
     written,
-    text: ({ start, end }) => text.slice(start, end).replace(/\$\d+\$/g, written),
+    text: ({ start, end }) => {
+      const part = text.slice(start, end).replace(/\$\d+\$/g, written);
+      return part.replaceAll('console**', 'console ~').replace(/\b(pa|ma|va),/g, '$1:');
+    },
   };
 }

@@ -11,12 +11,15 @@
  * is parsed, not when it is evaluated.
  */
 import type { Question } from '../machine/explanation.ts';
-import { ABSENT, Compiler, truth } from './expression-compiler.ts';
+import { Compiler } from './expression-compiler.ts';
+import { ABSENT, truth } from './expression-term.ts';
 
 /** What names mean, as known before anything runs. */
 export interface Names {
   /** The address and size of a symbol; null when unknown. */
   symbol(name: string): { readonly address: bigint; readonly size: bigint } | null;
+  /** Virtual CPUs, numbered from 0. */
+  readonly vcpus: number;
   /** Fields that an event of this name can have; null when there is no such event. */
   eventFields(name: string): readonly string[] | null;
   /** A function that the platform has, of one number; null when there is none of that name. */

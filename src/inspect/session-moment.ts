@@ -76,6 +76,9 @@ export class SessionMoment implements Moment, Scope, Names {
   get rip(): VirtAddr {
     return this.#cpu.rip;
   }
+  get vcpus(): number {
+    return this.#session.run.machine.engine.cpus.length;
+  }
   get codeBits(): 64 | 32 | 16 {
     const mode = this.#cpu.codeMode;
     return mode === 2 ? 64 : mode === 1 ? 32 : 16;

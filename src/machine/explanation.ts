@@ -46,10 +46,10 @@ export interface Look {
 
 /** A function of predicates, of one number: `pending(3)`. */
 export interface Question {
-  /** What it can answer where that is a name; a comparison with another one is a mistake. */
-  readonly answers?: readonly string[];
-  /** Why no state has an answer for `of`, or null. */
-  problem?(of: bigint): string | null;
+  /** It is asked of numbers from 0 to below this. */
+  readonly limit: bigint;
+  /** What it can answer: names, or numbers up to this one; a comparison with anything else is a mistake. */
+  readonly answers: readonly string[] | bigint;
   /** Null where there is nothing to ask. */
   ask(of: bigint, look: Look): bigint | boolean | string | null;
 }

@@ -6,7 +6,7 @@ import { ConsoleLog, HEAD_BYTES, TAIL_BYTES } from '../../src/timeline/console-l
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const none = async (): Promise<void> => {};
 const predicate = (source: string) =>
-  parsePredicate(source, { symbol: () => null, eventFields: () => null, question: () => null });
+  parsePredicate(source, { vcpus: 1, symbol: () => null, eventFields: () => null, question: () => null });
 function logOf(pieces: readonly (readonly [number, string])[]): ConsoleLog {
   const log = new ConsoleLog();
   for (const [tick, text] of pieces) log.add(tick, bytes(text));

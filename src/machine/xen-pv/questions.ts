@@ -7,7 +7,7 @@ import type { Look, Question } from '../explanation.ts';
 const { at: SHARED } = AMD64.sharedInfo;
 /** PGT_* types are the upper three bits. */
 const TYPE_SHIFT = 29;
-const PORTS = (SHARED.evtchn_mask - SHARED.evtchn_pending) * 8;
+const PORTS = BigInt((SHARED.evtchn_mask - SHARED.evtchn_pending) * 8);
 
 /** The type that Xen holds for a frame, `none` where nobody uses it as any; null where the machine has no such frame. */
 export function frameType(xen: XenPv, frame: bigint): string | null {
@@ -19,16 +19,17 @@ export function frameType(xen: XenPv, frame: bigint): string | null {
 
 export function questions(xen: XenPv): Map<string, Question> {
   const bit = (bitmap: number, test: (port: number) => boolean): Question => ({
-    problem: (port) => (port >= 0n && port < PORTS ? null : `ports are 0 to ${PORTS - 1}`),
+    limit: PORTS,
+    answers: 1n,
     ask(of: bigint, look: Look) {
-      if (of < 0n || of >= PORTS) return null;
       const port = Number(of);
       look.note(xen.sharedInfo + bitmap + (port >> 3), 1);
       return test(port);
     },
   });
-  return new Map([
-    ['type', { answers: TYPE_NAMES, ask: (frame: bigint) => frameType(xen, frame) }],
+  const frames = BigInt(xen.mm.domain.frames.limit);
+  return new Map<string, Question>([
+    ['type', { limit: frames, answers: TYPE_NAMES, ask: (frame) => frameType(xen, frame) }],
     ['pending', bit(SHARED.evtchn_pending, (port) => xen.events.isPending(port))],
     ['masked', bit(SHARED.evtchn_mask, (port) => xen.events.isMasked(port))],
   ]);
