@@ -108,6 +108,10 @@ class Program {
   }
 
   async #parse(argv: readonly string[]): Promise<number> {
+    const end = argv.indexOf('--');
+    const json = argv.slice(0, end < 0 ? argv.length : end).includes('--json');
+    /** What commander says of itself, which is the answer too. */
+    let told = '';
     let status: number = EXIT.ok;
     const start = async (json: boolean, action: Action): Promise<void> => {
       status = await this.#perform(json, action);
@@ -117,7 +121,9 @@ class Program {
       .version(this.#environment.version)
       .helpCommand(false)
       .configureOutput({
-        writeOut: (text) => this.#stdout.write(visibleLines(text)),
+        writeOut: (text) => {
+          told += text;
+        },
         writeErr: (text) => this.#stderr.write(visibleLines(text)),
         outputError: (text, write) => write(text.replace(/^error: /, 'E_USAGE: ')),
       })
@@ -129,10 +135,12 @@ class Program {
       await program.parseAsync(argv, { from: 'user' });
       return status;
     } catch (error) {
-      const end = argv.indexOf('--');
-      const json = argv.slice(0, end < 0 ? argv.length : end).includes('--json');
       if (!(error instanceof CommanderError)) return this.#fail(error, json);
-      if (error.exitCode === 0) return EXIT.ok;
+      if (error.exitCode === 0) {
+        const value = error.code === 'commander.version' ? { version: told.trim() } : { help: told };
+        this.#stdout.write(json ? toJson(value) : visibleLines(told));
+        return EXIT.ok;
+      }
       const failure = { status: EXIT.usage, code: 'E_USAGE', message: error.message.replace(/^error: /, '') } as const;
       if (json) this.#stdout.write(errorJson(failure));
       return failure.status;

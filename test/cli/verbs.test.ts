@@ -89,6 +89,16 @@ describe('--json', () => {
     expect(usage.status).toBe(2);
     expect(usage.json()).toMatchObject({ error: { code: 'E_USAGE' } });
   });
+  it('help and version are JSON too', async () => {
+    for (const argv of [
+      ['--version', '--json'],
+      ['--json', '-V'],
+    ])
+      expect((await bench.run(argv)).json()).toEqual({ version: '0.1.0' });
+    const { status, json } = await bench.run(['replay', '--json', '--help']);
+    expect(status).toBe(0);
+    expect(json()).toEqual({ help: expect.stringMatching(/^Usage: hindsight replay/) });
+  });
 });
 
 describe('the exit status', () => {
