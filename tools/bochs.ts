@@ -7,6 +7,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../src/xen/loader/elf.ts';
 import { XEN_ELFNOTE } from '../src/xen/loader/notes.ts';
+import { commandLine } from './command-line.ts';
 import { PackageSource } from './guests/packages.ts';
 
 /** Where fetched emulators are unpacked, a folder a package. */
@@ -192,4 +193,7 @@ function main(): void {
   log(typeof found === 'string' ? found : `${found.program} runs`);
   if (typeof found === 'string') process.exitCode = 1;
 }
-if (import.meta.main) main();
+if (import.meta.main) {
+  commandLine({});
+  main();
+}

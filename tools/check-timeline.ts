@@ -4,9 +4,8 @@
  *
  *   node tools/run.mjs check-timeline [--spacings 10] [--gotos 200] [--steps 2000]
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { Tick } from '../src/core/units.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../src/machine/pv-machine.ts';
 import { ReplayDoor } from '../src/timeline/journal.ts';
@@ -15,15 +14,22 @@ import { Recorder, type RecorderHost, type RecordOutcome } from '../src/timeline
 import { Run, SEMANTICS_VERSION } from '../src/timeline/run.ts';
 import { Session } from '../src/timeline/session.ts';
 import type { Recording } from '../src/timeline/trace-store.ts';
+import { commandLine, countOf, refuse } from './command-line.ts';
 
-const { values: options } = parseArgs({
+const { values } = commandLine({
   options: {
     spacings: { type: 'string', default: '10' },
     gotos: { type: 'string', default: '200' },
     steps: { type: 'string', default: '2000' },
   },
 });
+const COUNTS = {
+  spacings: countOf(values.spacings, '--spacings', 1),
+  gotos: countOf(values.gotos, '--gotos'),
+  steps: countOf(values.steps, '--steps'),
+};
 const GUEST = resolve(import.meta.dirname, '../.cache/guests/debian');
+if (!existsSync(GUEST)) refuse('there is no guest: npm run guests');
 const config: PvConfig = {
   kernel: readFileSync(join(GUEST, 'vmlinux')),
   ramdisk: readFileSync(join(GUEST, 'initrd.gz')),
@@ -46,7 +52,7 @@ const SPACINGS = [
   { spacing: 314_159_265, stride: 1_048_575 },
   { spacing: 2 ** 29, stride: 12_345 },
   { spacing: 700_000_001, stride: 99_991 },
-].slice(0, Number(options.spacings));
+].slice(0, COUNTS.spacings);
 
 /** A host without input that wants a block every `spacing` ticks. */
 class Host implements RecorderHost {
@@ -121,8 +127,8 @@ const random = (below: number): number => {
   x ^= x << 5;
   return Math.floor(((x >>> 0) / 2 ** 32) * below);
 };
-const gotos = Array.from({ length: Number(options.gotos) }, () => random(outcome.tick + 1));
-const steps = Array.from({ length: Number(options.steps) }, (_, i) => outcome.tick - i);
+const gotos = Array.from({ length: COUNTS.gotos }, () => random(outcome.tick + 1));
+const steps = Array.from({ length: COUNTS.steps }, (_, i) => outcome.tick - i);
 
 const forward = new Run(config);
 forward.machine.door = new ReplayDoor(recording);

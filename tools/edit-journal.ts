@@ -11,11 +11,18 @@ import { journalOf, moveInput, writeEditedCopy } from '../src/timeline/edit.ts';
 import { isPayload } from '../src/timeline/journal.ts';
 import { SEMANTICS_VERSION } from '../src/timeline/run.ts';
 import { LevelStore } from '../store/level-store.ts';
+import { refuse } from './command-line.ts';
 
 const place = (path: string): [LevelStore, string] => [new LevelStore(dirname(resolve(path))), basename(path)];
 
+const args = process.argv.slice(2);
+/** A whole number, which may be negative: not for parseArgs. */
+const whole = (text: string, what: string): number =>
+  /^-?\d+$/.test(text) ? Number(text) : refuse(`${what} ${text}: not a whole number`);
+
 async function main([from, index, ticks, to]: string[]): Promise<void> {
-  if (from === undefined) throw new EmulatorError('E_USAGE', 'which recording?');
+  if (from === undefined || from.startsWith('-') || (args.length !== 1 && args.length !== 4))
+    refuse('write RECORDING, or RECORDING INPUT TICKS COPY');
   const [store, name] = place(from);
   const original = await store.open(name, SEMANTICS_VERSION);
   const entries = journalOf(original);
@@ -24,22 +31,25 @@ async function main([from, index, ticks, to]: string[]): Promise<void> {
       console.log(`${i}  tick ${tick}  ${JSON.stringify(new TextDecoder().decode(data))}`);
   } else {
     const [target, copyName] = place(to);
-    const copy = await writeEditedCopy(original, moveInput(entries, Number(index), Number(ticks)), (header) => {
-      const blobs = ['kernel', 'initrd'].flatMap((blob) => {
-        const bytes = original.blob(blob);
-        return bytes === null ? [] : [[blob, bytes] as const];
-      });
-      return target.create(copyName, { ...header, createdMs: Date.now() }, new Map(blobs));
-    });
+    const copy = await writeEditedCopy(
+      original,
+      moveInput(entries, whole(index!, 'INPUT'), whole(ticks!, 'TICKS')),
+      (header) => {
+        const blobs = ['kernel', 'initrd'].flatMap((blob) => {
+          const bytes = original.blob(blob);
+          return bytes === null ? [] : [[blob, bytes] as const];
+        });
+        return target.create(copyName, { ...header, createdMs: Date.now() }, new Map(blobs));
+      },
+    );
     await copy.close();
   }
   await original.close();
 }
 
 try {
-  await main(process.argv.slice(2));
+  await main(args);
 } catch (error) {
   if (!(error instanceof EmulatorError)) throw error;
-  console.error(`${error.code}: ${error.message}`);
-  process.exitCode = 2;
+  refuse(`${error.code}: ${error.message}`);
 }

@@ -8,18 +8,18 @@
  * found; `--mutation NAME` breaks one.
  */
 import { spawn } from 'node:child_process';
-import { parseArgs } from 'node:util';
 import type { TierName } from '../test/engine/fuzz/machine.ts';
 import { MUTATIONS } from '../test/engine/fuzz/mutations.ts';
 import type { Kept } from '../test/engine/fuzz/shrink.ts';
+import { amountOf, checked, commandLine, countOf, oneOf } from './command-line.ts';
 import { breakSource, mutate } from './fuzz/mutate.ts';
 
-const { values } = parseArgs({
+const { values } = commandLine({
   options: {
     minutes: { type: 'string', default: '1' },
-    'cpu-seconds': { type: 'string', default: 'Infinity' },
+    'cpu-seconds': { type: 'string' },
     seed: { type: 'string', default: '1' },
-    programs: { type: 'string', default: 'Infinity' },
+    programs: { type: 'string' },
     stride: { type: 'string', default: '1' },
     jobs: { type: 'string', default: '1' },
     oracle: { type: 'string', default: '4' },
@@ -33,9 +33,19 @@ const { values } = parseArgs({
     brief: { type: 'boolean', default: false },
   },
 });
+const TIERS: readonly TierName[] = ['hot', 'cold', 'oracle'];
+const chosen = values.tiers?.split(',').map((name) => oneOf(name, '--tiers', TIERS));
+const first = countOf(values.seed, '--seed');
+const stride = countOf(values.stride, '--stride', 1);
+const jobs = countOf(values.jobs, '--jobs', 1);
+const oracleEvery = countOf(values.oracle, '--oracle', 1);
+const programs = countOf(values.programs, '--programs');
+const minutes = amountOf(values.minutes, '--minutes');
+const cpuLimit = amountOf(values['cpu-seconds'], '--cpu-seconds');
 const seconds = (): number => performance.now() / 1000;
 const cpuSeconds = (): number => process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6;
-const numbers = (text: string | undefined): number[] => (text ? text.split(',').map(Number) : []);
+const numbers = (text: string | undefined, what: string): number[] =>
+  text ? text.split(',').map((x) => countOf(x, what)) : [];
 
 /** Fuzzes until the time is up; returns the exit status. */
 async function fuzz(): Promise<number> {
@@ -43,8 +53,6 @@ async function fuzz(): Promise<number> {
   const { policyOf, scenarioOf } = await import('../test/engine/fuzz/scenario.ts');
   const { listing, reduced, shrink, trail } = await import('../test/engine/fuzz/shrink.ts');
   const fuzzer = new Fuzzer();
-  const first = Number(values.seed);
-  const stride = Number(values.stride);
 
   const report = (seed: number, tiers: readonly TierName[]): void => {
     if (values.brief) return;
@@ -65,11 +73,11 @@ async function fuzz(): Promise<number> {
 
   if (values.stops !== undefined) {
     const kept: Kept = {
-      units: numbers(values.units),
-      happenings: numbers(values.happenings),
-      stops: numbers(values.stops),
+      units: numbers(values.units, '--units'),
+      happenings: numbers(values.happenings, '--happenings'),
+      stops: numbers(values.stops, '--stops'),
     };
-    const tiers = (values.tiers ?? 'hot,cold').split(',') as TierName[];
+    const tiers = chosen ?? ['hot', 'cold'];
     const scenario = reduced(scenarioOf(first), kept);
     const mismatch = fuzzer.run(scenario, tiers);
     if (mismatch === null) console.log('the tiers agree');
@@ -82,18 +90,12 @@ async function fuzz(): Promise<number> {
     return mismatch === null ? 0 : 1;
   }
 
-  const end = seconds() + Number(values.minutes) * 60;
+  const end = seconds() + minutes * 60;
   let seed = first;
   let failed = 0;
   let said = seconds();
-  for (
-    let done = 0;
-    seconds() < end && cpuSeconds() < Number(values['cpu-seconds']) && done < Number(values.programs);
-    done++, seed += stride
-  ) {
-    const tiers: TierName[] =
-      (values.tiers?.split(',') as TierName[] | undefined) ??
-      (seed % Number(values.oracle) === 0 ? ['hot', 'cold', 'oracle'] : ['hot', 'cold']);
+  for (let done = 0; seconds() < end && cpuSeconds() < cpuLimit && done < programs; done++, seed += stride) {
+    const tiers: readonly TierName[] = chosen ?? (seed % oracleEvery === 0 ? TIERS : ['hot', 'cold']);
     const mismatch = fuzzer.run(scenarioOf(seed), tiers);
     if (mismatch !== null) {
       failed = seed;
@@ -131,17 +133,16 @@ async function fuzz(): Promise<number> {
 }
 
 if (values.mutate) process.exitCode = await mutate(import.meta.filename, MUTATIONS);
-else if (Number(values.jobs) > 1) {
-  const jobs = Number(values.jobs);
-  const rest = process.argv.slice(2).filter((x, i, all) => x !== '--jobs' && all[i - 1] !== '--jobs');
+else if (jobs > 1) {
   const run = (job: number): Promise<number> =>
     new Promise((done) => {
-      const seed = String(Number(values.seed) + job);
-      const args = [import.meta.filename, ...rest, '--seed', seed, '--stride', String(jobs)];
+      const own = ['--jobs', '1', '--seed', String(first + job), '--stride', String(jobs)];
+      const args = [import.meta.filename, ...process.argv.slice(2), ...own];
       spawn(process.execPath, args, { stdio: 'inherit' }).on('exit', (code) => done(code ?? 1));
     });
   process.exitCode = Math.max(...(await Promise.all(Array.from({ length: jobs }, (_, job) => run(job)))));
 } else {
-  if (values.mutation !== undefined) breakSource(values.mutation, MUTATIONS);
+  const { mutation } = values;
+  if (mutation !== undefined) checked(() => breakSource(mutation, MUTATIONS));
   process.exitCode = await fuzz();
 }

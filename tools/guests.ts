@@ -4,18 +4,16 @@
  */
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-
 import { join, relative, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { unpackKernel } from '../src/xen/loader/payload.ts';
+import { commandLine } from './command-line.ts';
 import { GrubMaker } from './guests/grub.ts';
 import { buildInitrd } from './guests/initrd.ts';
 import { PackageSource } from './guests/packages.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const GUESTS = join(ROOT, '.cache/guests');
-const USAGE = 'usage: npm run guests -- [--force] [--json]';
 
 const log = (line: string): void => console.error(`guests: ${line}`);
 
@@ -67,17 +65,11 @@ async function make(
 }
 
 async function main(): Promise<number> {
-  let options: { force?: boolean; json?: boolean };
-  try {
-    options = parseArgs({ options: { force: { type: 'boolean' }, json: { type: 'boolean' } } }).values;
-  } catch (error) {
-    console.error(`${(error as Error).message}\n${USAGE}`);
-    return 2;
-  }
+  const { values } = commandLine({ options: { force: { type: 'boolean' }, json: { type: 'boolean' } } });
   try {
     const files = [];
-    for (const name of Object.keys(RECIPES)) files.push(await make(name, options.force === true));
-    if (options.json) console.log(JSON.stringify({ folder: relative(ROOT, GUESTS), files }, null, 2));
+    for (const name of Object.keys(RECIPES)) files.push(await make(name, values.force === true));
+    if (values.json) console.log(JSON.stringify({ folder: relative(ROOT, GUESTS), files }, null, 2));
     return 0;
   } catch (error) {
     console.error(`guests: ${(error as Error).message}`);

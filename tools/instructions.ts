@@ -10,6 +10,7 @@ import { type Excluded, enumerateForms, PASSED_OVER } from '../test/native/enume
 import { SplitMix64 } from '../test/native/random.ts';
 import { TemplateBuilder } from '../test/native/templates.ts';
 import { decodeVectors } from '../test/native/vectors.ts';
+import { commandLine } from './command-line.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 export const PAGE = join(ROOT, 'docs/instructions.md');
@@ -158,4 +159,7 @@ Encodings passed over: ${PASSED_OVER.join('; ')}.
 `;
 }
 
-if (import.meta.main) writeFileSync(PAGE, currentPage());
+if (import.meta.main) {
+  commandLine({});
+  writeFileSync(PAGE, currentPage());
+}

@@ -11,6 +11,7 @@ import { enumerateForms } from '../src/x86/decode/enumerate.ts';
 import type { CodeMode, Form } from '../src/x86/form.ts';
 import { programOf } from '../src/x86/semantics/registry.ts';
 import { GPR, type SlotName, STATE } from '../src/x86/state.ts';
+import { commandLine, refuse } from './command-line.ts';
 
 const POLICY = 'x86-64-v2';
 const REGISTER = Object.fromEntries(Object.entries(GPR).map(([name, number]) => [number, name]));
@@ -42,7 +43,7 @@ function show(form: Form): void {
   console.log(program ? printProgram(program, nameOffset) : '  no semantics');
 }
 
-const args = process.argv.slice(2);
+const args = commandLine({ allowPositionals: true }).positionals;
 if (args.length === 0) {
   for (const form of allForms().values()) {
     const program = programOf(form);
@@ -52,13 +53,12 @@ if (args.length === 0) {
 } else if (args.every((x) => /^[0-9a-f]{2}$/i.test(x))) {
   const bytes = Uint8Array.from(args, (x) => Number.parseInt(x, 16));
   const insn = decode(bytes, 0, bytes.length, 0, 2, POLICY);
-  if (typeof insn === 'string') console.error(`not an instruction: ${insn}`);
-  else show(insn.form);
+  if (typeof insn === 'string') refuse(`not an instruction: ${insn}`);
+  show(insn.form);
 } else {
   const forms = allForms();
   for (const key of args) {
     const form = forms.get(key);
-    if (form) show(form);
-    else console.error(`no form ${key}`);
+    show(form ?? refuse(`no form ${key}`));
   }
 }

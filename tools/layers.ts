@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
+import { commandLine } from './command-line.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const ORDER = [
@@ -45,6 +46,7 @@ const layerOf = (path: string): string => {
 };
 const rank = (layer: string): number => (layer === 'store' ? ORDER.indexOf('inspect') : ORDER.indexOf(layer));
 
+commandLine({});
 let modules = 0;
 const wrong: string[] = [];
 for (const folder of ['src', 'store']) {

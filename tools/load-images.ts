@@ -10,11 +10,11 @@
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { EXIT } from '../src/cli/exit.ts';
 import { parseSize } from '../src/cli/parsers.ts';
+import { amountOf, checked, commandLine, patternOf } from './command-line.ts';
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = commandLine({
   allowPositionals: true,
   options: {
     memory: { type: 'string', default: '64M' },
@@ -27,7 +27,11 @@ const { values, positionals } = parseArgs({
 });
 const folder = resolve(positionals[0] ?? '.');
 const MIB = 2 ** 20;
-const allowed = { cpu: Number(values.cpu), mib: Number(values.mib) + parseSize(values.memory, '--memory') / MIB };
+const only = patternOf(values.only, '--only');
+const allowed = {
+  cpu: amountOf(values.cpu, '--cpu'),
+  mib: amountOf(values.mib, '--mib') + checked(() => parseSize(values.memory, '--memory')) / MIB,
+};
 const STOP_FACTOR = 10;
 /** Tells what the process used on descriptor 3 when it ends. */
 const METER = `data:text/javascript,import { writeSync } from 'node:fs';
@@ -81,7 +85,7 @@ function load(file: string): Promise<Outcome> {
 
 let tooMuch = 0;
 const worst = { cpu: 0, mib: 0 };
-const names = readdirSync(folder).filter((name) => name !== 'list' && new RegExp(values.only).test(name));
+const names = checked(() => readdirSync(folder)).filter((name) => name !== 'list' && only.test(name));
 for (const name of names) {
   const { status, cpu, mib, line } = await load(join(folder, name));
   const isBad = cpu > allowed.cpu || mib > allowed.mib || status === EXIT.bug || typeof status === 'string';

@@ -4,7 +4,6 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { CaseStream } from '../test/native/campaign.ts';
 import { choicesOf, hostSignature, signatureText } from '../test/native/hosts.ts';
 import { NativeOracle } from '../test/native/oracle.ts';
@@ -22,9 +21,10 @@ import {
 } from '../test/native/records.ts';
 import { ignoredParts } from '../test/native/undefined.ts';
 import { encodeVectors, quieten } from '../test/native/vectors.ts';
+import { commandLine, countOf, oneOf } from './command-line.ts';
 
-const { values } = parseArgs({
-  options: { seed: { type: 'string', default: '2026' }, mode: { type: 'string', default: '.' } },
+const { values } = commandLine({
+  options: { seed: { type: 'string', default: '2026' }, mode: { type: 'string', default: 'all' } },
 });
 const FOLDER = resolve(import.meta.dirname, '../test/vectors/silicon');
 /** Random cases tried of each form. */
@@ -39,12 +39,14 @@ const FILES = [
 /** Forms of which all are kept: their immediate selects among many operations. */
 const MANY = /^(Pcmp[ei]str|Round|Dpp|Mpsadbw|Insertps)/;
 
+const seed = BigInt(countOf(values.seed, '--seed'));
+const wanted = oneOf(values.mode, '--mode', [...FILES.map(({ name }) => name), 'all']);
 mkdirSync(FOLDER, { recursive: true });
 const host = hostSignature();
 const choices = choicesOf(host) ?? 'AMD';
 const oracle = new NativeOracle();
-for (const { mode, name, keep } of FILES.filter((file) => new RegExp(values.mode).test(file.name))) {
-  const stream = new CaseStream({ mode, seed: BigInt(values.seed), forms: /./, encodings: TRIES });
+for (const { mode, name, keep } of FILES.filter((file) => wanted === 'all' || wanted === file.name)) {
+  const stream = new CaseStream({ mode, seed, forms: /./, encodings: TRIES });
   const { cases, count, templates } = stream.next(stream.forms.length * TRIES);
   for (let i = 0; i < count; i++) quieten(templates[cases.at(i).tag]!, cases);
   const outcomes = oracle.run(cases.bytes);

@@ -6,10 +6,12 @@ import { resolve } from 'node:path';
 import { keepHandlers, loadHandlers } from '../src/cli/local/prepared-handlers.ts';
 import { setV8Flags } from '../src/cli/v8-flags.ts';
 import { prepareHandlers } from '../src/engine/cold/prepared.ts';
+import { commandLine } from './command-line.ts';
 
 /** As in tools/hindsight.sh and tools/runtime.mjs. */
 const FOLDER = resolve(import.meta.dirname, '../node_modules/.cache/hindsight-handlers');
 
+if (import.meta.main) commandLine({});
 setV8Flags();
 try {
   if (loadHandlers(FOLDER) === null && keepHandlers(FOLDER, prepareHandlers()))

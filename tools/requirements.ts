@@ -1,6 +1,7 @@
 /** Writes docs/requirements.md, the table of requirement rows and their tests: `node tools/run.mjs requirements`. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
+import { commandLine } from './command-line.ts';
 import { requirementsPage, titlesOf } from './requirements/report.ts';
 import { ROWS } from './requirements/rows.ts';
 
@@ -19,4 +20,7 @@ export function currentPage(): string {
   );
 }
 
-if (import.meta.main) writeFileSync(PAGE, currentPage());
+if (import.meta.main) {
+  commandLine({});
+  writeFileSync(PAGE, currentPage());
+}

@@ -7,7 +7,6 @@
  * in scope and the excluded ones with their reasons and runs nothing.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { CaseStream, compareBatch } from '../test/native/campaign.ts';
 import { Comparison } from '../test/native/compare.ts';
 import { openCpus } from '../test/native/cpus.ts';
@@ -15,9 +14,10 @@ import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { choicesOf, hostSignature, signatureText } from '../test/native/hosts.ts';
 import { NativeOracle, oracleMissing } from '../test/native/oracle.ts';
 import { isSegmented, MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../test/native/records.ts';
+import { amountOf, commandLine, countOf, oneOf, patternOf, refuse } from './command-line.ts';
 import type { Campaign } from './instructions.ts';
 
-const { values } = parseArgs({
+const { values } = commandLine({
   options: {
     cases: { type: 'string', default: '100000' },
     mode: { type: 'string', default: 'all' },
@@ -44,14 +44,24 @@ function writeReport(file: string, ran: Campaign): void {
 }
 
 const BATCH = 8192;
-const modes = [
+const MODES = [
   { name: '64', mode: MODE_64 },
   { name: 'compat', mode: MODE_COMPAT },
   { name: 'prot32', mode: MODE_PROT32 },
   { name: 'prot16', mode: MODE_PROT16 },
-].filter(({ name }) => values.mode === 'all' || values.mode === name);
-const filter = new RegExp(values.form);
-if (values.report !== undefined && values.form !== '.') throw new Error('--report is of every form: without --form');
+] as const;
+const wanted = oneOf(values.mode, '--mode', [...MODES.map(({ name }) => name), 'all']);
+const modes = MODES.filter(({ name }) => wanted === 'all' || wanted === name);
+const filter = patternOf(values.form, '--form');
+const cpuNames = patternOf(values.cpu, '--cpu');
+const limits = { cases: countOf(values.cases, '--cases', 1), seconds: amountOf(values.seconds, '--seconds') };
+const sizes = {
+  seed: BigInt(countOf(values.seed, '--seed')),
+  encodings: countOf(values.encodings, '--encodings', 1),
+  group: countOf(values.group, '--group', 1),
+};
+const examples = countOf(values.examples, '--examples');
+if (values.report !== undefined && values.form !== '.') refuse('--report is of every form: without --form');
 
 if (values.list) {
   for (const { name, mode } of modes) {
@@ -70,7 +80,7 @@ if (missing !== null) {
   console.error(`silicon: ${missing}`);
   process.exit(77);
 }
-const cpus = (await openCpus()).filter((cpu) => new RegExp(values.cpu).test(cpu.name));
+const cpus = (await openCpus()).filter((cpu) => cpuNames.test(cpu.name));
 const oracle = new NativeOracle();
 const signature = hostSignature();
 const choices = choicesOf(signature);
@@ -78,24 +88,22 @@ console.log(
   `silicon: ${signatureText(signature)}${choices === null ? ', not known: what the manual leaves open is reported only' : ''}; comparing: ${cpus.map((cpu) => cpu.name).join(', ') || 'nothing (no adapter)'}`,
 );
 const start = performance.now();
-const timeUp = (): boolean => performance.now() - start > Number(values.seconds) * 1000;
+const timeUp = (): boolean => performance.now() - start > limits.seconds * 1000;
 let wrong = 0;
 const ran: Campaign = {};
 for (const { name, mode } of modes) {
   const stream = new CaseStream({
     mode,
-    seed: BigInt(values.seed),
     forms: filter,
-    encodings: Number(values.encodings),
-    group: Number(values.group),
+    ...sizes,
   });
   if (stream.forms.length === 0) continue;
   const chosen = cpus.filter((cpu) => isSegmented(mode) || !cpu.name.includes('compatibility'));
-  const comparisons = chosen.map(() => new Comparison(choices, Number(values.examples)));
+  const comparisons = chosen.map(() => new Comparison(choices, examples));
   let done = 0;
   const before = oracle.seconds;
-  while (done < Number(values.cases) && !timeUp()) {
-    const batch = stream.next(Math.min(BATCH, Number(values.cases) - done));
+  while (done < limits.cases && !timeUp()) {
+    const batch = stream.next(Math.min(BATCH, limits.cases - done));
     const host = oracle.run(batch.cases.bytes);
     chosen.forEach((cpu, i) => {
       compareBatch(batch, oracle, cpu, comparisons[i]!, host);

@@ -3,15 +3,15 @@
  * `node tools/run.mjs trace-guest IMAGE [options] -- COMMAND LINE`.
  */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { buildPvMachine, DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ } from '../src/machine/pv-machine.ts';
+import { commandLine, countOf } from './command-line.ts';
 
 const USAGE = `usage: node tools/run.mjs trace-guest IMAGE [options] -- COMMAND LINE
   --initrd FILE    ramdisk
   --memory MIB     memory of the domain (256)
   --output FILE    the log (standard output)
   --calls N        stop after N calls
-  --ticks N        stop after N ticks (20e9)
+  --ticks N        stop after N ticks (20_000_000_000)
   --console        the guest's console on standard error`;
 const SLICE_TICKS = 50e6;
 const MIB = 1 << 20;
@@ -19,19 +19,22 @@ const MIB = 1 << 20;
 const hex = (value: bigint | number): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
 
 function main(): number {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = commandLine({
     allowPositionals: true,
     options: {
       initrd: { type: 'string' },
       memory: { type: 'string', default: '256' },
       output: { type: 'string' },
-      calls: { type: 'string', default: 'Infinity' },
-      ticks: { type: 'string', default: '20e9' },
+      calls: { type: 'string' },
+      ticks: { type: 'string', default: '20_000_000_000' },
       console: { type: 'boolean', default: false },
     },
   });
   const [image, ...words] = positionals;
   if (image === undefined) throw new Error(USAGE);
+  const memoryBytes = countOf(values.memory, '--memory', 1) * MIB;
+  const lastTick = countOf(values.ticks, '--ticks');
+  const lastCall = countOf(values.calls, '--calls');
   const file = values.output === undefined ? 1 : openSync(values.output, 'w');
   const lines: string[] = [];
   const flush = (): void => {
@@ -43,7 +46,7 @@ function main(): number {
     kernel: readFileSync(image),
     ramdisk: values.initrd === undefined ? null : readFileSync(values.initrd),
     commandLine: words.join(' '),
-    memoryBytes: Number(values.memory) * MIB,
+    memoryBytes: memoryBytes,
     vcpus: 1,
     cpuPolicy: 'x86-64-v1',
     tscKhz: DEFAULT_TSC_KHZ,
@@ -56,8 +59,6 @@ function main(): number {
     lines.push(JSON.stringify({ kind: way, vcpu, rip: hex(rip), op, args: args.map(hex), ret: hex(ret ?? 0) }));
   });
   if (values.console) xen.console.onOutput = (bytes) => process.stderr.write(bytes);
-  const lastTick = Number(values.ticks);
-  const lastCall = Number(values.calls);
   let end = machine.runTo(Math.min(lastTick, SLICE_TICKS));
   while (end.kind === 'limit' && machine.tick < lastTick && calls < lastCall) {
     flush();

@@ -3,8 +3,8 @@
  * differences and a table of counts. Exit status: 0 equal, 6 different, 2 bad usage or input.
  */
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
+import { commandLine, countOf } from './command-line.ts';
 import { type Comparison, compareCalls, untilFirstTimer } from './xen-trace/compare.ts';
 import { nameOf } from './xen-trace/names.ts';
 import { type Call, parseLog, parseTrace } from './xen-trace/trace.ts';
@@ -54,7 +54,7 @@ function readText(path: string): string {
 
 function main(): number {
   try {
-    const { values, positionals } = parseArgs({
+    const { values, positionals } = commandLine({
       allowPositionals: true,
       options: {
         'until-timer': { type: 'boolean' },
@@ -62,12 +62,13 @@ function main(): number {
         json: { type: 'boolean' },
       },
     });
-    if (positionals.length !== 2 || !/^\d+$/.test(values.show)) throw new Error(USAGE);
+    if (positionals.length !== 2) throw new Error(USAGE);
+    const shown = countOf(values.show, '--show');
     const cut = values['until-timer'] ? untilFirstTimer : (calls: Call[]): Call[] => calls;
     const result = compareCalls(cut(parseTrace(readText(positionals[0]!))), cut(parseLog(readText(positionals[1]!))));
     const toJson = (_: string, value: unknown): unknown =>
       typeof value === 'bigint' ? hex(BigInt.asUintN(64, value)) : value;
-    console.log(values.json ? JSON.stringify(result, toJson, 2) : report(result, Number(values.show)));
+    console.log(values.json ? JSON.stringify(result, toJson, 2) : report(result, shown));
     return result.differences.length === 0 ? 0 : 6;
   } catch (error) {
     console.error((error as Error).message);

@@ -10,9 +10,9 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import '../prepare-handlers.ts'; // as an installation does
 import { fetchBochs, PEER_FOLDER } from '../bochs.ts';
+import { commandLine, countOf } from '../command-line.ts';
 import { measure, median } from './measure.ts';
 import { allPeers, type Peer } from './peers.ts';
 import { printTable, type Result, type Row } from './report.ts';
@@ -167,7 +167,7 @@ const hostText = (): string =>
   `${availableParallelism()} cores of ${cpus()[0]?.model ?? 'an unknown CPU'}, Node ${process.versions.node}`;
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = commandLine({
     allowPositionals: true,
     options: {
       runs: { type: 'string', default: '5' },
@@ -176,8 +176,7 @@ async function main(): Promise<number> {
       write: { type: 'boolean', default: false },
     },
   });
-  const runs = Number(values.runs);
-  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs} is not a count`);
+  const runs = countOf(values.runs, '--runs', 1);
   if (values.fetch) {
     fetchBochs(log);
     fetchV86(PEER_FOLDER, log);

@@ -1,5 +1,6 @@
 /** Micro benchmark of a tier: MIPS on small loops. `node tools/run.mjs bench/engine [million steps] [cold|hot]`. */
 import { CODE, DATA, TestMachine } from '../../test/engine/machine.ts';
+import { amountOf, commandLine, oneOf } from '../command-line.ts';
 
 const LOOPS: Record<string, string> = {
   // 1: add rax, rbx; xor rcx, rax; lea rdx, [rax + rcx*2 + 8]; sub rsi, 1; jnz 1
@@ -16,8 +17,9 @@ const LOOPS: Record<string, string> = {
   rep: '4c 89 cf  b9 00 10 00 00  f3 aa  eb f4',
 };
 
-const steps = Number(process.argv[2] ?? 100) * 1e6;
-const tier = process.argv[3] === 'cold' ? 'cold' : 'hot';
+const [millions = '100', tierName = 'hot'] = commandLine({ allowPositionals: true }).positionals;
+const steps = amountOf(millions, 'million steps') * 1e6;
+const tier = oneOf(tierName, 'tier', ['hot', 'cold']);
 for (const [name, hex] of Object.entries(LOOPS)) {
   const m = new TestMachine({ tier });
   m.code(hex);

@@ -10,8 +10,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import '../prepare-handlers.ts'; // as an installation does
+import { amountOf, commandLine, oneOf } from '../command-line.ts';
 import { median } from './measure.ts';
 import { ROOT } from './workloads.ts';
 
@@ -24,15 +24,16 @@ const MINUTE = 60_000 / SAMPLE_MS;
 /** Samples that a figure is the median of: half a minute, so that a garbage collection does not decide. */
 const WINDOW = 60;
 
-const { values } = parseArgs({
+const { values } = commandLine({
   options: {
     minutes: { type: 'string', default: '30' },
     tier: { type: 'string', default: 'hot' },
     only: { type: 'string' },
   },
 });
-const minutes = Number(values.minutes);
-if (!(minutes > 0)) throw new Error('--minutes is not a time');
+const minutes = amountOf(values.minutes, '--minutes');
+oneOf(values.tier, '--tier', ['hot', 'cold']);
+if (values.only !== undefined) oneOf(values.only, '--only', ['boot', 'newcode']);
 
 /** A process and its descendants: what starts Hindsight may stay (proc_pid_children(5)). */
 function tree(pid: number): number[] {

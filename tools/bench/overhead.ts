@@ -11,15 +11,15 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import '../prepare-handlers.ts'; // as an installation does
+import { commandLine, countOf } from '../command-line.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** The command as npm installs it. */
 const HINDSIGHT = join(ROOT, 'tools/hindsight.sh');
 const GUEST = join(ROOT, '.cache/guests/debian');
-const { values, positionals } = parseArgs({ options: { together: { type: 'boolean' } }, allowPositionals: true });
-const PAIRS = Number(positionals[0] ?? 9);
+const { values, positionals } = commandLine({ options: { together: { type: 'boolean' } }, allowPositionals: true });
+const PAIRS = countOf(positionals[0] ?? '9', 'PAIRS', 1);
 /** The shell tells the CPU time of its children when they have ended. */
 const TIMED = '"$@" > /dev/null && times';
 

@@ -7,9 +7,9 @@
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import '../prepare-handlers.ts'; // as an installation does
 import manifest from '../../package.json' with { type: 'json' };
+import { commandLine, countOf } from '../command-line.ts';
 import { measure, median } from './measure.ts';
 import { ROOT } from './workloads.ts';
 
@@ -25,8 +25,8 @@ const CASES = [
   },
 ] as const;
 
-const runs = Number(parseArgs({ options: { runs: { type: 'string', default: '20' } } }).values.runs);
-if (!Number.isInteger(runs) || runs < 1) throw new Error('--runs is not a count');
+const { values } = commandLine({ options: { runs: { type: 'string', default: '20' } } });
+const runs = countOf(values.runs, '--runs', 1);
 for (const { name, limitMs, args, says } of CASES) {
   const command = [PROGRAM, ...args];
   // twice: the first start after a change fills the cache

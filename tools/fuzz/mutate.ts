@@ -65,7 +65,7 @@ export async function mutate(tool: string, mutations: readonly Mutation[]): Prom
   let missed = 0;
   for (const mutation of mutations) {
     const { status, seconds, output } = await run(tool, mutation);
-    const first = output.split('\n').find((line) => /MISMATCH|Error/.test(line)) ?? '';
+    const first = output.split('\n').find((line) => /MISMATCH|Error|mutation/.test(line)) ?? '';
     const found = status === 1 && /MISMATCH|AssertionError|CompileError|RuntimeError/.test(output);
     if (!found) missed++;
     console.log(

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PT_LOAD, readElf, segmentBytes } from '../../src/xen/loader/elf.ts';
 import { type BochsParts, findBochs, prepareBochs } from '../bochs.ts';
+import { commandLine, refuse } from '../command-line.ts';
 import { AS_QEMU, DEVIATIONS, type Deviation } from './deviations.ts';
 
 const HERE = import.meta.dirname;
@@ -102,7 +103,7 @@ export const expectedOnBochs = (name: string): string[] =>
 
 function compareBochs(): void {
   const parts = findBochs();
-  if (typeof parts === 'string') throw new Error(parts);
+  if (typeof parts === 'string') refuse(parts);
   for (const name of kernels()) {
     const printed = runOnBochs(parts, name).split('\n');
     const lines = expectedOnBochs(name);
@@ -130,6 +131,7 @@ function main(check: boolean): void {
   if (check && differing > 0) process.exitCode = 1;
 }
 if (import.meta.main) {
-  if (process.argv.includes('--bochs')) compareBochs();
-  else main(process.argv.includes('--check'));
+  const { values } = commandLine({ options: { bochs: { type: 'boolean' }, check: { type: 'boolean' } } });
+  if (values.bochs) compareBochs();
+  else main(values.check === true);
 }
