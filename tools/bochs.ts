@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../src/xen/loader/elf.ts';
+import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../src/elf/elf.ts';
 import { XEN_ELFNOTE } from '../src/xen/loader/notes.ts';
 import { commandLine } from './command-line.ts';
 import { PackageSource } from './guests/packages.ts';

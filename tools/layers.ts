@@ -13,9 +13,10 @@ const ORDER = [
   'x86',
   'memory',
   'engine',
+  'devices',
+  'elf',
   'xen',
   'platform',
-  'devices',
   'machine',
   'timeline',
   'inspect',
@@ -26,10 +27,11 @@ const NEVER: Record<string, string[]> = {
   x86: [],
   memory: ['ir'],
   engine: [],
+  devices: ['engine', 'ir'],
+  elf: ['ir', 'x86', 'memory', 'engine', 'devices'],
   xen: ['engine', 'ir'],
   platform: ['engine', 'xen', 'ir'],
-  devices: ['engine', 'xen', 'platform', 'ir'],
-  store: ['ir', 'x86', 'memory', 'engine', 'xen', 'platform', 'devices', 'machine', 'inspect', 'cli'],
+  store: ['ir', 'x86', 'memory', 'engine', 'elf', 'xen', 'platform', 'devices', 'machine', 'inspect', 'cli'],
 };
 
 function* sources(folder: string): Generator<string> {

@@ -9,8 +9,8 @@
 import { assert } from '../core/assert.ts';
 import { Reader, Writer } from '../core/schema.ts';
 import type { VirtAddr } from '../core/units.ts';
-import { readBsdSymtab } from '../xen/loader/bsd-symtab.ts';
-import { type Elf, PT_LOAD, readElf, readSymbols } from '../xen/loader/elf.ts';
+import { readBsdSymtab } from '../elf/bsd-symtab.ts';
+import { type Elf, PT_LOAD, readElf, readSymbols } from '../elf/elf.ts';
 import { findKallsyms, type Kallsyms } from './kallsyms.ts';
 
 /** One symbol; `type` is its letter in nm(1): upper case for a global one. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { readElf } from '../../src/elf/elf.ts';
 import { findKallsyms } from '../../src/inspect/kallsyms.ts';
 import {
   SymbolTable,
@@ -7,7 +8,6 @@ import {
   symbolsOfKallsyms,
   type Symbol as TableSymbol,
 } from '../../src/inspect/symbols.ts';
-import { readElf } from '../../src/xen/loader/elf.ts';
 import { unpackKernel } from '../../src/xen/loader/payload.ts';
 import { ascii, buildElf, concat, le, symbol } from '../support/elf.ts';
 import { guest, hasGuest, KNOWN_VMLINUZ, sha256 } from '../support/guests.ts';

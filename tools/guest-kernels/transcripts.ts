@@ -8,7 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PT_LOAD, readElf, segmentBytes } from '../../src/xen/loader/elf.ts';
+import { PT_LOAD, readElf, segmentBytes } from '../../src/elf/elf.ts';
 import { type BochsParts, findBochs, prepareBochs } from '../bochs.ts';
 import { commandLine, refuse } from '../command-line.ts';
 import { AS_QEMU, DEVIATIONS, type Deviation } from './deviations.ts';

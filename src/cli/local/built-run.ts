@@ -4,9 +4,9 @@
  */
 import { isAbsolute, join } from 'node:path';
 import { DerivedCache, derivedKey } from '../../../store/derived-cache.ts';
+import { isElf } from '../../elf/elf.ts';
 import type { PvConfig } from '../../machine/pv-machine.ts';
 import { Run } from '../../timeline/run.ts';
-import { isElf } from '../../xen/loader/elf.ts';
 import { unpackKernel } from '../../xen/loader/payload.ts';
 import { engineOptions } from './common.ts';
 

@@ -23,20 +23,8 @@ export const BZIP2_LIMIT_SYMBOLS = 40_000_000;
 /** No ramdisk unpacks to more bytes than this, however much memory the domain has; Xen's builder takes 1 GiB. */
 export const RAMDISK_LIMIT_BYTES = 512 << 20;
 
-/** The notes of a file that are read, as in libelf (ELF_MAX_TOTAL_NOTE_COUNT); overlapping headers count each time. */
-export const MOST_NOTES = 65536;
-
 /** Notes of owner "Xen" that an image may have; there are 19 types. */
 export const MOST_XEN_NOTES = 1024;
-
-/** Bytes of a string that are read, as in libelf (ELF_MAX_STRING_LENGTH). */
-export const LONGEST_STRING = 4096;
-
-/** Bytes that the names of all symbols may have together; the names that Debian's kernel lists itself have 2 million. */
-export const SYMBOL_NAMES_LIMIT_BYTES = 64 << 20;
-
-/** Symbols that a table may have; a Linux kernel has some 200,000. */
-export const MOST_SYMBOLS = 1 << 20;
 
 /** Blocks that an xz stream may have; a kernel's has one. */
 export const MOST_XZ_BLOCKS = 4096;

@@ -9,8 +9,18 @@
 
 import { EmulatorError } from '../../core/errors.ts';
 import { hex, u64, type VirtAddr } from '../../core/units.ts';
-import { type Elf, EM_386, EM_X86_64, fileNotes, latin1, sectionBytes, sectionNamed, sectionNotes } from './elf.ts';
-import { LONGEST_STRING, MOST_XEN_NOTES } from './limits.ts';
+import {
+  type Elf,
+  EM_386,
+  EM_X86_64,
+  fileNotes,
+  latin1,
+  sectionBytes,
+  sectionNamed,
+  sectionNotes,
+} from '../../elf/elf.ts';
+import { LONGEST_STRING } from '../../elf/limits.ts';
+import { MOST_XEN_NOTES } from './limits.ts';
 
 /** Note types of owner "Xen" (public/elfnote.h). */
 export const XEN_ELFNOTE = {

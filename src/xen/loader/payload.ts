@@ -12,8 +12,8 @@
 
 import { EmulatorError } from '../../core/errors.ts';
 import { hex } from '../../core/units.ts';
+import { isElf, latin1 } from '../../elf/elf.ts';
 import { isBzip2, unpackBzip2 } from './bzip2.ts';
-import { isElf, latin1 } from './elf.ts';
 import { GZIP_SLACK, type Inflate, isGzip, statedSize, unpackGzip } from './gzip.ts';
 import { RAMDISK_LIMIT_BYTES, requireSize, UNPACK_LIMIT_BYTES } from './limits.ts';
 import { isLz4Legacy, unpackLz4Legacy } from './lz4.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readElf } from '../../../src/xen/loader/elf.ts';
+import { readElf } from '../../../src/elf/elf.ts';
 import { readXenImage } from '../../../src/xen/loader/image.ts';
 import { readXenInfo, requireAmd64Pv, type XenImageInfo } from '../../../src/xen/loader/notes.ts';
 import { ascii, buildElf, concat, type ElfSpec, le, note, pvNotes, xenNote } from '../../support/elf.ts';

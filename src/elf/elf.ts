@@ -1,5 +1,5 @@
 /**
- * ELF files as the loader needs them: headers, segments, sections, notes, symbols.
+ * ELF files, read: headers, segments, sections, notes, symbols.
  *
  * Invariants: every offset and length was checked against the file before it reaches a caller, so no accessor can read
  * outside; whatever does not fit throws an `EmulatorError` E_IMAGE whose sentence names the structure and the place.
@@ -10,20 +10,20 @@
  * Source: System V ABI, chapter 4 "Object Files" and chapter 5 "Program Loading".
  */
 
-import { EmulatorError } from '../../core/errors.ts';
-import { hex } from '../../core/units.ts';
+import { EmulatorError } from '../core/errors.ts';
+import { hex } from '../core/units.ts';
 import { LONGEST_STRING, MOST_NOTES, MOST_SYMBOLS, SYMBOL_NAMES_LIMIT_BYTES } from './limits.ts';
 
-export const ELFCLASS32 = 1;
-export const ELFCLASS64 = 2;
+const ELFCLASS32 = 1;
+const ELFCLASS64 = 2;
 export const EM_386 = 3;
 export const EM_X86_64 = 62;
 export const PT_LOAD = 1;
-export const PT_NOTE = 4;
-export const SHT_SYMTAB = 2;
-export const SHT_STRTAB = 3;
-export const SHT_NOTE = 7;
-export const SHT_NOBITS = 8;
+const PT_NOTE = 4;
+const SHT_SYMTAB = 2;
+const SHT_STRTAB = 3;
+const SHT_NOTE = 7;
+const SHT_NOBITS = 8;
 const NT_GNU_BUILD_ID = 3;
 /** Bytes of a note's owner that are read; those that anyone asks for are shorter. */
 const LONGEST_OWNER = 32;

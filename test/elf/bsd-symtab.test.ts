@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { symbolsOfBsdSymtab } from '../../../src/inspect/symbols.ts';
-import { buildBsdSymtab, readBsdSymtab } from '../../../src/xen/loader/bsd-symtab.ts';
-import { readElf, readSymbols } from '../../../src/xen/loader/elf.ts';
-import { readXenImage } from '../../../src/xen/loader/image.ts';
-import { ascii, buildElf, concat, pvNotes, symbol, xenNote } from '../../support/elf.ts';
-import { errorOf } from '../../support/error.ts';
+import { buildBsdSymtab, readBsdSymtab } from '../../src/elf/bsd-symtab.ts';
+import { readElf, readSymbols } from '../../src/elf/elf.ts';
+import { symbolsOfBsdSymtab } from '../../src/inspect/symbols.ts';
+import { readXenImage } from '../../src/xen/loader/image.ts';
+import { ascii, buildElf, concat, pvNotes, symbol, xenNote } from '../support/elf.ts';
+import { errorOf } from '../support/error.ts';
 
 const BASE = 0xffffffff80000000n;
 const kernel = (bits: 32 | 64, link = 2): Uint8Array =>

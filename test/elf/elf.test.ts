@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { EmulatorError } from '../../../src/core/errors.ts';
-import { buildId, fileNotes, readElf, readSymbols, sectionNamed } from '../../../src/xen/loader/elf.ts';
-import { ascii, buildElf, concat, le, note, symbol } from '../../support/elf.ts';
-import { errorOf } from '../../support/error.ts';
+import { EmulatorError } from '../../src/core/errors.ts';
+import { buildId, fileNotes, readElf, readSymbols, sectionNamed } from '../../src/elf/elf.ts';
+import { ascii, buildElf, concat, le, note, symbol } from '../support/elf.ts';
+import { errorOf } from '../support/error.ts';
 
 const sample = (bits: 32 | 64): Uint8Array =>
   buildElf({
