@@ -7,8 +7,8 @@
  */
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
-import { isPayload, type JournalEntry } from './journal.ts';
-import type { NewRecording, Recording, RecordingHeader } from './trace-store.ts';
+import { isPayload } from './journal.ts';
+import type { JournalEntry, NewRecording, Recording, RecordingHeader } from './trace-store.ts';
 
 /** Name of the header's setting that holds the first tick at which a copy differs. */
 export const EDITED_SETTING = 'edited';
@@ -21,7 +21,7 @@ export function editedFrom(recording: Recording): Tick {
 
 /** The journal of a recording. */
 export const journalOf = (recording: Recording): JournalEntry[] =>
-  recording.blocks.flatMap((block) => recording.block(block.sequence).entries as JournalEntry[]);
+  recording.blocks.flatMap((block) => recording.block(block.sequence).entries);
 
 /** The journal with its input number `index` (from 0) moved by `ticks`; E_USAGE where there is none or it would not fit. */
 export function moveInput(entries: readonly JournalEntry[], index: number, ticks: number): JournalEntry[] {

@@ -7,9 +7,8 @@
  */
 import type { Tick } from '../core/units.ts';
 import { type Decision, Divergence, type InputDoor, type Payload } from '../machine/inputs.ts';
-import type { Recording } from './trace-store.ts';
+import type { JournalEntry, Recording } from './trace-store.ts';
 
-export type JournalEntry = Payload | Decision;
 export const isPayload = (entry: JournalEntry): entry is Payload => entry.kind === 'console';
 
 /** The door of a recording: payloads come from the host, everything is written down. */

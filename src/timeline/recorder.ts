@@ -10,13 +10,13 @@ import { isBefore, type RunEnd } from '../machine/machine.ts';
 import { StopSet } from '../machine/stops.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { type HangLimits, HangWatch } from './hang-watch.ts';
-import { type JournalEntry, RecordingDoor } from './journal.ts';
+import { RecordingDoor } from './journal.ts';
 import { KeptState } from './kept-state.ts';
 import { BLOCK_TICKS, DIGEST_TICKS, type Run, SLICE_TICKS } from './run.ts';
-import { type NewRecording, QUEUE_BYTES } from './trace-store.ts';
+import { type JournalEntry, type NewRecording, QUEUE_BYTES } from './trace-store.ts';
 
 /** Ticks between snapshots while recording; a background pass makes them denser afterwards. */
-export const SNAPSHOT_TICKS = 2 ** 31;
+const SNAPSHOT_TICKS = 2 ** 31;
 /** Entries from which on a block is closed behind the slice: what is held in memory, and how long a block is, is bounded. */
 const BLOCK_ENTRIES = 1 << 17;
 /** A state less than this part of the spacing behind a stored one is not worth being kept: a second's replay leads there. */

@@ -11,6 +11,7 @@
  *   also meanwhile, and change nothing.
  */
 import type { Tick } from '../core/units.ts';
+import type { Decision, Payload } from '../machine/inputs.ts';
 
 /** Version of what a recording's directory looks like. */
 export const FORMAT_VERSION = 4;
@@ -50,9 +51,7 @@ export interface RecordingEnd {
 }
 
 /** One entry of the journal: a payload cannot be recomputed, a decision is recomputed and compared. */
-export type JournalEntry =
-  | { readonly tick: Tick; readonly kind: 'console'; readonly data: Uint8Array }
-  | { readonly tick: Tick; readonly kind: 'timer' | 'idle' | 'switch'; readonly detail: string };
+export type JournalEntry = Payload | Decision;
 
 /** A 64-bit digest of the registers at `tick`. */
 export interface RegisterDigest {

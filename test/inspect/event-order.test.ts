@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { EVENTS_AT_ONCE, journalEvents, Merge } from '../../src/inspect/event-order.ts';
 import type { RunEvent } from '../../src/inspect/investigate.ts';
-import type { JournalEntry, JournalSource } from '../../src/timeline/journal.ts';
+import type { JournalSource } from '../../src/timeline/journal.ts';
+import type { JournalEntry } from '../../src/timeline/trace-store.ts';
 
 const event = (tick: number, name: string): RunEvent => ({
   ...{ tick, vcpu: 0, rip: 0n, kind: 'trap', name },

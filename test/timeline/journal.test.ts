@@ -3,13 +3,13 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Tick } from '../../src/core/units.ts';
 import { Divergence } from '../../src/machine/inputs.ts';
 import { journalOf, moveInput, writeEditedCopy } from '../../src/timeline/edit.ts';
-import { isPayload, type JournalEntry } from '../../src/timeline/journal.ts';
+import { isPayload } from '../../src/timeline/journal.ts';
 import { MemoryStore } from '../../src/timeline/memory-store.ts';
 import { Recorder } from '../../src/timeline/recorder.ts';
 import { Replayer } from '../../src/timeline/replayer.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
-import type { NewRecording, Recording, RecordingHeader } from '../../src/timeline/trace-store.ts';
+import type { JournalEntry, NewRecording, Recording, RecordingHeader } from '../../src/timeline/trace-store.ts';
 import type { Form } from '../../src/x86/form.ts';
 import { programOf } from '../../src/x86/semantics/registry.ts';
 import {

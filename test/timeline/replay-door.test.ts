@@ -1,8 +1,8 @@
 /** The door of a replay reads a journal block by block and stands where a machine's state says. */
 import { describe, expect, test } from 'vitest';
 import { Divergence } from '../../src/machine/inputs.ts';
-import { type JournalEntry, type JournalSource, ReplayDoor } from '../../src/timeline/journal.ts';
-import type { JournalBlock } from '../../src/timeline/trace-store.ts';
+import { type JournalSource, ReplayDoor } from '../../src/timeline/journal.ts';
+import type { JournalBlock, JournalEntry } from '../../src/timeline/trace-store.ts';
 
 /** A journal whose blocks are made when they are asked for, `reads` tells which. */
 function journal(blocks: readonly (readonly [number, readonly JournalEntry[]])[]): JournalSource & { reads: number[] } {
