@@ -150,7 +150,6 @@ export interface RecordingInfo {
   readonly journalBytes: number;
   readonly snapshotBytes: number;
   readonly snapshots: number;
-  readonly symbols: number;
 }
 
 /** A fault found by `verify`: where in the recording, and what. */

@@ -48,7 +48,7 @@ export const LOCAL_BACKEND: Backend = {
   async info(path) {
     const recording = await openRecording(path);
     const { infoOf } = await import('./local/opened.ts');
-    const info = infoOf(path, recording, 0);
+    const info = infoOf(path, recording);
     await recording.close();
     return info;
   },

@@ -26,7 +26,7 @@ import { SymbolTable } from '../../src/inspect/symbols.ts';
 import { createAnchor } from '../../store/anchor.ts';
 import { FakeMoment } from '../inspect/fake-moment.ts';
 
-export const RIP = 0xffffffff80100228n;
+const RIP = 0xffffffff80100228n;
 export const VERDICT: VerdictReport = {
   kind: 'crash',
   tick: 900,
@@ -47,7 +47,7 @@ const EVENTS: RunEvent[] = [
   { tick: 10, vcpu: 0, rip: RIP, kind: 'log', name: 'log', fields: {}, text: '(XEN) mm.c Bad type' },
 ];
 
-export class FakeBackend implements Backend {
+class FakeBackend implements Backend {
   verdict = VERDICT;
   /** The recorder was killed. */
   unfinished = false;
@@ -124,7 +124,6 @@ export class FakeBackend implements Backend {
       journalBytes: 120,
       snapshotBytes: 4096,
       snapshots: 2,
-      symbols: 2,
     };
   }
 
@@ -203,7 +202,7 @@ export class FakeBackend implements Backend {
 }
 
 /** A session over 1000 ticks; RAX counts them. */
-export class FakeSession implements DebugSession {
+class FakeSession implements DebugSession {
   readonly firstTick = 0;
   readonly lastTick = 1000;
   readonly symbols = symbols;

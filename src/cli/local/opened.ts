@@ -67,7 +67,7 @@ function runOf(recording: Recording): Run {
 }
 
 /** What a recording says of itself. */
-export function infoOf(path: string, recording: Recording, symbols: number): RecordingInfo {
+export function infoOf(path: string, recording: Recording): RecordingInfo {
   const { header, end, sizes } = recording;
   const last = recording.blocks.at(-1)?.lastTick ?? 0;
   return {
@@ -98,7 +98,6 @@ export function infoOf(path: string, recording: Recording, symbols: number): Rec
     journalBytes: sizes.journalBytes,
     snapshotBytes: sizes.snapshotBytes,
     snapshots: recording.snapshots.length,
-    symbols,
   };
 }
 
@@ -112,7 +111,7 @@ export class Opened implements OpenRecording {
   constructor(path: string, recording: Recording) {
     this.#path = path;
     this.#recording = recording;
-    this.info = infoOf(path, recording, 0);
+    this.info = infoOf(path, recording);
   }
 
   async #investigate(hooks: WorkHooks): Promise<SessionInvestigator> {
