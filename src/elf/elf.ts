@@ -24,7 +24,6 @@ const SHT_SYMTAB = 2;
 const SHT_STRTAB = 3;
 const SHT_NOTE = 7;
 const SHT_NOBITS = 8;
-const NT_GNU_BUILD_ID = 3;
 /** Bytes of a note's owner that are read; those that anyone asks for are shorter. */
 const LONGEST_OWNER = 32;
 
@@ -357,10 +356,4 @@ export function sectionNotes(elf: Elf): ElfNote[] {
   return elf.sections
     .filter((section) => section.type === SHT_NOTE)
     .flatMap(({ offset, size, index }) => readNotes(elf.bytes, offset, offset + size, `section ${index}`, budget));
-}
-
-/** The GNU build id as lower-case hex digits, or null. */
-export function buildId(elf: Elf): string | null {
-  const note = [...fileNotes(elf), ...sectionNotes(elf)].find((n) => n.owner === 'GNU' && n.type === NT_GNU_BUILD_ID);
-  return note === undefined ? null : Array.from(note.desc, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -9,7 +9,6 @@
 import { assert } from '../core/assert.ts';
 import { Reader, Writer } from '../core/schema.ts';
 import type { VirtAddr } from '../core/units.ts';
-import { readBsdSymtab } from '../elf/bsd-symtab.ts';
 import { type Elf, PT_LOAD, readElf, readSymbols } from '../elf/elf.ts';
 import { findKallsyms, type Kallsyms } from './kallsyms.ts';
 
@@ -200,9 +199,6 @@ function rangeOf(areas: readonly Range[], symbols: readonly Symbol[]): Range {
   }
   return { start, end };
 }
-
-/** The symbols of a BSD symbol area in memory (it starts with its u32 length); null when it holds none. */
-export const symbolsOfBsdSymtab = (bytes: Uint8Array): SymbolTable | null => symbolsOfElf(readBsdSymtab(bytes));
 
 /** Linux's kallsyms out of a kernel ELF file or flat guest memory; null when there are none. */
 export function symbolsOfKallsyms(image: Uint8Array): SymbolTable | null {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { EmulatorError } from '../../src/core/errors.ts';
-import { buildId, fileNotes, readElf, readSymbols, sectionNamed } from '../../src/elf/elf.ts';
+import { fileNotes, readElf, readSymbols, sectionNamed } from '../../src/elf/elf.ts';
 import { ascii, buildElf, concat, le, note, symbol } from '../support/elf.ts';
 import { errorOf } from '../support/error.ts';
 
@@ -50,11 +50,6 @@ describe.each([64, 32] as const)('ELF%i', (bits) => {
       { name: 'start', value: 0xc0000004n, size: 7n, type: 2, binding: 1, section: 1 },
       { name: '', value: 0xc0000008n, size: 0n, type: 1, binding: 0, section: 1 },
     ]);
-  });
-
-  test('[D-10] the build id is the GNU note', () => {
-    expect(buildId(readElf(sample(bits)))).toBe('dead0b');
-    expect(buildId(readElf(buildElf({ bits })))).toBeNull();
   });
 
   test('[D-10] every truncation is refused with E_IMAGE', () => {

@@ -1,9 +1,10 @@
 /** A platform that catches the first event delivered and ends the run; user-mode cases need nothing else of it. */
-import { unreachable } from '../../src/core/assert.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import { type EventKind, type Fault, type Outcome, type Platform, stop } from '../../src/x86/seam.ts';
 
-const outside = (what: string): never => unreachable(what as never);
+const outside = (what: string): never => {
+  throw new Error(`${what}: not in a case of user mode`);
+};
 
 /** An event, and the `rip` that would have been pushed. */
 export interface Delivered {
@@ -26,36 +27,36 @@ export class CatchingPlatform implements Platform {
     return stop('stopped', 'an event was delivered');
   }
   syscall(): Outcome {
-    return outside('SYSCALL in a case');
+    return outside('SYSCALL');
   }
   descriptor(): bigint | Fault {
-    return outside('a descriptor in a case');
+    return outside('a descriptor');
   }
   writeDescriptor(): Outcome {
-    return outside('a descriptor in a case');
+    return outside('a descriptor');
   }
   cpuid(): readonly [number, number, number, number] {
-    return outside('CPUID in a case');
+    return outside('CPUID');
   }
   tsc(): bigint {
-    return outside('RDTSC in a case');
+    return outside('RDTSC');
   }
   readMsr(): bigint | Fault {
-    return outside('RDMSR in a case');
+    return outside('RDMSR');
   }
   writeMsr(): Outcome {
-    return outside('WRMSR in a case');
+    return outside('WRMSR');
   }
   portIn(): number {
-    return outside('IN in a case');
+    return outside('IN');
   }
   portOut(): Outcome {
-    return outside('OUT in a case');
+    return outside('OUT');
   }
   controlWritten(): Outcome {
-    return outside('MOV CR in a case');
+    return outside('MOV CR');
   }
   halt(): Outcome {
-    return outside('HLT in a case');
+    return outside('HLT');
   }
 }

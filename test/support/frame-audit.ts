@@ -6,7 +6,7 @@ import type { Domain } from '../../src/xen/domain.ts';
 import { levelOf, OWNER, PGC, PGT, TYPE_NAMES, typeInfoText } from '../../src/xen/mm/page-info.ts';
 import { PTE, pteFrame, tableWords } from '../../src/xen/mm/pte.ts';
 import { isGuestL4Slot } from '../../src/xen/mm/types.ts';
-import type { HeldReference } from '../../src/xen/pv/held-references.ts';
+import type { HeldReference } from './held-references.ts';
 
 /** One count of a domain's references. */
 class Audit {

@@ -25,7 +25,7 @@ export async function verb(args: readonly string[], input = ''): Promise<{ statu
   return { status, text };
 }
 
-export const VERBS: ReadonlyArray<readonly [verb: string, ...rest: string[]]> = [
+const VERBS: ReadonlyArray<readonly [verb: string, ...rest: string[]]> = [
   ['info'],
   ['verify'],
   ['replay'],

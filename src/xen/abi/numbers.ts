@@ -97,9 +97,6 @@ export const VMASST = {
 /** Reserved domain ids (xen.h). */
 export const DOMID = { SELF: 0x7ff0, IO: 0x7ff1, XEN: 0x7ff2, COW: 0x7ff3, INVALID: 0x7ff4 } as const;
 
-/** `start_info.flags` (xen.h). */
-export const SIF = { PRIVILEGED: 1, INITDOMAIN: 2, MULTIBOOT_MOD: 4, MOD_START_PFN: 8, VIRT_P2M_4TOOLS: 16 } as const;
-
 /** memory_op sub-operations (memory.h) and the split of its command word (xen/hypercall.h). */
 export const XENMEM = {
   increase_reservation: 0,
@@ -257,7 +254,7 @@ export const VGCF = {
 /** Xen's flat selectors for an amd64 guest (arch-x86/xen-x86_64.h); a data segment is null. */
 export const FLAT = { ring3Cs32: 0xe023, ring3Cs64: 0xe033, ring3Ss: 0xe02b, ring3Ds64: 0 } as const;
 /** First GDT page and entry that Xen keeps for itself (arch-x86/xen.h). */
-export const FIRST_RESERVED_GDT_PAGE = 14;
+const FIRST_RESERVED_GDT_PAGE = 14;
 export const FIRST_RESERVED_GDT_ENTRY = FIRST_RESERVED_GDT_PAGE * 512;
 
 /** Addresses from here to HYPERVISOR_VIRT_END are Xen's in an amd64 guest (arch/x86 config.h). */

@@ -9,8 +9,8 @@
 
 import { EmulatorError } from '../../core/errors.ts';
 import { hex, PAGE_SIZE, u64, type VirtAddr } from '../../core/units.ts';
-import { type BsdSymtab, buildBsdSymtab } from '../../elf/bsd-symtab.ts';
 import { type Elf, PT_LOAD, readElf, segmentBytes } from '../../elf/elf.ts';
+import { type BsdSymtab, buildBsdSymtab } from './bsd-symtab.ts';
 import { readXenInfo, requireAmd64Pv, type XenImageInfo } from './notes.ts';
 
 /** One piece of the image: `content`, then zeroes up to `memsz`, `offset` bytes behind the start of the kernel region. */

@@ -73,8 +73,7 @@ function unpackPayload(payload: Uint8Array, inflate?: Inflate): { elf: Uint8Arra
 }
 
 /** Whether `file` is a Linux bzImage: `HdrS` at 0x202 of the boot sector. */
-export const isBzImage = (file: Uint8Array): boolean =>
-  file.length >= 0x206 && latin1(file.subarray(0x202, 0x206)) === 'HdrS';
+const isBzImage = (file: Uint8Array): boolean => file.length >= 0x206 && latin1(file.subarray(0x202, 0x206)) === 'HdrS';
 
 /** The packed payload of a bzImage (boot protocol 2.08 and later); E_IMAGE when the header points outside the file. */
 export function bzImagePayload(file: Uint8Array): Uint8Array {

@@ -9,7 +9,7 @@ import { doMemoryOp } from '../memory-op.ts';
 import type { Continuation } from '../work.ts';
 import { doUpdateDescriptor, mapLdtPage, setGdt } from './descriptors.ts';
 import { doMmuextOp, newBaseptr } from './mmuext.ts';
-import { OWNER, PGT } from './page-info.ts';
+import { PGT } from './page-info.ts';
 import { PTE, pteFrame } from './pte.ts';
 import { isWritableTable, type PtwrResult, ptwrWrite } from './ptwr.ts';
 import { getPageFromGfn, putPage } from './refs.ts';
@@ -87,13 +87,6 @@ export class MemoryManager<C extends { readonly id: number }> {
     return ptwrWrite(this.#enter(cpu), address, bytes, value, expected);
   }
 
-  /** True when `frame` belongs to the domain and can be used as writable memory. */
-  ownsWritable(frame: MachineFrame): boolean {
-    const { frames } = this.domain;
-    if (!frames.valid(frame) || frames.owner(frame) !== OWNER.domain) return false;
-    const type = frames.type(frame);
-    return (type & PGT.countMask) === 0 || (type & PGT.typeMask) === PGT.writable;
-  }
   /** Takes a general and a writable type reference on a domain page; false when its type forbids that. */
   takeWritable(frame: MachineFrame): boolean {
     const d = this.domain;

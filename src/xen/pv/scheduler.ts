@@ -65,21 +65,6 @@ export function wakePollers(pv: XenPv, port: number): void {
     if (polling !== null && (polling.length !== 1 || polling[0] === port)) wake(pv, id);
 }
 
-/** What a vCPU that does not run waits for. Ports are those it named; a poll of several wakes for any port. */
-export type Wait =
-  | { readonly kind: 'up' }
-  /** SCHEDOP_block: for any event. */
-  | { readonly kind: 'event' }
-  /** SCHEDOP_poll; `until` is ns of system time, null without a limit. */
-  | { readonly kind: 'poll'; readonly ports: readonly number[]; readonly until: number | null };
-
-/** The evidence of a standstill: what the vCPU waits for, or null while it can run. */
-export function waitOf(v: VcpuState): Wait | null {
-  if (v.down) return { kind: 'up' };
-  if (v.polling !== null) return { kind: 'poll', ports: v.polling, until: v.pollTimeout };
-  return v.blocked ? { kind: 'event' } : null;
-}
-
 /** SHUTDOWN reasons (public/sched.h) and the verdict each ends the run with. */
 const REASONS: ReadonlyArray<readonly [Verdict['kind'], string]> = [
   ['poweroff', 'the guest powered off'],

@@ -22,7 +22,7 @@ export interface DomainNodes {
 export const domainPath = (domain: number): string => `/local/domain/${domain}`;
 
 /** Permissions the toolstack gives: none for domain 0's own, readable by, or owned by the domain. */
-export const PERMISSIONS = {
+const PERMISSIONS = {
   private: (): Permission[] => [{ domain: 0, access: ACCESS.none }],
   readable: (domain: number): Permission[] => [
     { domain: 0, access: ACCESS.none },

@@ -15,7 +15,7 @@ export const ANY_DOMAIN = 0x7ff5;
 export const permission = struct({ domain: u16, access: u8 });
 export type Permission = Infer<typeof permission>;
 
-export const node = struct({
+const node = struct({
   value: bytes,
   /** The first entry names the owner and the default rights of everybody else. */
   permissions: list(permission),
@@ -28,7 +28,7 @@ export const nodes = map(string, node);
 export type Nodes = Infer<typeof nodes>;
 
 /** Longest path after `/local/domain/N/`, and longest path at all (xs_wire.h). */
-export const PATH_MAX = { relative: 2048, absolute: 3072 } as const;
+const PATH_MAX = { relative: 2048, absolute: 3072 } as const;
 
 const PATH_CHARACTERS = /^[A-Za-z0-9\-/_@]+$/;
 

@@ -82,7 +82,7 @@ export class XenStore {
   attach(frame: number, port: number): void {
     this.state.frame = frame;
     this.state.port = port;
-    this.#memory.write32(frame * 4096 + wire.RING.features, wire.FEATURES);
+    this.#memory.write32(frame * 4096 + wire.RING.server_features, wire.FEATURES);
     const tree = liveAccess(this.state);
     writeText(tree, `${domainPath(DOMAIN)}/store/port`, String(port));
     writeText(tree, `${domainPath(DOMAIN)}/store/ring-ref`, String(frame));

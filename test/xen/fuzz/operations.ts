@@ -49,7 +49,7 @@ const SUBOPERATIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The name of a number that has no row in the table. */
-export const NO_ROW = 'no row';
+const NO_ROW = 'no row';
 
 /** Every operation, as `call` or `call/sub-operation`. */
 export const OPERATIONS: readonly string[] = [

@@ -8,7 +8,7 @@ import { ENDING } from './operations.ts';
 import { type Action, Finding, World } from './world.ts';
 
 /** Calls of one scenario, after which the next begins with a fresh guest. */
-export const SCENARIO_CALLS = 500;
+const SCENARIO_CALLS = 500;
 const MAX_ERRNO = 4095n;
 
 /** How often an operation was reached, and how often it succeeded. */

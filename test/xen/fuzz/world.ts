@@ -7,11 +7,11 @@
  */
 
 import { AMD64 } from '../../../src/xen/abi/structures.ts';
-import { heldReferences } from '../../../src/xen/pv/held-references.ts';
 import type { HypercallEvent } from '../../../src/xen/pv/pv.ts';
 import { STEP_WORK } from '../../../src/xen/work.ts';
 import { concat, le } from '../../support/elf.ts';
 import { auditFrames } from '../../support/frame-audit.ts';
+import { heldReferences } from '../../support/held-references.ts';
 import { CODE, DATA, HANDLER, PvGuest, STACK } from '../../support/pv-guest.ts';
 
 /** Bytes that the guest stores before an action, with the rights it has. */

@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { setGdt } from '../../../src/xen/mm/descriptors.ts';
 import { PGT } from '../../../src/xen/mm/page-info.ts';
 import { ptwrWrite } from '../../../src/xen/mm/ptwr.ts';
-import type { HeldReference } from '../../../src/xen/pv/held-references.ts';
 import { auditFrames } from '../../support/frame-audit.ts';
+import type { HeldReference } from '../../support/held-references.ts';
 import { Guest, P, RW, US } from './guest.ts';
 
 /** The references a domain without a processor holds outside of its tables. */

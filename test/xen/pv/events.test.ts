@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { GuestMemory } from '../../../src/memory/guest-memory.ts';
 import { Events } from '../../../src/xen/pv/events.ts';
-import { waitOf } from '../../../src/xen/pv/scheduler.ts';
 import { WorkMeter } from '../../../src/xen/work.ts';
 import { concat, le } from '../../support/elf.ts';
 import { CODE, HANDLER, PvGuest, words } from '../../support/pv-guest.ts';
@@ -274,21 +273,21 @@ describe('sleeping', () => {
     guest.xen.events.setPending(c);
     expect(guest.xen.runnable(0)).toBe(true);
   });
-  test('[D-37] what a standstill waits for can be asked', () => {
+  test('[D-37] the state says what a vCPU waits for', () => {
     const guest = new PvGuest();
     guest.ok(24, 7, 0);
     const vcpu = guest.xen.vcpus[0]!;
-    expect(waitOf(vcpu)).toBeNull();
+    expect(vcpu).toMatchObject({ polling: null, blocked: false });
     const port = guest.bindIpi();
     poll(guest, [port, 1], 0);
-    expect(waitOf(vcpu)).toEqual({ kind: 'poll', ports: [port, 1], until: null });
+    expect(vcpu).toMatchObject({ polling: [port, 1], pollTimeout: null });
     guest.xen.events.setPending(port);
-    expect(waitOf(vcpu)).toBeNull();
+    expect(vcpu).toMatchObject({ polling: null, blocked: false });
     guest.event(3, port);
     guest.setInfo(0, 0);
     guest.prepare(29, 1);
     guest.step();
-    expect(waitOf(vcpu)).toEqual({ kind: 'event' });
+    expect(vcpu).toMatchObject({ polling: null, blocked: true });
   });
   test('[D-37] an unmasked event ends a sleep although upcalls are masked', () => {
     const guest = new PvGuest();

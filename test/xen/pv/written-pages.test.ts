@@ -4,9 +4,9 @@
  * fails (copy_to_guest_pv).
  */
 import { describe, expect, test } from 'vitest';
-import { heldReferences } from '../../../src/xen/pv/held-references.ts';
 import { concat, le } from '../../support/elf.ts';
 import { auditFrames } from '../../support/frame-audit.ts';
+import { heldReferences } from '../../support/held-references.ts';
 import { HANDLER, PvGuest, SELF, words } from '../../support/pv-guest.ts';
 import { Frontend } from '../xenstore/frontend.ts';
 

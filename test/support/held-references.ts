@@ -5,9 +5,9 @@
  * Invariant: this list, the entries of validated tables, the pin bits and the allocations are all the references there are;
  * it follows from state alone.
  */
-import type { MachineFrame } from '../../core/units.ts';
-import { OWNER, PGC, PGT } from '../mm/page-info.ts';
-import type { XenPv } from './pv.ts';
+import type { MachineFrame } from '../../src/core/units.ts';
+import { OWNER, PGC, PGT } from '../../src/xen/mm/page-info.ts';
+import type { XenPv } from '../../src/xen/pv/pv.ts';
 
 /** A reference: of the frame's type where `type` is one of PGT, and general where `general`. */
 export interface HeldReference {

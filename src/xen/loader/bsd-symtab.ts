@@ -8,7 +8,7 @@
  * Source: xen/common/libelf/libelf-loader.c (elf_parse_bsdsyms, elf_load_bsdsyms).
  */
 
-import { type Elf, readElf, sectionBytes, symbolSections } from './elf.ts';
+import { type Elf, sectionBytes, symbolSections } from '../../elf/elf.ts';
 
 /** Bytes of Xen's elf_sym_header: the length, an Elf64_Ehdr, three Elf64_Shdr. */
 const EHDR_OFFSET = 4;
@@ -59,10 +59,4 @@ export function buildBsdSymtab(elf: Elf): BsdSymtab | null {
   bytes.set(symtab, symtabAt);
   bytes.set(strtab, strtabAt);
   return { bytes, align };
-}
-
-/** Reads a symbol area back as the ELF file it mimics; E_IMAGE when `bytes` does not start with one. */
-export function readBsdSymtab(bytes: Uint8Array): Elf {
-  const length = bytes.length < 4 ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  return readElf(bytes.subarray(EHDR_OFFSET, EHDR_OFFSET + length));
 }
