@@ -21,7 +21,7 @@ export interface CodeLimits {
   readonly fileBytes: number;
   readonly files: number;
 }
-export const CODE_LIMITS: CodeLimits = { fileBytes: 32 << 20, files: 16 };
+const CODE_LIMITS: CodeLimits = { fileBytes: 32 << 20, files: 16 };
 
 interface Entry {
   readonly rank: number;

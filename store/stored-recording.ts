@@ -27,7 +27,7 @@ export interface NumberedSnapshot extends SnapshotSummary {
 }
 
 /** Before the first block. */
-export const NO_HASH = new Uint8Array(16);
+const NO_HASH = new Uint8Array(16);
 
 export abstract class StoredRecording implements Recording {
   readonly name: string;

@@ -18,7 +18,7 @@ const INSTALLED_LOCK = join(MODULES, '.package-lock.json');
 const readLock = (path) => JSON.parse(readFileSync(path, 'utf8')).packages ?? {};
 
 /** Says why node_modules does not match package-lock.json; null when it does. */
-export function missingInstallation() {
+function missingInstallation() {
   if (!existsSync(INSTALLED_LOCK)) return 'node_modules is not there yet';
   if (!existsSync(NODE)) return 'the Node of node_modules is not there';
   const installed = readLock(INSTALLED_LOCK);

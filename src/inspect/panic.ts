@@ -12,7 +12,7 @@ import { formatText } from './printf.ts';
 import type { SymbolTable } from './symbols.ts';
 
 /** Functions whose entry is a panic, and how each gets its text: Linux and NetBSD. */
-export const PANIC_ENTRIES = { panic: 'format', vpanic: 'list', nmi_panic: 'second' } as const;
+const PANIC_ENTRIES = { panic: 'format', vpanic: 'list', nmi_panic: 'second' } as const;
 export type PanicEntry = keyof typeof PANIC_ENTRIES;
 /** Lines of a kernel that has given up; what a line quotes in its middle are not its words, but those behind a time may be. */
 const FATAL = [

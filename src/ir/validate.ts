@@ -26,7 +26,7 @@ const VECTOR_SHIFT = /x\d+\.sh[lr]/;
 const LANES = { i8x16: 16, i16x8: 8, i32x4: 4, i64x2: 2 } as const;
 
 /** The operand type of a unary operation. */
-export function unaryOperand(name: UnaryOp): Type {
+function unaryOperand(name: UnaryOp): Type {
   if (name === 'i32.wrap_i64') return 'i64';
   if (I64_FROM_I32.test(name)) return 'i32';
   if (name.endsWith('.splat')) return name === 'i64x2.splat' ? 'i64' : 'i32';
@@ -35,7 +35,7 @@ export function unaryOperand(name: UnaryOp): Type {
 }
 
 /** The operand types of a binary operation. */
-export function binaryOperands(name: BinaryOp): [Type, Type] {
+function binaryOperands(name: BinaryOp): [Type, Type] {
   if (name.startsWith('i32.')) return ['i32', 'i32'];
   if (name.startsWith('i64.')) return ['i64', 'i64'];
   return ['v128', VECTOR_SHIFT.test(name) ? 'i32' : 'v128'];

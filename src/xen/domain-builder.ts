@@ -36,7 +36,7 @@ const MAGIC = 'xen-3.0-x86_64';
 export const XENSTORE_PORT = 1;
 export const CONSOLE_PORT = 2;
 /** Grant frames a domain may have (LIBXL_MAX_GRANT_FRAMES_DEFAULT). */
-export const MAX_GRANT_FRAMES = 64;
+const MAX_GRANT_FRAMES = 64;
 
 export interface BuildRequest {
   readonly id: number;
@@ -181,7 +181,7 @@ function writeStartInfo(
 }
 
 /** One 32-byte stub a hypercall number: save rcx and r11, number to eax, SYSCALL, and back; iret does not come back. */
-export function writeHypercallPage(memory: GuestMemory, mfn: MachineFrame): void {
+function writeHypercallPage(memory: GuestMemory, mfn: MachineFrame): void {
   const page = new Uint8Array(PAGE_SIZE).fill(INT3);
   for (let number = 0; number < PAGE_SIZE / 32; number++) {
     const iret = number === HYPERCALL.iret;

@@ -11,7 +11,7 @@ import type {
   TraceStore,
 } from '../../src/timeline/trace-store.ts';
 
-export const HEADER: RecordingHeader = {
+const HEADER: RecordingHeader = {
   semanticsVersion: 3,
   toolVersion: '0.1.0',
   createdMs: 1_700_000_000_123,
@@ -27,7 +27,7 @@ export const HEADER: RecordingHeader = {
 };
 
 /** A page whose contents follow from a number; 0 is the page of zeroes. */
-export function page(content: number): Uint8Array {
+function page(content: number): Uint8Array {
   const bytes = new Uint8Array(4096);
   let x = content;
   if (content !== 0)
@@ -37,8 +37,8 @@ export function page(content: number): Uint8Array {
     }
   return bytes;
 }
-export const hashOf = (bytes: Uint8Array): Uint8Array => createHash('md5').update(bytes).digest();
-export const pages = (contents: Record<number, number>): SnapshotPage[] =>
+const hashOf = (bytes: Uint8Array): Uint8Array => createHash('md5').update(bytes).digest();
+const pages = (contents: Record<number, number>): SnapshotPage[] =>
   Object.entries(contents).map(([slot, content]) => {
     const bytes = page(content);
     return { slot: Number(slot), hash: hashOf(bytes), bytes };

@@ -4,7 +4,7 @@ import { GuestMemory } from '../../src/memory/guest-memory.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import type { Insn } from '../../src/x86/form.ts';
 import { type EventKind, type Fault, type Outcome, type Platform, stop } from '../../src/x86/seam.ts';
-import { GPR, SEG, STATE, VECTOR } from '../../src/x86/state.ts';
+import { GPR, SEG, STATE } from '../../src/x86/state.ts';
 import { setFlatSegment } from '../../src/x86/system/descriptors.ts';
 
 export const CODE = 0x40_0000n;
@@ -194,4 +194,3 @@ export class TestMachine {
 export function parseHex(hex: string): Uint8Array {
   return new Uint8Array((hex.match(/[0-9a-f]{2}/gi) ?? []).map((x) => Number.parseInt(x, 16)));
 }
-export const PAGE_FAULT = VECTOR.pf;

@@ -84,7 +84,7 @@ const mnemonicNames = new Map<number, string>();
 for (const [name, value] of Object.entries(Mnemonic)) if (typeof value === 'number') mnemonicNames.set(value, name);
 
 /** iced's name of `code`. */
-export const codeName = (code: Code): string => codeNames.get(code)!;
+const codeName = (code: Code): string => codeNames.get(code)!;
 
 /** Why the form is not compared, or null. */
 function exclusion(code: Code, features: Int32Array): string | null {
@@ -109,7 +109,7 @@ export const isNearBranch = (code: Code): boolean => nearBranches.has(code);
 
 const loops = new Set([...codeNames].filter(([, name]) => /^Loopn?e/.test(name)).map(([code]) => code));
 /** LOOPE and LOOPNE, in which some processors let an F2 or F3 prefix replace the condition: passed over with one. */
-export const isConditionalLoop = (code: Code): boolean => loops.has(code);
+const isConditionalLoop = (code: Code): boolean => loops.has(code);
 
 /** Encodings of forms in scope that are never tried. */
 export const PASSED_OVER: readonly string[] = [

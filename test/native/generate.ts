@@ -58,7 +58,7 @@ const mask = (bits: number, value: bigint): bigint => BigInt.asUintN(bits, value
 const BASE = BigInt(DATA_BASE);
 
 /** Effective linear address of `use` in the state of `record`. */
-export function linearAddress(record: CaseRecord, use: MemoryUse, absolute: bigint | null): bigint {
+function linearAddress(record: CaseRecord, use: MemoryUse, absolute: bigint | null): bigint {
   let offset = absolute ?? use.displacement;
   if (absolute === null) {
     if (use.base >= 0) offset += record.gpr(use.base);

@@ -30,7 +30,7 @@ export interface KnownSilicon {
 }
 
 /** The hosts that ran the comparison. The vectors of test/vectors/silicon are from an AMD family 1Ah whose model was not noted. */
-export const KNOWN_SILICON: readonly KnownSilicon[] = [
+const KNOWN_SILICON: readonly KnownSilicon[] = [
   {
     signature: { vendor: 'GenuineIntel', family: 6, model: 207, stepping: 2 },
     choices: 'Intel',

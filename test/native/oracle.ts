@@ -12,12 +12,12 @@ const CACHE = resolve(import.meta.dirname, '../../.cache/native');
 const SOURCES = ['oracle.c', 'oracle.h'].map((name) => join(import.meta.dirname, name));
 
 /** The oracle cannot run here; the message says why, so that tests can skip by name. */
-export class OracleUnavailable extends Error {
+class OracleUnavailable extends Error {
   override name = 'OracleUnavailable';
 }
 
 /** Path of the compiled oracle, built when older than its source; throws {@link OracleUnavailable}. */
-export function buildOracle(): string {
+function buildOracle(): string {
   if (process.platform !== 'linux' || process.arch !== 'x64') throw new OracleUnavailable('not Linux on x86-64');
   const binary = join(CACHE, 'oracle');
   const newest = Math.max(...SOURCES.map((path) => statSync(path).mtimeMs));

@@ -73,7 +73,7 @@ function codeEntry(random: SplitMix64, big: boolean): SegmentEntry {
 
 const random = new SplitMix64(SEED);
 /** The table; index i of a case is entry i - 1. Data segments come first. */
-export const SEGMENTS: readonly SegmentEntry[] = [
+const SEGMENTS: readonly SegmentEntry[] = [
   ...Array.from({ length: DATA_ENTRIES }, () => dataEntry(random)),
   ...Array.from({ length: CODE_ENTRIES }, () => codeEntry(random, true)),
   ...Array.from({ length: CODE16_ENTRIES }, () => codeEntry(random, false)),

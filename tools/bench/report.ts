@@ -48,7 +48,7 @@ export function speed(result: Result, workload: string, peer: string, base: stri
   return own === null || other === null ? null : other / own;
 }
 /** The geometric mean of {@link speed} over the prototype's five; null unless all are there. */
-export function speedOfFive(result: Result, peer: string, base: string): number | null {
+function speedOfFive(result: Result, peer: string, base: string): number | null {
   const all = FIVE.map((name) => speed(result, name, peer, base)).filter((x) => x !== null);
   return all.length === FIVE.length ? geometricMean(all) : null;
 }

@@ -22,7 +22,7 @@ const MULTICALL = 13;
 const MAX_ERRNO = 4095n;
 
 /** A return value as a signed number; a 32-bit guest's errors (0xfffff001 and up) become negative too. */
-export function signedReturn(value: bigint): bigint {
+function signedReturn(value: bigint): bigint {
   for (const bits of [32, 64]) {
     const signed = BigInt.asIntN(bits, value);
     if (value < 1n << BigInt(bits) && signed < 0n && signed >= -MAX_ERRNO) return signed;

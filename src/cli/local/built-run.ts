@@ -24,7 +24,7 @@ export function cacheFolder({ HINDSIGHT_CACHE, XDG_CACHE_HOME, HOME }: NodeJS.Pr
 
 let cache: DerivedCache | null = null;
 /** The cache of this user. */
-export function derivedCache(): DerivedCache {
+function derivedCache(): DerivedCache {
   cache ??= new DerivedCache(cacheFolder(process.env));
   return cache;
 }

@@ -38,7 +38,7 @@ function splitPlace(place: readonly string[]): { name: string | undefined; tick:
 }
 
 /** A state in words. */
-export function gotoLines(result: GotoResult, paint: Paint): string[] {
+function gotoLines(result: GotoResult, paint: Paint): string[] {
   const place = result.symbol ?? hex(result.rip);
   return [
     `tick ${paint.bold(tickText(result.tick))} on vCPU ${result.vcpu} in ${paint.cyan(place)}`,

@@ -153,7 +153,7 @@ export async function recordGuest(
 }
 
 /** The end of a recording in words. */
-export function recordLines(setting: Setting, result: RecordResult, times: Times): string[] {
+function recordLines(setting: Setting, result: RecordResult, times: Times): string[] {
   const { paint } = setting.terminal;
   const lines = ['', renderVerdict(result.verdict, paint)];
   const rows = [['ticks', `${tickText(result.ticks)} in ${times.seconds} s`]];

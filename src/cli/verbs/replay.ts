@@ -46,7 +46,7 @@ export async function replayRecording(
 }
 
 /** The outcome of a replay in words. */
-export function replayLines(setting: Setting, result: ReplayResult, times: Times): string[] {
+function replayLines(setting: Setting, result: ReplayResult, times: Times): string[] {
   const { paint } = setting.terminal;
   const { divergence } = result;
   const run = `${result.recording}: ${tickText(result.ticks)} ticks in ${times.seconds} s`;

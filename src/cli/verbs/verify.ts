@@ -28,7 +28,7 @@ export async function verifyRecording(setting: Setting, name: string | undefined
 }
 
 /** The outcome in words. */
-export function verifyLines(result: VerifyResult, paint: Paint): string[] {
+function verifyLines(result: VerifyResult, paint: Paint): string[] {
   const { journalBlocks, snapshots, pages, ticks, findings } = result;
   const held = `${journalBlocks} journal blocks, ${snapshots} snapshots, ${pages} pages, ${tickText(ticks)} ticks`;
   if (result.ok) return [`${paint.green(paint.bold('whole'))} ${result.recording}: ${held}`];

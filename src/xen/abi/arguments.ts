@@ -5,7 +5,7 @@
 import { layout, type WordBytes } from './layout.ts';
 
 /** Every argument structure for one word size. */
-export function hypercallArguments(word: WordBytes) {
+function hypercallArguments(word: WordBytes) {
   return {
     // callback.h
     callbackRegister: layout(word, { type: 'u16', flags: 'u16', address: 'word' }),

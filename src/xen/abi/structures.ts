@@ -8,7 +8,7 @@ export const LEGACY_MAX_VCPUS = 32;
 export const MAX_GUEST_CMDLINE = 1024;
 
 /** Every structure for one word size; a field of count 0 exists in the other ABI only. */
-export function structures(word: WordBytes) {
+function structures(word: WordBytes) {
   const wide = word === 8;
   const vcpuTimeInfo = layout(word, {
     version: 'u32',

@@ -60,7 +60,7 @@ export function validateSegdescPage(d: Domain, mfn: MachineFrame): number {
 }
 
 /** pv_destroy_gdt: gives the GDT's pages back. */
-export function destroyGdt(d: Domain): void {
+function destroyGdt(d: Domain): void {
   const v = d.host.tables;
   for (const mfn of v.gdtFrames) putPageAndType(d, mfn);
   v.gdtFrames = [];

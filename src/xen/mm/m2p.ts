@@ -15,7 +15,7 @@ export const INVALID_M2P = (1n << 64n) - 1n;
 /** Everything a walk needs is set beforehand, so that the walker never writes to these tables. */
 const READ_ONLY = PTE.present | PTE.user | PTE.accessed;
 /** L4 slot of the table. */
-export const M2P_SLOT = FIRST_XEN_SLOT;
+const M2P_SLOT = FIRST_XEN_SLOT;
 
 const entryAddress = (d: Domain, mfn: MachineFrame): number => d.layout.m2p * PAGE_SIZE + mfn * 8;
 

@@ -18,7 +18,7 @@ const ENTRIES_PER_L1 = 512 * 512;
 const DOMAIN_ALIGN = 0x200;
 const DOMAIN_MIN = 0x1000;
 /** What xl grants a domain above its memory: LIBXL_MAXMEM_CONSTANT, 1 MiB. */
-export const MAXMEM_SLACK_PAGES = 256;
+const MAXMEM_SLACK_PAGES = 256;
 /** Free frames beyond what the domain may own, so that memory_op exchange finds room. */
 const EXCHANGE_PAGES = 256;
 /** Xen heap pages: shared_info, 64 grant frames, and some more. */

@@ -24,7 +24,7 @@ const VECTORS = [
 const NO_ERROR_CODE = 0xffffffff;
 
 /** A line about a vCPU of the domain (gprintk). */
-export function gprintk(pv: XenPv, cpu: Cpu, text: string): void {
+function gprintk(pv: XenPv, cpu: Cpu, text: string): void {
   pv.log(`d${pv.domainId}v${cpu.id} ${text}`);
 }
 

@@ -7,7 +7,7 @@ import { SEG } from '../../x86/state.ts';
 import { canonicalAddress } from '../hypercalls/checks.ts';
 import { GUEST_EFER, setSegmentBaseOf } from './registers.ts';
 
-export const MSR = {
+const MSR = {
   tsc: 0x10,
   apicBase: 0x1b,
   patchLevel: 0x8b,

@@ -47,7 +47,7 @@ export function tscAt(ns: number, khz: number): bigint {
  * Refreshes the record: version is odd while the fields change, and moves by two. XEN_PVCLOCK_TSC_STABLE_BIT stays clear, as
  * on a Xen whose own clock source is not the TSC.
  */
-export function writeTimeRecord(memory: GuestMemory, infoAddress: number, ns: number, khz: number): void {
+function writeTimeRecord(memory: GuestMemory, infoAddress: number, ns: number, khz: number): void {
   const base = infoAddress + AMD64.vcpuInfo.at.time;
   const { at } = AMD64.vcpuTimeInfo;
   const { mul, shift } = tscScale(khz);

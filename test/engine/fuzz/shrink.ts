@@ -11,7 +11,7 @@ export interface Kept {
   readonly happenings: readonly number[];
   readonly stops: readonly number[];
 }
-export const allOf = (scenario: Scenario): Kept => ({
+const allOf = (scenario: Scenario): Kept => ({
   units: scenario.units.map((_, i) => i),
   happenings: scenario.happenings.map((_, i) => i),
   stops: scenario.stops,

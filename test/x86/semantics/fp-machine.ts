@@ -5,11 +5,11 @@ import { executeSystem } from '../../../src/x86/system/execute.ts';
 import { Machine, type RegisterName } from './machine.ts';
 
 /** CR0 of a running kernel: PE, MP, NE, PG. */
-export const CR0 = 0x8000_0023;
+const CR0 = 0x8000_0023;
 /** OSFXSR and OSXMMEXCPT. */
-export const CR4 = 0x600;
+const CR4 = 0x600;
 export const MXCSR_DEFAULT = 0x1f80;
-export const FCW_DEFAULT = 0x37f;
+const FCW_DEFAULT = 0x37f;
 
 export class FpMachine extends Machine {
   constructor(registers: Partial<Record<RegisterName, bigint>> = {}, flags = 0) {

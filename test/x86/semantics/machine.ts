@@ -10,7 +10,7 @@ import { executeSystem } from '../../../src/x86/system/execute.ts';
 
 /** Memory lies at this linear address; everything else is not present. */
 export const DATA = 0x10000n;
-export const DATA_BYTES = 0x3000;
+const DATA_BYTES = 0x3000;
 /** The last page can only be read. */
 export const READ_ONLY = DATA + 0x2000n;
 export const CODE = 0x40_0000n;

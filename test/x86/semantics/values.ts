@@ -5,7 +5,7 @@ export const SIZES = [1, 2, 4, 8] as const;
 export const PREFIX: Readonly<Record<number, string>> = { 1: '', 2: '66', 4: '', 8: '48' };
 
 /** The top of the state of a 64-bit linear congruential generator (Knuth's MMIX constants). */
-export function* stream(seed: bigint): Generator<bigint> {
+function* stream(seed: bigint): Generator<bigint> {
   let state = seed;
   const step = (): bigint => {
     state = BigInt.asUintN(64, state * 6364136223846793005n + 1442695040888963407n);

@@ -10,7 +10,7 @@ import { executeSystem } from '../../../src/x86/system/execute.ts';
 const SIZE = 0x20000;
 
 /** 128 KiB at address 0; everything else faults, and so do writes to pages in `readOnly` and user access to `supervisor` pages. */
-export class FlatMemory implements LinearMemory {
+class FlatMemory implements LinearMemory {
   readonly bytes = new Uint8Array(SIZE);
   readonly readOnly = new Set<number>();
   readonly supervisorPages = new Set<number>();
