@@ -1,20 +1,13 @@
 /**
- * Why a run ended as it did: from the verdict back to the instruction that is to blame.
- *
- * {@link why} knows nothing of recordings. It asks an {@link Investigator}, which can stand at any tick, tells events and
- * finds last writers; the timeline implements it, tests fake it. Each kind of ending has its file in causes/.
+ * What an investigation of a run asks and finds. It knows nothing of recordings: it asks an {@link Investigator}, which can stand at
+ * any tick, tells events and finds last writers; the timeline implements it, tests fake it.
  */
 import type { Tick, VirtAddr } from '../core/units.ts';
 import type { Explanation, NamedEvent, Place } from '../machine/explanation.ts';
-import { backtrace, type Frame } from './backtrace.ts';
-import { callerOf } from './caller.ts';
-import { explainCrash } from './causes/crash.ts';
-import { explainHang } from './causes/hang.ts';
-import { explainPanic } from './causes/panic.ts';
-import { explainTrap } from './causes/trap.ts';
-import { Disassembler, MAX_INSTRUCTION_BYTES, type Symbolizer } from './disassembly.ts';
+import type { Frame } from './backtrace.ts';
+import { type Disassembler, MAX_INSTRUCTION_BYTES, type Symbolizer } from './disassembly.ts';
 import type { Moment } from './moment.ts';
-import type { Link, VerdictReport, WhyReport, WriterReport } from './report.ts';
+import type { Link, VerdictReport, WriterReport } from './report.ts';
 import { symbolText } from './symbol-text.ts';
 
 /** Something that happened during a step. `tick` is the state the step started from: `goto tick` stands on it. */
@@ -69,46 +62,6 @@ export interface Inquiry {
   /** Everything the guest had printed at the end. */
   readonly consoleText: string;
 }
-
-type Explain = (inquiry: Inquiry) => Promise<Finding>;
-
-const EXPLANATIONS: Partial<Record<VerdictReport['kind'], Explain>> = {
-  crash: explainCrash,
-  panic: explainPanic,
-  'triple-fault': explainTrap,
-  hang: explainHang,
-};
-
-/** Explains the ending of a run. */
-export async function why(of: Investigator): Promise<WhyReport> {
-  const { verdict } = of;
-  const last = await of.at(of.lastTick);
-  const { consoleText } = last;
-  const moment = verdict.tick === of.lastTick ? last : await of.at(verdict.tick);
-  const disassembler = new Disassembler(of.symbols);
-  const frames = backtrace(moment, of.symbols, verdict.vcpu);
-  const instruction = instructionAt(disassembler, moment, moment.register('rip', verdict.vcpu) ?? 0n);
-  const caller = callerOf(frames);
-  const explain = EXPLANATIONS[verdict.kind];
-  const inquiry: Inquiry = { of, disassembler, frames, caller, consoleText };
-  const found = explain === undefined ? null : await explain(inquiry);
-  return {
-    verdict,
-    chain: [verdictLink(verdict), ...(found?.chain ?? [])],
-    instruction: found?.instruction ?? instruction,
-    operand: found?.operand ?? null,
-    lastWriter: found?.lastWriter ?? null,
-    caller,
-    backtrace: frames,
-  };
-}
-
-const verdictLink = ({ kind, message, tick, rip, symbol }: VerdictReport): Link => ({
-  what: `${kind}: ${message}`,
-  tick,
-  rip,
-  symbol,
-});
 
 /** The instruction at a linear address as text. */
 export function instructionAt(disassembler: Disassembler, moment: Moment, rip: VirtAddr): string {

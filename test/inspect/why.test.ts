@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { type Investigator, type RunEvent, type Write, why } from '../../src/inspect/investigate.ts';
+import type { Investigator, RunEvent, Write } from '../../src/inspect/investigate.ts';
 import type { Moment } from '../../src/inspect/moment.ts';
 import { PLAIN, renderWhy } from '../../src/inspect/render.ts';
 import type { VerdictReport } from '../../src/inspect/report.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
+import { why } from '../../src/inspect/why.ts';
 import { type Explanation, type Place, UNEXPLAINED } from '../../src/machine/explanation.ts';
 import { blameEntry, blameRequest, refusal } from '../../src/machine/xen-pv/refused.ts';
 import { FakeMoment } from './fake-moment.ts';

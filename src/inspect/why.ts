@@ -1,0 +1,52 @@
+/**
+ * Why a run ended as it did: from the verdict back to the instruction that is to blame. Each kind of ending has its file in causes/.
+ */
+import { backtrace } from './backtrace.ts';
+import { callerOf } from './caller.ts';
+import { explainCrash } from './causes/crash.ts';
+import { explainHang } from './causes/hang.ts';
+import { explainPanic } from './causes/panic.ts';
+import { explainTrap } from './causes/trap.ts';
+import { Disassembler } from './disassembly.ts';
+import { type Finding, type Inquiry, type Investigator, instructionAt } from './investigate.ts';
+import type { Link, VerdictReport, WhyReport } from './report.ts';
+
+type Explain = (inquiry: Inquiry) => Promise<Finding>;
+
+const EXPLANATIONS: Partial<Record<VerdictReport['kind'], Explain>> = {
+  crash: explainCrash,
+  panic: explainPanic,
+  'triple-fault': explainTrap,
+  hang: explainHang,
+};
+
+/** Explains the ending of a run. */
+export async function why(of: Investigator): Promise<WhyReport> {
+  const { verdict } = of;
+  const last = await of.at(of.lastTick);
+  const { consoleText } = last;
+  const moment = verdict.tick === of.lastTick ? last : await of.at(verdict.tick);
+  const disassembler = new Disassembler(of.symbols);
+  const frames = backtrace(moment, of.symbols, verdict.vcpu);
+  const instruction = instructionAt(disassembler, moment, moment.register('rip', verdict.vcpu) ?? 0n);
+  const caller = callerOf(frames);
+  const explain = EXPLANATIONS[verdict.kind];
+  const inquiry: Inquiry = { of, disassembler, frames, caller, consoleText };
+  const found = explain === undefined ? null : await explain(inquiry);
+  return {
+    verdict,
+    chain: [verdictLink(verdict), ...(found?.chain ?? [])],
+    instruction: found?.instruction ?? instruction,
+    operand: found?.operand ?? null,
+    lastWriter: found?.lastWriter ?? null,
+    caller,
+    backtrace: frames,
+  };
+}
+
+const verdictLink = ({ kind, message, tick, rip, symbol }: VerdictReport): Link => ({
+  what: `${kind}: ${message}`,
+  tick,
+  rip,
+  symbol,
+});
