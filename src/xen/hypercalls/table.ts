@@ -3,7 +3,6 @@
  */
 import { ERRNO } from '../abi/errno.ts';
 import { HYPERCALL } from '../abi/numbers.ts';
-import { iret } from '../pv/bounce.ts';
 import type { Hypercall } from './call.ts';
 import { callbackOp, setCallbacks } from './callbacks.ts';
 import { consoleIo } from './console-io.ts';
@@ -12,8 +11,9 @@ import { setGdt, updateDescriptor } from './descriptors.ts';
 import { eventChannelOp, eventChannelOpCompat } from './event-channel.ts';
 import { fpuTaskSwitch } from './fpu-taskswitch.ts';
 import { grantTableOp } from './grant-table.ts';
+import { iret } from './iret.ts';
 import { memoryOp, mmuextOp, mmuUpdate, updateVaMapping } from './memory.ts';
-import { multicall } from './multicall.ts';
+import { multicallOver } from './multicall.ts';
 import { physdevOp, physdevOpCompat } from './physdev.ts';
 import { schedOp, schedOpCompat } from './sched.ts';
 import { setSegmentBase } from './segment-base.ts';
@@ -49,7 +49,7 @@ const HANDLERS: Partial<Record<keyof typeof HYPERCALL, Hypercall>> = {
   get_debugreg: getDebugreg,
   update_descriptor: updateDescriptor,
   memory_op: memoryOp,
-  multicall,
+  multicall: multicallOver((number) => hypercallRow(number)?.run),
   update_va_mapping: updateVaMapping,
   set_timer_op: setTimerOp,
   event_channel_op_compat: eventChannelOpCompat,
@@ -59,7 +59,7 @@ const HANDLERS: Partial<Record<keyof typeof HYPERCALL, Hypercall>> = {
   grant_table_op: grantTableOp,
   vm_assist: vmAssist,
   update_va_mapping_otherdomain: refuse(ERRNO.ESRCH),
-  iret: ({ pv, cpu }) => iret(pv, cpu),
+  iret,
   vcpu_op: vcpuOp,
   set_segment_base: setSegmentBase,
   mmuext_op: mmuextOp,

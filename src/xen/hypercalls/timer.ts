@@ -1,5 +1,5 @@
 /** set_timer_op (15): the singleshot timer by absolute system time (D-39, A-63: never fails). */
-import { timerDeadline } from '../pv/time.ts';
+import { timerDeadline } from '../pv/timers.ts';
 import type { Hypercall } from './call.ts';
 
 export const setTimerOp: Hypercall = (call) => {

@@ -7,7 +7,8 @@ import { addressOk } from '../domain.ts';
 import { frameNumber } from '../mm/page-info.ts';
 import { registerVcpuInfo, runstateAt, writeRunstate } from '../pv/runstate.ts';
 import { shutdown } from '../pv/scheduler.ts';
-import { after, momentOf, raiseTimer, refreshTime, spanOf } from '../pv/time.ts';
+import { after, momentOf, refreshTime, spanOf } from '../pv/time.ts';
+import { raiseTimer } from '../pv/timers.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
 
 /** Bounds of a periodic timer in ns: MILLISECS(1) and STIME_DELTA_MAX. */

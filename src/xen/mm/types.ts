@@ -14,12 +14,12 @@ import type { MachineFrame } from '../../core/units.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FIRST_XEN_SLOT, LAST_XEN_SLOT } from '../abi/numbers.ts';
 import type { Domain } from '../domain.ts';
-import { validateSegdescPage } from './descriptors.ts';
 import { fillRoMpt, zapRoMpt } from './m2p.ts';
 import { frameText, gdprintk, hexText, mfnAndPfn, ownerId } from './messages.ts';
 import { countInfoText, levelOf, OWNER, PGT, typeInfoText } from './page-info.ts';
 import { PTE, PTE_HI, pteFlags, pteFrame, pteText, tableWords, writePte } from './pte.ts';
 import { getOwnerAndReference, getPageFromMfn, putPage } from './refs.ts';
+import { validateSegdescPage } from './segdesc.ts';
 
 /** Cache attributes and, in a debug build, the grant bit: refused in an L1 entry of a domain without devices. */
 const L1_DISALLOWED = PTE.pwt | PTE.pcd | PTE.pse;

@@ -1,18 +1,17 @@
 /**
- * Entering and leaving the guest kernel: the bounce frame (D-30), mode toggling (D-23) and the iret hypercall (D-33).
- * Sources: xen/arch/x86/x86_64/entry.S create_bounce_frame, pv/iret.c, pv/domain.c toggle_guest_mode.
+ * Entering the guest kernel: the bounce frame (D-30) and mode toggling (D-23).
+ * Sources: xen/arch/x86/x86_64/entry.S create_bounce_frame, pv/domain.c toggle_guest_mode.
  */
 import type { VirtAddr } from '../../core/units.ts';
 import { joinWords, plus } from '../../core/words.ts';
 import type { Cpu } from '../../x86/cpu.ts';
-import { isStop, type Outcome, type Stop } from '../../x86/seam.ts';
+import type { Outcome } from '../../x86/seam.ts';
 import { FLAG, GPR, SEG } from '../../x86/state.ts';
-import { FLAT, HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START, VGCF, VMASST } from '../abi/numbers.ts';
-import { AMD64, IRET_CONTEXT_64 } from '../abi/structures.ts';
-import { loadFlat, loadReturnSegment } from './descriptors.ts';
-import { crashInEntry, domainCrash, logPageWalk } from './messages.ts';
+import { FLAT, HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START, VMASST } from '../abi/numbers.ts';
+import { AMD64 } from '../abi/structures.ts';
+import { loadFlat } from './descriptors.ts';
+import { crashInEntry, logPageWalk } from './messages.ts';
 import type { XenPv } from './pv.ts';
-import { inject } from './traps.ts';
 
 /** How the guest kernel is entered (struct trap_bounce). */
 export interface Bounce {
@@ -23,9 +22,6 @@ export interface Bounce {
 }
 
 const UPCALL_MASK = AMD64.vcpuInfo.at.evtchn_upcall_mask;
-/** Flags that IRETQ loads (EFLAGS of SDM vol. 1 3.4.3 without VIF and VIP); SYSRET leaves RF and VM alone. */
-const IRET_FLAGS = FLAG.cf | FLAG.pf | FLAG.af | FLAG.zf | FLAG.sf | FLAG.tf | FLAG.df | FLAG.of | FLAG.nt | FLAG.rf | FLAG.ac | FLAG.id; // biome-ignore format: one row
-const SYSRET_FLAGS = IRET_FLAGS & ~FLAG.rf;
 /** Flags that an entry of the guest kernel clears (SDM vol. 3A 6.12.1.2), and AC. */
 const CLEARED_ON_ENTRY = FLAG.ac | FLAG.vm | FLAG.rf | FLAG.nt | FLAG.tf;
 
@@ -38,7 +34,7 @@ const FRAME = frameOf(7);
 const FRAME_WITH_ERROR = frameOf(8);
 
 /** Swaps kernel and user mode: page tables and GS base. */
-function toggleGuestMode(pv: XenPv, cpu: Cpu): void {
+export function toggleGuestMode(pv: XenPv, cpu: Cpu): void {
   const v = pv.vcpus[cpu.id]!;
   v.kernelMode = !v.kernelMode;
   const gs = cpu.get('segmentBase', SEG.gs);
@@ -98,50 +94,4 @@ export function createBounceFrame(pv: XenPv, cpu: Cpu, bounce: Bounce): Outcome 
   cpu.setGpr32(GPR.r11, cpu.rflags);
   cpu.interruptShadow = 0;
   return null;
-}
-
-/**
- * HYPERVISOR_iret: leaves the guest kernel by the frame at RSP. Null when the registers are set (a fault of the return itself
- * has been bounced to the guest then), or the end of the domain.
- */
-export function iret(pv: XenPv, cpu: Cpu): Stop | null {
-  const v = pv.vcpus[cpu.id]!;
-  const frame = pv.guest.struct(cpu, cpu.rsp, IRET_CONTEXT_64);
-  if (frame === null)
-    return domainCrash(pv, cpu, 'arch/x86/pv/iret.c:104', 'Fault while reading IRET context from guest stack');
-  const flags = frame.u32('rflags');
-  if ((frame.u16('cs') & 3) === 3) {
-    if (v.userTable === 0)
-      return domainCrash(pv, cpu, 'arch/x86/pv/iret.c:104', 'Guest switching to user mode with no user page tables');
-    toggleGuestMode(pv, cpu);
-  }
-  if (pv.hasAssist(VMASST.TYPE_architectural_iopl)) v.iopl = flags & FLAG.iopl;
-  pv.memory.write8(v.infoAddress + UPCALL_MASK, flags & FLAG.if ? 0 : 1);
-  cpu.setGpr(GPR.rax, frame.u64('rax'));
-  cpu.rip = frame.u64('rip');
-  cpu.rsp = frame.u64('rsp');
-  cpu.interruptShadow = 0;
-  const cs = frame.u16('cs') | 3;
-  if (frame.u32('flags') & VGCF.in_syscall) {
-    cpu.rflags = (flags & SYSRET_FLAGS) | FLAG.if;
-    cpu.setGpr(GPR.rcx, cpu.rip);
-    cpu.setGpr32(GPR.r11, cpu.rflags);
-    loadFlat(cpu, 'cs', cs === FLAT.ring3Cs32 ? FLAT.ring3Cs32 : FLAT.ring3Cs64);
-    loadFlat(cpu, 'ss', FLAT.ring3Ss);
-    return null;
-  }
-  cpu.rflags = (flags & IRET_FLAGS) | FLAG.if;
-  cpu.setGpr(GPR.rcx, frame.u64('rcx'));
-  cpu.setGpr(GPR.r11, frame.u64('r11'));
-  return returnBy(pv, cpu, cs, frame.u16('ss') | 3);
-}
-
-/** Loads CS and SS as IRETQ does. A selector that cannot be loaded faults at the place returned to, with it in the frame. */
-function returnBy(pv: XenPv, cpu: Cpu, cs: number, ss: number): Stop | null {
-  const refused = loadReturnSegment(pv, cpu, 'cs', cs) ?? loadReturnSegment(pv, cpu, 'ss', ss);
-  if (refused === null) return null;
-  cpu.set('selector', cs, SEG.cs);
-  cpu.set('selector', ss, SEG.ss);
-  const outcome = inject(pv, cpu, refused);
-  return isStop(outcome) ? outcome : null;
 }

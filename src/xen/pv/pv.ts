@@ -34,7 +34,8 @@ import { readDescriptor, writeDescriptor } from './descriptors.ts';
 import { type EventHost, Events, eventState } from './events.ts';
 import { GuestAccess, type Translator } from './guest-access.ts';
 import { deliverable, isRunnable, wake, wakePollers } from './scheduler.ts';
-import { expire, nextDeadline, tscAt } from './time.ts';
+import { tscAt } from './time.ts';
+import { expire, nextDeadline } from './timers.ts';
 import { deliver, syscall } from './traps.ts';
 import { newVcpuState, type VcpuState, vcpuState } from './vcpu.ts';
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { checkDescriptor, doUpdateDescriptor, mapLdtPage, setGdt } from '../../../src/xen/mm/descriptors.ts';
+import { doUpdateDescriptor, mapLdtPage, setGdt } from '../../../src/xen/mm/descriptors.ts';
 import { doMmuextOp } from '../../../src/xen/mm/mmuext.ts';
+import { checkDescriptor } from '../../../src/xen/mm/segdesc.ts';
 import { A, Guest, P, RW, SELF } from './guest.ts';
 
 const running = (): Guest => {
