@@ -37,7 +37,7 @@ export class DebugPrompt {
     this.#session = session;
     this.#paint = paint;
     this.#disassembler = new Disassembler(session.symbols);
-    this.#commands = this.#table();
+    this.#commands = [...this.#moves(), ...this.#stopCommands(), ...this.#views()];
   }
 
   get tick(): number {
@@ -62,7 +62,8 @@ export class DebugPrompt {
     return [`${tickText(moment.tick)}  ${this.#paint.cyan(place)}  ${this.#paint.yellow(text)}`];
   }
 
-  #table(): DebugCommand[] {
+  /** Commands that go elsewhere in time. */
+  #moves(): DebugCommand[] {
     const s = this.#session;
     const count = (text: string): number => (text === '' ? 1 : parseCount(text, 'count'));
     const clamp = (tick: number): number => Math.min(Math.max(tick, s.firstTick), s.lastTick);
@@ -113,6 +114,11 @@ export class DebugPrompt {
         text: 'back to the break or watch before',
         run: (_, h) => this.#search(this.#anyStop(), 'back', h),
       },
+    ];
+  }
+  /** Commands that say where to stop. */
+  #stopCommands(): DebugCommand[] {
+    return [
       {
         names: ['break'],
         usage: 'break [PLACE | EXPR]',
@@ -126,6 +132,12 @@ export class DebugPrompt {
         run: (a) => this.#watch(a),
       },
       { names: ['delete'], usage: 'delete N', text: 'forget a break or watch', run: (a) => this.#delete(a) },
+    ];
+  }
+  /** Commands that look at the moment, and those about the prompt itself. */
+  #views(): DebugCommand[] {
+    const s = this.#session;
+    return [
       { names: ['regs'], usage: 'regs', text: 'registers', run: () => this.#registers() },
       { names: ['mem', 'x'], usage: 'mem ADDRESS [bytes]', text: 'memory', run: (a) => this.#memory(a) },
       { names: ['dis'], usage: 'dis [ADDRESS] [n]', text: 'instructions', run: (a) => this.#disassemble(a) },

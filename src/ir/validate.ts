@@ -99,19 +99,9 @@ class Validator {
         this.#use(node.b, node.type, id);
         return;
       case 'extract':
-        this.#use(node.a, 'v128', id);
-        this.#check(node.lane >= 0 && node.lane < LANES[node.shape], `no lane ${node.lane}`);
-        this.#type(node.type, node.shape === 'i64x2' ? 'i64' : 'i32');
-        return;
       case 'replace':
-        this.#use(node.a, 'v128', id);
-        this.#use(node.b, node.shape === 'i64x2' ? 'i64' : 'i32', id);
-        this.#check(node.lane >= 0 && node.lane < LANES[node.shape], `no lane ${node.lane}`);
-        return;
       case 'shuffle':
-        this.#use(node.a, 'v128', id);
-        this.#use(node.b, 'v128', id);
-        this.#check(node.lanes.length === 16 && node.lanes.every((x) => x >= 0 && x < 32), 'bad lanes');
+        this.#lanes(node, id);
         return;
       case 'field':
         this.#type(node.type, node.name === 'disp' || node.name === 'imm' ? 'i64' : 'i32');
@@ -144,22 +134,36 @@ class Validator {
       case 'complete':
         this.#use(node.cond, 'i32', id);
         return;
-      case 'call': {
-        const helper = this.#scope.helpers[node.helper];
-        assert(helper, `${this.#scope.name}, ${this.#place}: no helper ${node.helper}`);
-        this.#check(
-          helper.params.length === node.args.length,
-          `${node.helper} takes ${helper.params.length} arguments`,
-        );
-        node.args.forEach((arg, i) => {
-          this.#use(arg, helper.params[i]!, id);
-        });
-        this.#type(node.type, helper.result);
-        if (node.shortcut === null) return;
-        this.#use(node.shortcut.when, 'i32', id);
-        this.#use(node.shortcut.value, node.type, id);
-      }
+      case 'call':
+        this.#call(node, id);
+        return;
     }
+  }
+
+  #lanes(node: Extract<Node, { op: 'extract' | 'replace' | 'shuffle' }>, id: number): void {
+    this.#use(node.a, 'v128', id);
+    if (node.op === 'shuffle') {
+      this.#use(node.b, 'v128', id);
+      this.#check(node.lanes.length === 16 && node.lanes.every((x) => x >= 0 && x < 32), 'bad lanes');
+      return;
+    }
+    const lane = node.shape === 'i64x2' ? 'i64' : 'i32';
+    this.#check(node.lane >= 0 && node.lane < LANES[node.shape], `no lane ${node.lane}`);
+    if (node.op === 'replace') this.#use(node.b, lane, id);
+    else this.#type(node.type, lane);
+  }
+
+  #call(node: Extract<Node, { op: 'call' }>, id: number): void {
+    const helper = this.#scope.helpers[node.helper];
+    assert(helper, `${this.#scope.name}, ${this.#place}: no helper ${node.helper}`);
+    this.#check(helper.params.length === node.args.length, `${node.helper} takes ${helper.params.length} arguments`);
+    node.args.forEach((arg, i) => {
+      this.#use(arg, helper.params[i]!, id);
+    });
+    this.#type(node.type, helper.result);
+    if (node.shortcut === null) return;
+    this.#use(node.shortcut.when, 'i32', id);
+    this.#use(node.shortcut.value, node.type, id);
   }
 
   #commit(commit: Commit): void {

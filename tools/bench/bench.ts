@@ -76,6 +76,20 @@ interface Part {
   readonly samples: number[];
 }
 
+/** Who takes part in a workload. */
+const partsOf = (workload: Workload, peers: readonly Peer[]): Part[] =>
+  peers
+    .filter(({ workloads }) => workloads === null || workloads.includes(workload.name))
+    .map((peer) => ({
+      peer,
+      rounds: 0,
+      startUp: 0,
+      once: 0,
+      missing: workload.missing ?? peer.missing,
+      ticks: null,
+      samples: [],
+    }));
+
 async function measureWorkload(
   workload: Workload,
   peers: readonly Peer[],
@@ -83,19 +97,7 @@ async function measureWorkload(
   startUps: StartUps,
   folder: string,
 ): Promise<Row> {
-  const parts = peers
-    .filter(({ workloads }) => workloads === null || workloads.includes(workload.name))
-    .map(
-      (peer): Part => ({
-        peer,
-        rounds: 0,
-        startUp: 0,
-        once: 0,
-        missing: workload.missing ?? peer.missing,
-        ticks: null,
-        samples: [],
-      }),
-    );
+  const parts = partsOf(workload, peers);
   const partOf = (name: string | null): Part | null => parts.find(({ peer }) => peer.name === name) ?? null;
   const attempt = async (part: Part, work: () => Promise<void>): Promise<void> => {
     if (part.missing !== null) return;

@@ -117,17 +117,9 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   };
   const run = builtRun(pv);
   hooks.built();
-  let recording: NewRecording | null = null;
-  let directory: string | null = null;
-  if (config.directory !== null) {
-    const { store, name } = await storeOf(config.directory);
-    const blobs = new Map([['kernel', kernel]]);
-    if (ramdisk !== null) blobs.set('initrd', ramdisk);
-    const names = config.numbered ? numberedNames(name) : name;
-    recording = await store.create(names, headerOf(config), blobs, hooks.stop);
-    directory = join(dirname(config.directory), basename(store.path(recording.name)));
-    hooks.created(directory);
-  }
+  const stored = await newRecording(config, { kernel, ramdisk }, hooks.stop);
+  const recording = stored?.recording ?? null;
+  if (stored !== null) hooks.created(stored.directory);
   const symbols = symbolsOf(run.elf);
   const panics = panicEntries(symbols);
   const watch = new PanicWatch(panics.size > 0);
@@ -165,7 +157,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     });
   }
   const result: RecordResult = {
-    recording: directory,
+    recording: stored?.directory ?? null,
     ticks: outcome.tick,
     vcpus: config.vcpus,
     verdict,
@@ -184,6 +176,21 @@ async function told(ending: Verdict, { rip, codeMode }: Cpu): Promise<Verdict> {
   if (ending.kind !== 'unimplemented') return ending;
   const { toldVerdict } = await import('../../inspect/told-verdict.ts');
   return toldVerdict(ending, rip, CODE_BITS[codeMode]);
+}
+
+/** The recording that `config` asks for, with the images in it, and where it stands; null where it asks for none. */
+async function newRecording(
+  config: RecordConfig,
+  { kernel, ramdisk }: { kernel: Uint8Array; ramdisk: Uint8Array | null },
+  stop: AbortSignal,
+): Promise<{ readonly recording: NewRecording; readonly directory: string } | null> {
+  if (config.directory === null) return null;
+  const { store, name } = await storeOf(config.directory);
+  const blobs = new Map([['kernel', kernel]]);
+  if (ramdisk !== null) blobs.set('initrd', ramdisk);
+  const names = config.numbered ? numberedNames(name) : name;
+  const recording = await store.create(names, headerOf(config), blobs, stop);
+  return { recording, directory: join(dirname(config.directory), basename(store.path(recording.name))) };
 }
 
 /** NAME.hs, NAME-2.hs, NAME-3.hs and so on. */

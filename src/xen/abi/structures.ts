@@ -7,8 +7,8 @@ import { type Layout, layout, type WordBytes } from './layout.ts';
 export const LEGACY_MAX_VCPUS = 32;
 export const MAX_GUEST_CMDLINE = 1024;
 
-/** Every structure for one word size; a field of count 0 exists in the other ABI only. */
-function structures(word: WordBytes) {
+/** The pages that both sides keep; a field of count 0 exists in the other ABI only. */
+function pagesOf(word: WordBytes) {
   const wide = word === 8;
   const vcpuTimeInfo = layout(word, {
     version: 'u32',
@@ -62,6 +62,11 @@ function structures(word: WordBytes) {
     first_p2m_pfn: 'word',
     nr_p2m_frames: 'word',
   });
+  return { vcpuTimeInfo, vcpuInfo, sharedInfo, startInfo };
+}
+
+/** The arguments of hypercalls. */
+function argumentsOf(word: WordBytes) {
   const memoryReservation = layout(word, {
     extent_start: 'word',
     nr_extents: 'word',
@@ -70,10 +75,6 @@ function structures(word: WordBytes) {
     domid: 'u16',
   });
   return {
-    vcpuTimeInfo,
-    vcpuInfo,
-    sharedInfo,
-    startInfo,
     memoryReservation,
     memoryExchange: layout(word, { in: memoryReservation, out: memoryReservation, nr_exchanged: 'word' }),
     memoryMap: layout(word, { nr_entries: 'u32', buffer: 'word' }),
@@ -87,6 +88,7 @@ function structures(word: WordBytes) {
   };
 }
 
+const structures = (word: WordBytes) => ({ ...pagesOf(word), ...argumentsOf(word) });
 /** The structures of an amd64 guest. */
 export const AMD64 = structures(8);
 /** The structures of an i386 guest. */

@@ -169,14 +169,10 @@ export function planLayout({ image, pages, ramdiskBytes }: LayoutRequest): Domai
   if (ramdiskBytes !== null && unmapped) ramdisk = at.take('ramdisk', pagesOf(ramdiskBytes), null);
   let p2mFrames = 0;
   if (initP2m !== null) {
-    const last = initP2m + BigInt(p2mPages) * PAGE - 1n;
-    const planned = planMapping(initP2m, last, at.pfn, at.pfn, mappings);
-    if (planned === null)
-      throw new EmulatorError('E_IMAGE', `INIT_P2M ${hex(initP2m)} overlaps the initial mapping of the kernel`);
-    mappings.push(shiftTables(planned, p2mPages));
-    p2m = at.take('phys2mach', p2mPages, initP2m);
-    at.take('phys2mach tables', planned.tableCount, null);
-    p2mFrames = p2mPages + planned.tableCount;
+    const planned = planP2m(at, initP2m, p2mPages, mapping);
+    mappings.push(planned.mapping);
+    p2m = planned.region;
+    p2mFrames = p2mPages + planned.mapping.tableCount;
   }
   const hypercallPagePfn = info.hypercallPage === null ? null : Number((info.hypercallPage - info.virtBase) / PAGE);
   if (hypercallPagePfn !== null && hypercallPagePfn >= pages)
@@ -215,6 +211,22 @@ export function planLayout({ image, pages, ramdiskBytes }: LayoutRequest): Domai
       modLen: ramdisk === null ? 0 : unmapped ? ramdisk.pages * PAGE_SIZE : ramdiskBytes!,
     },
   };
+}
+
+/** Places the phys2mach table where the image wants it, at `start` outside of the `initial` mapping, with page tables of its own. */
+function planP2m(
+  at: Allocator,
+  start: VirtAddr,
+  pages: number,
+  initial: Mapping,
+): { readonly region: Region; readonly mapping: Mapping } {
+  const last = start + BigInt(pages) * PAGE - 1n;
+  const planned = planMapping(start, last, at.pfn, at.pfn, [initial]);
+  if (planned === null)
+    throw new EmulatorError('E_IMAGE', `INIT_P2M ${hex(start)} overlaps the initial mapping of the kernel`);
+  const region = at.take('phys2mach', pages, start);
+  at.take('phys2mach tables', planned.tableCount, null);
+  return { region, mapping: shiftTables(planned, pages) };
 }
 
 /** Refuses an address that arch_set_info_guest refuses. */
