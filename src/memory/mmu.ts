@@ -14,9 +14,9 @@ import type { AccessOptions, Cpu, LinearMemory } from '../x86/cpu.ts';
 import { type Fault, fault } from '../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../x86/state.ts';
 import { FRAME, type GuestMemory } from './guest-memory.ts';
-import { TLB_BYTES, TLB_WAYS, TLBS } from './layout.ts';
 import { Scratch } from './scratch.ts';
-import { type Tlb, Tlbs } from './tlb.ts';
+import type { Tlb } from './tlb.ts';
+import { Tlbs, type VcpuTlbs } from './tlbs.ts';
 import { ACCESS, type Access, Walker } from './walk.ts';
 import { Watches, type WatchRange } from './watches.ts';
 
@@ -59,7 +59,7 @@ export class Mmu implements LinearMemory {
   readonly memory: GuestMemory;
   readonly #walker: Walker;
   readonly #tlbs: Tlbs;
-  /** The TLB that was asked for last. */
+  /** The TLB that was asked for last, of the vCPU that runs. */
   #last: Tlb;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
@@ -69,16 +69,6 @@ export class Mmu implements LinearMemory {
   readonly #levels: Uint8Array;
   readonly #tableWrites: Uint8Array;
   #tables: number[] = [];
-  /** Control bits that the TLBs were filled under, by vCPU. */
-  readonly #control: Int32Array;
-  /** CR3 of each TLB, -1 where it is empty, and when it was chosen last. */
-  readonly #roots: Float64Array;
-  readonly #chosen: Float64Array;
-  #time = 0;
-  /** Address, address space and root of the TLB that was chosen last. */
-  #selected = 0;
-  #selectedSpace = 0;
-  #selectedRoot = -1;
   /** How often write tags were taken away from a page. */
   #protections = 0;
   readonly #isMarked = (slot: number, level: number): boolean => (this.#levels[slot]! & (1 << level)) !== 0;
@@ -120,16 +110,13 @@ export class Mmu implements LinearMemory {
     this.#scratch = new Scratch(memory.bytes);
     this.#walker = new Walker(memory);
     this.#tlbs = new Tlbs(memory.words, memory.map);
-    this.#last = this.#tlbs.of(0, 0);
+    this.#last = this.#tlbs.of(memory.map.vcpuBase).present;
     this.#words = memory.words;
     this.#bytes = memory.bytes;
     this.#ram = memory.map.ram;
     this.#spaceOf = options.spaceOf ?? ((cpu) => (cpu.cpl === 3 ? 1 : 0));
     this.#levels = new Uint8Array(memory.map.shape.slots);
     this.#tableWrites = new Uint8Array(memory.map.shape.slots);
-    this.#control = new Int32Array(memory.map.shape.vcpus);
-    this.#roots = new Float64Array(memory.map.shape.vcpus * TLBS).fill(-1);
-    this.#chosen = new Float64Array(memory.map.shape.vcpus * TLBS);
     memory.onTableWrite = (address, length) => this.#entriesIn(address, length);
     memory.onWatchedWrite = (address, length) => {
       if (this.#watches.overlap(address, length)) this.watchHit = true;
@@ -138,13 +125,15 @@ export class Mmu implements LinearMemory {
 
   // ---- address spaces and translations ------------------------------------------------------------------------------
 
-  #vcpu(base: number): number {
-    return (base - this.memory.map.vcpuBase) / this.memory.map.vcpuStride;
+  /** The TLBs of a vCPU, which runs from now on. */
+  #tlbsOf(base: number): VcpuTlbs {
+    const tlbs = this.#tlbs.of(base);
+    this.#last = tlbs.present;
+    return tlbs;
   }
   #tlb(base: number): Tlb {
     const at = this.#words[(base + STATE.tlbBase.offset) >>> 2]!;
-    if (this.#last.base !== at)
-      this.#last = this.#tlbs.of(this.#vcpu(base), (at - base - this.memory.map.tlbOffset) / TLB_BYTES);
+    if (this.#last.base !== at) this.#last = this.#tlbsOf(base).at(at);
     return this.#last;
   }
 
@@ -155,28 +144,11 @@ export class Mmu implements LinearMemory {
     const at = (base + STATE.cr3.offset) >>> 2;
     const root = (words[at]! >>> 0) + (words[at + 1]! >>> 0) * 0x100000000;
     const tlbBase = (base + STATE.tlbBase.offset) >>> 2;
+    const tlbs = this.#tlbsOf(base);
     // most often it is already
-    if (words[tlbBase] === this.#selected && space === this.#selectedSpace && root === this.#selectedRoot) return;
-    const vcpu = this.#vcpu(base);
-    const first = vcpu * TLBS + space * TLB_WAYS;
-    let way = first;
-    for (let i = first; i < first + TLB_WAYS; i++) {
-      if (this.#roots[i] === root) {
-        way = i;
-        break;
-      }
-      if (this.#chosen[i]! < this.#chosen[way]!) way = i;
-    }
-    const number = way - vcpu * TLBS;
-    if (this.#roots[way] !== root) {
-      this.#roots[way] = root;
-      this.#tlbs.of(vcpu, number).flush();
-    }
-    this.#chosen[way] = ++this.#time;
-    this.#selected = base + this.memory.map.tlbOffset + number * TLB_BYTES;
-    this.#selectedSpace = space;
-    this.#selectedRoot = root;
-    words[tlbBase] = this.#selected;
+    if (words[tlbBase] === tlbs.present.base && space === tlbs.space && root === tlbs.root) return;
+    this.#last = tlbs.choose(space, root);
+    words[tlbBase] = this.#last.base;
   }
 
   /** Re-reads privilege, CR0, CR3, CR4 and EFER; to be called before generated code runs after any of them may have changed. */
@@ -187,24 +159,21 @@ export class Mmu implements LinearMemory {
       (words[(base + STATE.cr0.offset) >>> 2]! & CR0_BITS) |
       (words[(base + STATE.cr4.offset) >>> 2]! & CR4_BITS) |
       (words[(base + STATE.efer.offset) >>> 2]! & EFER_BITS);
-    const vcpu = this.#vcpu(base);
-    if (this.#control[vcpu] !== control) {
-      this.#control[vcpu] = control;
-      this.flushAll(cpu);
+    const tlbs = this.#tlbsOf(base);
+    if (tlbs.control !== control) {
+      tlbs.control = control;
+      tlbs.flush();
     }
     this.selectSpace(cpu, this.#spaceOf(cpu));
   }
 
   /** Drops every translation of the vCPU. */
   flushAll(cpu: Cpu): void {
-    const vcpu = this.#vcpu(cpu.base);
-    for (let i = 0; i < TLBS; i++) this.#tlbs.of(vcpu, i).flush();
+    this.#tlbsOf(cpu.base).flush();
   }
   /** Drops the vCPU's translations of the page at `va`. */
   flushPage(cpu: Cpu, va: bigint): void {
-    const vcpu = this.#vcpu(cpu.base);
-    const index = (lowWord(va) >>> 12) & 4095;
-    for (let i = 0; i < TLBS; i++) this.#tlbs.of(vcpu, i).drop(index, 1, 4096);
+    this.#tlbsOf(cpu.base).flushPage((lowWord(va) >>> 12) & 4095);
   }
   flush(cpu: Cpu, address?: bigint): void {
     if (address === undefined) this.flushAll(cpu);
@@ -224,6 +193,10 @@ export class Mmu implements LinearMemory {
       this.memory.slotFlags[slot]! &= ~FRAME.table;
     }
     this.#tables = [];
+  }
+  /** Entries of TLBs that have been looked at to be dropped so far: what changes cost. */
+  get touched(): number {
+    return this.#tlbs.touched;
   }
   /** Drops every code translation: the decoded records behind them are gone. */
   flushCode(): void {
@@ -255,13 +228,7 @@ export class Mmu implements LinearMemory {
     const levels = slot >= 0 ? this.#levels[slot]! : 0;
     if (levels === 0) return;
     this.entriesChanged = true;
-    const index = (pa & 4095) >>> 3;
-    const legacy = (this.#control[0]! & EFER_BITS & (1 << 10)) === 0;
-    if (legacy || levels > 7) this.#tlbs.flush();
-    else {
-      if (levels & 2) this.#tlbs.drop(index, 1, 512);
-      if (levels & 4) this.#tlbs.drop((index & 7) * 512, 512, 4096);
-    }
+    this.#tlbs.dropEntry((pa & 4095) >>> 3, levels);
     if (++this.#tableWrites[slot]! >= TABLE_WRITES) this.forgetTables();
   }
   #entriesIn(pa: PhysAddr, length: number): void {

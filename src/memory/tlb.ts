@@ -11,16 +11,7 @@
  * walk would find, with the accessed bit (write tag: and the dirty bit) already set; a write tag only for pages that are
  * dirty and neither CODE nor TABLE.
  */
-import {
-  EXEC_ENTRIES,
-  EXEC_ENTRY_BYTES,
-  EXEC_OFFSET,
-  type MemoryMap,
-  TLB_BYTES,
-  TLB_ENTRIES,
-  TLB_ENTRY_BYTES,
-  TLBS,
-} from './layout.ts';
+import { EXEC_ENTRIES, EXEC_ENTRY_BYTES, EXEC_OFFSET, TLB_ENTRIES, TLB_ENTRY_BYTES } from './layout.ts';
 
 /** Low word of a tag that matches no page. */
 export const NO_TAG = 1;
@@ -31,7 +22,7 @@ export const TLB_ENTRY = { read: 0, write: 8, addend: 24 } as const;
 export const EXEC_ENTRY = { tag: 0, code: 8, page: 12 } as const;
 
 /** One TLB: the translations of one vCPU through one page-table root with one privilege. */
-class Tlb {
+export class Tlb {
   /** Address in linear memory. */
   readonly base: number;
   readonly #words: Int32Array;
@@ -39,15 +30,16 @@ class Tlb {
   readonly #filled = new Int16Array(TLB_ENTRIES);
   #count = 0;
   #codeUsed = false;
+  /** Linear memory holds no entries yet, not even dropped ones. */
+  #blank = true;
+  /** Entries that have been looked at to be dropped, so far. */
+  touched = 0;
   /** What its code translations depend on besides the page, as the engine numbers it; -1: none has been entered. */
   codeKey = -1;
 
   constructor(words: Int32Array, base: number) {
     this.#words = words;
     this.base = base;
-    this.#count = TLB_ENTRIES + 1;
-    this.#codeUsed = true;
-    this.flush();
   }
 
   #dropEntry(index: number): void {
@@ -59,14 +51,26 @@ class Tlb {
     this.#words[(this.base + EXEC_OFFSET + index * EXEC_ENTRY_BYTES) >>> 2] = NO_TAG;
   }
 
+  /** Empties it for another root; to be called before it is used for the first time. */
+  open(): void {
+    if (this.#blank) {
+      this.#count = TLB_ENTRIES + 1;
+      this.#codeUsed = true;
+      this.#blank = false;
+    }
+    this.flush();
+  }
   flush(): void {
+    this.touched += Math.min(this.#count, TLB_ENTRIES);
     if (this.#count > TLB_ENTRIES) for (let i = 0; i < TLB_ENTRIES; i++) this.#dropEntry(i);
     else for (let i = 0; i < this.#count; i++) this.#dropEntry(this.#filled[i]!);
     this.#count = 0;
     this.flushCode();
   }
   flushCode(): void {
-    if (this.#codeUsed) for (let i = 0; i < EXEC_ENTRIES; i++) this.#dropCodeEntry(i);
+    if (!this.#codeUsed) return;
+    this.touched += EXEC_ENTRIES;
+    for (let i = 0; i < EXEC_ENTRIES; i++) this.#dropCodeEntry(i);
     this.#codeUsed = false;
   }
 
@@ -110,10 +114,13 @@ class Tlb {
 
   /** Drops the entries of `count` successive page numbers from `first`, repeated at every multiple of `stride` pages. */
   drop(first: number, count: number, stride: number): void {
-    if (this.#count > 0)
+    if (this.#count > 0) {
+      this.touched += (TLB_ENTRIES / stride) * count;
       for (let group = first; group < TLB_ENTRIES; group += stride)
         for (let i = 0; i < count; i++) this.#dropEntry((group + i) & (TLB_ENTRIES - 1));
+    }
     if (!this.#codeUsed) return;
+    this.touched += Math.ceil(EXEC_ENTRIES / stride) * count;
     for (let group = first & (EXEC_ENTRIES - 1); group < EXEC_ENTRIES; group += stride)
       for (let i = 0; i < count; i++) this.#dropCodeEntry((group + i) & (EXEC_ENTRIES - 1));
   }
@@ -126,34 +133,8 @@ class Tlb {
       const tag = words[at + 2]!;
       if (tag !== NO_TAG && (page === null || (tag + words[at + 6]!) >>> 0 === page)) words[at + 2] = NO_TAG;
     };
+    this.touched += Math.min(this.#count, TLB_ENTRIES);
     if (this.#count > TLB_ENTRIES) for (let i = 0; i < TLB_ENTRIES; i++) one(i);
     else for (let i = 0; i < this.#count; i++) one(this.#filled[i]!);
   }
 }
-
-/** The TLBs of all vCPUs. */
-export class Tlbs {
-  readonly #all: Tlb[] = [];
-
-  constructor(words: Int32Array, map: MemoryMap) {
-    for (let vcpu = 0; vcpu < map.shape.vcpus; vcpu++)
-      for (let i = 0; i < TLBS; i++)
-        this.#all.push(new Tlb(words, map.vcpuBase + vcpu * map.vcpuStride + map.tlbOffset + i * TLB_BYTES));
-  }
-  of(vcpu: number, number: number): Tlb {
-    return this.#all[vcpu * TLBS + number]!;
-  }
-  flush(): void {
-    for (const tlb of this.#all) tlb.flush();
-  }
-  flushCode(): void {
-    for (const tlb of this.#all) tlb.flushCode();
-  }
-  dropWrites(page: number | null): void {
-    for (const tlb of this.#all) tlb.dropWrites(page);
-  }
-  drop(first: number, count: number, stride: number): void {
-    for (const tlb of this.#all) tlb.drop(first, count, stride);
-  }
-}
-export type { Tlb };

@@ -29,6 +29,21 @@ export interface Delivery {
   readonly step: bigint;
 }
 
+/** Puts a vCPU into 64-bit mode at CODE, with the tables at machine address `root`. */
+export function startLong(cpu: Cpu, root: number, cpl = 0): void {
+  cpu.set('cr0', 0x80010011);
+  cpu.set('cr4', 0x620); // PAE, OSFXSR, OSXMMEXCPT
+  cpu.set('cr3', root);
+  cpu.set('efer', 0xd01);
+  cpu.set('codeMode', 2);
+  cpu.set('cpl', cpl);
+  for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) setFlatSegment(cpu, segment, 0, 0xc093);
+  setFlatSegment(cpu, SEG.cs, 0, 0xa09b);
+  cpu.set('mxcsr', 0x1f80);
+  cpu.rip = CODE;
+  cpu.rsp = STACK_TOP - 0x100n;
+}
+
 /** Stops at every delivery unless `resume` says otherwise. */
 export class TestPlatform implements Platform {
   readonly deliveries: Delivery[] = [];
@@ -75,6 +90,7 @@ export class TestPlatform implements Platform {
 }
 
 export interface TestOptions extends EngineOptions {
+  readonly vcpus?: number;
   readonly recordBytes?: number;
   readonly cpl?: number;
 }
@@ -89,7 +105,7 @@ export class TestMachine {
 
   constructor(options: TestOptions = {}) {
     this.memory = new GuestMemory({
-      vcpus: 1,
+      vcpus: options.vcpus ?? 1,
       slots: 2048,
       frameLimit: 8192,
       recordBytes: options.recordBytes ?? 8 << 20,
@@ -97,18 +113,7 @@ export class TestMachine {
     for (let frame = 0; frame < 64; frame++) this.memory.addFrame(frame);
     this.engine = new Engine(this.memory, { policy: 'x86-64-v2', ...options });
     this.cpu = this.engine.cpus[0]!;
-    const { cpu } = this;
-    cpu.set('cr0', 0x80010011);
-    cpu.set('cr4', 0x620); // PAE, OSFXSR, OSXMMEXCPT
-    cpu.set('cr3', ROOT * 4096);
-    cpu.set('efer', 0xd01);
-    cpu.set('codeMode', 2);
-    cpu.set('cpl', options.cpl ?? 0);
-    for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) setFlatSegment(cpu, segment, 0, 0xc093);
-    setFlatSegment(cpu, SEG.cs, 0, 0xa09b);
-    cpu.set('mxcsr', 0x1f80);
-    cpu.rip = CODE;
-    cpu.rsp = STACK_TOP - 0x100n;
+    for (const cpu of this.engine.cpus) startLong(cpu, ROOT * 4096, options.cpl ?? 0);
     this.mapNew(STACK_TOP - 0x4000n, 4);
   }
 
@@ -129,13 +134,14 @@ export class TestMachine {
   map(va: bigint, frame: number, bits = P | W | U): void {
     this.memory.write64(this.entry(va), (BigInt(frame) << 12n) | bits);
   }
+  newFrame(): number {
+    this.memory.addFrame(this.#nextFrame);
+    return this.#nextFrame++;
+  }
   /** Maps `pages` new frames from `va` on; returns the first. */
   mapNew(va: bigint, pages: number, bits = P | W | U): number {
     const first = this.#nextFrame;
-    for (let i = 0; i < pages; i++) {
-      this.memory.addFrame(this.#nextFrame);
-      this.map(va + BigInt(i) * 4096n, this.#nextFrame++, bits);
-    }
+    for (let i = 0; i < pages; i++) this.map(va + BigInt(i) * 4096n, this.newFrame(), bits);
     return first;
   }
   pte(va: bigint): bigint {

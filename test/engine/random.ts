@@ -3,7 +3,7 @@ import { decode } from '../../src/x86/decode/decode.ts';
 import type { CodeMode } from '../../src/x86/form.ts';
 import { fault } from '../../src/x86/seam.ts';
 import { programOf } from '../../src/x86/semantics/registry.ts';
-import { SEG, VECTOR } from '../../src/x86/state.ts';
+import { GPR, SEG, VECTOR } from '../../src/x86/state.ts';
 import { CODE, DATA, P, STACK_TOP, TestMachine, type TestOptions, U, W } from './machine.ts';
 
 export type Random = () => number;
@@ -36,7 +36,7 @@ export function randomInstruction(random: Random, mode: CodeMode): Uint8Array {
   }
 }
 
-const REGISTERS = [
+export const REGISTERS = [
   'rax',
   'rcx',
   'rdx',
@@ -56,7 +56,7 @@ const REGISTERS = [
 ] as const;
 
 /** The leaf table of the data area, mapped for writing. */
-const TABLE = 0xa0_0000n;
+export const TABLE = 0xa0_0000n;
 
 function interesting(random: Random): bigint {
   const small = BigInt(random() % 64) - 32n;
@@ -80,7 +80,7 @@ function interesting(random: Random): bigint {
 }
 
 /** New values for registers and flags. */
-export function scramble(m: TestMachine, random: Random): void {
+export function scramble(m: Pick<TestMachine, 'cpu' | 'set'>, random: Random): void {
   for (const name of REGISTERS) m.set(name, interesting(random));
   if (random() % 4) m.set('rsp', STACK_TOP - 0x1000n + BigInt(random() % 64) * 8n);
   if (random() % 2) m.set('rcx', BigInt(random() % 20));
@@ -113,7 +113,7 @@ export function randomMachine(seed: number, options: TestOptions = {}, mode: Cod
   const entries = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => m.pte(DATA + BigInt(i) * 4096n));
   scramble(m, faults);
   m.platform.resume = (cpu) => {
-    scramble(m, faults);
+    scramble({ cpu, set: (name, value) => cpu.setGpr(GPR[name], value) }, faults);
     if (faults() % 4 === 0) for (const [i, entry] of entries.entries()) m.memory.write64(m.entry(DATA) + i * 8, entry);
     cpu.rip = CODE + BigInt(faults() % 0x3ff0);
     return null;
@@ -122,10 +122,10 @@ export function randomMachine(seed: number, options: TestOptions = {}, mode: Cod
 }
 
 /** Runs a {@link randomMachine} for exactly `steps` steps; where an instruction is not implemented it goes on elsewhere. */
-export function advance(m: TestMachine, steps: number): void {
+export function advance(m: TestMachine, steps: number, cpu = m.cpu): void {
   for (let done = 0; done < steps; ) {
-    const exit = m.run(steps - done);
+    const exit = m.engine.run(cpu, steps - done, m.platform);
     done += exit.steps;
-    if (exit.kind === 'stop') m.platform.resume(m.cpu, fault(VECTOR.ud), 'fault');
+    if (exit.kind === 'stop') m.platform.resume(cpu, fault(VECTOR.ud), 'fault');
   }
 }

@@ -65,8 +65,8 @@ export class ColdTier {
   #pauses: ReadonlySet<bigint> = new Set();
   /** The same as offsets by number of the page of `rip`. */
   readonly #pausePages = new Map<number, Set<number>>();
-  /** Steps of the cold tier until the hot tier wants to know where it is. */
-  #untilSample = 0;
+  /** Steps of the cold tier until the hot tier wants to know where it is, by vCPU. */
+  readonly #untilSample: Int32Array;
 
   constructor(
     memory: GuestMemory,
@@ -79,6 +79,7 @@ export class ColdTier {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
+    this.#untilSample = new Int32Array(memory.map.shape.vcpus);
     const core = makeCore(memory.memory, host.instantiate, promotion?.measured);
     const check = accessCheck(memory, mmu);
     this.handlers = new Handlers(handlerImports(memory.memory, core, mmu, check), programOf, host);
@@ -270,6 +271,8 @@ export class ColdTier {
     const sampleHops = this.hot?.promotion.sampleHops ?? 0;
     const sampleSteps = this.hot?.promotion.sampleSteps ?? SLICE;
     if (words[untilHop] === 0) words[untilHop] = sampleHops;
+    const untilSample = this.#untilSample;
+    const { id } = cpu;
     let left = steps;
     /** Handler to use for the first record, -1: its own. */
     let handler = -1;
@@ -280,21 +283,21 @@ export class ColdTier {
     for (;;) {
       exit = FAILED;
       if (record === 0) break;
-      if (this.#untilSample <= 0) this.#untilSample = sampleSteps;
+      if (untilSample[id]! <= 0) untilSample[id] = sampleSteps;
       const slice = Math.min(left, SLICE);
-      const cold = Math.min(slice, this.#untilSample);
+      const cold = Math.min(slice, untilSample[id]!);
       exit = this.#run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
       handler = -1;
       const free = exit !== EXIT.lookup && exit !== EXIT.budget && exit < EXIT.hotFault ? 1 : 0;
       left -= slice - words[budgetAt]! - free;
-      this.#untilSample -= cold - words[untilAt]! - free;
+      untilSample[id]! -= cold - words[untilAt]! - free;
       record = words[recordAt]!;
       if ((exit !== EXIT.lookup && exit !== EXIT.lookupFree && exit < EXIT.hotFault) || exit === EXIT.hop)
         this.#setRip(cpu, record);
       if (exit === EXIT.system || exit === EXIT.fault) break;
       const retry = exit === EXIT.hotFault && cpu.num('faultVector') === RETRY_VECTOR;
       if (exit === EXIT.hotFault && !retry) break;
-      if (exit === EXIT.budget && this.#untilSample === 0 && this.hot !== null) this.#sample(cpu, words[lastAt]!);
+      if (exit === EXIT.budget && untilSample[id] === 0 && this.hot !== null) this.#sample(cpu, words[lastAt]!);
       if (left === 0) {
         exit = EXIT.budget;
         break;
@@ -312,6 +315,7 @@ export class ColdTier {
         record += RECORD_BYTES;
       } else if (exit !== EXIT.budget) record = this.#continue(cpu, exit, record);
     }
+    if (this.hot !== null) this.hot.clock += steps - left;
     return this.#ended(cpu, exit, record, steps - left);
   }
   /** What ends a run. Apart from the loop, for V8: it compiles all of a function anew when a part of it is reached for the first time. */
@@ -384,7 +388,7 @@ export class ColdTier {
   /** Forgets everything derived from guest memory. */
   reset(): void {
     this.cache.flush();
-    this.#untilSample = 0;
+    this.#untilSample.fill(0);
   }
 }
 

@@ -59,6 +59,8 @@ export class HotTier {
   /** Entries of earlier translations that have been decoded. */
   #met: Array<{ readonly slot: number; readonly code: CodeKey; readonly offset: number }> = [];
   readonly promotion: Promotion;
+  /** Steps that handlers and regions have taken so far, whichever vCPU's. */
+  clock = 0;
 
   // measurements
   merged = 0;
@@ -167,7 +169,7 @@ export class HotTier {
    */
   #miss(cpu: Cpu, region: Region, slot: number, offset: number): void {
     const page = region.pages.findIndex((x) => x.slot === slot);
-    const now = cpu.steps;
+    const now = this.clock;
     if (now - region.missedSince > MISS_STEPS) {
       region.missed.clear();
       region.misses = 0;
@@ -209,7 +211,7 @@ export class HotTier {
   refuse(cpu: Cpu, code: CodeKey, slot: number, offset: number, bytes: number): void {
     const region = this.#regions.at(slot, code, offset);
     if (region === undefined) return;
-    const now = cpu.steps;
+    const now = this.clock;
     if (region.refused === 0 || now - region.refusedSince > REFUSAL_STEPS) {
       region.refused = 0;
       region.refusedSince = now;

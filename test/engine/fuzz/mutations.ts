@@ -16,6 +16,7 @@ const LOWER = 'engine/cold/lower.ts';
 const RUNTIME = 'engine/cold/runtime.ts';
 const MODULE = 'engine/cold/handler-module.ts';
 const MMU = 'memory/mmu.ts';
+const TLBS = 'memory/tlbs.ts';
 
 const of = (file: string, name: string, find: string, replace: string): Mutation => ({ name, file, find, replace });
 
@@ -160,10 +161,10 @@ export const MUTATIONS: readonly Mutation[] = [
     'return 0;',
   ),
   of(
-    MMU,
+    TLBS,
     'translations of an entry that changed are kept',
-    'this.#tlbs.drop(index, 1, 512);',
-    'this.#tlbs.drop(index + 1, 1, 512);',
+    'this.#drop(index, 1, 512);',
+    'this.#drop(index + 1, 1, 512);',
   ),
   of(
     RUNTIME,
