@@ -19,7 +19,6 @@ import { type EventKind, type Fault, fault, isFault, isStop, type Platform, type
 import { programOf } from '../x86/semantics/registry.ts';
 import { FLAG, STATE, TRAP, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
-import { X87 } from '../x86/system/x87/table.ts';
 import { type CodeHost, plainHost } from './code-host.ts';
 import { ColdTier, type TierExit } from './cold/cold.ts';
 import { PROMOTION, type Promotion } from './hot/promotion.ts';
@@ -67,28 +66,6 @@ const SINGLY = FLAG.tf | FLAG.rf;
 const DR6_BS = 1n << 14n;
 /** The interrupt shadow of MOV SS and POP SS. */
 const STACK_SHADOW = 2;
-/** Instructions that touch nothing but registers and memory, though TypeScript executes them: no point of delivery. */
-const QUIET = new Set([
-  'cpuid',
-  'rdtsc',
-  'fxsave',
-  'fxrstor',
-  'enter',
-  'clflush',
-  'lar',
-  'lsl',
-  'verr',
-  'verw',
-  ...Object.keys(X87),
-]);
-/** The same by number of the form, as forms are met: looking a name up takes long. */
-const quietForms: boolean[] = [];
-const isQuiet = ({ id, name }: Form): boolean => {
-  quietForms[id] ??= QUIET.has(name);
-  return quietForms[id];
-};
-/** Instructions after which the new TF decides about the trap: events clear it, SYSCALL masks it, SYSRET brings it. */
-const AS_NEW_TF = ['int', 'int3', 'icebp', 'into', 'syscall', 'sysret'];
 
 export class Engine {
   readonly memory: GuestMemory;
@@ -182,8 +159,7 @@ export class Engine {
       this.#count(cpu, 1);
       steps++;
       // Where it retired by itself nothing of the platform has changed.
-      const retired =
-        exit.kind === 'system' && isQuiet(exit.insn.form) && this.#isAt(ripAt, low + exit.insn.length, high);
+      const retired = exit.kind === 'system' && exit.insn.form.quiet && this.#isAt(ripAt, low + exit.insn.length, high);
       if (retired && !this.mmu.watchHit) continue;
       if (steps >= budget || this.mmu.watchHit || isDue()) return { kind: 'event', steps };
       passed = steps;
@@ -224,7 +200,6 @@ export class Engine {
         const outcome = executeSystem(cpu, exit.insn, platform);
         if (isStop(outcome)) return outcome;
         if (outcome !== null) return this.#deliver(cpu, 'fault', outcome, exit.insn, platform);
-        if (exit.insn.form.name === 'sysret' && cpu.systemFlags & FLAG.tf) cpu.set('pendingTrap', 1);
         return null;
       }
       case 'fault': {
@@ -301,7 +276,7 @@ export class Engine {
     if (exit.kind === 'system') {
       const outcome = executeSystem(cpu, exit.insn, platform);
       if (isStop(outcome)) return outcome;
-      if (AS_NEW_TF.includes(exit.insn.form.name)) traps = (cpu.systemFlags & FLAG.tf) !== 0;
+      if (exit.insn.form.newTf) traps = (cpu.systemFlags & FLAG.tf) !== 0;
       retired = outcome === null;
       if (outcome !== null) {
         cpu.set('rflags', cpu.systemFlags | (flags & FLAG.rf));

@@ -52,6 +52,14 @@ export interface Form {
   readonly feature: Feature | null;
   /** True for forms executed by TypeScript (src/x86/system/): system and rare instructions. */
   readonly system: boolean;
+  /** Touches nothing but registers and memory, though it is a system form: no point of delivery. */
+  readonly quiet: boolean;
+  /** The TF that it leaves, not the one it found, decides whether a single-step trap follows. */
+  readonly newTf: boolean;
+  /** Pushes its return address: what follows is entered by a return. */
+  readonly call: boolean;
+  /** Jumps to a return address. */
+  readonly ret: boolean;
 }
 
 /** Code mode: 0 = 16-bit, 1 = 32-bit (compatibility or protected), 2 = 64-bit. */

@@ -488,6 +488,19 @@ describe('traps', () => {
     expect(m.cpu.get('dr', 6) & 0x4000n).toBe(0x4000n);
   });
 
+  for (const found of [0, 0x100])
+    it(`come right behind a SYSRET that brings TF, which was ${found ? 'set' : 'clear'} before`, () => {
+      const m = new TestMachine();
+      m.code('48 0f 07 90'); // sysretq; nop
+      m.set('rcx', CODE + 3n);
+      m.set('r11', 0x302n);
+      m.cpu.rflags = found | 2;
+      m.platform.resume = () => null;
+      expect([m.runAll(1), m.cpu.num('pendingTrap'), m.cpu.rip]).toEqual([1, 1, CODE + 3n]);
+      m.runAll(1);
+      expect(m.platform.deliveries.map((x) => [x.kind, x.rip])).toEqual([['debug', CODE + 3n]]);
+    });
+
   it('end an interrupt shadow after one instruction, as an event', () => {
     const m = new TestMachine();
     m.code('fb 90 90'); // sti; nop; nop

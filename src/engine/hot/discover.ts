@@ -67,8 +67,6 @@ export interface RegionPlan {
   readonly steps: number;
 }
 
-/** It pushes its return address: what follows is entered by a return. */
-export const isCall = ({ name }: Form): boolean => name.startsWith('call');
 /** Number of the page `distance` pages from another in the list, -1: it has none. */
 export function pageBeside(pages: readonly CodePage[], from: number, distance: number): number {
   return distance === 0 ? from : pages.findIndex((x) => x.number === pages[from]!.number + distance);
@@ -83,8 +81,6 @@ interface FormPlan {
   readonly program: Program | null;
   readonly alone: boolean;
   readonly ends: boolean;
-  /** See {@link isCall}. */
-  readonly calls: boolean;
 }
 const forms = new WeakMap<Form, FormPlan>();
 
@@ -98,7 +94,6 @@ function planOf(source: CodeSource, form: Form): FormPlan {
       program,
       alone: program !== null && standsAlone(program),
       ends: last === 'jump' || last === 'branch' || last === 'repeat',
-      calls: isCall(form),
     };
     forms.set(form, plan);
   }
@@ -188,10 +183,10 @@ class Discovery {
       }
       if (last?.op === 'branch') {
         const target = Number(BigInt.asIntN(64, insn.imm));
-        this.#lead(page, target, plan.calls, !plan.calls);
+        this.#lead(page, target, insn.form.call, !insn.form.call);
         if (last.cond !== null) this.#lead(page, next, false, true);
       }
-      if (plan.calls) this.#lead(page, next, true);
+      if (insn.form.call) this.#lead(page, next, true);
       if (plan.ends) return;
       at = next;
     }
@@ -235,11 +230,12 @@ class Discovery {
     const successors = blocks.map(({ page, steps }) => {
       const { insn, program } = steps.at(-1)!;
       const last = program.commits.at(-1);
-      const { ends, calls } = planOf(source, insn.form);
+      const { ends } = planOf(source, insn.form);
+      const { call } = insn.form;
       const places: number[] = [];
-      if (!ends || calls || last?.op === 'repeat' || (last?.op === 'branch' && last.cond !== null))
+      if (!ends || call || last?.op === 'repeat' || (last?.op === 'branch' && last.cond !== null))
         places.push(insn.pageOffset + insn.length);
-      if (last?.op === 'branch' && !calls) places.push(Number(BigInt.asIntN(64, insn.imm)));
+      if (last?.op === 'branch' && !call) places.push(Number(BigInt.asIntN(64, insn.imm)));
       return places
         .map((x) => numbers.get(pageBeside(source.pages, page, Math.floor(x / 4096)) * 4096 + (x & 4095)))
         .filter((x) => x !== undefined);

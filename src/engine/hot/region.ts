@@ -13,7 +13,7 @@ import { EXIT, HANDLER } from '../cold/exits.ts';
 import { BLOCK_BITS } from '../cold/runtime.ts';
 import { pushCodeEntry } from '../tlb-entry.ts';
 import { Block, HOME } from './block.ts';
-import { isCall, pageBeside, type RegionPlan } from './discover.ts';
+import { pageBeside, type RegionPlan } from './discover.ts';
 import { BlockEmitter, type Successors } from './emit.ts';
 import { Frame, PARAM, type RegionCallees } from './frame.ts';
 import { perfectHash } from './hash.ts';
@@ -22,7 +22,6 @@ import { type Part, shapeOf } from './shape.ts';
 
 /** Steps between two questions whether the budget has them. */
 const MAX_REACH = 64;
-const isReturn = ({ name }: Form): boolean => name.startsWith('ret');
 
 /** A place where a block goes on by itself, relative to its page; `taken`: as its branch is taken, or is not. */
 interface WayOut {
@@ -153,7 +152,7 @@ class RegionWriter implements Successors {
   }
   /** The target of a call is reached by dispatch: a call back does not make a loop. */
   #loopSuccessors(id: number): number[] {
-    const calls = isCall(this.#lastForm(id));
+    const calls = this.#lastForm(id).call;
     return this.#successors(id).filter((to) => !(calls && to <= id));
   }
 
@@ -228,12 +227,12 @@ class RegionWriter implements Successors {
   /** The entries to which a jump may lead: returns lead behind calls, other jumps elsewhere. */
   #targets(): number[] {
     const jumps = this.#blocks.flatMap(({ ending }, id) => (ending.kind === 'jump' ? [this.#lastForm(id)] : []));
-    const returns = jumps.some(isReturn);
-    const others = jumps.some((x) => !isReturn(x));
+    const returns = jumps.some((x) => x.ret);
+    const others = jumps.some((x) => !x.ret);
     const behindCalls = new Set(
       this.#plan.blocks.flatMap(({ page, steps }, id) => {
         const { pageOffset, length } = steps.at(-1)!.insn;
-        return isCall(this.#lastForm(id)) ? [page * 4096 + pageOffset + length] : [];
+        return this.#lastForm(id).call ? [page * 4096 + pageOffset + length] : [];
       }),
     );
     return this.#plan.blocks.flatMap(({ page, offset, entry }, id) =>

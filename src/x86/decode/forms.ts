@@ -16,6 +16,9 @@ export function formById(id: number): Form | undefined {
 /** Every form met so far, by number. */
 export const knownForms = (): readonly Form[] => all;
 
+/** What all rows of a form say alike. */
+const SAME = ['feature', 'system', 'quiet', 'newTf', 'call', 'ret'] as const;
+
 /** What a row's form depends on besides the row. */
 export interface FormContext {
   readonly mode: CodeMode;
@@ -167,7 +170,10 @@ export function makeForm(row: CompiledRow, c: FormContext): Form {
   if (rep > 0) key += rep === 1 ? '/rep' : '/repne';
   const known = interned.get(key);
   if (known) {
-    assert(known.feature === row.feature, `${key} is part of two features`);
+    assert(
+      SAME.every((x) => known[x] === row[x]),
+      `rows of ${key} differ in more than their encoding`,
+    );
     return known;
   }
   const form: Form = {
@@ -182,6 +188,10 @@ export function makeForm(row: CompiledRow, c: FormContext): Form {
     stackSize,
     feature: row.feature,
     system: row.system,
+    quiet: row.quiet,
+    newTf: row.newTf,
+    call: row.call,
+    ret: row.ret,
   };
   interned.set(key, form);
   all.push(form);

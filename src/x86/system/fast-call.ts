@@ -1,6 +1,6 @@
 /** SYSCALL and SYSENTER with their returns, and SWAPGS (SDM vol. 3A 5.8.7 and 5.8.8). */
 import type { Cpu } from '../cpu.ts';
-import { FLAG, GPR, SEG } from '../state.ts';
+import { FLAG, GPR, SEG, TRAP } from '../state.ts';
 import { setCodeMode, setFlatSegment } from './descriptors.ts';
 import type { SystemHandler, SystemTable } from './operands.ts';
 import { generalProtection, isCanonical, privileged, undefinedOpcode } from './operands.ts';
@@ -35,6 +35,7 @@ const sysret: SystemHandler = (cpu, insn) => {
   cpu.rip = long ? target : target & 0xffffffffn;
   cpu.rflags = Number(cpu.gpr(GPR.r11) & BigInt(SYSRET_FLAGS)) | 2;
   enterFlat(cpu, (long ? base + 16 : base) | 3, (base + 8) | 3, 3, long);
+  if (cpu.systemFlags & FLAG.tf) cpu.set('pendingTrap', TRAP.step);
   return null;
 };
 

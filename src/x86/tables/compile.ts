@@ -77,6 +77,10 @@ export interface CompiledRow {
   readonly d64: boolean;
   readonly f64: boolean;
   readonly system: boolean;
+  readonly quiet: boolean;
+  readonly newTf: boolean;
+  readonly call: boolean;
+  readonly ret: boolean;
   readonly sized: boolean;
   readonly usesAddressSize: boolean;
   readonly usesStack: boolean;
@@ -234,6 +238,10 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
     d64: has('d64'),
     f64: has('f64'),
     system: has('sys'),
+    quiet: has('quiet'),
+    newTf: has('newtf'),
+    call: has('call'),
+    ret: has('ret'),
     sized: has('v') || operands.some((x) => /^([vzpa]|bs)$/.test(x.width) || ['rAX', 'zAX', 'J'].includes(x.kind)),
     usesAddressSize: has('asz') || has('rep'),
     usesStack: has('stk'),

@@ -40,6 +40,14 @@ export type Flag =
   | 'f64'
   /** Executed by TypeScript in src/x86/system. */
   | 'sys'
+  /** Touches nothing but registers and memory, though TypeScript executes it: no point of delivery. */
+  | 'quiet'
+  /** The new TF decides whether a single-step trap follows: events clear it, SYSCALL masks it, SYSRET brings it. */
+  | 'newtf'
+  /** Pushes its return address: what follows is entered by a return. */
+  | 'call'
+  /** Jumps to such an address. */
+  | 'ret'
   /** The operand size matters though no operand shows it. */
   | 'v'
   /** The address size is part of the form. */

@@ -116,8 +116,11 @@ const ROWS: readonly Row[] = [
   row('DF F0+i', 'fcomip', 'ST0,STi'),
 ];
 
-/** All of them execute in TypeScript (src/x86/system/x87): kernels use little more than FNINIT. */
+/**
+ * All of them execute in TypeScript (src/x86/system/x87): kernels use little more than FNINIT. Those that say so themselves store
+ * or load a state image.
+ */
 export const X87: readonly Row[] = having('fpu', ROWS).map((x) => ({
   ...x,
-  flags: x.flags.includes('sys') ? x.flags : [...x.flags, 'sys'],
+  flags: x.flags.includes('sys') ? x.flags : [...x.flags, 'sys', 'quiet'],
 }));
