@@ -20,9 +20,11 @@ import { programOf } from '../x86/semantics/registry.ts';
 import { FLAG, STATE, TRAP, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
 import { type CodeHost, plainHost } from './code-host.ts';
-import { ColdTier, type TierExit } from './cold/cold.ts';
+import { ColdTier } from './cold/cold.ts';
+import { HotTier } from './hot/hot.ts';
 import { PROMOTION, type Promotion } from './hot/promotion.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
+import type { Tier, TierExit } from './tier.ts';
 
 /** How a run ended; `steps` have been taken. */
 export type RunExit =
@@ -55,11 +57,6 @@ export interface InstructionView {
   readonly insn: Insn | DecodeFailure;
 }
 
-interface Tier {
-  run(cpu: Cpu, steps: number, resume?: boolean): TierExit;
-  reset(): void;
-}
-
 const always = (): boolean => true;
 /** Bits of RFLAGS that make an instruction be executed by itself. */
 const SINGLY = FLAG.tf | FLAG.rf;
@@ -75,7 +72,9 @@ export class Engine {
   readonly #words: Int32Array;
   readonly #tier: Tier;
   /** The cold tier, for measurements; null in an oracle engine. */
-  readonly cold: ColdTier | null;
+  readonly cold: ColdTier | null = null;
+  /** The tier above it; null where everything is executed by handlers. */
+  readonly hot: HotTier | null = null;
 
   constructor(memory: GuestMemory, options: EngineOptions = {}) {
     this.memory = memory;
@@ -83,18 +82,17 @@ export class Engine {
     this.#policy = options.policy ?? 'x86-64-v1';
     this.mmu = new Mmu(memory, options.mmu);
     const programs = options.programOf ?? programOf;
-    this.cold =
-      options.tier === 'oracle'
-        ? null
-        : new ColdTier(
-            memory,
-            this.mmu,
-            this.#policy,
-            programs,
-            options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null,
-            { ...plainHost(), ...options.host },
-          );
-    this.#tier = this.cold ?? new OracleTier(memory, this.mmu, this.#policy, programs);
+    if (options.tier === 'oracle') this.#tier = new OracleTier(memory, this.mmu, this.#policy, programs);
+    else {
+      const host = { ...plainHost(), ...options.host };
+      const promotion = options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null;
+      const cold = new ColdTier(memory, this.mmu, this.#policy, programs, host, promotion?.measured ?? false);
+      this.#tier = this.cold = cold;
+      if (promotion !== null) {
+        const translations = host.translations(`${this.#policy} ${JSON.stringify(memory.map.shape)}`);
+        this.hot = new HotTier(memory, this.mmu, cold, promotion, translations, host);
+      }
+    }
     const { vcpus } = memory.map.shape;
     this.cpus = Array.from({ length: vcpus }, (_, id) => {
       const cpu = new Cpu(memory.view, memory.map.vcpuBase + id * memory.map.vcpuStride, id, this.mmu);

@@ -10,7 +10,7 @@ import { emulate } from '../x86/emulate.ts';
 import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
 import { type Fault, fault } from '../x86/seam.ts';
 import { SEG, VECTOR } from '../x86/state.ts';
-import { type TierExit, unimplemented } from './cold/cold.ts';
+import { type Tier, type TierExit, unimplemented } from './tier.ts';
 
 const MAX_LENGTH = 15;
 const U32 = 0xffffffffn;
@@ -49,7 +49,7 @@ export function fetchInstruction(
   return { bytes: typeof across === 'string' ? bytes : bytes.slice(0, across.length), insn: across };
 }
 
-export class OracleTier {
+export class OracleTier implements Tier {
   readonly #memory: GuestMemory;
   readonly #mmu: Mmu;
   readonly #policy: CpuPolicy;
@@ -62,7 +62,6 @@ export class OracleTier {
     this.#programOf = programOf;
   }
 
-  /** Takes up to `steps` (at least 1) steps. */
   run(cpu: Cpu, steps: number): TierExit {
     for (let taken = 0; taken < steps; taken++) {
       const fetched = fetchInstruction(cpu, this.#policy, (linear) => {

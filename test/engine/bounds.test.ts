@@ -14,7 +14,7 @@ const SPACING = 256n;
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
 
-const hotOf = (m: TestMachine): HotTier => m.engine.cold!.hot!;
+const hotOf = (m: TestMachine): HotTier => m.engine.hot!;
 
 /** Writes a loop with a number of its own, whose flags are made in one of several ways and wait at every exit; rax counts. */
 function plant(m: TestMachine, at: bigint, number: number): void {

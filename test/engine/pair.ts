@@ -34,4 +34,4 @@ export function together(machines: TestMachine[], pieces: number, random = rando
   }
 }
 /** Regions that the machine of the hot tier has compiled. */
-export const compiled = (m: TestMachine): number => m.engine.cold!.hot!.compiled;
+export const compiled = (m: TestMachine): number => m.engine.hot!.compiled;

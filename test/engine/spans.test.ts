@@ -14,7 +14,7 @@ function warmUp(machines: TestMachine[]): void {
 }
 /** Counts the spans that the hot tier of a machine sees refused. */
 function refusals(m: TestMachine): () => number {
-  const hot = m.engine.cold!.hot!;
+  const hot = m.engine.hot!;
   let count = 0;
   const { refuse } = hot;
   hot.refuse = (...args) => {

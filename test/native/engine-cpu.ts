@@ -67,9 +67,9 @@ export class EngineCpu implements CpuUnderTest {
   }
   /** In the hot tier: makes a region of the code at `rip`; those of other cases go. */
   #promote(): void {
-    const { cold, mmu } = this.#engine;
-    if (cold === null || cold.hot === null) return;
-    cold.hot.reset();
+    const { cold, hot, mmu } = this.#engine;
+    if (cold === null || hot === null) return;
+    hot.reset();
     mmu.sync(this.#cpu);
     cold.promote(this.#cpu);
   }

@@ -8,8 +8,9 @@ import { hash } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';
 import { crc32 } from 'node:zlib';
 import type { CodeFile } from '../../../store/code-file.ts';
-import type { CodeHost, Instantiate } from '../../engine/code-host.ts';
+import type { CodeHost } from '../../engine/code-host.ts';
 import { Translations, type TranslationsData } from '../../engine/hot/translations.ts';
+import type { Instantiate } from '../../engine/wasm/instantiate.ts';
 import { engineKey } from './engine-key.ts';
 import { type V8Code, v8Code } from './v8-code.ts';
 

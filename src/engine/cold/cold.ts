@@ -4,7 +4,6 @@
  *
  * Invariant: it fetches (and so sets accessed bits of code pages) only for a step that is about to be taken.
  */
-import { hex } from '../../core/units.ts';
 import { joinWords } from '../../core/words.ts';
 import type { Program } from '../../ir/program.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
@@ -14,18 +13,17 @@ import { accessFault, fetchRoom } from '../../x86/checks.ts';
 import { type CodeKey, codeKey, KEY, modeOf, stackSizeOf } from '../../x86/code-key.ts';
 import { Cpu } from '../../x86/cpu.ts';
 import { decode } from '../../x86/decode/decode.ts';
-import type { CpuPolicy, DecodeFailure, Form, Insn } from '../../x86/form.ts';
+import type { CpuPolicy, DecodeFailure, Form } from '../../x86/form.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
-import { type Fault, fault, type Stop, stop } from '../../x86/seam.ts';
+import { type Fault, fault, type Stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
-import type { CodeHost } from '../code-host.ts';
-import { HotTier } from '../hot/hot.ts';
-import type { Promotion } from '../hot/promotion.ts';
+import { type Tier, type TierExit, unimplemented } from '../tier.ts';
 import { CodeCache } from './code-cache.ts';
 import { type Core, makeCore } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
 import { type CheckAccess, handlerImports } from './handler-module.ts';
-import { Handlers } from './handlers.ts';
+import { type HandlerHost, Handlers } from './handlers.ts';
+import type { HigherTier } from './higher-tier.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
@@ -33,24 +31,17 @@ const SLICE = 1_000_000;
 const FAILED = -1;
 const MAX_LENGTH = 15;
 
-/** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
-export type TierExit =
-  | { readonly kind: 'steps'; readonly steps: number }
-  | { readonly kind: 'system'; readonly steps: number; readonly insn: Insn }
-  | { readonly kind: 'fault'; readonly steps: number; readonly fault: Fault; readonly fetched: boolean }
-  | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop }
-  /** `rip` is one of the addresses given to {@link ColdTier.pauseAt}; its instruction has not been executed. */
-  | { readonly kind: 'pause'; readonly steps: number };
-
-export class ColdTier {
+export class ColdTier implements Tier {
   readonly #memory: GuestMemory;
   readonly #mmu: Mmu;
   readonly #words: Int32Array;
   readonly #run: Core['run'];
   readonly handlers: Handlers;
   readonly cache: CodeCache;
+  /** Table of the regions that a higher tier makes. */
+  readonly regions: WebAssembly.Table;
   /** Null when everything is executed by handlers. */
-  readonly hot: HotTier | null;
+  #higher: HigherTier | null = null;
 
   // where the last fetch led
   #slot = 0;
@@ -65,30 +56,32 @@ export class ColdTier {
   #pauses: ReadonlySet<bigint> = new Set();
   /** The same as offsets by number of the page of `rip`. */
   readonly #pausePages = new Map<number, Set<number>>();
-  /** Steps of the cold tier until the hot tier wants to know where it is, by vCPU. */
+  /** Steps of the cold tier until the higher tier wants to know where it is, by vCPU. */
   readonly #untilSample: Int32Array;
 
+  /** `measured`: counts the steps that regions take. */
   constructor(
     memory: GuestMemory,
     mmu: Mmu,
     policy: CpuPolicy,
     programOf: (form: Form) => Program | null,
-    promotion: Promotion | null,
-    host: CodeHost,
+    host: HandlerHost,
+    measured: boolean,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
     this.#words = memory.words;
     this.#untilSample = new Int32Array(memory.map.shape.vcpus);
-    const core = makeCore(memory.memory, host.instantiate, promotion?.measured);
+    const core = makeCore(memory.memory, host.instantiate, measured);
     const check = accessCheck(memory, mmu);
     this.handlers = new Handlers(handlerImports(memory.memory, core, mmu, check), programOf, host);
     this.#run = this.handlers.run ?? core.run;
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
-    this.hot = null;
-    if (promotion === null) return;
-    const translations = host.translations(`${policy} ${JSON.stringify(memory.map.shape)}`);
-    this.hot = new HotTier(memory, mmu, this.cache, core.regions, this.handlers, promotion, translations, host);
+    this.regions = core.regions;
+  }
+  /** Has a tier above this one told what it asks to be told. */
+  promoteTo(higher: HigherTier): void {
+    this.#higher = higher;
   }
 
   // ---- rip and records ----------------------------------------------------------------------------------------------
@@ -259,7 +252,6 @@ export class ColdTier {
     this.reset();
   }
 
-  /** Takes up to `steps` (at least 1) steps. The TLBs must be in step with the vCPU (see {@link Mmu.sync}). */
   run(cpu: Cpu, steps: number, resume = false): TierExit {
     const words = this.#words;
     const { base } = cpu;
@@ -268,8 +260,9 @@ export class ColdTier {
     const lastAt = (base + STATE.lastRecord.offset) >>> 2;
     const untilAt = (base + STATE.untilSample.offset) >>> 2;
     const untilHop = (base + STATE.untilHop.offset) >>> 2;
-    const sampleHops = this.hot?.promotion.sampleHops ?? 0;
-    const sampleSteps = this.hot?.promotion.sampleSteps ?? SLICE;
+    const higher = this.#higher;
+    const sampleHops = higher?.promotion.sampleHops ?? 0;
+    const sampleSteps = higher?.promotion.sampleSteps ?? SLICE;
     if (words[untilHop] === 0) words[untilHop] = sampleHops;
     const untilSample = this.#untilSample;
     const { id } = cpu;
@@ -297,7 +290,7 @@ export class ColdTier {
       if (exit === EXIT.system || exit === EXIT.fault) break;
       const retry = exit === EXIT.hotFault && cpu.num('faultVector') === RETRY_VECTOR;
       if (exit === EXIT.hotFault && !retry) break;
-      if (exit === EXIT.budget && untilSample[id] === 0 && this.hot !== null) this.#sample(cpu, words[lastAt]!);
+      if (exit === EXIT.budget && untilSample[id] === 0 && higher !== null) this.#sample(cpu, words[lastAt]!);
       if (left === 0) {
         exit = EXIT.budget;
         break;
@@ -306,16 +299,16 @@ export class ColdTier {
         // the tail of the budget, and an instruction that was sent back, are for the handlers
         const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
         record = this.#leaveRegion(cpu);
-        if (record !== 0 && (retry || exhausted)) handler = this.hot!.handlerOf(record);
+        if (record !== 0 && (retry || exhausted)) handler = higher!.handlerOf(record);
       } else if (exit === EXIT.hop) {
         words[untilHop] = sampleHops;
-        this.hot!.hop(cpu, words[(base + STATE.hopFrom.offset) >>> 2]!, record);
+        higher!.hop(cpu, words[(base + STATE.hopFrom.offset) >>> 2]!, record);
       } else if (exit === EXIT.pause) {
         if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) break;
         record += RECORD_BYTES;
       } else if (exit !== EXIT.budget) record = this.#continue(cpu, exit, record);
     }
-    if (this.hot !== null) this.hot.clock += steps - left;
+    if (higher !== null) higher.clock += steps - left;
     return this.#ended(cpu, exit, record, steps - left);
   }
   /** What ends a run. Apart from the loop, for V8: it compiles all of a function anew when a part of it is reached for the first time. */
@@ -342,13 +335,13 @@ export class ColdTier {
   #leaveRegion(cpu: Cpu): number {
     const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     if (this.#mmu.refusedSpan > 0) {
-      this.hot!.refuse(cpu, this.#key, this.#slot, this.#offset, this.#mmu.refusedSpan);
+      this.#higher!.refuse(cpu, this.#key, this.#slot, this.#offset, this.#mmu.refusedSpan);
       this.#mmu.refusedSpan = 0;
     }
     return record;
   }
   /**
-   * Tells the hot tier of a record in the page of `rip` that the cold tier has executed. Not of the next one: where the cold tier
+   * Tells the higher tier of a record in the page of `rip` that the cold tier has executed. Not of the next one: where the cold tier
    * takes a single step between regions that would always be an entry.
    */
   #sample(cpu: Cpu, record: number): void {
@@ -366,13 +359,13 @@ export class ColdTier {
     if (offset > 4095 || this.cache.recordAt(table, offset) !== record) return;
     const page = words[entry + (EXEC_ENTRY.page >>> 2)]! >>> 0;
     const slot = (page - this.#memory.map.ram) >>> 12;
-    this.hot!.sample(cpu, this.#key, { number: pageNumber(lo, hi), slot, table }, offset);
+    this.#higher!.sample(cpu, this.#key, { number: pageNumber(lo, hi), slot, table }, offset);
   }
   /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
   promote(cpu: Cpu): void {
     this.#key = codeKey(cpu);
     const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
-    if (record !== 0 && this.hot !== null) this.#sample(cpu, record);
+    if (record !== 0 && this.#higher !== null) this.#sample(cpu, record);
   }
   #raised(cpu: Cpu, steps: number): TierExit {
     this.#mmu.abandonScratch();
@@ -385,7 +378,6 @@ export class ColdTier {
     };
   }
 
-  /** Forgets everything derived from guest memory. */
   reset(): void {
     this.cache.flush();
     this.#untilSample.fill(0);
@@ -418,10 +410,4 @@ function accessCheck(memory: GuestMemory, mmu: Mmu): CheckAccess {
     cpu.set('faultAddress', failed.address);
     return 0;
   };
-}
-
-/** The end of the run at an instruction that is not implemented. */
-export function unimplemented(cpu: Cpu, bytes: Uint8Array): Stop {
-  const text = Array.from(bytes, (x) => x.toString(16).padStart(2, '0')).join(' ');
-  return stop('unimplemented', `instruction not implemented at ${hex(cpu.rip)}: ${text}`);
 }

@@ -3,9 +3,9 @@ import { EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
-import type { Instantiate } from '../code-host.ts';
 import { pushCodeEntry } from '../tlb-entry.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
+import type { Instantiate } from '../wasm/instantiate.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runtime.ts';
 

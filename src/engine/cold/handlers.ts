@@ -10,11 +10,20 @@ import { type CodeKey, KEY } from '../../x86/code-key.ts';
 import type { Form, Insn } from '../../x86/form.ts';
 import { ATTR, operandInCode, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
-import type { CodeHost, Instantiate } from '../code-host.ts';
+import type { Instantiate } from '../wasm/instantiate.ts';
 import type { Core } from './core.ts';
 import { HANDLER, TABLE_SIZE } from './exits.ts';
 import { type HandlerKind, handlerModule, keyOf } from './handler-module.ts';
 import { ADDRESSING, type Addressing, dependsOnAddressing } from './lower.ts';
+import type { PreparedHandlers } from './prepared.ts';
+
+/** What a host does for handlers. */
+export interface HandlerHost {
+  /** May remember what V8 made of the same bytes in an earlier process. */
+  readonly instantiate: Instantiate;
+  /** Handlers that have been compiled already; null where there are none. */
+  readonly prepared: PreparedHandlers | null;
+}
 
 /** How a form continues, as the decoder's run needs to know it. */
 export interface FormInfo {
@@ -58,7 +67,7 @@ export class Handlers {
   constructor(
     imports: WebAssembly.Imports,
     programOf: (form: Form) => Program | null,
-    { instantiate, prepared }: Pick<CodeHost, 'instantiate' | 'prepared'>,
+    { instantiate, prepared }: HandlerHost,
   ) {
     this.#imports = imports;
     this.#programOf = programOf;

@@ -9,7 +9,6 @@ import { ATTR, segmentNumberOf } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import type { TypeName } from '../wasm/encoder.ts';
 import { Graph } from './graph.ts';
-import type { Lengths } from './lengths.ts';
 
 /** Numbers of the values that live in locals through a region: 0 to 15 are the general registers. */
 export const HOME = { flagsResult: 16, flagsAux: 17, pageBase: 18, count: 19 } as const;
@@ -17,6 +16,9 @@ export const HOME = { flagsResult: 16, flagsAux: 17, pageBase: 18, count: 19 } a
 export const FLAG_HOMES = [HOME.flagsResult, HOME.flagsAux] as const;
 export const isFlagHome = (home: number): boolean => home === HOME.flagsResult || home === HOME.flagsAux;
 export const homeType = (home: number): TypeName => (home === HOME.flagsAux ? 'i32' : 'i64');
+
+/** Bits of each general register's value: it is below 2^bits. */
+export type Lengths = readonly number[];
 
 /** Values of the flags when an instruction is left. */
 export interface FlagState {

@@ -4,6 +4,7 @@
  */
 import type { Program } from '../../ir/program.ts';
 import type { CodeMode, DecodeFailure, Form, Insn } from '../../x86/form.ts';
+import type { CodePage } from '../cold/higher-tier.ts';
 import type { Step } from './block.ts';
 import { forwardOrder, isInLoop } from './order.ts';
 
@@ -16,14 +17,6 @@ const MAX_BLOCK_STEPS = 48;
 /** Pages of a region at most. */
 export const MAX_PAGES = 8;
 
-/** A page of code of a region. */
-export interface CodePage {
-  /** Linear page number, of which only the distance to the other pages counts. */
-  readonly number: number;
-  readonly slot: number;
-  /** Address of its table of records. */
-  readonly table: number;
-}
 /** A place in the pages of a region. */
 export interface Place {
   /** Number in the list of pages. */

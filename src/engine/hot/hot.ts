@@ -13,11 +13,11 @@ import type { Mmu } from '../../memory/mmu.ts';
 import { type CodeKey, KEYS, modeOf } from '../../x86/code-key.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Form } from '../../x86/form.ts';
-import type { CodeHost } from '../code-host.ts';
-import type { CodeCache } from '../cold/code-cache.ts';
+import type { ColdTier } from '../cold/cold.ts';
 import { REGION_TABLE_SIZE } from '../cold/exits.ts';
-import type { Handlers } from '../cold/handlers.ts';
-import { type CodePage, MAX_PAGES, type Place, placeOf, MAX_STEPS as REGION_STEPS, toPlace } from './discover.ts';
+import type { CodePage, HigherTier } from '../cold/higher-tier.ts';
+import type { Instantiate } from '../wasm/instantiate.ts';
+import { MAX_PAGES, type Place, placeOf, MAX_STEPS as REGION_STEPS, toPlace } from './discover.ts';
 import type { Promotion } from './promotion.ts';
 import { type LiveModule, type Region, Regions } from './regions.ts';
 import { SPAN_BYTES } from './spans.ts';
@@ -48,18 +48,24 @@ const REFUSAL_STEPS = 1 << 20;
 
 const isSamePlace = (x: Place, y: Place): boolean => x.page === y.page && x.offset === y.offset;
 
-export class HotTier {
+/** What a host does for regions. */
+export interface RegionHost {
+  readonly instantiate: Instantiate;
+  /** Called when much memory outside the JavaScript heap waits for a collection of garbage: may start one. */
+  readonly collectGarbage: () => void;
+}
+
+export class HotTier implements HigherTier {
   readonly #regions: Regions;
   readonly #translations: Translations;
   readonly #translator: Translator;
-  readonly #host: CodeHost;
+  readonly #host: RegionHost;
   readonly #heat = new Map<number, number>();
   #pending: Candidate[] = [];
   #waited = 0;
   /** Entries of earlier translations that have been decoded. */
   #met: Array<{ readonly slot: number; readonly code: CodeKey; readonly offset: number }> = [];
   readonly promotion: Promotion;
-  /** Steps that handlers and regions have taken so far, whichever vCPU's. */
   clock = 0;
 
   // measurements
@@ -72,19 +78,28 @@ export class HotTier {
   constructor(
     memory: GuestMemory,
     mmu: Mmu,
-    cache: CodeCache,
-    table: WebAssembly.Table,
-    handlers: Handlers,
+    cold: ColdTier,
     promotion: Promotion,
     translations: Translations,
-    host: CodeHost,
+    host: RegionHost,
   ) {
+    const { cache, handlers, regions: table } = cold;
     this.#regions = new Regions(memory, cache, table);
     this.#translations = translations;
-    this.#translator = new Translator(memory, mmu, cache, handlers, this.#regions, translations, table, host);
+    this.#translator = new Translator(
+      memory,
+      mmu,
+      cache,
+      handlers,
+      this.#regions,
+      translations,
+      table,
+      host.instantiate,
+    );
     this.#host = host;
     this.promotion = promotion;
     mmu.translated = this.#regions;
+    cold.promoteTo(this);
     cache.onInvalidate = (slot, offset, length) => {
       if (slot < 0) this.reset();
       else this.#regions.invalidate(slot, offset, length);
@@ -118,14 +133,12 @@ export class HotTier {
   get forms(): ReadonlySet<Form> {
     return this.#translator.forms;
   }
-  /** Handler of a record as it was before it became an entry. */
   handlerOf(record: number): number {
     return this.#regions.handlerOf(record);
   }
 
   // ---- heat ---------------------------------------------------------------------------------------------------------
 
-  /** The cold tier was found at an offset of a page of code. */
   sample(cpu: Cpu, code: CodeKey, page: CodePage, offset: number): void {
     this.samples++;
     this.#return();

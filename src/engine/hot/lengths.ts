@@ -3,10 +3,7 @@
  * and what a comparison has told (`cmp eax, 7; ja` in front of a table of jumps). Nothing is known of entries.
  */
 import type { BinaryOp } from '../../ir/program.ts';
-import type { Block } from './block.ts';
-
-/** Bits of each general register's value: it is below 2^bits. */
-export type Lengths = readonly number[];
+import type { Block, Lengths } from './block.ts';
 
 const REGISTERS = 16;
 const ALL = 64;

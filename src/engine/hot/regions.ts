@@ -15,8 +15,9 @@ import type { TranslatedCode } from '../../memory/mmu.ts';
 import { type CodeKey, KEYS } from '../../x86/code-key.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER } from '../cold/exits.ts';
+import type { CodePage } from '../cold/higher-tier.ts';
 import { BLOCK_BITS } from '../cold/runtime.ts';
-import { type CodePage, type Place, toPlace } from './discover.ts';
+import { type Place, toPlace } from './discover.ts';
 import { ENTRY, type TranslatedModule, type Translation, textOf } from './translations.ts';
 
 interface Entry {

@@ -11,14 +11,15 @@ import type { Cpu } from '../../x86/cpu.ts';
 import type { Form } from '../../x86/form.ts';
 import { HELPERS } from '../../x86/helpers.ts';
 import { RECORD } from '../../x86/record.ts';
-import type { CodeHost } from '../code-host.ts';
 import type { CodeCache } from '../cold/code-cache.ts';
 import { HANDLER, REGION_TABLE_SIZE } from '../cold/exits.ts';
 import type { Handlers } from '../cold/handlers.ts';
 import { helperImport, helperSignature } from '../cold/helper-import.ts';
+import type { CodePage } from '../cold/higher-tier.ts';
 import { addJump, REGION_SIGNATURE, SLOW_SIGNATURE } from '../cold/runtime.ts';
 import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
-import { type CodePage, type CodeSource, discover, placeOf, type RegionPlan, type Seeds } from './discover.ts';
+import type { Instantiate } from '../wasm/instantiate.ts';
+import { type CodeSource, discover, placeOf, type RegionPlan, type Seeds } from './discover.ts';
 import { ACCESS_SIGNATURE, type RegionCallees } from './frame.ts';
 import { RECIPE_SIGNATURE, RECIPE_TABLE_SIZE, RecipeTable } from './recipes.ts';
 import { writeRegion } from './region.ts';
@@ -46,7 +47,7 @@ export class Translator {
   readonly #regions: Regions;
   readonly #translations: Translations;
   readonly #table: WebAssembly.Table;
-  readonly #host: CodeHost;
+  readonly #makeInstance: Instantiate;
   readonly #recipes = new RecipeTable();
   /** Offsets of the instructions of the regions being made, by slot and code key. */
   readonly #taken = new Map<number, Set<number>>();
@@ -63,7 +64,7 @@ export class Translator {
     regions: Regions,
     translations: Translations,
     table: WebAssembly.Table,
-    host: CodeHost,
+    instantiate: Instantiate,
   ) {
     this.#memory = memory;
     this.#mmu = mmu;
@@ -72,7 +73,7 @@ export class Translator {
     this.#regions = regions;
     this.#translations = translations;
     this.#table = table;
-    this.#host = host;
+    this.#makeInstance = instantiate;
   }
 
   // ---- plans --------------------------------------------------------------------------------------------------------
@@ -217,7 +218,7 @@ export class Translator {
   /** The functions of a module by number of the region, each to be told its index in the table of regions. */
   instantiate(module: TranslatedModule, indices: readonly number[]): readonly unknown[] {
     const { memory } = this.#memory;
-    const { instantiate } = this.#host;
+    const instantiate = this.#makeInstance;
     this.#recipes.fill(this.#translations.recipes, memory, instantiate);
     const { slowLoad, slowProbe, slowSpan } = this.#mmu;
     const { exports } = instantiate(module.bytes, {

@@ -49,8 +49,7 @@ export class Fuzzer {
   /** Keys of the forms that regions were made of so far. */
   get translated(): Set<string> {
     const keys = new Set<string>();
-    for (const { engine } of this.#machines.values())
-      for (const form of engine.cold?.hot?.forms ?? []) keys.add(form.key);
+    for (const { engine } of this.#machines.values()) for (const form of engine.hot?.forms ?? []) keys.add(form.key);
     return keys;
   }
 
@@ -93,6 +92,6 @@ export class Fuzzer {
 }
 
 function measured({ engine, cpu }: FuzzMachine): { steps: number; regions: number; evictions: number } {
-  const { hot } = engine.cold!;
-  return { steps: Number(cpu.get('regionSteps')), regions: hot!.compiled, evictions: hot!.evictions };
+  const { compiled, evictions } = engine.hot!;
+  return { steps: Number(cpu.get('regionSteps')), regions: compiled, evictions };
 }

@@ -184,7 +184,7 @@ function run(tier: string, instruction: string, store: string, cases: readonly C
       out.push({ value, mxcsr: m.memory.read32(at + 16) });
     }
   }
-  if (tier === 'hot') expect(m.engine.cold!.hot!.compiled).toBeGreaterThan(0);
+  if (tier === 'hot') expect(m.engine.hot!.compiled).toBeGreaterThan(0);
   return out;
 }
 

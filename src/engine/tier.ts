@@ -1,0 +1,27 @@
+/** What a way to execute instructions is to the engine. */
+import { hex } from '../core/units.ts';
+import type { Cpu } from '../x86/cpu.ts';
+import type { Insn } from '../x86/form.ts';
+import { type Fault, type Stop, stop } from '../x86/seam.ts';
+
+/** Why a tier returned before its steps were used up; `steps` have been taken, `rip` is the instruction in question. */
+export type TierExit =
+  | { readonly kind: 'steps'; readonly steps: number }
+  | { readonly kind: 'system'; readonly steps: number; readonly insn: Insn }
+  | { readonly kind: 'fault'; readonly steps: number; readonly fault: Fault; readonly fetched: boolean }
+  | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop }
+  /** `rip` is one of the addresses given to {@link Tier.pauseAt}; its instruction has not been executed. */
+  | { readonly kind: 'pause'; readonly steps: number };
+
+export interface Tier {
+  /** Takes up to `steps` (at least 1) steps. The TLBs must be in step with the vCPU. `resume`: does not pause before the first one. */
+  run(cpu: Cpu, steps: number, resume?: boolean): TierExit;
+  /** Forgets everything derived from guest memory. */
+  reset(): void;
+}
+
+/** The end of the run at an instruction that is not implemented. */
+export function unimplemented(cpu: Cpu, bytes: Uint8Array): Stop {
+  const text = Array.from(bytes, (x) => x.toString(16).padStart(2, '0')).join(' ');
+  return stop('unimplemented', `instruction not implemented at ${hex(cpu.rip)}: ${text}`);
+}
