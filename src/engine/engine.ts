@@ -111,9 +111,9 @@ export class Engine {
 
   // ---- running ------------------------------------------------------------------------------------------------------
 
-  /** Has `run` return before executing an instruction at one of these linear addresses; none ends that. */
+  /** Has `run` return before an instruction whose `rip` is one of these; none ends that. */
   pauseAt(addresses: ReadonlySet<bigint>): void {
-    this.cold?.pauseAt(addresses);
+    this.#tier.pauseAt(addresses);
   }
   /** Has `run` return after every step that changes bytes in these ranges of machine addresses; none ends that. */
   watch(ranges: readonly WatchRange[]): void {

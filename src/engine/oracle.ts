@@ -54,6 +54,7 @@ export class OracleTier implements Tier {
   readonly #mmu: Mmu;
   readonly #policy: CpuPolicy;
   readonly #programOf: (form: Form) => Program | null;
+  #pauses: ReadonlySet<bigint> = new Set();
 
   constructor(memory: GuestMemory, mmu: Mmu, policy: CpuPolicy, programOf: (form: Form) => Program | null) {
     this.#memory = memory;
@@ -62,8 +63,12 @@ export class OracleTier implements Tier {
     this.#programOf = programOf;
   }
 
-  run(cpu: Cpu, steps: number): TierExit {
+  run(cpu: Cpu, steps: number, resume = false): TierExit {
+    /** A REP instruction goes on, or the caller has seen the pause. */
+    let passes = resume;
     for (let taken = 0; taken < steps; taken++) {
+      const { rip } = cpu;
+      if (!passes && this.#pauses.has(rip)) return { kind: 'pause', steps: taken };
       const fetched = fetchInstruction(cpu, this.#policy, (linear) => {
         const page = this.#mmu.fetch(cpu, Number(linear & U32) | 0, Number(linear >> 32n) | 0);
         return page === 0 ? this.#mmu.lastFault : this.#memory.bytes.slice(page, page + 4096);
@@ -74,13 +79,18 @@ export class OracleTier implements Tier {
       if (insn === 'long' || insn === 'short')
         return { kind: 'fault', steps: taken, fault: fault(VECTOR.gp), fetched: true };
       if (insn !== 'outside' && insn.form.system) return { kind: 'system', steps: taken, insn };
-      if (insn === 'outside' || this.#programOf(insn.form) === null)
+      const program = insn === 'outside' ? null : this.#programOf(insn.form);
+      if (insn === 'outside' || program === null)
         return { kind: 'stop', steps: taken, stop: unimplemented(cpu, bytes) };
-      const raised = emulate(cpu, insn, this.#mmu);
+      const raised = emulate(cpu, insn, this.#mmu, program);
       if (raised) return { kind: 'fault', steps: taken, fault: raised, fetched: true };
+      passes = insn.form.rep !== 0 && cpu.rip === rip;
     }
     return { kind: 'steps', steps };
   }
 
+  pauseAt(addresses: ReadonlySet<bigint>): void {
+    this.#pauses = addresses;
+  }
   reset(): void {}
 }

@@ -16,6 +16,8 @@ export type TierExit =
 export interface Tier {
   /** Takes up to `steps` (at least 1) steps. The TLBs must be in step with the vCPU. `resume`: does not pause before the first one. */
   run(cpu: Cpu, steps: number, resume?: boolean): TierExit;
+  /** Has `run` return before an instruction whose `rip` is one of these, whatever stands there; none ends that. */
+  pauseAt(addresses: ReadonlySet<bigint>): void;
   /** Forgets everything derived from guest memory. */
   reset(): void;
 }

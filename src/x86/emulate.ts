@@ -79,8 +79,12 @@ export function environmentOf(cpu: Cpu, insn: Insn, memory: LinearMemory = cpu.m
  * Executes `insn` at `cpu.rip`: one instruction, or one REP iteration. Null when it retired (a repeating instruction leaves
  * `rip` where it was), else the fault, with the vCPU unchanged unless the instruction faults after committing. The form must have semantics.
  */
-export function emulate(cpu: Cpu, insn: Insn, memory: LinearMemory = cpu.memory): Fault | null {
-  const program = programOf(insn.form);
+export function emulate(
+  cpu: Cpu,
+  insn: Insn,
+  memory: LinearMemory = cpu.memory,
+  program = programOf(insn.form),
+): Fault | null {
   assert(program, `${insn.form.key} has no semantics`);
   const env = environmentOf(cpu, insn, memory);
   const next = env.nextRip();

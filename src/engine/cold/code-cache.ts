@@ -25,8 +25,8 @@ import type { Handlers } from './handlers.ts';
 const TABLE_BYTES = 4096 * 4;
 /** Instructions decoded ahead at most. */
 const RUN = 48;
-/** Room for the tables of two pages and a run. */
-const RESERVE_BYTES = 2 * TABLE_BYTES + (RUN + 8) * RECORD_BYTES;
+/** Room for the tables of two pages and a run with a PAUSE in front of each instruction. */
+const RESERVE_BYTES = 2 * TABLE_BYTES + (2 * RUN + 8) * RECORD_BYTES;
 const MAX_LENGTH = 15;
 /** Bytes of records that are not in a table any more after which all are dropped: nothing else gives their space back. */
 const MAX_GARBAGE = 32 << 20;
@@ -178,6 +178,10 @@ export class CodeCache {
   pausesAt(slot: number, offset: number): boolean {
     return this.#pauses.get(slot)?.has(offset) ?? false;
   }
+  /** A PAUSE record for the instruction at an offset of a page where one is due, else 0. */
+  #pauseBefore(slot: number, offset: number): number {
+    return this.pausesAt(slot, offset) ? this.#special(this.#allocate(), HANDLER.pause, offset) : 0;
+  }
   /** Ends all pauses; records that have been decoded keep theirs. */
   forgetPauses(): void {
     this.#pauses.clear();
@@ -215,7 +219,6 @@ export class CodeCache {
     const table = this.tableOf(slot, key);
     const tableWord = table >>> 2;
     const page = this.#memory.slotAddress(slot);
-    const pauses = this.#pauses.get(slot);
     let first = 0;
     let at = offset;
     for (let count = 0; ; count++) {
@@ -235,10 +238,11 @@ export class CodeCache {
       const insn = this.#decode(this.#bytes, page + at, 4096 - at, at, key);
       const handler = typeof insn === 'string' ? -1 : this.#handlers.indexOf(insn, key);
       if (insn === 'short') {
+        const pause = this.#pauseBefore(slot, at);
         const record = this.#special(this.#allocate(), HANDLER.cross, at);
         this.#words[(record + RECORD.imm2) >>> 2] = -1;
-        this.#words[tableWord + at] = record;
-        first ||= record;
+        this.#words[tableWord + at] = pause || record;
+        first ||= pause || record;
         break;
       }
       if (handler < 0) {
@@ -247,7 +251,7 @@ export class CodeCache {
         break;
       }
       assert(typeof insn !== 'string', 'a handler comes from an instruction');
-      const pause = pauses?.has(at) ? this.#special(this.#allocate(), HANDLER.pause, at) : 0;
+      const pause = this.#pauseBefore(slot, at);
       const record = this.#allocate();
       this.#words[tableWord + at] = pause || record;
       first ||= pause || record;

@@ -51,11 +51,13 @@ export class ColdTier implements Tier {
   #key: CodeKey = 2;
   #lo = 0;
   #hi = 0;
-  #failure: Fault | Stop = fault(VECTOR.ud);
+  #failure: Fault | Stop | 'pause' = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
-  /** The same as offsets by number of the page of `rip`. */
-  readonly #pausePages = new Map<number, Set<number>>();
+  /** The instruction at `rip` is executed even where a pause has been asked for. */
+  #resuming = false;
+  /** The same as offsets by number of the page, where the code segment begins at 0. */
+  #pausePages: ReadonlyMap<number, ReadonlySet<number>> = new Map();
   /** Steps of the cold tier until the higher tier wants to know where it is, by vCPU. */
   readonly #untilSample: Int32Array;
 
@@ -99,8 +101,12 @@ export class ColdTier implements Tier {
     words[rip + 1] = long ? (words[pageBase + 1]! + (low > 0xffffffff ? 1 : 0)) | 0 : 0;
   }
 
-  /** Fetches at `rip` as the hardware would; false with the fault noted. Sets `pageBase`. */
+  /** Fetches at `rip` as the hardware would, but not where a run pauses; false with the reason noted. Sets `pageBase`. */
   #fetch(cpu: Cpu): boolean {
+    if (this.#pauses.size > 0 && this.#isPaused(cpu)) {
+      this.#failure = 'pause';
+      return false;
+    }
     const words = this.#words;
     const at = cpu.base >>> 2;
     const key = this.#key;
@@ -161,10 +167,14 @@ export class ColdTier implements Tier {
     this.#mmu.tlb(cpu).fillCode(lo, hi, page, this.#table);
     return page;
   }
+  #isPaused(cpu: Cpu): boolean {
+    return !this.#resuming && this.#pauses.has(cpu.rip);
+  }
   /** A page of code has been found at a linear address where pauses may have been asked for. */
   #pauseIn(cpu: Cpu, lo: number, hi: number, slot: number): void {
-    const codeBase = modeOf(this.#key) === 2 ? 0 : cpu.num('segmentBase', SEG.cs);
-    const offsets = this.#pausePages.get(pageNumber(lo - codeBase, hi));
+    const codeBase = modeOf(this.#key) === 2 ? 0n : cpu.get('segmentBase', SEG.cs);
+    const page = pageNumber(lo, hi);
+    const offsets = codeBase === 0n ? this.#pausePages.get(page) : byPage(this.#pauses, codeBase).get(page);
     if (offsets !== undefined) this.cache.pauseAt(slot, offsets);
   }
 
@@ -223,7 +233,9 @@ export class ColdTier implements Tier {
     if (code === EXIT.stale && same && this.cache.redecode(left, this.#slot, this.#key)) return left;
     const record = this.#record(cpu);
     if (record === 0) return 0;
-    if (code === EXIT.cross && words[record >>> 2] === HANDLER.cross) return this.#cross(cpu, record) ? record : 0;
+    const crossing = words[record >>> 2] === HANDLER.pause ? record + RECORD_BYTES : record;
+    if (code === EXIT.cross && words[crossing >>> 2] === HANDLER.cross)
+      return this.#cross(cpu, crossing) ? crossing : 0;
     if (!same || record === left) return record;
     if (code === EXIT.stale || code === EXIT.end) this.cache.linkTo(left, record);
     else if (code === EXIT.lookup && words[pageBase] === lo && words[pageBase + 1] === hi)
@@ -235,19 +247,14 @@ export class ColdTier implements Tier {
 
   #failed(steps: number): TierExit {
     const failure = this.#failure;
+    if (failure === 'pause') return { kind: 'pause', steps };
     if ('stop' in failure) return { kind: 'stop', steps, stop: failure };
     return { kind: 'fault', steps, fault: failure, fetched: this.#fetched };
   }
 
-  /** Pauses before the instructions at these linear addresses; an instruction that crosses into its page's neighbour is not seen. */
   pauseAt(addresses: ReadonlySet<bigint>): void {
     this.#pauses = addresses;
-    this.#pausePages.clear();
-    for (const address of addresses) {
-      const page = Number(address >> 12n);
-      const offsets = this.#pausePages.get(page) ?? new Set();
-      this.#pausePages.set(page, offsets.add(Number(address & 4095n)));
-    }
+    this.#pausePages = byPage(addresses, 0n);
     this.cache.forgetPauses();
     this.reset();
   }
@@ -270,6 +277,7 @@ export class ColdTier implements Tier {
     /** Handler to use for the first record, -1: its own. */
     let handler = -1;
     this.#key = codeKey(cpu);
+    this.#resuming = resume;
     let record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     /** How generated code has left. */
     let exit: number;
@@ -283,6 +291,7 @@ export class ColdTier implements Tier {
       handler = -1;
       const free = exit !== EXIT.lookup && exit !== EXIT.budget && exit < EXIT.hotFault ? 1 : 0;
       left -= slice - words[budgetAt]! - free;
+      if (left !== steps) this.#resuming = false;
       untilSample[id]! -= cold - words[untilAt]! - free;
       record = words[recordAt]!;
       if ((exit !== EXIT.lookup && exit !== EXIT.lookupFree && exit < EXIT.hotFault) || exit === EXIT.hop)
@@ -304,7 +313,7 @@ export class ColdTier implements Tier {
         words[untilHop] = sampleHops;
         higher!.hop(cpu, words[(base + STATE.hopFrom.offset) >>> 2]!, record);
       } else if (exit === EXIT.pause) {
-        if (this.#pauses.has(cpu.rip) && !(resume && left === steps)) break;
+        if (this.#isPaused(cpu)) break;
         record += RECORD_BYTES;
       } else if (exit !== EXIT.budget) record = this.#continue(cpu, exit, record);
     }
@@ -364,6 +373,7 @@ export class ColdTier implements Tier {
   /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
   promote(cpu: Cpu): void {
     this.#key = codeKey(cpu);
+    this.#resuming = true;
     const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     if (record !== 0 && this.#higher !== null) this.#sample(cpu, record);
   }
@@ -386,6 +396,17 @@ export class ColdTier implements Tier {
 
 /** Number of the page that a 64-bit address lies in. */
 const pageNumber = (lo: number, hi: number): number => (hi >>> 0) * 0x100000 + (lo >>> 12);
+
+/** Offsets by number of the page of addresses in a segment. */
+function byPage(addresses: ReadonlySet<bigint>, base: bigint): Map<number, Set<number>> {
+  const pages = new Map<number, Set<number>>();
+  for (const address of addresses) {
+    const linear = base === 0n ? address : (address + base) & 0xffff_ffffn;
+    const page = Number(linear >> 12n);
+    pages.set(page, (pages.get(page) ?? new Set()).add(Number(linear & 4095n)));
+  }
+  return pages;
+}
 
 /** True when `room` bytes do not tell what the instruction is. */
 function isShort(bytes: Uint8Array, room: number, key: CodeKey): boolean {
