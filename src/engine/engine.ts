@@ -35,7 +35,7 @@ export type RunExit =
   | { readonly kind: 'stop'; readonly steps: number; readonly stop: Stop }
   /** Before an instruction at one of the addresses of {@link Engine.pauseAt}; `event`: right after an event that was passed over. */
   | { readonly kind: 'pause'; readonly steps: number; readonly event: boolean }
-  /** After a step that changed watched bytes (see {@link Engine.watch}); `event` as for that kind. */
+  /** After a step that met what is watched ({@link Engine.watch}, {@link Engine.takeMet}); `event` as for that kind. */
   | { readonly kind: 'watch'; readonly steps: number; readonly event: boolean };
 
 export interface EngineOptions {
@@ -58,6 +58,8 @@ export interface InstructionView {
 }
 
 const always = (): boolean => true;
+/** An access to watched bytes was refused: the instruction at `rip` is to be executed by the oracle. */
+const isWatched = (exit: TierExit): boolean => exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR;
 /** Bits of RFLAGS that make an instruction be executed by itself. */
 const SINGLY = FLAG.tf | FLAG.rf;
 const DR6_BS = 1n << 14n;
@@ -71,6 +73,9 @@ export class Engine {
   readonly #policy: CpuPolicy;
   readonly #words: Int32Array;
   readonly #tier: Tier;
+  #pauses: ReadonlySet<bigint> = new Set();
+  /** Executes what accesses watched bytes: access by access. */
+  readonly #oracle: OracleTier;
   /** The cold tier, for measurements; null in an oracle engine. */
   readonly cold: ColdTier | null = null;
   /** The tier above it; null where everything is executed by handlers. */
@@ -82,7 +87,8 @@ export class Engine {
     this.#policy = options.policy ?? 'x86-64-v1';
     this.mmu = new Mmu(memory, options.mmu);
     const programs = options.programOf ?? programOf;
-    if (options.tier === 'oracle') this.#tier = new OracleTier(memory, this.mmu, this.#policy, programs);
+    this.#oracle = new OracleTier(memory, this.mmu, this.#policy, programs);
+    if (options.tier === 'oracle') this.#tier = this.#oracle;
     else {
       const host = { ...plainHost(), ...options.host };
       const promotion = options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null;
@@ -111,25 +117,39 @@ export class Engine {
 
   // ---- running ------------------------------------------------------------------------------------------------------
 
-  /** Has `run` return before an instruction whose `rip` is one of these; none ends that. */
+  /**
+   * Has `run` return before every step that begins with the instruction at one of these values of `rip`, also where it cannot be fetched
+   * or decoded, and before each iteration of one that repeats; none ends that.
+   */
   pauseAt(addresses: ReadonlySet<bigint>): void {
+    this.#pauses = addresses;
     this.#tier.pauseAt(addresses);
   }
-  /** Has `run` return after every step that changes bytes in these ranges of machine addresses; none ends that. */
+  /** Whether the next step of `cpu` begins with an instruction that `run` pauses before. */
+  isBeforePause(cpu: Cpu): boolean {
+    if (!this.#pauses.has(cpu.rip)) return false;
+    if (!this.#isSingle(cpu)) return true;
+    return !this.#isTrapDue(cpu) && this.#breakpointsMet(cpu) === 0;
+  }
+  /** Has `run` return after every step that accesses bytes in these ranges of machine addresses; none ends that. */
   watch(ranges: readonly WatchRange[]): void {
     this.mmu.watch(ranges);
+  }
+  /** Numbers of the watched ranges that have been met since the last call, by steps and otherwise, ascending. */
+  takeMet(): number[] {
+    return this.mmu.watches.take();
   }
 
   /**
    * Executes up to `budget` steps of `cpu`; ends before it only after an event, unless the machine has nothing to do then, for a
-   * pause or a watched store, or when the run stops. `resume`: does not pause before the first instruction. `isDue`: asked after
+   * pause or something watched, or when the run stops. `resume`: does not pause before the first instruction. `isDue`: asked after
    * an event whether the machine has anything to do before the next step.
    */
   run(cpu: Cpu, budget: number, platform: Platform, resume = false, isDue: () => boolean = always): RunExit {
+    if (this.mmu.watches.met) this.mmu.watches.take();
     const exit = this.#run(cpu, budget, platform, resume, isDue);
-    if (!this.mmu.watchHit) return exit;
-    this.mmu.watchHit = false;
-    return exit.kind === 'stop' ? exit : { kind: 'watch', steps: exit.steps, event: exit.kind === 'event' };
+    if (exit.kind === 'stop' || !this.mmu.watches.met) return exit;
+    return { kind: 'watch', steps: exit.steps, event: exit.kind === 'event' };
   }
   #run(cpu: Cpu, budget: number, platform: Platform, resume: boolean, isDue: () => boolean): RunExit {
     let steps = 0;
@@ -143,12 +163,17 @@ export class Engine {
         if (stopped) return { kind: 'stop', steps, stop: stopped };
         return { kind: 'event', steps: steps + 1 };
       }
-      const exit = this.#tier.run(cpu, budget - steps, resume && steps === 0);
+      let exit = this.#tier.run(cpu, budget - steps, resume && steps === 0);
       steps += exit.steps;
       this.#count(cpu, exit.steps);
-      if (exit.kind === 'steps') break;
       if (exit.kind === 'pause') return { kind: 'pause', steps, event: passed === steps };
-      if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) return this.#watched(cpu, steps, platform);
+      if (isWatched(exit)) {
+        exit = this.#oracle.run(cpu, 1, true);
+        steps += exit.steps;
+        this.#count(cpu, exit.steps);
+        if (exit.kind === 'steps' && !this.mmu.watches.met) continue;
+      }
+      if (exit.kind === 'steps') break;
       const ripAt = (cpu.base + STATE.rip.offset) >>> 2;
       const low = this.#words[ripAt]! >>> 0;
       const high = this.#words[ripAt + 1]! >>> 0;
@@ -158,8 +183,8 @@ export class Engine {
       steps++;
       // Where it retired by itself nothing of the platform has changed.
       const retired = exit.kind === 'system' && exit.insn.form.quiet && this.#isAt(ripAt, low + exit.insn.length, high);
-      if (retired && !this.mmu.watchHit) continue;
-      if (steps >= budget || this.mmu.watchHit || isDue()) return { kind: 'event', steps };
+      if (retired && !this.mmu.watches.met) continue;
+      if (steps >= budget || this.mmu.watches.met || isDue()) return { kind: 'event', steps };
       passed = steps;
       this.mmu.sync(cpu);
     }
@@ -180,15 +205,6 @@ export class Engine {
     const low = (this.#words[at]! >>> 0) + steps;
     this.#words[at] = low;
     if (low > 0xffffffff) this.#words[at + 1]! += Math.floor(low / 0x100000000);
-  }
-
-  /** Executes the instruction whose store to watched bytes was refused. */
-  #watched(cpu: Cpu, steps: number, platform: Platform): RunExit {
-    this.mmu.watchesPassed = true;
-    const exit = this.#run(cpu, 1, platform, true, always);
-    this.mmu.watchesPassed = false;
-    this.mmu.watchHit = true;
-    return { ...exit, steps: steps + exit.steps };
   }
 
   /** What the tier could not do by itself; null when it came to one step. */
@@ -213,6 +229,7 @@ export class Engine {
     }
   }
   #deliver(cpu: Cpu, kind: EventKind, event: Fault, insn: Insn | null, platform: Platform): Stop | null {
+    this.mmu.watches.forgetReads();
     let outcome = platform.deliver(cpu, kind, event, insn);
     while (isFault(outcome)) outcome = platform.deliver(cpu, 'fault', outcome, insn);
     if (outcome !== null) return outcome;
@@ -232,6 +249,14 @@ export class Engine {
     );
   }
 
+  /** The next step delivers a debug trap. */
+  #isTrapDue(cpu: Cpu): boolean {
+    return cpu.num('pendingTrap') !== 0 && cpu.num('interruptShadow') !== STACK_SHADOW;
+  }
+  /** Bits B0 to B3 of the instruction breakpoints that the next step raises #DB for. */
+  #breakpointsMet(cpu: Cpu): number {
+    return cpu.systemFlags & FLAG.rf || !hasBreakpoints(cpu) ? 0 : instructionBreakpoints(cpu);
+  }
   /** Delivers the debug trap that is due; that is a step. */
   #trap(cpu: Cpu, platform: Platform, trap: number): Stop | null {
     cpu.set('pendingTrap', 0);
@@ -246,9 +271,9 @@ export class Engine {
   #single(cpu: Cpu, platform: Platform, resume: boolean): Stop | 'pause' | null {
     const trap = cpu.num('pendingTrap');
     const shadow = cpu.num('interruptShadow');
-    if (trap !== 0 && shadow !== STACK_SHADOW) return this.#trap(cpu, platform, trap);
+    if (this.#isTrapDue(cpu)) return this.#trap(cpu, platform, trap);
     const flags = cpu.systemFlags;
-    const met = flags & FLAG.rf || !hasBreakpoints(cpu) ? 0 : instructionBreakpoints(cpu);
+    const met = this.#breakpointsMet(cpu);
     if (met !== 0) {
       cpu.set('dr', cpu.get('dr', 6) | BigInt(met), 6);
       const stopped = this.#deliver(cpu, 'fault', fault(VECTOR.db), null, platform);
@@ -259,12 +284,7 @@ export class Engine {
     cpu.set('breakpoints', 0);
     const start = cpu.rip;
     let exit = this.#tier.run(cpu, 1, resume);
-    if (exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR) {
-      this.mmu.watchesPassed = true;
-      exit = this.#tier.run(cpu, 1, true);
-      this.mmu.watchesPassed = false;
-      this.mmu.watchHit = true;
-    }
+    if (isWatched(exit)) exit = this.#oracle.run(cpu, 1, true);
     if (exit.kind === 'pause') {
       cpu.set('rflags', flags);
       return 'pause';

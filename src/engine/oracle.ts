@@ -63,12 +63,11 @@ export class OracleTier implements Tier {
     this.#programOf = programOf;
   }
 
+  /** Takes up to `steps` (at least 1) steps; none behind one that meets what is watched. */
   run(cpu: Cpu, steps: number, resume = false): TierExit {
-    /** A REP instruction goes on, or the caller has seen the pause. */
-    let passes = resume;
     for (let taken = 0; taken < steps; taken++) {
-      const { rip } = cpu;
-      if (!passes && this.#pauses.has(rip)) return { kind: 'pause', steps: taken };
+      if (this.#mmu.watches.met && taken > 0) return { kind: 'steps', steps: taken };
+      if (this.#pauses.has(cpu.rip) && !(resume && taken === 0)) return { kind: 'pause', steps: taken };
       const fetched = fetchInstruction(cpu, this.#policy, (linear) => {
         const page = this.#mmu.fetch(cpu, Number(linear & U32) | 0, Number(linear >> 32n) | 0);
         return page === 0 ? this.#mmu.lastFault : this.#memory.bytes.slice(page, page + 4096);
@@ -84,7 +83,6 @@ export class OracleTier implements Tier {
         return { kind: 'stop', steps: taken, stop: unimplemented(cpu, bytes) };
       const raised = emulate(cpu, insn, this.#mmu, program);
       if (raised) return { kind: 'fault', steps: taken, fault: raised, fetched: true };
-      passes = insn.form.rep !== 0 && cpu.rip === rip;
     }
     return { kind: 'steps', steps };
   }

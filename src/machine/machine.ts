@@ -44,7 +44,7 @@ export type LoopState = Infer<typeof loopState>;
 
 /** How a run goes; nothing of it shows in the state. */
 export interface RunOptions {
-  /** Does not stop for an address before the first instruction: it has been stopped for. */
+  /** Does not stop for an address before the first step: it has been stopped for. */
   readonly resume?: boolean;
   /** The run ends at the last tick whose system time (ns) is at most this. */
   readonly untilNs?: number;
@@ -63,11 +63,12 @@ export type RunEnd =
   | { readonly kind: 'stop'; readonly stop: Stop }
   /** Every vCPU is blocked and no timer is set: only input can go on. */
   | { readonly kind: 'blocked' }
-  /** Conditions of the run's stops are met. */
+  /** Conditions of the run's stops are met: all that are at this tick. */
   | { readonly kind: 'hit'; readonly hits: readonly Hit[] };
 
 /** The run came back before an instruction whose address it was to stop for: it goes on with {@link RunOptions.resume}. */
-export const isBefore = (end: RunEnd): boolean => end.kind === 'hit' && end.hits[0]?.condition.kind === 'address';
+export const isBefore = (end: RunEnd): boolean =>
+  end.kind === 'hit' && end.hits.some(({ condition }) => condition.kind === 'address');
 
 /** No step count; no integer either, so that V8 takes what follows for floating point from the beginning, not from 2^31 on. */
 const OUTSIDE = Number.NEGATIVE_INFINITY;
@@ -165,6 +166,8 @@ export class Machine {
     const { stops = StopSet.NONE, workLimit = Number.POSITIVE_INFINITY } = options;
     this.#workEnd = this.platform.work.total + workLimit;
     this.#leaves = false;
+    // what was met outside of a run, by a state put into place, is nobody's
+    this.engine.takeMet();
     if (this.loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
     this.#arm(stops);
     const undo = stops.events.map((point) => this.#listen(point));
@@ -177,16 +180,21 @@ export class Machine {
   }
   #run(until: Tick, stops: StopSet, resume: boolean, untilNs: number): RunEnd {
     const { platform, loop } = this;
-    let skip = resume;
+    /** The tick at which no address is stopped for. */
+    let passed = resume ? loop.clock.tick : -1;
     const wantedTick = stops.nextTick(loop.clock.tick);
     for (;;) {
-      this.#zeroWidth();
+      if (loop.ended === null) this.#zeroWidth();
       this.#collect(stops, wantedTick);
-      if (this.#hits.length > 0) return { kind: 'hit', hits: this.#hits };
+      if (this.#hits.length > 0) return { kind: 'hit', hits: [...this.#hits, ...this.#coming(stops)] };
+      if (loop.ended !== null) return { kind: 'stop', stop: this.verdict() };
       if (loop.clock.tick >= until) return { kind: 'limit' };
       if (this.now() >= untilNs) return { kind: 'time' };
       if (this.#leaves || platform.work.total >= this.#workEnd) return { kind: 'limit' };
-      if (loop.ending !== null) return this.#end(stop(loop.ending.kind as Verdict['kind'], loop.ending.message));
+      if (loop.ending !== null) {
+        this.#end(loop.ending);
+        continue;
+      }
       if (!platform.runnable(loop.turn.vcpu)) {
         const refused = this.#idle(untilNs);
         if (refused !== null) return refused;
@@ -195,24 +203,20 @@ export class Machine {
       const { deliveryDue } = loop;
       if (deliveryDue && this.#deliver()) continue;
       const from = loop.clock.tick;
-      const paused = this.#slice(Math.min(until, wantedTick, tickOf(loop.clock, untilNs)), skip);
+      const paused = this.#slice(stops, Math.min(until, wantedTick, tickOf(loop.clock, untilNs)), from === passed);
       // A pause before the first step has changed nothing.
       if (loop.clock.tick === from) loop.deliveryDue = deliveryDue;
-      skip = false;
-      if (paused === null) continue;
-      if (paused.kind === 'stop') return paused;
+      if (!paused) continue;
       const hits = this.#atAddress(stops);
       if (hits.length > 0) return { kind: 'hit', hits };
       // somebody else's instruction
-      skip = true;
+      passed = loop.clock.tick;
     }
   }
   /** The step that ends the run: nothing follows it. */
-  #end(end: Stop): RunEnd {
-    const { kind, message } = end.verdict;
+  #end({ kind, message }: Infer<typeof endedState>): void {
     this.loop.ended = { kind, message };
     this.loop.clock.tick++;
-    return { kind: 'stop', stop: end };
   }
   /** The end of the run as the state has it. */
   verdict(): Stop {
@@ -240,21 +244,33 @@ export class Machine {
       if (matches === undefined || matches(happened)) this.#hit(point);
     });
   }
-  #hit(point: Watchpoint): void {
-    this.#hits.push({ ...point, vcpu: this.loop.turn.vcpu });
+  /** Notes a condition that is met, once for the tick. */
+  #hit({ client, condition }: Watchpoint): void {
+    if (this.#hits.some((hit) => hit.condition === condition && hit.client === client)) return;
+    this.#hits.push({ client, condition, vcpu: this.loop.turn.vcpu });
+  }
+  /** Notes which accesses have been met by the vCPU whose turn it is, or during its turn. */
+  #accessed({ accesses }: StopSet): void {
+    for (const number of this.engine.takeMet()) {
+      const point = accesses[number]!;
+      if ((point.condition.vcpu ?? this.loop.turn.vcpu) === this.loop.turn.vcpu) this.#hit(point);
+    }
   }
   /** What has been met on the way to the tick reached. */
   #collect(stops: StopSet, wantedTick: Tick): void {
-    const { mmu } = this.engine;
-    if (mmu.watchHit) {
-      mmu.watchHit = false;
-      for (const point of stops.accesses) this.#hit(point);
-    }
+    if (stops.accesses.length > 0) this.#accessed(stops);
     const { tick } = this.loop.clock;
     if (tick < wantedTick) return;
     for (const point of stops.ticks) if (point.condition.tick === tick) this.#hit(point);
   }
-  /** Whose address the next instruction stands at. */
+  /** Whose address the next step begins at. */
+  #coming(stops: StopSet): Hit[] {
+    const { platform, engine, loop, cpu } = this;
+    if (loop.ended !== null || loop.ending !== null || !platform.runnable(cpu.id)) return [];
+    if (loop.deliveryDue && platform.hasPending(cpu)) return [];
+    return engine.isBeforePause(cpu) ? this.#atAddress(stops) : [];
+  }
+  /** Whose address the instruction stands at. */
   #atAddress({ addresses }: StopSet): Hit[] {
     const { cpu } = this;
     const root = Number((cpu.get('cr3') >> 12n) & 0xffffffffffn);
@@ -262,7 +278,7 @@ export class Machine {
       ({ condition: c }) =>
         c.address === cpu.rip && (c.vcpu ?? cpu.id) === cpu.id && (c.root === undefined || c.root === root),
     );
-    return met.map((point) => ({ ...point, vcpu: cpu.id }));
+    return met.map(({ client, condition }) => ({ client, condition, vcpu: cpu.id }));
   }
 
   // ---- zero-width actions -------------------------------------------------------------------------------------------
@@ -342,8 +358,8 @@ export class Machine {
     if (!this.#alone) loop.turn.left -= steps;
   }
 
-  /** Lets the engine run; the end where it is one, and a pause before an address. */
-  #slice(until: Tick, resume: boolean): RunEnd | { readonly kind: 'pause' } | null {
+  /** Lets the engine run; true where it has paused before an address. */
+  #slice(stops: StopSet, until: Tick, resume: boolean): boolean {
     const { platform, loop, door, engine } = this;
     const { clock, turn } = loop;
     const boundary = (Math.floor(clock.tick / SLICE_TICKS) + 1) * SLICE_TICKS;
@@ -357,16 +373,19 @@ export class Machine {
     const exit = engine.run(this.cpu, budget, platform, resume, this.#isDue);
     this.#sliceStart = OUTSIDE;
     this.#took(exit.steps);
-    if (exit.kind === 'stop') return this.#end(exit.stop);
-    // a pause or a watched store right behind an event: events are looked for before the next step
+    // the turn may pass on before the loop collects what has been met
+    if (stops.accesses.length > 0) this.#accessed(stops);
+    if (exit.kind === 'stop') {
+      this.#end(exit.stop.verdict);
+      return false;
+    }
+    // a pause or a watched access right behind an event: events are looked for before the next step
     const event = exit.kind === 'event' || ((exit.kind === 'watch' || exit.kind === 'pause') && exit.event);
     if (event) loop.deliveryDue = true;
     if (clock.tick === boundary) {
       if (clock.tick % platform.pollTicks === 0) loop.deliveryDue = true;
       if (this.wanted()) this.#leaves = true;
     }
-    // The loop tells a hit once the zero-width actions have happened.
-    if (exit.kind === 'watch') engine.mmu.watchHit = true;
-    return exit.kind === 'pause' ? { kind: 'pause' } : null;
+    return exit.kind === 'pause';
   }
 }

@@ -20,10 +20,12 @@ export const FRAME = {
   dirty: 4,
   /** Some TLB may hold a write tag for this page. */
   tagged: 8,
-  /** A debugger watches bytes of this page: every store to it is seen. */
+  /** Bytes of this page are watched: every store to it is seen. */
   watched: 16,
   /** The page has changed since it was added: without this it is zero. */
   written: 32,
+  /** Reads of bytes of this page are watched too: no TLB holds it. */
+  readWatched: 64,
 } as const;
 
 /** Bytes up to which a loop copies faster than a view of them is made. */

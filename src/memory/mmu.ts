@@ -20,7 +20,7 @@ import { Tlbs, type VcpuTlbs } from './tlbs.ts';
 import { ACCESS, type Access, Walker } from './walk.ts';
 import { Watches, type WatchRange } from './watches.ts';
 
-/** Not a vector of the CPU: the fault by which a store to watched bytes comes out of generated code, nothing committed. */
+/** Not a vector of the CPU: the fault by which an access to watched bytes comes out of generated code, nothing committed. */
 export const WATCH_VECTOR = 256;
 /**
  * Not a vector of the CPU: sends an instruction of a region back, nothing committed, to be executed by the cold tier, since it
@@ -98,15 +98,14 @@ export class Mmu implements LinearMemory {
   translated: TranslatedCode | null = null;
   /** Bytes of a span of accesses that was refused, 0: none was; whoever asks takes it back. */
   refusedSpan = 0;
-  /** Watched bytes have changed by other means than an instruction's store. */
-  watchHit = false;
-  /** Lets stores to watched bytes through: the instruction that was refused is executed by itself. */
-  watchesPassed = false;
-  #watches: Watches;
+  /** What is watched, and what of it has been met. */
+  watches: Watches;
+  /** Bytes are watched. */
+  #watching = false;
 
   constructor(memory: GuestMemory, options: MmuOptions = {}) {
     this.memory = memory;
-    this.#watches = new Watches(memory, []);
+    this.watches = new Watches(memory, []);
     this.#scratch = new Scratch(memory.bytes);
     this.#walker = new Walker(memory);
     this.#tlbs = new Tlbs(memory.words, memory.map);
@@ -118,9 +117,7 @@ export class Mmu implements LinearMemory {
     this.#levels = new Uint8Array(memory.map.shape.slots);
     this.#tableWrites = new Uint8Array(memory.map.shape.slots);
     memory.onTableWrite = (address, length) => this.#entriesIn(address, length);
-    memory.onWatchedWrite = (address, length) => {
-      if (this.#watches.overlap(address, length)) this.watchHit = true;
-    };
+    memory.onWatchedWrite = (address, length) => this.watches.note(address, length, true);
   }
 
   // ---- address spaces and translations ------------------------------------------------------------------------------
@@ -294,6 +291,7 @@ export class Mmu implements LinearMemory {
   #fill(base: number, lo: number, hi: number): void {
     const { slot, writable } = this.#walker;
     const flags = this.memory.slotFlags[slot]!;
+    if (flags & FRAME.readWatched) return;
     const tagged = writable && this.#isPlain(slot) && (flags & FRAME.dirty) !== 0;
     if (tagged) this.memory.slotFlags[slot] = flags | FRAME.tagged;
     this.#tlb(base).fill(lo, hi, this.#ram + slot * 4096, tagged);
@@ -418,6 +416,7 @@ export class Mmu implements LinearMemory {
     if (!this.#resolveSpec(base, lo, hi, spec, false)) return this.#enterFault(base);
     if (spec & ACCESS_SPEC.region && (this.translated?.evictions !== evictions || this.#protections !== protections))
       return this.#sendBack(base, lo, hi);
+    if (this.#watching && this.#isWatched(bytes)) return this.#refuseWatched(base, lo, hi);
     return this.#firstBytes === bytes ? this.#first : this.#gather(bytes);
   };
 
@@ -435,10 +434,7 @@ export class Mmu implements LinearMemory {
       const undone = this.translated?.evictions !== evictions || this.#protections !== protections;
       if (undone || this.#changesTranslated(bytes)) return this.#sendBack(base, lo, hi);
     }
-    if (this.#watches.slots.size > 0 && !this.watchesPassed && this.#isWatched(bytes)) {
-      this.#refuse(WATCH_VECTOR, 0, lo, hi);
-      return this.#enterFault(base);
-    }
+    if (this.#watching && this.#isWatched(bytes)) return this.#refuseWatched(base, lo, hi);
     if (this.#firstBytes === bytes && !this.#isTable(this.#first)) {
       this.#willChange(this.#first, bytes);
       // the page may have been given up as code
@@ -492,17 +488,35 @@ export class Mmu implements LinearMemory {
 
   // ---- watched bytes ------------------------------------------------------------------------------------------------
 
-  /** Has stores to these machine addresses seen: {@link Mmu.slowProbe} refuses them with {@link WATCH_VECTOR}. */
+  /**
+   * Has accesses to these machine addresses seen: {@link Mmu.slowLoad} and {@link Mmu.slowProbe} refuse what may be one with
+   * {@link WATCH_VECTOR}, everybody else's are noted in {@link Mmu.watches}. Fetches and page walks are none.
+   */
   watch(ranges: readonly WatchRange[]): void {
-    for (const slot of this.#watches.slots) this.memory.slotFlags[slot]! &= ~FRAME.watched;
-    this.#watches = new Watches(this.memory, ranges);
-    for (const slot of this.#watches.slots) this.#protect(slot, FRAME.watched);
-    this.watchHit = false;
+    for (const slot of this.watches.slots) this.memory.slotFlags[slot]! &= ~(FRAME.watched | FRAME.readWatched);
+    this.watches = new Watches(this.memory, ranges);
+    const { slots, readSlots } = this.watches;
+    this.#watching = slots.size > 0;
+    for (const slot of slots) this.#protect(slot, FRAME.watched);
+    for (const slot of readSlots) this.memory.slotFlags[slot]! |= FRAME.readWatched;
+    if (readSlots.size > 0) this.#tlbs.flush();
   }
+  #addressOf(host: number): PhysAddr {
+    return this.frameAt(host) * 4096 + ((host - this.#ram) & 4095);
+  }
+  /** True when some of the resolved bytes are watched. */
   #isWatched(bytes: number): boolean {
-    const at = (host: number): PhysAddr => this.frameAt(host) * 4096 + ((host - this.#ram) & 4095);
-    if (this.#watches.overlap(at(this.#first), this.#firstBytes)) return true;
-    return bytes > this.#firstBytes && this.#watches.overlap(at(this.#second), bytes - this.#firstBytes);
+    if (this.watches.overlap(this.#addressOf(this.#first), this.#firstBytes)) return true;
+    return bytes > this.#firstBytes && this.watches.overlap(this.#addressOf(this.#second), bytes - this.#firstBytes);
+  }
+  /** The resolved bytes are accessed. */
+  #note(bytes: number, write: boolean): void {
+    this.watches.note(this.#addressOf(this.#first), this.#firstBytes, write);
+    if (bytes > this.#firstBytes) this.watches.note(this.#addressOf(this.#second), bytes - this.#firstBytes, write);
+  }
+  #refuseWatched(base: number, lo: number, hi: number): 0 {
+    this.#refuse(WATCH_VECTOR, 0, lo, hi);
+    return this.#enterFault(base);
   }
 
   // ---- code ---------------------------------------------------------------------------------------------------------
@@ -539,6 +553,7 @@ export class Mmu implements LinearMemory {
   }
   load(cpu: Cpu, address: bigint, width: number, options?: AccessOptions): bigint | Fault {
     if (!this.#access(cpu, address, width, false, options)) return this.lastFault;
+    if (this.#watching) this.#note(width, false);
     if (this.#firstBytes === width) {
       const { view } = this.memory;
       if (width === 8) return view.getBigUint64(this.#first, true);
@@ -553,6 +568,7 @@ export class Mmu implements LinearMemory {
   }
   store(cpu: Cpu, address: bigint, width: number, value: bigint, options?: AccessOptions): null | Fault {
     if (!this.#access(cpu, address, width, true, options)) return this.lastFault;
+    if (this.#watching) this.#note(width, true);
     const first = this.#first;
     const firstBytes = this.#firstBytes;
     const second = this.#second;

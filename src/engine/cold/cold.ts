@@ -51,11 +51,9 @@ export class ColdTier implements Tier {
   #key: CodeKey = 2;
   #lo = 0;
   #hi = 0;
-  #failure: Fault | Stop | 'pause' = fault(VECTOR.ud);
+  #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
-  /** The instruction at `rip` is executed even where a pause has been asked for. */
-  #resuming = false;
   /** The same as offsets by number of the page, where the code segment begins at 0. */
   #pausePages: ReadonlyMap<number, ReadonlySet<number>> = new Map();
   /** Steps of the cold tier until the higher tier wants to know where it is, by vCPU. */
@@ -101,12 +99,8 @@ export class ColdTier implements Tier {
     words[rip + 1] = long ? (words[pageBase + 1]! + (low > 0xffffffff ? 1 : 0)) | 0 : 0;
   }
 
-  /** Fetches at `rip` as the hardware would, but not where a run pauses; false with the reason noted. Sets `pageBase`. */
+  /** Fetches at `rip` as the hardware would; false with the fault noted. Sets `pageBase`. */
   #fetch(cpu: Cpu): boolean {
-    if (this.#pauses.size > 0 && this.#isPaused(cpu)) {
-      this.#failure = 'pause';
-      return false;
-    }
     const words = this.#words;
     const at = cpu.base >>> 2;
     const key = this.#key;
@@ -166,9 +160,6 @@ export class ColdTier implements Tier {
     this.#table = this.cache.tableOf(slot, key);
     this.#mmu.tlb(cpu).fillCode(lo, hi, page, this.#table);
     return page;
-  }
-  #isPaused(cpu: Cpu): boolean {
-    return !this.#resuming && this.#pauses.has(cpu.rip);
   }
   /** A page of code has been found at a linear address where pauses may have been asked for. */
   #pauseIn(cpu: Cpu, lo: number, hi: number, slot: number): void {
@@ -233,9 +224,10 @@ export class ColdTier implements Tier {
     if (code === EXIT.stale && same && this.cache.redecode(left, this.#slot, this.#key)) return left;
     const record = this.#record(cpu);
     if (record === 0) return 0;
-    const crossing = words[record >>> 2] === HANDLER.pause ? record + RECORD_BYTES : record;
-    if (code === EXIT.cross && words[crossing >>> 2] === HANDLER.cross)
-      return this.#cross(cpu, crossing) ? crossing : 0;
+    if (code === EXIT.cross) {
+      const crossing = words[record >>> 2] === HANDLER.pause ? record + RECORD_BYTES : record;
+      if (words[crossing >>> 2] === HANDLER.cross) return this.#cross(cpu, crossing) ? crossing : 0;
+    }
     if (!same || record === left) return record;
     if (code === EXIT.stale || code === EXIT.end) this.cache.linkTo(left, record);
     else if (code === EXIT.lookup && words[pageBase] === lo && words[pageBase + 1] === hi)
@@ -247,7 +239,6 @@ export class ColdTier implements Tier {
 
   #failed(steps: number): TierExit {
     const failure = this.#failure;
-    if (failure === 'pause') return { kind: 'pause', steps };
     if ('stop' in failure) return { kind: 'stop', steps, stop: failure };
     return { kind: 'fault', steps, fault: failure, fetched: this.#fetched };
   }
@@ -259,7 +250,13 @@ export class ColdTier implements Tier {
     this.reset();
   }
 
+  #isPause(cpu: Cpu): boolean {
+    return this.#pauses.size > 0 && this.#pauses.has(cpu.rip);
+  }
+
   run(cpu: Cpu, steps: number, resume = false): TierExit {
+    const paused = this.#isPause(cpu);
+    if (paused && !resume) return { kind: 'pause', steps: 0 };
     const words = this.#words;
     const { base } = cpu;
     const recordAt = (base + STATE.record.offset) >>> 2;
@@ -274,10 +271,11 @@ export class ColdTier implements Tier {
     const untilSample = this.#untilSample;
     const { id } = cpu;
     let left = steps;
+    /** The instruction resumed at is executed by itself: it may repeat, and pauses again then. */
+    let single = paused;
     /** Handler to use for the first record, -1: its own. */
     let handler = -1;
     this.#key = codeKey(cpu);
-    this.#resuming = resume;
     let record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     /** How generated code has left. */
     let exit: number;
@@ -285,13 +283,12 @@ export class ColdTier implements Tier {
       exit = FAILED;
       if (record === 0) break;
       if (untilSample[id]! <= 0) untilSample[id] = sampleSteps;
-      const slice = Math.min(left, SLICE);
+      const slice = single ? 1 : Math.min(left, SLICE);
       const cold = Math.min(slice, untilSample[id]!);
       exit = this.#run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
       handler = -1;
       const free = exit !== EXIT.lookup && exit !== EXIT.budget && exit < EXIT.hotFault ? 1 : 0;
       left -= slice - words[budgetAt]! - free;
-      if (left !== steps) this.#resuming = false;
       untilSample[id]! -= cold - words[untilAt]! - free;
       record = words[recordAt]!;
       if ((exit !== EXIT.lookup && exit !== EXIT.lookupFree && exit < EXIT.hotFault) || exit === EXIT.hop)
@@ -304,6 +301,13 @@ export class ColdTier implements Tier {
         exit = EXIT.budget;
         break;
       }
+      if (left < steps && (single || exit !== EXIT.budget)) {
+        single = false;
+        if (this.#isPause(cpu)) {
+          exit = EXIT.pause;
+          break;
+        }
+      }
       if (exit === EXIT.hotFault || exit === EXIT.hotBudget) {
         // the tail of the budget, and an instruction that was sent back, are for the handlers
         const exhausted = !retry && (left === words[budgetAt] || words[budgetAt] === slice);
@@ -313,7 +317,7 @@ export class ColdTier implements Tier {
         words[untilHop] = sampleHops;
         higher!.hop(cpu, words[(base + STATE.hopFrom.offset) >>> 2]!, record);
       } else if (exit === EXIT.pause) {
-        if (this.#isPaused(cpu)) break;
+        // resumed at, or asked for at another address of the page
         record += RECORD_BYTES;
       } else if (exit !== EXIT.budget) record = this.#continue(cpu, exit, record);
     }
@@ -373,7 +377,6 @@ export class ColdTier implements Tier {
   /** Samples the code at `rip`; with one sample a promotion, and batches of one, it is translated now. For tests. */
   promote(cpu: Cpu): void {
     this.#key = codeKey(cpu);
-    this.#resuming = true;
     const record = this.#fetch(cpu) ? this.#record(cpu) : 0;
     if (record !== 0 && this.#higher !== null) this.#sample(cpu, record);
   }

@@ -10,6 +10,8 @@ import { type Random, randomOf } from '../random.ts';
 import { ALIAS, CODE, CODE_PAGES, CONTROLS, DATA, DATA_PAGES, JUMPS, STACK, STACK_PAGES, TABLES } from './places.ts';
 import { type Happening, PROMOTIONS, type Scenario } from './scenario.ts';
 
+const ACCESSES = ['read', 'write', 'any'] as const;
+
 export type TierName = 'hot' | 'cold' | 'oracle';
 
 /** Machine frames. A page of code or data has two, which differ in one bit: programs change from one to the other. */
@@ -67,7 +69,7 @@ export class FuzzMachine implements Platform {
   #scenario: Scenario | null = null;
   #random: Random = randomOf(1);
   #pauses: ReadonlySet<bigint> = new Set();
-  /** Events delivered in this scenario, and a hash of what they were. */
+  /** Events delivered in this scenario, and a hash of what they, pauses and watched accesses were. */
   deliveries = 0;
   deliveryHash = 0;
   /** Steps taken in this scenario. */
@@ -283,7 +285,8 @@ export class FuzzMachine implements Platform {
         return;
       case 'watch': {
         const address = (FRAME.dataPages + (word() % DATA_PAGES)) * PAGE + (word() % 4096);
-        engine.watch(word() % 2 ? [{ address, bytes: 1 + (word() % 16) }] : []);
+        const range = { address, bytes: 1 + (word() % 16), access: ACCESSES[word() % 3]! };
+        engine.watch(word() % 2 ? [range] : []);
       }
     }
   }
@@ -340,18 +343,24 @@ export class FuzzMachine implements Platform {
       const exit = this.engine.run(this.cpu, walks ? 1 : tick - this.steps, this, resume);
       this.steps += exit.steps;
       resume = exit.kind === 'pause';
+      if (exit.kind === 'pause' || exit.kind === 'watch') this.#note(exit.kind === 'pause' ? 0x200 : 0x300);
       if (exit.kind === 'stop') this.#arrive(0x100, null);
     }
+  }
+  /** Something that every tier must come to has happened. */
+  #note(code: number): void {
+    const { cpu } = this;
+    let hash = this.deliveryHash;
+    for (const word of [code, Number(cpu.rip & 0xffff_ffffn), cpu.rflags, cpu.num('steps')])
+      hash = (Math.imul(hash ^ word, 0x01000193) + (hash >>> 15)) | 0;
+    this.deliveryHash = hash;
   }
   /** An event has arrived: the fuzzed program has no handlers, so that what follows is decided here, equally for all tiers. */
   #arrive(code: number, insn: Insn | null): void {
     const { cpu } = this;
     const { skip } = this.#scenario!;
     this.deliveries++;
-    let hash = this.deliveryHash;
-    for (const word of [code, Number(cpu.rip & 0xffff_ffffn), cpu.rflags, this.cpu.num('steps')])
-      hash = (Math.imul(hash ^ word, 0x01000193) + (hash >>> 15)) | 0;
-    this.deliveryHash = hash;
+    this.#note(code);
     if (insn !== null && (this.#random() & 255) < skip) {
       cpu.rip += BigInt(insn.length);
       if (insn.form.stackSize > 0) cpu.rsp = BigInt(STACK + 0x2000 + (this.#random() % 64) * 8);
