@@ -27,7 +27,7 @@ const NEVER: Record<string, string[]> = {
   x86: [],
   memory: ['ir'],
   engine: [],
-  devices: ['engine', 'ir'],
+  devices: ['engine', 'x86', 'ir'],
   elf: ['ir', 'x86', 'memory', 'engine', 'devices'],
   xen: ['engine', 'ir'],
   platform: ['engine', 'xen', 'ir'],

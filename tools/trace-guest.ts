@@ -42,7 +42,11 @@ function main(): number {
     lines.length = 0;
   };
   let calls = 0;
-  const { machine, xen } = buildPvMachine({
+  const {
+    machine,
+    xen,
+    console: terminal,
+  } = buildPvMachine({
     kernel: readFileSync(image),
     ramdisk: values.initrd === undefined ? null : readFileSync(values.initrd),
     commandLine: words.join(' '),
@@ -58,7 +62,7 @@ function main(): number {
     // What has no result here set the registers itself (iret, not compared) or ended the run, which real Xen answers by 0.
     lines.push(JSON.stringify({ kind: way, vcpu, rip: hex(rip), op, args: args.map(hex), ret: hex(ret ?? 0) }));
   });
-  if (values.console) xen.console.onOutput = (bytes) => process.stderr.write(bytes);
+  if (values.console) terminal.onOutput = (bytes) => process.stderr.write(bytes);
   let end = machine.runTo(Math.min(lastTick, SLICE_TICKS));
   while (end.kind === 'limit' && machine.tick < lastTick && calls < lastCall) {
     flush();

@@ -6,7 +6,7 @@
  */
 import { EmulatorError } from '../core/errors.ts';
 import { EventStream } from '../core/event-stream.ts';
-import { decode, encode } from '../core/schema.ts';
+import { type StateSection, sectionOf } from '../core/state-section.ts';
 import { hex, PAGE_SIZE } from '../core/units.ts';
 import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../elf/elf.ts';
 import { Engine, type EngineOptions } from '../engine/engine.ts';
@@ -20,19 +20,10 @@ import { setCodeMode, setFlatSegment } from '../x86/system/descriptors.ts';
 import { XEN_ELFNOTE } from '../xen/loader/notes.ts';
 import { Machine } from './machine.ts';
 import type { MachineEvent, MachinePlatform } from './platform.ts';
-import type { StateSection } from './state.ts';
 
 /** The IDT machine under the tick loop: nothing is due, nothing interrupts. */
 class IdtPlatform extends IdtMachine implements MachinePlatform {
-  readonly sections: readonly StateSection[] = [
-    {
-      name: 'idt',
-      encode: () => encode(idtMachineState, this.state),
-      decode: (bytes) => {
-        this.state = decode(idtMachineState, bytes);
-      },
-    },
-  ];
+  readonly sections: readonly StateSection[] = [sectionOf('idt', idtMachineState, this)];
   readonly ended: Stop | null = null;
   readonly work = { total: 0 };
   readonly stream = new EventStream<MachineEvent>();

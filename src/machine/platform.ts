@@ -6,9 +6,9 @@
  * or in a zero-width action that the loop asks for.
  */
 import type { EventStream } from '../core/event-stream.ts';
+import type { StateSection } from '../core/state-section.ts';
 import type { Cpu } from '../x86/cpu.ts';
 import type { Outcome, Platform, Stop } from '../x86/seam.ts';
-import type { StateSection } from './state.ts';
 
 /** Something that happened in a machine, as its platform tells it. Kinds and what else it says are the platform's. */
 export interface MachineEvent {

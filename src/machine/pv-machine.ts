@@ -8,7 +8,11 @@ import { memoryProblem } from '../core/domain-memory.ts';
 import { EmulatorError } from '../core/errors.ts';
 import { hash128 } from '../core/hash128.ts';
 import { decode, encode } from '../core/schema.ts';
+import { type StateSection, sectionOf } from '../core/state-section.ts';
 import { PAGE_SIZE } from '../core/units.ts';
+import { Console } from '../devices/console/console.ts';
+import type { DeviceHost } from '../devices/device.ts';
+import { XenStore } from '../devices/xenstore/xenstore.ts';
 import { Engine, type EngineOptions } from '../engine/engine.ts';
 import { GuestMemory } from '../memory/guest-memory.ts';
 import type { Cpu } from '../x86/cpu.ts';
@@ -29,7 +33,6 @@ import { fixCr4, GUEST_CR0, GUEST_EFER } from '../xen/pv/registers.ts';
 import { refreshTime, writeWallClock } from '../xen/pv/time.ts';
 import type { Explanation } from './explanation.ts';
 import { Machine } from './machine.ts';
-import type { StateSection } from './state.ts';
 import { XenExplanation } from './xen-pv/explanation.ts';
 
 /** Everything that decides a run, beside its input; and how the host unpacks, which decides nothing. */
@@ -60,6 +63,8 @@ export interface PvMachine {
   readonly machine: Machine;
   readonly xen: XenPv;
   readonly explanation: Explanation;
+  readonly console: Console;
+  readonly xenstore: XenStore;
   /** The unpacked kernel ELF, for symbols. */
   readonly elf: Uint8Array;
 }
@@ -101,6 +106,13 @@ export function buildPvMachine(config: PvConfig, options: { engine?: EngineOptio
   });
   const spaceOf = (cpu: Cpu): 0 | 1 => (xen.vcpus[cpu.id]!.kernelMode ? 0 : 1);
   const engine = new Engine(memory, { ...options.engine, policy: config.cpuPolicy, mmu: { spaceOf } });
+  const host: DeviceHost = {
+    memory,
+    charge: (units) => built.domain.work.charge(units),
+    notify: (port) => void xen.events.setPending(port),
+  };
+  const console = new Console(host);
+  const xenstore = new XenStore(host);
   xen = new XenPv({
     memory,
     mmu: engine.mmu,
@@ -111,11 +123,16 @@ export function buildPvMachine(config: PvConfig, options: { engine?: EngineOptio
     places: {
       sharedInfo: built.sharedInfo * PAGE_SIZE,
       grantFrames: built.grantFrames,
-      console: built.console,
-      xenstore: built.xenstore,
     },
+    backends: [
+      { device: xenstore, ...built.xenstore },
+      { device: console, ...built.console },
+    ],
+    callConsole: console,
   });
-  xen.xenstore.describe({
+  console.attach(built.console.frame, built.console.port);
+  xenstore.attach(built.xenstore.frame, built.xenstore.port);
+  xenstore.describe({
     name: 'guest',
     uuid: DOMAIN_UUID,
     memoryKib: config.memoryBytes / 1024,
@@ -124,24 +141,19 @@ export function buildPvMachine(config: PvConfig, options: { engine?: EngineOptio
     console: built.console,
   });
   const sections: StateSection[] = [
-    {
-      name: 'pv',
-      encode: () => encode(pvState, xen.state),
-      decode: (bytes) => {
-        xen.state = decode(pvState, bytes);
-      },
-    },
+    sectionOf('pv', pvState, xen),
     {
       name: 'mm',
       encode: () => encode(domainMmSchema, built.domain.state),
       decode: (bytes) => built.domain.restore(decode(domainMmSchema, bytes), built.domain.frames.bytes.slice()),
     },
     frameTableSection(built.domain.frames),
+    ...xen.backends.map(({ device }) => device.section),
   ];
   xen.sections = sections;
   machine = new Machine(engine, xen, config.tscKhz);
   startVcpu(xen, built.context, config);
-  return { machine, xen, explanation: new XenExplanation(xen), elf };
+  return { machine, xen, explanation: new XenExplanation(xen), console, xenstore, elf };
 }
 
 /** The frame table as a section: its hash is the sum of one hash a chunk, and only chunks that changed are hashed anew. */

@@ -3,23 +3,12 @@
  */
 import { hash128 } from '../core/hash128.ts';
 import { decode, encode } from '../core/schema.ts';
+import type { StateSection } from '../core/state-section.ts';
 import { decodeCpu, encodeCpu } from '../x86/cpu-state.ts';
 import { loopState, type Machine } from './machine.ts';
 
 /** Section name to bytes; the order is part of nothing. */
 export type Sections = ReadonlyMap<string, Uint8Array>;
-
-/** One component's state. */
-export interface StateSection {
-  readonly name: string;
-  /** The state's bytes; a large section may write them over `reuse`, what it gave before and nobody needs any more. */
-  encode(reuse?: Uint8Array): Uint8Array;
-  decode(bytes: Uint8Array): void;
-  /** The section's hash where it can be had without encoding everything; `seed` is the section's number. */
-  hash?(seed: number): bigint;
-  /** Drops what `hash` keeps between calls. */
-  forget?(): void;
-}
 
 /** The hash of a section's state. */
 export const sectionHash = (section: StateSection, seed: number): bigint =>

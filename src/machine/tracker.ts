@@ -2,9 +2,10 @@
  * Follows which pages change, and from that the state hash: stateHash(n) is a pure function of the state at n, the sum
  * modulo 2^128 of one hash a page plus one hash a state section.
  */
+import type { StateSection } from '../core/state-section.ts';
 import { MemoryHash } from '../engine/page-hash.ts';
 import type { Machine } from './machine.ts';
-import { type Sections, type StateSection, sectionHash, sectionsOf } from './state.ts';
+import { type Sections, sectionHash, sectionsOf } from './state.ts';
 
 const MASK = (1n << 128n) - 1n;
 

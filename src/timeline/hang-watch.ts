@@ -156,9 +156,9 @@ export class HangWatch {
 
   /** A guest that never idles, says nothing and is found in few places may be in a loop without an end. */
   #loop(): Verdict | null {
-    const { machine, xen } = this.#run;
+    const { machine, terminal } = this.#run;
     const { idleNs } = machine.loop.clock;
-    const { written } = xen.console.state;
+    const { written } = terminal;
     this.#pages.add(machine.cpu.rip >> PAGE_SHIFT);
     if (idleNs !== this.#idleNs || written !== this.#loopWritten || this.#pages.size > LOOP_PAGES) {
       this.#idleNs = idleNs;
@@ -185,8 +185,8 @@ export class HangWatch {
   }
 
   #silence(): Verdict | null {
-    const { machine, xen } = this.#run;
-    const { written } = xen.console.state;
+    const { machine, terminal } = this.#run;
+    const { written } = terminal;
     if (this.#news || written !== this.#written) {
       this.#written = written;
       return this.#hear();

@@ -157,12 +157,12 @@ export class Recorder {
    * as if at a prompt.
    */
   #awaitsInput(idledNs: number): boolean {
-    const { xen, machine } = this.#run;
-    const { written } = xen.console.state;
+    const { terminal, machine } = this.#run;
+    const { written } = terminal;
     const now = machine.now();
     const yields = this.#hang.tookYields();
     const silent = written === this.#written;
-    if (!silent || this.door.waiting || !xen.console.drained) {
+    if (!silent || this.door.waiting || !terminal.drained) {
       this.#written = written;
       this.#silentSince = now;
       return false;

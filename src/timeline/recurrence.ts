@@ -127,12 +127,11 @@ function roundTaint(
 /** Where Xen writes while the vCPU runs: time and pending events, rings. */
 function writtenByXen({ xen }: Run): Piece[] {
   const { at, bytes } = AMD64.sharedInfo;
-  const rings = [xen.console.state.frame, xen.xenstore.state.frame].filter((frame) => frame !== 0);
   return [
     { pa: xen.sharedInfo + at.evtchn_pending, bytes: at.evtchn_mask - at.evtchn_pending },
     { pa: xen.sharedInfo + at.wc_version, bytes: bytes - at.wc_version },
     ...xen.vcpus.map((v) => ({ pa: v.infoAddress, bytes: AMD64.vcpuInfo.bytes })),
-    ...rings.map((frame) => ({ pa: frame * PAGE_SIZE, bytes: PAGE_SIZE })),
+    ...xen.backends.map(({ frame }) => ({ pa: frame * PAGE_SIZE, bytes: PAGE_SIZE })),
   ];
 }
 /** An upcall may come while the loop runs, or Xen may end it. */

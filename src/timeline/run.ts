@@ -4,6 +4,7 @@
  */
 import { EmulatorError } from '../core/errors.ts';
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
+import type { Console } from '../devices/console/console.ts';
 import type { EngineOptions } from '../engine/engine.ts';
 import type { Explanation } from '../machine/explanation.ts';
 import type { Machine, RunEnd, RunOptions } from '../machine/machine.ts';
@@ -39,6 +40,7 @@ export class Run {
   readonly machine: Machine;
   readonly xen: XenPv;
   readonly explanation: Explanation;
+  readonly terminal: Console;
   readonly tracker: StateTracker;
   readonly console = new ConsoleLog();
   readonly #merge = new ConsoleMerge();
@@ -51,17 +53,18 @@ export class Run {
   onOutput: (data: Uint8Array) => void = () => {};
 
   constructor(config: PvConfig, engine: EngineOptions = {}) {
-    const { machine, xen, explanation, elf } = buildPvMachine(config, { engine: { tier: 'hot', ...engine } });
+    const { machine, xen, explanation, console, elf } = buildPvMachine(config, { engine: { tier: 'hot', ...engine } });
     this.config = config;
     this.machine = machine;
     this.xen = xen;
+    this.terminal = console;
     this.explanation = explanation;
     this.elf = elf;
     this.tracker = new StateTracker(machine);
     const { bytes, map, slotCount } = machine.engine.memory;
     this.#hashes = bytes.subarray(map.slotHashes, map.slotHashes + slotCount * 16);
     this.#builtHashes = this.#hashes.slice();
-    xen.console.onOutput = (data, way) => this.#tell(this.#merge.add(way, data));
+    console.onOutput = (data, way) => this.#tell(this.#merge.add(way, data));
   }
 
   #tell(data: Uint8Array): void {

@@ -140,8 +140,8 @@ export class Shadow implements LinearMemory {
   /** The hypervisor reads the page. */
   #isXens(frame: number): boolean {
     const { xen } = this.#run;
-    const places = [xen.sharedInfo / PAGE_SIZE, xen.console.state.frame, xen.xenstore.state.frame];
-    return places.includes(frame) || xen.vcpus.some((v) => Math.floor(v.infoAddress / PAGE_SIZE) === frame);
+    if (frame === xen.sharedInfo / PAGE_SIZE || xen.backends.some((backend) => backend.frame === frame)) return true;
+    return xen.vcpus.some((v) => Math.floor(v.infoAddress / PAGE_SIZE) === frame);
   }
   /** The byte at a machine address as the shadow sees it. */
   byteAt(pa: number): number {

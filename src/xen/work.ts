@@ -1,22 +1,18 @@
 /**
  * Counted work: what bounds the host's time of a step, whatever counts a guest passes (D-06).
  *
- * A unit is an entry, or 64 bytes copied. A hypercall is one step up to {@link STEP_WORK} units; beyond, between two entries, it
+ * A unit is an entry, or 64 bytes copied (src/core/work.ts). A hypercall is one step up to {@link STEP_WORK} units; beyond, between two entries, it
  * leaves what Xen's continuation leaves (xen/arch/x86/hypercall.c) and goes on as the next step. One entry is never cut, and
  * neither is the promotion or the release of the page tables it names, which the domain's frames bound.
  */
 
 /** Units after which a hypercall is continued by another step; part of the semantics version. */
 export const STEP_WORK = 2 ** 18;
-const BYTES_PER_UNIT = 64;
 /** Units of a hypercall before it does anything, and of a line that Xen prints. */
 const CALL_WORK = 8;
 const LINE_WORK = 8;
 /** Units of an instruction that is answered with numbers. */
 const ANSWER_WORK = 4;
-
-/** The units of `count` bytes. */
-export const unitsOf = (count: number): number => Math.ceil(count / BYTES_PER_UNIT);
 
 /** Counts the work of steps. Nothing of it is state: a hypercall begins at 0. */
 export class WorkMeter {

@@ -111,7 +111,7 @@ describe('what a recording says', () => {
         return changed === null ? [] : [{ name, bytes: changed }];
       });
     });
-  const SECTIONS = ['loop', 'cpu0', 'pv', 'mm', 'frames'];
+  const SECTIONS = ['loop', 'cpu0', 'pv', 'mm', 'frames', 'console', 'xenstore'];
   const ODD: Readonly<Record<string, (forgery: Forgery) => void | Promise<void>>> = {
     ...Object.fromEntries(
       SECTIONS.flatMap((name) => [

@@ -36,8 +36,7 @@ export function* heldReferences(pv: XenPv): Generator<HeldReference> {
     if (v.infoRegistered) yield held(Math.floor(v.infoAddress / 4096), PGT.writable, `vcpu_info of vCPU ${id}`);
   }
   if (pv.domain.pirqEoiFrame !== 0) yield held(pv.domain.pirqEoiFrame, PGT.writable, 'pirq_eoi map');
-  yield held(pv.console.state.frame, PGT.writable, 'xenconsoled');
-  yield held(pv.xenstore.state.frame, PGT.writable, 'xenstored');
+  for (const { frame, device } of pv.backends) yield held(frame, PGT.writable, `back end of ${device.id}`);
   for (let frame = layout.heapBase; frame < layout.heapBase + layout.heapPages; frame++)
     if (frames.owner(frame) === OWNER.domain && frames.count(frame) & PGC.xenHeap)
       yield { frame, type: PGT.writable, general: false, holder: "Xen's heap" };

@@ -65,6 +65,8 @@ export interface PvGuestOptions {
 export class PvGuest {
   readonly machine: PvMachine['machine'];
   readonly xen: XenPv;
+  readonly console: PvMachine['console'];
+  readonly xenstore: PvMachine['xenstore'];
   readonly cpu: Cpu;
   readonly log: string[] = [];
   readonly calls: HypercallEvent[] = [];
@@ -76,7 +78,7 @@ export class PvGuest {
   #allocated = DATA + 0x10000n;
 
   constructor(options: PvGuestOptions = {}) {
-    const { machine, xen } = buildPvMachine(
+    const { machine, xen, console, xenstore } = buildPvMachine(
       {
         kernel: image(),
         ramdisk: null,
@@ -97,9 +99,11 @@ export class PvGuest {
     }
     this.machine = machine;
     this.xen = xen;
+    this.console = console;
+    this.xenstore = xenstore;
     this.cpu = machine.cpu;
     if (options.door) machine.door = options.door;
-    xen.console.onOutput = (bytes) => {
+    console.onOutput = (bytes) => {
       this.output += Buffer.from(bytes).toString('latin1');
     };
     this.startInfo = this.cpu.gpr(GPR.rsi);

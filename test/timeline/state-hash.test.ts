@@ -1,5 +1,8 @@
 /** The state hash covers everything: each field of the state outside memory, and each bit of memory. */
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Schema } from '../../src/core/schema.ts';
+import { type Console, consoleState } from '../../src/devices/console/console.ts';
+import { type XenStore, xenStoreState } from '../../src/devices/xenstore/xenstore.ts';
 import { loopState } from '../../src/machine/machine.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { CPU_FIELDS } from '../../src/x86/cpu-state.ts';
@@ -52,35 +55,29 @@ describe('the state hash', () => {
     expect(run.stateHash()).toBe(whole);
   });
 
-  it('sees every field of Xen and of memory management', () => {
+  /** Changes every field of what `holder` has under `schema`, one at a time; how many there are. */
+  function flipEach<T>(name: string, schema: Schema<T>, holder: { state: T }): number {
+    const { state } = holder;
+    const flips = schema.flips(state, name);
+    for (const { path, value } of flips)
+      expectSeen(
+        path,
+        () => {
+          holder.state = value;
+        },
+        () => {
+          holder.state = state;
+        },
+      );
+    return flips.length;
+  }
+  it('sees every field of Xen, of its devices and of memory management', () => {
     const { xen } = run;
-    const pv = xen.state;
-    const pvFlips = pvState.flips(pv, 'pv');
-    for (const { path, value } of pvFlips)
-      expectSeen(
-        path,
-        () => {
-          xen.state = value;
-        },
-        () => {
-          xen.state = pv;
-        },
-      );
-    const { domain } = xen.mm;
-    const mm = domain.state;
-    const mmFlips = domainMmSchema.flips(mm, 'mm');
-    for (const { path, value } of mmFlips)
-      expectSeen(
-        path,
-        () => {
-          domain.state = value;
-        },
-        () => {
-          domain.state = mm;
-        },
-      );
-    expect(pvFlips.length).toBeGreaterThan(150);
-    expect(mmFlips.length).toBeGreaterThan(15);
+    const [xenstore, console] = xen.backends.map(({ device }) => device);
+    expect(flipEach('pv', pvState, xen)).toBeGreaterThan(40);
+    expect(flipEach('mm', domainMmSchema, xen.mm.domain)).toBeGreaterThan(15);
+    expect(flipEach('console', consoleState, console as Console)).toBeGreaterThanOrEqual(4);
+    expect(flipEach('xenstore', xenStoreState, xenstore as XenStore)).toBeGreaterThan(100);
   });
 
   it('sees every bit of every architectural element of the vCPU', () => {

@@ -148,28 +148,6 @@ export const IRET_CONTEXT_64 = layout(
   8,
   fields(['rax', 'r11', 'rcx', 'flags', 'rip', 'cs', 'rflags', 'rsp', 'ss'] as const, 'u64' as const),
 );
-/** Console ring page (io/console.h). */
-export const CONSOLE_RING = layout(8, {
-  in: ['u8', 1024],
-  out: ['u8', 2048],
-  in_cons: 'u32',
-  in_prod: 'u32',
-  out_cons: 'u32',
-  out_prod: 'u32',
-  connection: 'u32',
-});
-/** Xenstore ring page (io/xs_wire.h). */
-export const XENSTORE_RING = layout(8, {
-  req: ['u8', 1024],
-  rsp: ['u8', 1024],
-  req_cons: 'u32',
-  req_prod: 'u32',
-  rsp_cons: 'u32',
-  rsp_prod: 'u32',
-  server_features: 'u32',
-  connection: 'u32',
-  error: 'u32',
-});
 /** One e820 entry as memory_op memory_map returns it: packed, 20 bytes (arch-x86 e820.h). */
 export const E820_ENTRY: Layout<'addr' | 'size' | 'type'> = {
   bytes: 20,

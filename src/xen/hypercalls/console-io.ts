@@ -44,11 +44,11 @@ function write(call: Call): CallResult {
       break;
     }
     if (filled === TEXT.length) {
-      pv.console.output(TEXT.slice());
+      pv.callConsole.output(TEXT.slice());
       filled = 0;
     }
   }
-  pv.console.output(TEXT.slice(0, filled));
+  pv.callConsole.output(TEXT.slice(0, filled));
   return result;
 }
 
@@ -56,8 +56,8 @@ function read(call: Call): CallResult {
   const { pv, cpu } = call;
   const count = call.u32(1);
   if (count > 0x7fffffff) return -ERRNO.E2BIG;
-  const bytes = pv.console.peekInput(count);
+  const bytes = pv.callConsole.peekInput(count);
   if (!pv.guest.write(cpu, call.ptr(2), bytes)) return -ERRNO.EFAULT;
-  pv.console.dropInput(bytes.length);
+  pv.callConsole.dropInput(bytes.length);
   return bytes.length;
 }

@@ -3,7 +3,7 @@ import { ARGUMENTS64 as ARG } from '../abi/arguments.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { SCHEDOP } from '../abi/numbers.ts';
 import type { GuestStruct } from '../pv/guest-access.ts';
-import { armWatchdog, block, deliverable, serviceBackends, shutdown, startPoll } from '../pv/scheduler.ts';
+import { armWatchdog, block, deliverable, shutdown, startPoll } from '../pv/scheduler.ts';
 import { momentOf } from '../pv/time.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
 
@@ -13,7 +13,7 @@ function poll(call: Call, arg: GuestStruct<keyof typeof ARG.schedPoll.at>): Call
   const { pv, cpu } = call;
   const count = arg.u32('nr_ports');
   if (count > MAX_POLL_PORTS) return -ERRNO.EINVAL;
-  serviceBackends(pv);
+  pv.serviceBackends();
   if (deliverable(pv, cpu.id)) return 0;
   const ports: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -33,7 +33,7 @@ export const schedOp: Hypercall = (call) => {
   const { pv, cpu } = call;
   switch (call.u32(0)) {
     case SCHEDOP.yield:
-      serviceBackends(pv);
+      pv.serviceBackends();
       return 0;
     case SCHEDOP.block:
       block(pv, cpu.id);
@@ -64,7 +64,7 @@ export const schedOpCompat: Hypercall = (call) => {
   const { pv, cpu } = call;
   switch (call.u32(0)) {
     case SCHEDOP.yield:
-      serviceBackends(pv);
+      pv.serviceBackends();
       return 0;
     case SCHEDOP.block:
       block(pv, cpu.id);

@@ -5,11 +5,12 @@
  */
 import { type MachineFrame, PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
 import { lowWord, plus } from '../../core/words.ts';
+import { unitsOf } from '../../core/work.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { MMU_UPDATE_PREEMPTED, MMUEXT } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
 import { addressOk, arrayOk, type Domain } from '../domain.ts';
-import { type Continuation, unitsOf } from '../work.ts';
+import type { Continuation } from '../work.ts';
 import { destroyLdt } from './descriptors.ts';
 import { fillRoMpt, zapRoMpt } from './m2p.ts';
 import { frameText, gdprintk } from './messages.ts';

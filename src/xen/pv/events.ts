@@ -6,11 +6,12 @@
  * guest stay with this ABI.
  */
 import { type Infer, list, struct, u8, u32 } from '../../core/schema.ts';
+import { unitsOf } from '../../core/work.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { DOMID, VIRQ } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
-import { unitsOf, type WorkMeter } from '../work.ts';
+import type { WorkMeter } from '../work.ts';
 
 /** Channel states (the values of EVTCHNSTAT_*, public/event_channel.h). */
 export const CHANNEL = { closed: 0, unbound: 1, interdomain: 2, pirq: 3, virq: 4, ipi: 5 } as const;

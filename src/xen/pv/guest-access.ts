@@ -5,10 +5,11 @@
  */
 import { PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
 import { highWord, joinWords, lowWord, plus } from '../../core/words.ts';
+import { unitsOf } from '../../core/work.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Layout } from '../abi/layout.ts';
-import { unitsOf, type WorkMeter } from '../work.ts';
+import type { WorkMeter } from '../work.ts';
 
 /** Virtual-to-machine translation (src/memory/mmu.ts). */
 export interface Translator {

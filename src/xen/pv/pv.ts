@@ -11,8 +11,10 @@
 import { assert } from '../../core/assert.ts';
 import { EventStream } from '../../core/event-stream.ts';
 import { type Infer, integer, list, optional, struct, u32, u64 } from '../../core/schema.ts';
+import type { StateSection } from '../../core/state-section.ts';
 import type { MachineFrame, PhysAddr, VirtAddr } from '../../core/units.ts';
 import { highWord, lowWord, plus } from '../../core/words.ts';
+import { type Device, giveInput } from '../../devices/device.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { CpuPolicy, Insn } from '../../x86/form.ts';
@@ -21,13 +23,11 @@ import { GPR, VECTOR } from '../../x86/state.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { HYPERCALL } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
-import { Console, consoleState } from '../console.ts';
 import type { Domain } from '../domain.ts';
 import { Call, type CallResult } from '../hypercalls/call.ts';
 import { hypercallRow } from '../hypercalls/table.ts';
 import { MemoryManager } from '../mm/memory-manager.ts';
 import { type Continuation, isContinuation, type WorkMeter } from '../work.ts';
-import { XenStore, xenStoreState } from '../xenstore/xenstore.ts';
 import { createBounceFrame } from './bounce.ts';
 import { pvCpuid } from './cpuid.ts';
 import { readDescriptor, writeDescriptor } from './descriptors.ts';
@@ -113,13 +113,11 @@ const domainState = struct({
 });
 export type DomainState = Infer<typeof domainState>;
 
-/** The PV core's part of the machine state; memory management adds its own sections. */
+/** The PV core's part of the machine state; memory management and devices add their own sections. */
 export const pvState = struct({
   domain: domainState,
   vcpus: list(vcpuState),
   events: eventState,
-  console: consoleState,
-  xenstore: xenStoreState,
 });
 
 /** Where the builder put what the core needs to find. */
@@ -127,8 +125,21 @@ export interface PvPlaces {
   /** Machine address of shared_info. */
   readonly sharedInfo: number;
   readonly grantFrames: readonly number[];
-  readonly console: { readonly frame: number; readonly port: number };
-  readonly xenstore: { readonly frame: number; readonly port: number };
+}
+
+/** A device behind an event channel: its back end has mapped the page that it shares with the guest. */
+export interface Backend {
+  readonly device: Device;
+  readonly frame: MachineFrame;
+  readonly port: number;
+}
+
+/** What console_io writes to and reads from. */
+export interface CallConsole {
+  output(bytes: Uint8Array): void;
+  /** Up to `count` bytes that were typed; they wait until they are dropped. */
+  peekInput(count: number): Uint8Array;
+  dropInput(count: number): void;
 }
 
 export class XenPv implements Platform, EventHost {
@@ -144,15 +155,17 @@ export class XenPv implements Platform, EventHost {
   readonly policy: CpuPolicy;
   readonly places: PvPlaces;
   readonly events: Events;
-  readonly console: Console;
-  readonly xenstore: XenStore;
+  /** By ascending port; served in this order. */
+  readonly backends: readonly Backend[];
+  readonly callConsole: CallConsole;
+  readonly #devices: readonly Device[];
   vcpus: VcpuState[];
   domain: DomainState = { assists: 0n, shutdownCode: null, grantFrames: 1, pirqEoiFrame: 0, watchdogs: [null, null] };
   readonly stream = new EventStream<XenEvent>();
   /** The guest changes what makes an upcall deliverable by plain writes, which Xen sees at its next entry: here every 65.5 us. */
   readonly pollTicks = POLL_TICKS;
   /** State sections of the whole hypervisor, put together by the wiring. */
-  sections: ReadonlyArray<{ readonly name: string; encode(): Uint8Array; decode(bytes: Uint8Array): void }> = [];
+  sections: readonly StateSection[] = [];
   /** The end of the run, once something outside an instruction decided it. */
   ended: Stop | null = null;
   /** The vCPUs' processors, once the engine has made them. */
@@ -166,6 +179,8 @@ export class XenPv implements Platform, EventHost {
     policy: CpuPolicy;
     places: PvPlaces;
     domain: Domain;
+    backends: readonly Backend[];
+    callConsole: CallConsole;
   }) {
     this.memory = options.memory;
     this.mmu = options.mmu;
@@ -179,8 +194,9 @@ export class XenPv implements Platform, EventHost {
       newVcpuState(this.sharedInfo + at.vcpu_info + i * AMD64.vcpuInfo.bytes),
     );
     this.events = new Events(this);
-    this.console = new Console(options.memory, this.work, (port) => this.events.setPending(port));
-    this.xenstore = new XenStore(options.memory, this.work, (port) => this.events.setPending(port));
+    this.backends = options.backends.toSorted((a, b) => a.port - b.port);
+    this.#devices = this.backends.map(({ device }) => device);
+    this.callConsole = options.callConsole;
     this.mm = new MemoryManager(this, options.domain);
     options.domain.log = (line) => {
       this.work.line();
@@ -189,16 +205,15 @@ export class XenPv implements Platform, EventHost {
     options.domain.frames.onTypeChange = (frame) => {
       if (this.stream.wants('type')) this.stream.tell({ kind: 'type', frame });
     };
-    for (const place of [options.places.xenstore, options.places.console]) {
-      const port = this.events.allocUnbound(this.domainId, 0);
-      assert(port === place.port, 'the builder and the event channels disagree on ports');
+    for (const { frame, port } of this.backends) {
+      assert(
+        this.events.allocUnbound(this.domainId, 0) === port,
+        'the builder and the event channels disagree on ports',
+      );
       this.events.connectBackend(port);
-      // xenstored and xenconsoled map the ring before the guest runs, and for good (0030).
-      assert(this.mm.takeWritable(place.frame), 'a ring is no writable page');
+      // back ends map their rings before the guest runs, and for good (0030)
+      assert(this.mm.takeWritable(frame), 'a ring is no writable page');
     }
-    this.console.state.frame = options.places.console.frame;
-    this.console.state.port = options.places.console.port;
-    this.xenstore.attach(options.places.xenstore.frame, options.places.xenstore.port);
   }
 
   /** Points every vCPU's MMU at its tables again. */
@@ -214,20 +229,12 @@ export class XenPv implements Platform, EventHost {
   // ---- state --------------------------------------------------------------------------------------------------------
 
   get state(): Infer<typeof pvState> {
-    return {
-      domain: this.domain,
-      vcpus: this.vcpus,
-      events: this.events.state,
-      console: this.console.state,
-      xenstore: this.xenstore.state,
-    };
+    return { domain: this.domain, vcpus: this.vcpus, events: this.events.state };
   }
   set state(value: Infer<typeof pvState>) {
     this.domain = value.domain;
     this.vcpus = value.vcpus;
     this.events.state = value.events;
-    this.console.state = value.console;
-    this.xenstore.state = value.xenstore;
     this.ended = null;
   }
   hasAssist(type: number): boolean {
@@ -362,8 +369,11 @@ export class XenPv implements Platform, EventHost {
   // ---- events and scheduling ----------------------------------------------------------------------------------------
 
   notifyBackend(port: number): void {
-    if (port === this.console.state.port) this.console.service();
-    else if (port === this.xenstore.state.port) this.xenstore.service();
+    this.backends.find((backend) => backend.port === port)?.device.service();
+  }
+  /** Lets the back ends look at their rings: polled drivers work without events (D-52). */
+  serviceBackends(): void {
+    for (const device of this.#devices) device.service();
   }
   wake(vcpu: number): void {
     wake(this, vcpu);
@@ -398,9 +408,7 @@ export class XenPv implements Platform, EventHost {
   switched(_from: Cpu, to: Cpu): void {
     this.loadTables(to);
   }
-  /** Bytes typed at the console arrive. */
   input(device: string, data: Uint8Array): void {
-    assert(device === 'console', 'the domain has no such device');
-    this.console.type(data);
+    giveInput(this.#devices, device, data);
   }
 }

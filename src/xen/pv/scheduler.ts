@@ -25,17 +25,11 @@ export function deliverable(pv: XenPv, vcpu: number): boolean {
   );
 }
 
-/** Lets the backends look at their rings: polled drivers work without events (D-52). */
-export function serviceBackends(pv: XenPv): void {
-  pv.console.service();
-  pv.xenstore.service();
-}
-
 /** SCHEDOP_block: unmasks and sleeps unless an event is deliverable. */
 export function block(pv: XenPv, vcpu: number): void {
   const v = pv.vcpus[vcpu]!;
   pv.memory.write8(v.infoAddress + INFO.evtchn_upcall_mask, 0);
-  serviceBackends(pv);
+  pv.serviceBackends();
   if (deliverable(pv, vcpu)) return;
   v.blocked = true;
   setRunstate(pv, vcpu, RUNSTATE.blocked);

@@ -1,13 +1,5 @@
 import { expect, test } from 'vitest';
-import {
-  AMD64,
-  CONSOLE_RING,
-  I386,
-  IRET_CONTEXT_64,
-  USER_REGS_64,
-  VCPU_GUEST_CONTEXT_64,
-  XENSTORE_RING,
-} from '../../../src/xen/abi/structures.ts';
+import { AMD64, I386, IRET_CONTEXT_64, USER_REGS_64, VCPU_GUEST_CONTEXT_64 } from '../../../src/xen/abi/structures.ts';
 
 // Expected values: gcc -m64 and -m32 on Xen's public headers (requirements inventory, section F).
 
@@ -106,6 +98,4 @@ test('[F-amd64] [D-02] sizes of the small structures', () => {
   expect(sizes(AMD64)).toEqual([16, 24, 64, 16, 48]);
   expect(sizes(I386)).toEqual([16, 12, 32, 8, 44]);
   expect(IRET_CONTEXT_64.bytes).toBe(72);
-  expect(CONSOLE_RING.at.in_cons).toBe(0xc00);
-  expect(XENSTORE_RING.at).toMatchObject({ rsp: 0x400, req_cons: 0x800 });
 });

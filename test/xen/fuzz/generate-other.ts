@@ -88,7 +88,7 @@ export function eventOp(m: Maker): Made {
 }
 /** Requests or rubbish in a ring, and the back end is told. */
 export function ringTraffic(m: Maker): Made {
-  const { console, xenstore } = m.world.guest.xen;
+  const { console, xenstore } = m.world.guest;
   const { dice } = m;
   const isStore = dice.chance(70);
   const at = m.world.va((isStore ? xenstore : console).state.frame - m.world.frame(0));

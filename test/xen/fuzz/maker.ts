@@ -118,7 +118,7 @@ export class Maker {
   }
   /** Where one of the two rings is mapped. */
   ring(): bigint {
-    const { console, xenstore } = this.world.guest.xen;
+    const { console, xenstore } = this.world.guest;
     const { frame } = this.dice.chance(50) ? console.state : xenstore.state;
     return this.world.va(frame - this.world.frame(0));
   }

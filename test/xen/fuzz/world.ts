@@ -101,7 +101,7 @@ export class World {
     guest.ok(3, 0xe02b, STACK);
     guest.bindTimer();
     xen.stream.on('hypercall', (event) => this.events.push(event));
-    xen.console.onOutput = (bytes) => {
+    guest.console.onOutput = (bytes) => {
       this.#output += bytes.length;
     };
     this.audit();

@@ -4,11 +4,11 @@
  * fails (copy_to_guest_pv).
  */
 import { describe, expect, test } from 'vitest';
+import { Frontend } from '../../devices/xenstore/frontend.ts';
 import { concat, le } from '../../support/elf.ts';
 import { auditFrames } from '../../support/frame-audit.ts';
 import { heldReferences } from '../../support/held-references.ts';
 import { HANDLER, PvGuest, SELF, words } from '../../support/pv-guest.ts';
-import { Frontend } from '../xenstore/frontend.ts';
 
 const VIRT_BASE = 0xffffffff80000000n;
 const EINVAL = -22;
@@ -208,8 +208,8 @@ describe("results of hypercalls go through the guest's own mapping: a page table
   ];
   test.each(rows)('[D-09] %s', (_name, op, args, bytes, result) => {
     const { guest, table, untouched } = withTable(bytes);
-    guest.xen.console.type(new Uint8Array(16).fill(0x41));
-    guest.xen.console.state.input = new Uint8Array(16).fill(0x41);
+    guest.console.input(new Uint8Array(16).fill(0x41));
+    guest.console.state.input = new Uint8Array(16).fill(0x41);
     expect(guest.call(op, ...args(table, guest))).toBe(result);
     untouched();
   });

@@ -1,7 +1,7 @@
 // Limits and errors: quota_* and their checks in tools/xenstore/xenstored_{core,domain,transaction,watch}.c of Xen 4.17.0.
 import { describe, expect, test } from 'vitest';
 import { encode } from '../../../src/core/schema.ts';
-import { xenStoreState } from '../../../src/xen/xenstore/xenstore.ts';
+import { xenStoreState } from '../../../src/devices/xenstore/xenstore.ts';
 import { Frontend } from './frontend.ts';
 
 const READ = 2;

@@ -6,7 +6,6 @@
  */
 import { bool, bytes, type Infer, struct } from '../../core/schema.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import { XENSTORE_RING } from '../abi/structures.ts';
 
 /** Message types. 15 and 16 come only from the store; 20 was removed. */
 export const XS = {
@@ -56,11 +55,20 @@ export type XsError =
 export const HEADER_BYTES = 16;
 /** Longest payload in either direction. */
 export const PAYLOAD_MAX = 4096;
-/** Offsets in the ring page. */
-export const RING = XENSTORE_RING.at;
-/** Bytes of either direction. */
-export const RING_BYTES = RING.rsp - RING.req;
+export const RING_BYTES = 1024;
 
+/** Offsets in the ring page. */
+export const RING = {
+  req: 0,
+  rsp: 0x400,
+  reqCons: 0x800,
+  reqProd: 0x804,
+  rspCons: 0x808,
+  rspProd: 0x80c,
+  features: 0x810,
+  connection: 0x814,
+  error: 0x818,
+} as const;
 /** Server features offered: the ring can be reconnected (1), the error field exists (2), as Xen 4.17's xenstored does. */
 export const FEATURES = 3;
 export const CONNECTION = { connected: 0, reconnect: 1 } as const;
@@ -117,8 +125,8 @@ export class RingQueue {
   constructor(memory: GuestMemory, page: number, direction: 'requests' | 'responses') {
     this.#memory = memory;
     this.#data = page + (direction === 'requests' ? RING.req : RING.rsp);
-    this.#cons = page + (direction === 'requests' ? RING.req_cons : RING.rsp_cons);
-    this.#prod = page + (direction === 'requests' ? RING.req_prod : RING.rsp_prod);
+    this.#cons = page + (direction === 'requests' ? RING.reqCons : RING.rspCons);
+    this.#prod = page + (direction === 'requests' ? RING.reqProd : RING.rspProd);
   }
 
   /** Bytes in the ring, or null when the indexes cannot be right. */

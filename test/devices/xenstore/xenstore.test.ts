@@ -1,7 +1,7 @@
 // Expected values: docs/misc/xenstore.txt, docs/misc/xenstore-ring.txt, public/io/xs_wire.h, tools/xenstored.
 import { describe, expect, it } from 'vitest';
 import { decode, encode } from '../../../src/core/schema.ts';
-import { xenStoreState } from '../../../src/xen/xenstore/xenstore.ts';
+import { xenStoreState } from '../../../src/devices/xenstore/xenstore.ts';
 import { Frontend, PORT } from './frontend.ts';
 
 const DIRECTORY = 1;

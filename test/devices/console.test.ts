@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { Console } from '../../src/devices/console/console.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
-import { Console } from '../../src/xen/console.ts';
-import { WorkMeter } from '../../src/xen/work.ts';
 import { PvGuest, words } from '../support/pv-guest.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -15,8 +14,8 @@ function ring(start = 0) {
   const base = FRAME * 4096;
   for (const at of Object.values(AT)) memory.write32(base + at, start >>> 0);
   let notified = 0;
-  const console = new Console(memory, new WorkMeter(), () => notified++);
-  console.state.frame = FRAME;
+  const console = new Console({ memory, charge: () => {}, notify: () => notified++ });
+  console.attach(FRAME, 1);
   let output = '';
   console.onOutput = (data) => {
     output += Buffer.from(data).toString('latin1');
@@ -78,7 +77,7 @@ describe('the ring', () => {
   test('[D-52] input waits until the guest makes room, byte for byte', () => {
     const r = ring(2 ** 32 - 10);
     const text = Array.from({ length: 2500 }, (_, i) => String.fromCharCode(32 + (i % 90))).join('');
-    r.console.type(bytes(text));
+    r.console.input(bytes(text));
     expect((r.index(AT.inProd) - r.index(AT.inCons)) >>> 0).toBe(1024);
     expect(r.console.state.input.length).toBe(2500 - 1024);
     let got = r.read(1000);
@@ -96,7 +95,7 @@ describe('the ring', () => {
     const r = ring();
     r.setIndex(AT.outProd, 5000);
     r.setIndex(AT.inCons, 4000);
-    r.console.type(bytes('a'));
+    r.console.input(bytes('a'));
     r.console.service();
     expect(r.output()).toBe('');
     expect(r.index(AT.outCons)).toBe(0);
@@ -156,7 +155,7 @@ describe('of a guest', () => {
     expect(guest.call(18, 0, 0, 0x1000)).toBe(0);
     const buffer = guest.page(9);
     expect(guest.call(18, 1, 16, buffer)).toBe(0);
-    guest.xen.console.state.input = bytes('yes\n');
+    guest.console.state.input = bytes('yes\n');
     expect(guest.call(18, 1, 3, 0x1000)).toBe(-14);
     expect(guest.call(18, 1, 3, buffer)).toBe(3);
     expect(guest.call(18, 1, 16, buffer + 3n)).toBe(1);

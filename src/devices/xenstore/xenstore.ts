@@ -6,8 +6,9 @@
  * may have is bounded (quota.ts).
  */
 import { bool, bytes, type Infer, integer, list, struct, u32 } from '../../core/schema.ts';
-import type { GuestMemory } from '../../memory/guest-memory.ts';
-import { unitsOf, type WorkMeter } from '../work.ts';
+import { sectionOf } from '../../core/state-section.ts';
+import { unitsOf } from '../../core/work.ts';
+import type { Device, DeviceHost } from '../device.ts';
 import { createDomain, createStore, type DomainNodes, describeDomain, domainPath, writeText } from './domain-nodes.ts';
 import { type Charged, memoryBytes, messageBytes, QUOTA } from './quota.ts';
 import { answer, type Connection } from './requests.ts';
@@ -61,28 +62,26 @@ function freshState(name: string, uuid: string): XenStoreState {
   return state;
 }
 
-export class XenStore {
+export class XenStore implements Device {
+  readonly id = 'xenstore';
+  readonly section = sectionOf(this.id, xenStoreState, this);
   state: XenStoreState = freshState(DEFAULT.name, DEFAULT.uuid);
-  readonly #memory: GuestMemory;
-  readonly #work: WorkMeter;
-  readonly #notify: (port: number) => void;
+  readonly #host: DeviceHost;
   /** What follows from the queue of `state`: the payloads of the events in it. */
   #waiting = new Set<string>();
   #waitingIn: readonly wire.QueuedMessage[] | null = null;
   /** Bytes that the events of the change at hand may yet take; null until the first of them. */
   #room: number | null = null;
 
-  constructor(memory: GuestMemory, work: WorkMeter, notify: (port: number) => void) {
-    this.#memory = memory;
-    this.#work = work;
-    this.#notify = notify;
+  constructor(host: DeviceHost) {
+    this.#host = host;
   }
 
   /** Takes the ring page at machine frame `frame`, of which the guest hears at its port `port`. */
   attach(frame: number, port: number): void {
     this.state.frame = frame;
     this.state.port = port;
-    this.#memory.write32(frame * 4096 + wire.RING.server_features, wire.FEATURES);
+    this.#host.memory.write32(frame * 4096 + wire.RING.features, wire.FEATURES);
     const tree = liveAccess(this.state);
     writeText(tree, `${domainPath(DOMAIN)}/store/port`, String(port));
     writeText(tree, `${domainPath(DOMAIN)}/store/ring-ref`, String(frame));
@@ -134,12 +133,12 @@ export class XenStore {
     const { state } = this;
     if (state.frame === 0) return;
     const page = state.frame * 4096;
-    if (this.#memory.read32(page + wire.RING.connection) === wire.CONNECTION.reconnect) this.#reconnect(page);
-    const requests = new wire.RingQueue(this.#memory, page, 'requests');
-    const responses = new wire.RingQueue(this.#memory, page, 'responses');
+    if (this.#host.memory.read32(page + wire.RING.connection) === wire.CONNECTION.reconnect) this.#reconnect(page);
+    const requests = new wire.RingQueue(this.#host.memory, page, 'requests');
+    const responses = new wire.RingQueue(this.#host.memory, page, 'responses');
     let moved = false;
     while (!state.ignored && (this.#takeRequest(requests) || this.#flush(responses))) moved = true;
-    if (moved) this.#notify(state.port);
+    if (moved) this.#host.notify(state.port);
   }
 
   /** Takes bytes of the request at hand and answers it when whole; false when nothing could be taken. */
@@ -186,7 +185,7 @@ export class XenStore {
   }
 
   #ignore(reason: number): boolean {
-    this.#memory.write32(this.state.frame * 4096 + wire.RING.error, reason);
+    this.#host.memory.write32(this.state.frame * 4096 + wire.RING.error, reason);
     this.#forget();
     this.state.ignored = true;
     return true;
@@ -197,11 +196,11 @@ export class XenStore {
   #reconnect(page: number): void {
     this.#forget();
     this.state.ignored = false;
-    new wire.RingQueue(this.#memory, page, 'requests').reset();
-    new wire.RingQueue(this.#memory, page, 'responses').reset();
-    this.#memory.write32(page + wire.RING.error, wire.RING_ERROR.none);
-    this.#memory.write32(page + wire.RING.connection, wire.CONNECTION.connected);
-    this.#notify(this.state.port);
+    new wire.RingQueue(this.#host.memory, page, 'requests').reset();
+    new wire.RingQueue(this.#host.memory, page, 'responses').reset();
+    this.#host.memory.write32(page + wire.RING.error, wire.RING_ERROR.none);
+    this.#host.memory.write32(page + wire.RING.connection, wire.CONNECTION.connected);
+    this.#host.notify(this.state.port);
   }
 
   // ---- requests -----------------------------------------------------------------------------------------------------
@@ -221,7 +220,7 @@ export class XenStore {
     };
     this.#room = null;
     const reply = answer(connection, request);
-    this.#work.charge(
+    this.#host.charge(
       unitsOf(request.payload.length + reply.payload.length) + Math.ceil(state.nodes.size / NODES_PER_UNIT),
     );
     state.watches = connection.watches;
@@ -233,7 +232,7 @@ export class XenStore {
 
   #fire(path: string, scope: EventScope, node: Node | null, before: Node['permissions']): void {
     const parent = this.state.nodes.get(parentPath(path)) ?? null;
-    this.#work.charge(this.state.watches.length);
+    this.#host.charge(this.state.watches.length);
     if (!mayKnow(DOMAIN, node, before, parent)) return;
     for (const w of this.state.watches) if (matches(w, path, scope)) this.#event(w, path);
   }
@@ -241,7 +240,7 @@ export class XenStore {
   /** Bytes that may yet be charged to the domain. */
   #roomOf(charged: Charged): number {
     const looked = charged.transactions.reduce((sum, t) => sum + t.accessed.size, charged.nodes.size);
-    this.#work.charge(Math.ceil(looked / NODES_PER_UNIT) + charged.output.length);
+    this.#host.charge(Math.ceil(looked / NODES_PER_UNIT) + charged.output.length);
     return QUOTA.memoryBytes - memoryBytes(charged, DOMAIN);
   }
 
@@ -256,7 +255,7 @@ export class XenStore {
     if (bytes > wire.PAYLOAD_MAX) return;
     this.#room ??= this.#roomOf(this.state);
     if (messageBytes(bytes) >= this.#room) return;
-    this.#work.charge(unitsOf(bytes));
+    this.#host.charge(unitsOf(bytes));
     const text = `${reported}\0${w.token}\0`;
     if (this.#waitingIn !== output) {
       this.#waiting = new Set(output.filter((m) => m.event).map(payloadOf));

@@ -1,7 +1,6 @@
 /** A small guest side of the xenstore ring, written from xs_wire.h: it knows nothing of the daemon. */
+import { XenStore } from '../../../src/devices/xenstore/xenstore.ts';
 import { GuestMemory } from '../../../src/memory/guest-memory.ts';
-import { WorkMeter } from '../../../src/xen/work.ts';
-import { XenStore } from '../../../src/xen/xenstore/xenstore.ts';
 
 export interface Answer {
   type: number;
@@ -25,8 +24,12 @@ export class Frontend {
     this.memory = new GuestMemory({ vcpus: 1, slots: 4, frameLimit: 16, recordBytes: 4096 });
     this.memory.addFrame(FRAME);
     for (const at of [0x800, 0x804, 0x808, 0x80c]) this.memory.write32(PAGE + at, firstIndex);
-    this.store = new XenStore(this.memory, new WorkMeter(), (port) => {
-      if (port === PORT) this.notifications++;
+    this.store = new XenStore({
+      memory: this.memory,
+      charge: () => {},
+      notify: (port) => {
+        if (port === PORT) this.notifications++;
+      },
     });
     this.store.attach(FRAME, PORT);
   }
