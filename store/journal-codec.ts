@@ -6,7 +6,9 @@ import type { JournalBlock, JournalEntry, RegisterDigest } from '../src/timeline
 import { bigOfBytes, bytesOfBig, type JournalHeadMessage, journalBlockCodec, journalHeadCodec } from './messages.ts';
 import { plain } from './sealed.ts';
 
-const KINDS = ['console', 'timer', 'idle', 'switch'] as const;
+const KINDS = ['input', 'timer', 'idle', 'switch'] as const;
+/** All input was for it in formats 3 and 4. */
+const ONLY_DEVICE = 'console';
 
 /** A block about to be closed. */
 export interface BlockContents {
@@ -39,12 +41,18 @@ function sums(differences: readonly number[], from: number, to: number): number[
 
 export function encodeBlock(block: BlockContents): Uint8Array {
   const texts = new Map<string, number>();
+  const textNumber = (text: string): number => {
+    if (!texts.has(text)) texts.set(text, texts.size);
+    return texts.get(text)!;
+  };
   const payload: Uint8Array[] = [];
+  const devices: number[] = [];
   const details = block.entries.map((entry) => {
-    if (entry.kind === 'console') return payload.push(entry.data) && entry.data.length;
-    if (isNumber(entry.detail)) return 2 * Number(entry.detail);
-    if (!texts.has(entry.detail)) texts.set(entry.detail, texts.size);
-    return 2 * texts.get(entry.detail)! + 1;
+    if (entry.kind !== 'input')
+      return isNumber(entry.detail) ? 2 * Number(entry.detail) : 2 * textNumber(entry.detail) + 1;
+    payload.push(entry.data);
+    devices.push(textNumber(entry.device));
+    return entry.data.length;
   });
   const digests = new Uint8Array(8 * block.digests.length);
   const view = new DataView(digests.buffer);
@@ -70,6 +78,7 @@ export function encodeBlock(block: BlockContents): Uint8Array {
     digests,
     stateHash: bytesOfBig(block.stateHash, 16),
     previous: block.previous,
+    devices,
   });
 }
 
@@ -77,8 +86,9 @@ export function encodeBlock(block: BlockContents): Uint8Array {
 export function decodeBlockHead(bytes: Uint8Array): Omit<JournalHeadMessage, 'stateHash'> & { stateHash: bigint } {
   const head = journalHeadCodec.decode(bytes);
   if (head.lastTick < head.firstTick) throw new RangeError('a block ends before it begins');
-  const { tickDeltas, details, digestTickDeltas, texts, kinds } = head;
-  if (tickDeltas > 1 || details > 1 || digestTickDeltas > 1) throw new RangeError('a column of a block is in pieces');
+  const { tickDeltas, details, digestTickDeltas, devices, texts, kinds } = head;
+  if ([tickDeltas, details, digestTickDeltas, devices].some((pieces) => pieces > 1))
+    throw new RangeError('a column of a block is in pieces');
   if (texts > kinds.length) throw new RangeError('a block has more texts than entries');
   return { ...head, stateHash: bigOfBytes(head.stateHash, 16) };
 }
@@ -86,25 +96,29 @@ export function decodeBlockHead(bytes: Uint8Array): Omit<JournalHeadMessage, 'st
 /** Throws RangeError on anything malformed. */
 export function decodeBlock(bytes: Uint8Array, storedBytes: number): JournalBlock {
   const block = journalBlockCodec.decode(bytes);
-  const { firstTick, lastTick, kinds, details, texts, tickDeltas, digestTickDeltas } = block;
+  const { firstTick, lastTick, kinds, details, texts, tickDeltas, digestTickDeltas, devices } = block;
   if (kinds.length !== tickDeltas.length || details.length !== tickDeltas.length)
     throw new RangeError('entries of a block lack a part');
   if (block.digests.length !== 8 * digestTickDeltas.length) throw new RangeError('digests of a block lack a part');
   const payload = plain(block.payload);
   let at = 0;
+  let inputs = 0;
   const entries = sums(tickDeltas, firstTick, lastTick).map((tick, i): JournalEntry => {
     const kind = KINDS[kinds[i]!];
     const detail = details[i]!;
     if (kind === undefined) throw new RangeError(`an entry has the unknown kind ${kinds[i]}`);
-    if (kind === 'console') {
+    if (kind === 'input') {
       at += detail;
       if (at > payload.length) throw new RangeError('an entry has more input than there is');
-      return { tick, kind, data: payload.slice(at - detail, at) };
+      const device = devices.length === 0 ? ONLY_DEVICE : texts[devices[inputs++]!];
+      if (device === undefined) throw new RangeError('an input names no device');
+      return { tick, kind, device, data: payload.slice(at - detail, at) };
     }
     const text = detail % 2 === 0 ? String(detail / 2) : texts[(detail - 1) / 2];
     if (text === undefined) throw new RangeError('an entry has no text');
     return { tick, kind, detail: text };
   });
+  if (inputs !== devices.length) throw new RangeError('a block names more devices than it has inputs');
   const view = new DataView(block.digests.buffer, block.digests.byteOffset, block.digests.byteLength);
   const digests = sums(digestTickDeltas, firstTick, lastTick).map((tick, i) => ({
     tick,

@@ -34,8 +34,9 @@ export interface JournalBlockMessage {
   digests: Uint8Array;
   stateHash: Uint8Array;
   previous: Uint8Array;
+  devices: number[];
 }
-type Column = 'tickDeltas' | 'details' | 'texts' | 'digestTickDeltas';
+type Column = 'tickDeltas' | 'details' | 'texts' | 'digestTickDeltas' | 'devices';
 /** What the chain of blocks needs of a block. Columns are counted: `kinds` and `digests` say how many entries and digests it has. */
 export type JournalHeadMessage = Omit<JournalBlockMessage, Column> & Record<Column, number>;
 export interface SnapshotMessage {
@@ -115,6 +116,7 @@ export const MESSAGES = {
     digests: one(10, 'bytes'),
     stateHash: one(11, 'bytes'),
     previous: one(12, 'bytes'),
+    devices: list(13, 'uint64'),
   },
   Snapshot: {
     sequence: one(1, 'uint32'),
@@ -240,7 +242,7 @@ function codec<T extends object>(fields: Fields): Codec<T> {
 export const headerCodec = codec<HeaderMessage>(MESSAGES.Header);
 export const journalBlockCodec = codec<JournalBlockMessage>(MESSAGES.JournalBlock);
 const counted = (field: Field): Field => ({ ...field, rule: 'count' });
-const { tickDeltas, details, texts, digestTickDeltas } = MESSAGES.JournalBlock;
+const { tickDeltas, details, texts, digestTickDeltas, devices } = MESSAGES.JournalBlock;
 /** Reads the head of a block, passing over its columns. */
 export const journalHeadCodec = codec<JournalHeadMessage>({
   ...MESSAGES.JournalBlock,
@@ -248,6 +250,7 @@ export const journalHeadCodec = codec<JournalHeadMessage>({
   details: counted(details),
   texts: counted(texts),
   digestTickDeltas: counted(digestTickDeltas),
+  devices: counted(devices),
 });
 export const snapshotCodec = codec<SnapshotMessage>(MESSAGES.Snapshot);
 export const sectionsCodec = codec<SectionsMessage>(MESSAGES.Sections);

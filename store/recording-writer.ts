@@ -149,7 +149,7 @@ export class RecordingWriter extends StoredRecording implements NewRecording {
     this.#queue.check();
     const last = this.#entries.at(-1)?.tick ?? this.lastTick;
     assert(entry.tick >= last, 'ticks do not decrease');
-    this.#entries.push(entry.kind === 'console' ? { ...entry, data: entry.data.slice() } : { ...entry });
+    this.#entries.push(entry.kind === 'input' ? { ...entry, data: entry.data.slice() } : { ...entry });
   }
   digest(tick: Tick, value: bigint): void {
     this.#digests.push({ tick, value });

@@ -27,8 +27,8 @@ async function main([from, index, ticks, to]: string[]): Promise<void> {
   const original = await store.open(name, SEMANTICS_VERSION);
   const entries = journalOf(original);
   if (to === undefined) {
-    for (const [i, { tick, data }] of entries.filter(isPayload).entries())
-      console.log(`${i}  tick ${tick}  ${JSON.stringify(new TextDecoder().decode(data))}`);
+    for (const [i, { tick, device, data }] of entries.filter(isPayload).entries())
+      console.log(`${i}  tick ${tick}  ${device}  ${JSON.stringify(new TextDecoder().decode(data))}`);
   } else {
     const [target, copyName] = place(to);
     const copy = await writeEditedCopy(

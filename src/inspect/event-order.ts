@@ -14,9 +14,10 @@ export function* journalEvents(journal: JournalSource, from: Tick, to: Tick): Ge
     if (lastTick < from || firstTick > to) continue;
     for (const entry of journal.block(sequence).entries) {
       if (entry.tick < from || entry.tick > to || entry.kind === 'switch') continue;
-      const kind = entry.kind === 'console' ? 'input' : entry.kind;
-      const text = entry.kind === 'console' ? new TextDecoder().decode(entry.data) : entry.detail;
-      yield { tick: entry.tick, vcpu: 0, rip: 0n, kind, name: kind, fields: {}, text };
+      const { kind } = entry;
+      const text = kind === 'input' ? new TextDecoder().decode(entry.data) : entry.detail;
+      const name = kind === 'input' ? entry.device : kind;
+      yield { tick: entry.tick, vcpu: 0, rip: 0n, kind, name, fields: {}, text };
     }
   }
 }

@@ -7,10 +7,12 @@
  */
 import type { Tick } from '../core/units.ts';
 
-/** Bytes typed at the console, applied on reaching `tick`. */
+/** Bytes for a device, given to it on reaching `tick`. */
 export interface Payload {
   readonly tick: Tick;
-  readonly kind: 'console';
+  readonly kind: 'input';
+  /** The device's id. */
+  readonly device: string;
   readonly data: Uint8Array;
 }
 

@@ -298,7 +298,7 @@ export class Machine {
       }
     }
     for (const payload of door.take(this.tick)) {
-      platform.input(payload.kind, payload.data);
+      platform.input(payload.device, payload.data);
       loop.deliveryDue = true;
     }
     if (!this.#alone) this.#schedule();

@@ -36,7 +36,9 @@ export function moveInput(entries: readonly JournalEntry[], index: number, ticks
 /** The first tick at which two journals differ, or Infinity. */
 function firstDifference(one: readonly JournalEntry[], other: readonly JournalEntry[]): Tick {
   const text = (entry: JournalEntry | undefined): string =>
-    entry === undefined ? '' : `${entry.tick} ${entry.kind} ${entry.kind === 'console' ? entry.data : entry.detail}`;
+    entry === undefined
+      ? ''
+      : `${entry.tick} ${isPayload(entry) ? [entry.device, ...entry.data] : [entry.kind, entry.detail]}`;
   for (let i = 0; i < Math.max(one.length, other.length); i++)
     if (text(one[i]) !== text(other[i]))
       return Math.min(...[one[i], other[i]].flatMap((entry) => (entry === undefined ? [] : [entry.tick])));

@@ -9,20 +9,23 @@ import type { Tick } from '../core/units.ts';
 import { type Decision, Divergence, type InputDoor, type Payload } from '../machine/inputs.ts';
 import type { JournalEntry, Recording } from './trace-store.ts';
 
-export const isPayload = (entry: JournalEntry): entry is Payload => entry.kind === 'console';
+export const isPayload = (entry: JournalEntry): entry is Payload => entry.kind === 'input';
 
 /** The door of a recording: payloads come from the host, everything is written down. */
 export class RecordingDoor implements InputDoor {
-  readonly #waiting: Uint8Array[] = [];
+  readonly #waiting: Omit<Payload, 'tick'>[] = [];
   #sealed: Tick = -1;
+  readonly #terminal: string;
   readonly #write: (entry: JournalEntry) => void;
 
-  constructor(write: (entry: JournalEntry) => void) {
+  /** `terminal`: the device that is meant where none is named. */
+  constructor(terminal: string, write: (entry: JournalEntry) => void) {
+    this.#terminal = terminal;
     this.#write = write;
   }
-  /** Bytes from the host; they enter at the first tick that is not sealed. */
-  push(data: Uint8Array): void {
-    if (data.length > 0) this.#waiting.push(data);
+  /** Bytes from the host for a device; they enter at the first tick that is not sealed. */
+  push(data: Uint8Array, device = this.#terminal): void {
+    if (data.length > 0) this.#waiting.push({ kind: 'input', device, data });
   }
   get waiting(): boolean {
     return this.#waiting.length > 0;
@@ -33,7 +36,7 @@ export class RecordingDoor implements InputDoor {
   }
   take(tick: Tick): readonly Payload[] {
     if (this.#waiting.length === 0 || tick <= this.#sealed) return [];
-    const payloads = this.#waiting.splice(0).map((data): Payload => ({ tick, kind: 'console', data }));
+    const payloads = this.#waiting.splice(0).map((payload): Payload => ({ tick, ...payload }));
     for (const payload of payloads) this.#write(payload);
     return payloads;
   }

@@ -26,7 +26,7 @@ interface MemorySnapshot extends SnapshotSummary {
 }
 
 const copy = (entry: JournalEntry): JournalEntry =>
-  entry.kind === 'console' ? { ...entry, data: entry.data.slice() } : { ...entry };
+  entry.kind === 'input' ? { ...entry, data: entry.data.slice() } : { ...entry };
 
 class MemoryRecording implements NewRecording {
   readonly name: string;

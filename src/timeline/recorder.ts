@@ -10,7 +10,7 @@ import { isBefore, type RunEnd } from '../machine/machine.ts';
 import { StopSet } from '../machine/stops.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { type HangLimits, HangWatch } from './hang-watch.ts';
-import { RecordingDoor } from './journal.ts';
+import { isPayload, RecordingDoor } from './journal.ts';
 import { KeptState } from './kept-state.ts';
 import { BLOCK_TICKS, DIGEST_TICKS, type Run, SLICE_TICKS } from './run.ts';
 import { type JournalEntry, type NewRecording, QUEUE_BYTES } from './trace-store.ts';
@@ -96,8 +96,8 @@ export class Recorder {
     this.#limits = limits;
     this.#hang = new HangWatch(run, limits);
     this.#kept = new KeptState(run);
-    this.door = new RecordingDoor((entry: JournalEntry) => {
-      if (entry.kind !== 'console') this.#hang.decided(entry);
+    this.door = new RecordingDoor(run.terminal.id, (entry: JournalEntry) => {
+      if (!isPayload(entry)) this.#hang.decided(entry);
       recording?.append(entry);
       this.#openEntries++;
     });

@@ -14,7 +14,7 @@ import type { Tick } from '../core/units.ts';
 import type { Decision, Payload } from '../machine/inputs.ts';
 
 /** Version of what a recording's directory looks like. */
-export const FORMAT_VERSION = 4;
+export const FORMAT_VERSION = 5;
 /** The oldest that can be read. */
 export const OLDEST_FORMAT_VERSION = 3;
 export const isReadableFormat = (version: number): boolean =>

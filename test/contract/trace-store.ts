@@ -90,14 +90,19 @@ export function traceStoreContract(name: string, make: () => TraceStore): void {
     it('[X-02] keeps journal entries, digests and hashes, block by block', async () => {
       const first: JournalEntry[] = [
         { tick: 0, kind: 'timer', detail: 'periodic:0' },
-        { tick: 5, kind: 'console', data: text('ls\r') },
+        { tick: 5, kind: 'input', device: 'console', data: text('ls\r') },
         { tick: 5, kind: 'idle', detail: '3999999' },
         { tick: 6, kind: 'idle', detail: '0' },
         { tick: 4_000_000_000_000, kind: 'timer', detail: 'singleshot:0 time:0' },
         { tick: 4_000_000_000_000, kind: 'switch', detail: '007' },
         { tick: 4_000_000_000_001, kind: 'idle', detail: '9007199254740993' },
       ];
-      const second: JournalEntry[] = [{ tick: 4_000_000_000_100, kind: 'console', data: new Uint8Array(0) }];
+      const second: JournalEntry[] = [
+        { tick: 4_000_000_000_100, kind: 'input', device: 'console', data: new Uint8Array(0) },
+        { tick: 4_000_000_000_100, kind: 'input', device: 'disk ü', data: text('sector') },
+        { tick: 4_000_000_000_100, kind: 'timer', detail: 'disk ü' },
+        { tick: 4_000_000_000_100, kind: 'input', device: 'console', data: text('x') },
+      ];
       const recording = await create();
       for (const entry of first) recording.append(entry);
       recording.digest(1 << 20, 0xffff_ffff_ffff_fffen);
@@ -125,7 +130,7 @@ export function traceStoreContract(name: string, make: () => TraceStore): void {
       const data = text('abc');
       const live = page(7);
       const sections = new Map([['cpu0', text('state')]]);
-      recording.append({ tick: 1, kind: 'console', data });
+      recording.append({ tick: 1, kind: 'input', device: 'console', data });
       recording.endBlock(1, 1n);
       recording.putSnapshot({
         tick: 1,
@@ -138,7 +143,7 @@ export function traceStoreContract(name: string, make: () => TraceStore): void {
       live.fill(0);
       sections.get('cpu0')!.fill(0);
       const at = await reopen(recording);
-      expect(at.block(0).entries).toEqual([{ tick: 1, kind: 'console', data: text('abc') }]);
+      expect(at.block(0).entries).toEqual([{ tick: 1, kind: 'input', device: 'console', data: text('abc') }]);
       expect(Buffer.from(at.snapshot(1).page(0)!).equals(page(7))).toBe(true);
       expect(at.snapshot(1).sections.get('cpu0')).toEqual(text('state'));
     });

@@ -58,3 +58,9 @@ test('a guest that only idles is told in parts of at most 1024 events, block by 
   }
   expect(seen).toBe(9000);
 });
+test('input is told under the name of its device', () => {
+  const input: JournalEntry = { tick: 7, kind: 'input', device: 'console', data: new TextEncoder().encode('ls') };
+  expect([...journalEvents(journal([input], 1000), 0, 1000)]).toEqual([
+    { tick: 7, vcpu: 0, rip: 0n, kind: 'input', name: 'console', fields: {}, text: 'ls' },
+  ]);
+});

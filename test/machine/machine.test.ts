@@ -71,7 +71,7 @@ function run(hex: string, ticks: number): string[] {
   platform.machine = machine;
   machine.door = {
     take: (tick) => {
-      const payload = { tick, kind: 'console', data: new Uint8Array(1) } as const;
+      const payload = { tick, kind: 'input', device: 'console', data: new Uint8Array(1) } as const;
       const taken = platform.waiting ? [payload] : [];
       platform.waiting = false;
       return taken;

@@ -153,6 +153,13 @@ describe('what a recording says', () => {
         m.details = m.details.map(() => 99);
       }),
     'entries behind the end': (f) => f.block(0, (m) => void (m.tickDeltas = m.tickDeltas.map(() => 2 ** 50))),
+    'more devices than inputs': (f) => f.block(0, (m) => void (m.devices = [...m.devices, 0])),
+    'input for a device without a name': (f) =>
+      f.block(0, (m) => {
+        m.kinds.fill(0);
+        m.details = m.details.map(() => 0);
+        m.devices = m.details.map(() => 1001);
+      }),
     'digests that are cut': (f) => f.block(0, (m) => void (m.digestTickDeltas = [1])),
   };
   it.each(Object.keys(BLOCKS))('[X-02] a journal with %s is refused wherever it is read', async (name) => {

@@ -82,6 +82,7 @@ const EXAMPLES: ReadonlyArray<[string, Codec<object>, object]> = [
       digests: bytes(9),
       stateHash: bytes(255),
       previous: bytes(0),
+      devices: [0, 3, LARGE],
     },
   ],
   [

@@ -38,7 +38,7 @@ export const SNAPSHOT_EVERY = 4;
 export function entriesOf(sequence: number): JournalEntry[] {
   return Array.from({ length: 50 }, (_, i): JournalEntry => {
     const tick = sequence * TICKS + i * 1000 + ((sequence * 7919 + i * 104729) % 997);
-    if (i % 10 === 3) return { tick, kind: 'console', data: Uint8Array.of(sequence & 255, i) };
+    if (i % 10 === 3) return { tick, kind: 'input', device: 'console', data: Uint8Array.of(sequence & 255, i) };
     return i % 2 === 0
       ? { tick, kind: 'timer', detail: 'singleshot:0' }
       : { tick, kind: 'idle', detail: String(tick * 3) };
@@ -92,7 +92,7 @@ export async function contents(recording: Recording): Promise<string> {
   for (const { sequence } of recording.blocks) {
     const block = recording.block(sequence);
     add(block.digests);
-    for (const entry of block.entries) add(entry.kind === 'console' ? [entry.tick, ...entry.data] : entry);
+    for (const entry of block.entries) add(entry.kind === 'input' ? [entry.tick, ...entry.data] : entry);
   }
   for (const { tick } of recording.snapshots) {
     const snapshot = recording.snapshot(tick);

@@ -248,7 +248,7 @@ describe('a recording under torture', () => {
     await expect(store.remove('foreign')).rejects.toMatchObject({ code: 'E_RECORDING' });
     const path = await finished('other', 2);
     const anchor = readFileSync(join(path, 'anchor'), 'latin1');
-    writeFileSync(join(path, 'anchor'), anchor.replace('RECORDING 4', 'RECORDING 7'), 'latin1');
+    writeFileSync(join(path, 'anchor'), anchor.replace('RECORDING 5', 'RECORDING 7'), 'latin1');
     expect(await why('other')).toBe(
       'E_RECORDING: the anchor of other says format version 7; this version of hindsight reads 3 to 4',
     );

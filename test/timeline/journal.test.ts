@@ -129,6 +129,16 @@ describe('an edited journal', () => {
     );
     expect(seen.tick).toBeLessThan(80_000);
   });
+  it('[X-02] that gives input to a device which the machine lacks is refused', async () => {
+    const entries = journalOf(recorded.recording);
+    const copy = await edited(
+      recorded.recording,
+      entries.map((entry) => (isPayload(entry) ? { ...entry, device: 'disk' } : entry)),
+    );
+    await expect(replayGuest(GUEST, copy)).rejects.toThrow('no device of the machine takes input as "disk"');
+    const session = new Session(new Run(GUEST), copy);
+    await expect(session.goto(session.endTick)).rejects.toMatchObject({ code: 'E_RECORDING' });
+  });
   it('can be moved about in, to its own end', async () => {
     const copy = await edited(recorded.recording, moveInput(journalOf(recorded.recording), 0, 40_000));
     const outcome = await replayGuest(GUEST, copy);

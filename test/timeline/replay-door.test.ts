@@ -22,7 +22,7 @@ function journal(blocks: readonly (readonly [number, readonly JournalEntry[]])[]
 }
 const timer = (tick: number): JournalEntry => ({ tick, kind: 'timer', detail: `t${tick}` });
 const idle = (tick: number): JournalEntry => ({ tick, kind: 'idle', detail: `i${tick}` });
-const typed = (tick: number): JournalEntry => ({ tick, kind: 'console', data: Uint8Array.of(tick) });
+const typed = (tick: number): JournalEntry => ({ tick, kind: 'input', device: 'console', data: Uint8Array.of(tick) });
 
 const ENTRIES: readonly (readonly [number, readonly JournalEntry[]])[] = [
   [100, [timer(10), typed(20), idle(50), timer(100)]],
@@ -31,9 +31,9 @@ const ENTRIES: readonly (readonly [number, readonly JournalEntry[]])[] = [
   [400, [typed(310), timer(350), idle(400)]],
 ];
 const ALL = ENTRIES.flatMap(([, entries]) => entries);
-const decisions = ALL.filter((e) => e.kind !== 'console');
+const decisions = ALL.filter((e) => e.kind !== 'input');
 const decide = (door: ReplayDoor, entry: JournalEntry): void => {
-  if (entry.kind !== 'console') door.decided({ ...entry });
+  if (entry.kind !== 'input') door.decided({ ...entry });
 };
 
 describe('a replay door', () => {
@@ -53,7 +53,7 @@ describe('a replay door', () => {
       door.seek(tick);
       for (const e of decisions) if (e.tick > tick || (e.tick === tick && e.kind === 'idle')) decide(door, e);
       door.seek(tick);
-      expect(door.nextPayload()).toBe(ALL.find((e) => e.kind === 'console' && e.tick > tick)?.tick ?? Infinity);
+      expect(door.nextPayload()).toBe(ALL.find((e) => e.kind === 'input' && e.tick > tick)?.tick ?? Infinity);
     }
   });
   test('tells what differs', () => {

@@ -52,7 +52,8 @@ describe('a run', () => {
   test('[X-02] takes input at the tick the door names, and a replay of the same door gives the same run', () => {
     const payloads: Payload[] = [70_001, 70_002, 1_500_003].map((tick, i) => ({
       tick,
-      kind: 'console',
+      kind: 'input',
+      device: 'console',
       data: new TextEncoder().encode(`line ${i}\n`),
     }));
     const door = (): InputDoor => ({
