@@ -1,6 +1,6 @@
-/** What the documents name exists: files, headings, verbs, npm scripts, the import order. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+/** What the documents say of the command line, the import order and each other; that their links lead somewhere is checked by tools/check. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Bench } from './cli/fake-backend.ts';
 
@@ -16,40 +16,8 @@ const DECISIONS = 'docs/decisions';
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 const found = (text: string, pattern: RegExp): string[] => [...new Set([...text.matchAll(pattern)].map((m) => m[1]!))];
 
-/** Anchors of a document's headings, as GitHub makes them. */
-const anchors = (text: string): string[] =>
-  found(text, /^#+ (.+)$/gm).map((heading) =>
-    heading
-      .toLowerCase()
-      .replace(/[^\w\- ]/g, '')
-      .replaceAll(' ', '-'),
-  );
-
 describe.each(DOCUMENTS)('%s', (path) => {
   const text = read(path);
-  test('links to files and headings that exist', () => {
-    for (const link of found(text, /\]\(([^)\s]+)\)/g)) {
-      if (/^[a-z]+:/.test(link)) continue;
-      const [file = '', anchor] = link.split('#');
-      const target = file === '' ? path : relative(ROOT, resolve(ROOT, dirname(path), file));
-      expect(existsSync(join(ROOT, target)), `${link} is there`).toBe(true);
-      if (anchor !== undefined) expect(anchors(read(target)), link).toContain(anchor);
-    }
-  });
-  test('names paths of the tree that exist', () => {
-    const named = found(text, /(?<![\w./-])((?:src|store|proto|test|tools)\/[\w./-]*\w)(?![\w/*-])/g);
-    for (const name of named) expect(existsSync(join(ROOT, name)), `${name} is there`).toBe(true);
-  });
-  test('names npm scripts that package.json has', () => {
-    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-    const named = [...found(text, /\bnpm run ([\w-]+)/g), ...found(text, /\bnpm (start|test)\b/g)];
-    for (const name of named) expect(Object.keys(scripts)).toContain(name);
-  });
-  test('names tools that are there, by the launcher that any Node runs', () => {
-    expect(found(text, /\bnode (tools\/[\w/-]+\.ts)/g)).toEqual([]);
-    for (const name of found(text, /\bnode tools\/run\.mjs ([\w/-]+)/g))
-      if (name !== 'NAME') expect(existsSync(join(ROOT, `tools/${name}.ts`)), `tools/${name}.ts is there`).toBe(true);
-  });
   test('names verbs that the command line has', async () => {
     const bench = new Bench();
     for (const verb of found(text, /npx hindsight ([a-z]+)/g)) {

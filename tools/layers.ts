@@ -1,12 +1,13 @@
 /**
- * Checks the import direction of the tree: a layer imports only from layers above it in the list of ARCHITECTURE.md.
- * Exits 1 on a violation and when it saw no module.
+ * Checks the import direction of the tree, `node tools/run.mjs layers`: a layer imports only from layers before it in the list of
+ * ARCHITECTURE.md, and does not reach through what it was given into what lies behind. It is part of `npm run check`.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { resolve } from 'node:path';
+import { type ESTree, Visitor } from 'rolldown/utils';
+import { unexpected } from './check/exceptions.ts';
+import { type Module, type Modules, readModules } from './check/tree.ts';
 import { commandLine } from './command-line.ts';
 
-const ROOT = resolve(import.meta.dirname, '..');
 const ORDER = [
   'core',
   'ir',
@@ -22,57 +23,113 @@ const ORDER = [
   'inspect',
   'cli',
 ];
-/** Layers that may not import a layer although it stands above them. */
+/** Layers that may not import a layer although it stands before them. */
 const NEVER: Record<string, string[]> = {
-  x86: [],
   memory: ['ir'],
-  engine: [],
   devices: ['engine', 'x86', 'ir'],
   elf: ['ir', 'x86', 'memory', 'engine', 'devices'],
   xen: ['engine', 'ir'],
   platform: ['engine', 'xen', 'ir'],
-  store: ['ir', 'x86', 'memory', 'engine', 'elf', 'xen', 'platform', 'devices', 'machine', 'inspect', 'cli'],
+  timeline: ['xen'],
+  inspect: ['xen'],
+  cli: ['xen'],
+  store: ['ir', 'x86', 'memory', 'engine', 'devices', 'elf', 'xen', 'platform', 'machine', 'inspect', 'cli'],
 };
 
-function* sources(folder: string): Generator<string> {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) yield* sources(path);
-    else if (entry.name.endsWith('.ts')) yield path;
-  }
-}
+/** Layers above the machine, which see hypervisor and engine through it alone. */
+const ABOVE_MACHINE = ['timeline', 'inspect', 'cli', 'store'];
+/** Chains of members that no layer above the machine may walk: whatever they lead to, the machine should be asked for. */
+const FORBIDDEN_CHAINS = ['xen.*', 'engine.mmu.*'];
+
+/** Who breaks these rules today, by path and rule. The list only gets shorter. */
+const OFFENDERS: readonly string[] = [
+  'src/cli/local/built-run.ts: cli must not import xen',
+  'src/cli/local/common.ts: cli must not import xen',
+  'src/inspect/session-moment.ts: inspect must not walk engine.mmu.*',
+  'src/timeline/check-recording.ts: timeline must not import xen',
+  'src/timeline/hang-watch.ts: timeline must not import xen',
+  'src/timeline/hang-watch.ts: timeline must not walk xen.*',
+  'src/timeline/recurrence.ts: timeline must not import xen',
+  'src/timeline/recurrence.ts: timeline must not walk xen.*',
+  'src/timeline/reentry.ts: timeline must not import xen',
+  'src/timeline/reentry.ts: timeline must not walk xen.*',
+  'src/timeline/run.ts: timeline must not import xen',
+  'src/timeline/shadow.ts: timeline must not import xen',
+  'src/timeline/shadow.ts: timeline must not walk xen.*',
+];
 
 const layerOf = (path: string): string => {
-  const parts = relative(ROOT, path).split('/');
-  return parts[0] === 'src' ? parts[1]! : parts[0]!;
+  const [top = '', next = ''] = path.split('/');
+  return top === 'src' ? next : top;
 };
-const rank = (layer: string): number => (layer === 'store' ? ORDER.indexOf('inspect') : ORDER.indexOf(layer));
+const rank = (layer: string): number => ORDER.indexOf(layer === 'store' ? 'inspect' : layer);
 
-commandLine({});
-let modules = 0;
-const wrong: string[] = [];
-for (const folder of ['src', 'store']) {
-  if (!existsSync(join(ROOT, folder))) continue;
-  for (const file of sources(join(ROOT, folder))) {
-    modules++;
-    const from = layerOf(file);
-    const text = readFileSync(file, 'utf8');
-    for (const match of text.matchAll(/(?:from|import\()\s*'([^']+)'/g)) {
-      const target = match[1]!;
-      if (target.endsWith('.json')) continue;
-      if (!target.startsWith('.')) {
-        if (target.startsWith('node:') && !['cli', 'store'].includes(from))
-          wrong.push(`${relative(ROOT, file)}: ${target} (Node API outside cli and store)`);
-        continue;
-      }
-      const to = layerOf(resolve(dirname(file), target));
-      if (to === from) continue;
-      if (rank(to) < 0 || rank(to) > rank(from) || NEVER[from]?.includes(to))
-        wrong.push(`${relative(ROOT, file)}: ${from} must not import ${to}`);
+/** One finding a line, for the modules of src and store. */
+export function layerFaults(modules: Modules, known = OFFENDERS): string[] {
+  const sources = [...modules.values()].filter(({ path }) => /^(src|store)\//.test(path));
+  if (sources.length === 0) return ['layers: saw no module of src or store'];
+  const faults = new Map<string, string>();
+  for (const module of sources)
+    for (const fault of [...wrongImports(module), ...wrongChains(module)]) {
+      const about = `${module.path}: ${fault}`;
+      faults.set(about, about);
     }
+  return unexpected(faults, known, 'tools/layers.ts');
+}
+
+function wrongImports({ path, imports }: Module): string[] {
+  const from = layerOf(path);
+  return imports.flatMap(({ from: target }) => {
+    if (target.startsWith('node:'))
+      return from === 'cli' || from === 'store' ? [] : [`${target} (Node API outside cli and store)`];
+    if (!/^(src|store|test|tools)\//.test(target)) return [];
+    const to = layerOf(target);
+    if (to === from || (rank(to) >= 0 && rank(to) <= rank(from) && !NEVER[from]?.includes(to))) return [];
+    return [`${from} must not import ${to}`];
+  });
+}
+
+function wrongChains({ path, program }: Module): string[] {
+  const from = layerOf(path);
+  if (!ABOVE_MACHINE.includes(from)) return [];
+  const found = new Set<string>();
+  const judge = (names: readonly string[]): void => {
+    for (const forbidden of FORBIDDEN_CHAINS)
+      if (`.${names.join('.')}`.includes(`.${forbidden.slice(0, -1)}`)) found.add(`${from} must not walk ${forbidden}`);
+  };
+  new Visitor({
+    MemberExpression: (node) => judge(chainOf(node)),
+    VariableDeclarator: ({ id, init }) => {
+      if (id.type === 'ObjectPattern' && init !== null) judge([...chainOf(init), '?']);
+    },
+  }).visit(program);
+  return [...found];
+}
+
+/** The names of a chain of members, `this.#run.machine!.engine` as this, run, machine, engine; `?` for what has no name. */
+function chainOf(node: ESTree.Node): string[] {
+  switch (node.type) {
+    case 'MemberExpression':
+      return [...chainOf(node.object), node.computed || !('name' in node.property) ? '?' : node.property.name];
+    case 'TSNonNullExpression':
+    case 'TSAsExpression':
+    case 'ChainExpression':
+    case 'ParenthesizedExpression':
+      return chainOf(node.expression);
+    case 'Identifier':
+      return [node.name];
+    case 'ThisExpression':
+      return ['this'];
+    default:
+      return ['?'];
   }
 }
-for (const line of wrong) console.error(line);
-if (modules === 0) console.error('layers: saw no module');
-console.log(`layers: ${modules} modules, ${wrong.length} violations`);
-process.exit(wrong.length > 0 || modules === 0 ? 1 : 0);
+
+if (import.meta.main) {
+  commandLine({});
+  const modules = readModules(resolve(import.meta.dirname, '..'));
+  const faults = layerFaults(modules);
+  for (const fault of faults) console.error(fault);
+  console.log(`layers: ${modules.size} modules, ${faults.length} violations`);
+  if (faults.length > 0) process.exitCode = 1;
+}

@@ -16,7 +16,7 @@ const FRAMES = 64;
 const CODE_BYTES = 0x3ff0;
 
 /** One vCPU with memory of its own: code, data, a stack and the tables that map them, of which one is mapped too. */
-export class Guest {
+class Guest {
   readonly cpu: Cpu;
   readonly paging: Paging;
   readonly #memory: GuestMemory;
