@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builtRun, cacheFolder } from '../../src/cli/local/built-run.ts';
-import { inflate } from '../../src/cli/local/common.ts';
+import { inflate } from '../../src/cli/local/inflate.ts';
 import type { PvConfig } from '../../src/machine/pv-machine.ts';
 import type { Inflate } from '../../src/xen/loader/gzip.ts';
 import { DerivedCache } from '../../store/derived-cache.ts';

@@ -8,7 +8,7 @@ import { isElf } from '../../elf/elf.ts';
 import type { PvConfig } from '../../machine/pv-machine.ts';
 import { Run } from '../../timeline/run.ts';
 import { unpackKernel } from '../../xen/loader/payload.ts';
-import { engineOptions } from './common.ts';
+import { engineOptions } from './engine-options.ts';
 
 /** Name of an unpacked kernel; another one where {@link unpackKernel} gives something else than before. */
 const UNPACKED = 'kernel-1';

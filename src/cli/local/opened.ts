@@ -12,6 +12,7 @@ import type { Moment } from '../../inspect/moment.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../../inspect/report.ts';
 import { SessionInvestigator } from '../../inspect/session-investigator.ts';
 import { registerOf } from '../../inspect/session-moment.ts';
+import { symbolsOfImage } from '../../inspect/symbols.ts';
 import { why } from '../../inspect/why.ts';
 import { Divergence } from '../../machine/inputs.ts';
 import type { PvConfig } from '../../machine/pv-machine.ts';
@@ -33,8 +34,11 @@ import type {
   ReplayResult,
   WorkHooks,
 } from '../backend.ts';
+import { breather, searchHooks } from './breath.ts';
 import { builtRun } from './built-run.ts';
-import { breather, inflate, searchHooks, sighting, symbolsOf, verdictReport, wantedTier } from './common.ts';
+import { wantedTier } from './engine-options.ts';
+import { inflate } from './inflate.ts';
+import { sighting, verdictReport } from './verdict-report.ts';
 
 /** The machine a recording was made on. */
 function configOf(recording: Recording): PvConfig {
@@ -119,7 +123,7 @@ export class Opened implements OpenRecording {
     if (this.#investigator === null) {
       const run = runOf(this.#recording);
       const session = new Session(run, this.#recording);
-      const symbols = symbolsOf(run.elf);
+      const symbols = symbolsOfImage(run.elf);
       const { end } = this.#recording;
       const edited = editedFrom(this.#recording) !== Number.POSITIVE_INFINITY;
       const left = recorderOf(this.#path) === null ? 'the recorder was killed' : 'it is being recorded still';

@@ -1,10 +1,11 @@
 /** Recording a guest: files in, a recording out, the terminal in between. */
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { hex, type Tick } from '../../core/units.ts';
 import { type PanicEntry, PanicWatch, panicEntries, panicText } from '../../inspect/panic.ts';
 import { registerOf } from '../../inspect/session-moment.ts';
 import { symbolText } from '../../inspect/symbol-text.ts';
+import { symbolsOfImage } from '../../inspect/symbols.ts';
 import { NS_PER_TICK } from '../../machine/clock.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../machine/pv-machine.ts';
 import { StopSet } from '../../machine/stops.ts';
@@ -16,8 +17,10 @@ import type { Verdict } from '../../x86/seam.ts';
 import type { RecordConfig, RecordHooks, RecordResult } from '../backend.ts';
 import { initrdFile, KERNEL_FILE, readFile } from '../files.ts';
 import { TOOL_VERSION } from '../version.ts';
+import { BREATH_MS } from './breath.ts';
 import { builtRun } from './built-run.ts';
-import { BREATH_MS, inflate, sighting, storeOf, symbolsOf, verdictReport } from './common.ts';
+import { inflate } from './inflate.ts';
+import { sighting, verdictReport } from './verdict-report.ts';
 
 /** Longest real time that one idle jump of a live guest is stretched to. */
 const LIVE_IDLE_MS = 50;
@@ -120,7 +123,7 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   const stored = await newRecording(config, { kernel, ramdisk }, hooks.stop);
   const recording = stored?.recording ?? null;
   if (stored !== null) hooks.created(stored.directory);
-  const symbols = symbolsOf(run.elf);
+  const symbols = symbolsOfImage(run.elf);
   const panics = panicEntries(symbols);
   const watch = new PanicWatch(panics.size > 0);
   const { machine } = run;
@@ -185,9 +188,11 @@ async function newRecording(
   stop: AbortSignal,
 ): Promise<{ readonly recording: NewRecording; readonly directory: string } | null> {
   if (config.directory === null) return null;
-  const { store, name } = await storeOf(config.directory);
+  const { LevelStore } = await import('../../../store/level-store.ts');
+  const store = new LevelStore(dirname(resolve(config.directory)));
   const blobs = new Map([['kernel', kernel]]);
   if (ramdisk !== null) blobs.set('initrd', ramdisk);
+  const name = basename(config.directory);
   const names = config.numbered ? numberedNames(name) : name;
   const recording = await store.create(names, headerOf(config), blobs, stop);
   return { recording, directory: join(dirname(config.directory), basename(store.path(recording.name))) };

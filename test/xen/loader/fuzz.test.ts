@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { inflate } from '../../../src/cli/local/common.ts';
+import { inflate } from '../../../src/cli/local/inflate.ts';
 import { EmulatorError } from '../../../src/core/errors.ts';
 import { symbolsOfImage } from '../../../src/inspect/symbols.ts';
 import { buildPvMachine } from '../../../src/machine/pv-machine.ts';

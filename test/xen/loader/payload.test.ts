@@ -1,6 +1,6 @@
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { inflate } from '../../../src/cli/local/common.ts';
+import { inflate } from '../../../src/cli/local/inflate.ts';
 import { EmulatorError } from '../../../src/core/errors.ts';
 import { isElf } from '../../../src/elf/elf.ts';
 import { unpackBzip2 } from '../../../src/xen/loader/bzip2.ts';
