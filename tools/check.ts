@@ -14,7 +14,12 @@ const ROOT = resolve(import.meta.dirname, '..');
 /** All findings for the checkout at `root`. */
 export function findings(root: string): string[] {
   const modules = readModules(root);
-  return [...layerFaults(modules), ...unusedExports(modules), ...longFunctions(modules), ...documentFaults(root)];
+  return [
+    ...layerFaults(modules),
+    ...unusedExports(modules),
+    ...longFunctions(modules),
+    ...documentFaults(root, modules),
+  ];
 }
 
 if (import.meta.main) {

@@ -183,6 +183,11 @@ describe('layers', () => {
 });
 
 describe('documents', () => {
+  const faults = (files: Record<string, string>): string[] => {
+    const root = plant(files);
+    return documentFaults(root, readModules(root), {});
+  };
+
   test.each([
     ['a file', '[x](docs/none.md)', 'docs/none.md'],
     ['an anchor of this one', '# There\n[x](#here)', '#here'],
@@ -199,7 +204,7 @@ describe('documents', () => {
       'tools/run.mjs': '',
       'README.md': text,
     };
-    expect(documentFaults(plant(files), {})).toEqual([`README.md: ${name} is not there`]);
+    expect(faults(files)).toEqual([`README.md: ${name} is not there`]);
   });
 
   test('what is there', () => {
@@ -216,15 +221,23 @@ describe('documents', () => {
       'tools/run.mjs': '',
       'package.json': '{"scripts":{"there":""}}',
     };
-    expect(documentFaults(plant(files), {})).toEqual([]);
-    expect(documentFaults(plant({}), {})).toEqual(['documents: saw none']);
+    expect(faults(files)).toEqual([]);
+    expect(faults({})).toEqual(['documents: saw none']);
+  });
+
+  test('a figure that is not the constant of its name', () => {
+    const constants = 'export const EVERY_TICKS = 2 ** 24;\nconst MOST_PAGES = 4_096;\nconst SPARE = 1 << 3;';
+    const text =
+      '`EVERY_TICKS` (2^24), `EVERY_TICKS`\n(2^22), `MOST_PAGES` (4,096), `SPARE` (8 of them), `NONE` (1), `EVERY_TICKS`';
+    expect(faults({ 'README.md': text, 'src/core/a.ts': constants })).toEqual([
+      'README.md: no constant EVERY_TICKS is 2^22',
+      'README.md: no constant NONE is 1',
+    ]);
   });
 
   test('a tool is called in the Node of the system', () => {
     const files = { 'README.md': 'node tools/t.ts', 'tools/t.ts': '' };
-    expect(documentFaults(plant(files), {})).toEqual([
-      'README.md: node tools/t.ts needs Node 24; it is node tools/run.mjs NAME',
-    ]);
+    expect(faults(files)).toEqual(['README.md: node tools/t.ts needs Node 24; it is node tools/run.mjs NAME']);
   });
 });
 

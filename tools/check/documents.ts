@@ -1,10 +1,12 @@
 /**
  * What documents name exists: files and headings that links lead to, paths of the tree, files by the end of their path, scripts of
- * package.json, and tools, which are called by the launcher that any Node runs.
+ * package.json, and tools, which are called by the launcher that any Node runs. A figure that stands behind the name of a constant is
+ * the constant's: `DIGEST_TICKS` (2^24).
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { unexpected } from './exceptions.ts';
+import type { Modules } from './tree.ts';
 
 /** Names that are no files of ours, by document and name. */
 const KNOWN: Readonly<Record<string, string>> = {
@@ -15,7 +17,7 @@ const KNOWN: Readonly<Record<string, string>> = {
 const FOLDERS = ['docs', 'proto', 'src', 'store', 'test', 'tools'];
 
 /** One finding a line, for the Markdown files in the folder `root` and below its `docs`. */
-export function documentFaults(root: string, known = KNOWN): string[] {
+export function documentFaults(root: string, modules: Modules, known = KNOWN): string[] {
   const below = (folder: string): string[] =>
     existsSync(join(root, folder))
       ? readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name))
@@ -23,6 +25,7 @@ export function documentFaults(root: string, known = KNOWN): string[] {
   const files = [...readdirSync(root), ...FOLDERS.flatMap(below)];
   const documents = files.filter((path) => /^(docs\/.*|[^/]*)\.md$/.test(path));
   if (documents.length === 0) return ['documents: saw none'];
+  const constants = constantsOf(modules);
   const found = new Map<string, string>();
   for (const path of documents) {
     const text = readFileSync(join(root, path), 'utf8');
@@ -34,6 +37,9 @@ export function documentFaults(root: string, known = KNOWN): string[] {
       ...toolsOf(text).filter((name) => !existsSync(join(root, `tools/${name}.ts`))),
     ];
     for (const name of missing) found.set(`${path}: ${name}`, `${path}: ${name} is not there`);
+    for (const [, name = '', figure = ''] of text.matchAll(/`([A-Z][A-Z\d_]+)`\s\((\d\^?[\d,]*)/g))
+      if (!constants.get(name)?.includes(figureOf(figure)))
+        found.set(`${path}: ${name}`, `${path}: no constant ${name} is ${figure}`);
     for (const name of matches(text, /\bnode (tools\/[\w/-]+\.ts)/g))
       found.set(`${path}: node ${name}`, `${path}: node ${name} needs Node 24; it is node tools/run.mjs NAME`);
   }
@@ -53,6 +59,22 @@ const scriptsOf = (text: string): string[] => [
 ];
 const toolsOf = (text: string): string[] =>
   matches(text, /\bnode tools\/run\.mjs ([\w/-]+)/g).filter((name) => name !== 'NAME');
+
+/** Values of the constants that are written as a number or a power of two, by name. */
+function constantsOf(modules: Modules): ReadonlyMap<string, number[]> {
+  const constants = new Map<string, number[]>();
+  for (const { text } of modules.values())
+    for (const [, name = '', number = ''] of text.matchAll(
+      /^(?:export )?const ([A-Z][A-Z\d_]+) = ([\d_]+|2 \*\* \d+|1 << \d+);/gm,
+    ))
+      constants.set(name, [...(constants.get(name) ?? []), figureOf(number)]);
+  return constants;
+}
+/** A number as code or as a person writes it: `4_096`, `4,096`, `1 << 12`, `2 ** 12`, `2^12`. */
+function figureOf(number: string): number {
+  const power = /^[12] ?(?:\^|\*\*|<<) ?(\d+)$/.exec(number);
+  return power === null ? Number(number.replace(/[_,]/g, '')) : 2 ** Number(power[1]);
+}
 
 function leadsSomewhere(root: string, path: string, link: string): boolean {
   const [file = '', anchor] = link.split('#');
