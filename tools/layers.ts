@@ -54,8 +54,13 @@ const OFFENDERS: readonly string[] = [
   'src/timeline/reentry.ts: timeline must not import xen',
   'src/timeline/reentry.ts: timeline must not walk xen.*',
   'src/timeline/run.ts: timeline must not import xen',
+  'src/timeline/shadow-memory.ts: timeline must not import xen',
+  'src/timeline/shadow-memory.ts: timeline must not walk xen.*',
+  'src/timeline/shadow-memory.ts: timeline must not walk engine.mmu.*',
   'src/timeline/shadow.ts: timeline must not import xen',
   'src/timeline/shadow.ts: timeline must not walk xen.*',
+  'src/timeline/upcalls.ts: timeline must not import xen',
+  'src/timeline/upcalls.ts: timeline must not walk xen.*',
 ];
 
 const layerOf = (path: string): string => {

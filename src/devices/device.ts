@@ -25,6 +25,8 @@ export interface Device {
   input?(data: Uint8Array): void;
   /** Looks at what the guest has left for it: called when the guest notifies or waits. */
   service(): void;
+  /** {@link Device.service} would find nothing to do. */
+  readonly isQuiet: boolean;
 }
 
 /** Hands a payload to the device that it names; E_RECORDING where no such device takes any, which only a journal can bring about. */

@@ -9,12 +9,12 @@
  */
 import { PAGE_SIZE, type VirtAddr } from '../core/units.ts';
 import type { Insn } from '../x86/form.ts';
-import { STATE } from '../x86/state.ts';
-import { VIRQ } from '../xen/abi/numbers.ts';
 import { AMD64 } from '../xen/abi/structures.ts';
 import type { Run } from './run.ts';
 import { Shadow } from './shadow.ts';
+import { eventBytes, ringFrames } from './shadow-memory.ts';
 import { type Piece, Taint } from './taint.ts';
+import { type Budget, decisive, isFlag, type Traces, Upcalls } from './upcalls.ts';
 
 /** What one look at a loop gives. */
 export type Recurrence =
@@ -32,26 +32,23 @@ export const ROUND_STEPS = 2 ** 12;
 /** Ways back to the start that are tried, each with fewer differences than the one before. */
 const TRIES = 4;
 /** Times that taint may turn out to reach further. */
-const WIDENINGS = 4;
+const WIDENINGS = 8;
+/** Steps of event handlers that are followed in all: about a second. */
+const HANDLER_STEPS = 2 ** 18;
 /** Rounds whose counters are compared. */
 const ROUNDS = 3;
 
-/** State that says what a vCPU does next: all that is architectural but the count of steps. */
-const DECISIVE = STATE.steps.offset;
-/** What the engine keeps beside it. */
-const isKept = (offset: number): boolean =>
-  (offset >= STATE.zero.offset && offset < STATE.segmentBase.offset) ||
-  (offset >= STATE.rip.offset && offset < STATE.flagsResult.offset);
-const isFlag = (offset: number): boolean => offset >= STATE.flagsResult.offset && offset < STATE.rflags.offset;
+const NOTHING: Traces = { state: new Set(), memory: new Set() };
 const UNKNOWN: Recurrence = { kind: 'unknown' };
 
 /** Looks at the loop that the vCPU goes round, if it does, in `most` steps. */
 export function recurrenceOf(run: Run, most = ROUND_STEPS): Recurrence {
   const insns = new Map<bigint, Insn | null>();
+  const budget = { steps: HANDLER_STEPS };
   let found = UNKNOWN;
   // what an inner loop counts decides about it: the whole way round an outer one comes later
   for (const steps of roundsOf(run, insns, most)) {
-    const round = examine(run, insns, steps);
+    const round = examine(run, insns, steps, budget);
     if (round.kind === 'endless') return round;
     if (round.kind !== 'unknown') found = round;
   }
@@ -75,20 +72,21 @@ function roundsOf(run: Run, insns: Map<bigint, Insn | null>, most: number): numb
 }
 
 function differences(before: Uint8Array, after: Uint8Array): number[] {
-  const out: number[] = [];
-  for (let i = 0; i < DECISIVE; i++) if (before[i] !== after[i] && !isKept(i)) out.push(i);
-  return out;
+  return [...decisive()].filter((i) => before[i] !== after[i]);
 }
 
-function examine(run: Run, insns: Map<bigint, Insn | null>, steps: number): Recurrence {
+function examine(run: Run, insns: Map<bigint, Insn | null>, steps: number, budget: Budget): Recurrence {
   const first = new Shadow(run, insns);
   const start = first.state.slice();
   if (!take(first, steps)) return UNKNOWN;
   const registers = differences(start, first.state);
-  const memory = [...first.changed()];
-  const taint = roundTaint(run, insns, steps, registers, memory);
-  if (taint === null || taint.addresses) return taint === null ? UNKNOWN : { kind: 'working' };
-  if (!taint.decides && !isInterruptible(run)) return { kind: 'endless', rip: first.cpu.rip, steps };
+  const memory = [...first.memory.changed()];
+  const differing = { state: new Set(registers), memory: new Set(memory) };
+  const deciding = decidingOf(run, insns, steps, differing, budget);
+  if (deciding === 'unknown') return UNKNOWN;
+  if (deciding === 'addresses') return { kind: 'working' };
+  const isEnding = run.xen.domain.watchdogs.some((deadline) => deadline !== null);
+  if (deciding === null && !isEnding) return { kind: 'endless', rip: first.cpu.rip, steps };
   return counts(first, steps, start, registers, memory) ? { kind: 'waiting' } : { kind: 'working' };
 }
 
@@ -98,53 +96,80 @@ function take(shadow: Shadow, steps: number): boolean {
   return true;
 }
 
-/** Follows what differs, and what Xen writes, through a round until it reaches no further; null where that does not end. */
-function roundTaint(
+/** What decides a round's way, or what it reads and writes; null where nothing does that changes. */
+type Deciding = 'decides' | 'addresses' | 'unknown' | null;
+
+/** Follows a round with taint from what differs, and from what Xen writes, by itself and then with the upcalls that may come. */
+function decidingOf(
   run: Run,
   insns: Map<bigint, Insn | null>,
   steps: number,
-  registers: readonly number[],
-  memory: readonly number[],
-): Taint | null {
-  const state = new Set(registers);
-  const bytes = new Set(memory);
+  differing: Traces,
+  budget: Budget,
+): Deciding {
   const sources = writtenByXen(run);
-  for (let i = 0; i < WIDENINGS; i++) {
-    const shadow = new Shadow(run, insns);
-    const taint = new Taint(sources);
-    for (const at of state) taint.set(at, 1, true);
-    for (const at of bytes) taint.memory.set(at, 1, true);
-    shadow.taint = taint;
-    if (!take(shadow, steps)) return null;
-    const before = state.size + bytes.size;
-    for (let at = 0; at < DECISIVE; at++) if (taint.state[at] === 1) state.add(at);
-    for (const at of taint.memory) bytes.add(at);
-    if (state.size + bytes.size === before || taint.decides || taint.addresses) return taint;
-  }
-  return null;
+  const alone = widen(run, insns, steps, differing, sources, null);
+  if (alone !== null) return alone;
+  const upcalls = new Upcalls(run, sources, new Shadow(run, insns), budget);
+  return widen(run, insns, steps, differing, sources, upcalls);
 }
 
-/** Where Xen writes while the vCPU runs: time and pending events, rings. */
+/** Follows taint through a round until it reaches no further. */
+function widen(
+  run: Run,
+  insns: Map<bigint, Insn | null>,
+  steps: number,
+  differing: Traces,
+  sources: readonly Piece[],
+  upcalls: Upcalls | null,
+): Deciding {
+  /** What upcalls leave behind, by the step of the round that they come before. */
+  const left = Array.from({ length: steps }, (): Traces => ({ state: new Set(), memory: new Set() }));
+  for (let i = 0; i < WIDENINGS; i++) {
+    const shadow = new Shadow(run, insns);
+    const taint = new Taint([...sources, ...eventBytes(run.xen)]);
+    shadow.taint = taint;
+    spread(differing, taint);
+    upcalls?.begin(i === 0);
+    let grown = false;
+    for (const traces of left) {
+      spread(traces, taint);
+      const more = upcalls === null ? NOTHING : upcalls.at(shadow);
+      if (more === null) return 'decides';
+      if (add(traces, more.state, more.memory)) grown = true;
+      spread(more, taint);
+      if (!shadow.step()) return 'unknown';
+    }
+    if (taint.addresses) return 'addresses';
+    if (taint.decides) return 'decides';
+    const state = [...decisive()].filter((at) => taint.state[at] === 1);
+    if (add(differing, state, taint.memory)) grown = true;
+    if (!grown && (upcalls?.isKnown ?? true)) return null;
+  }
+  return 'unknown';
+}
+
+function spread({ state, memory }: Traces, taint: Taint): void {
+  for (const at of state) taint.set(at, 1, true);
+  for (const at of memory) taint.memory.set(at, 1, true);
+}
+/** Whether there was something new. */
+function add({ state, memory }: Traces, moreState: Iterable<number>, moreMemory: Iterable<number>): boolean {
+  const before = state.size + memory.size;
+  for (const at of moreState) state.add(at);
+  for (const at of moreMemory) memory.add(at);
+  return state.size + memory.size > before;
+}
+
+/** Where Xen writes while the vCPU runs, but for what says which events are pending: time, rings. */
 function writtenByXen({ xen }: Run): Piece[] {
   const { at, bytes } = AMD64.sharedInfo;
+  const { time } = AMD64.vcpuInfo.at;
   return [
-    { pa: xen.sharedInfo + at.evtchn_pending, bytes: at.evtchn_mask - at.evtchn_pending },
     { pa: xen.sharedInfo + at.wc_version, bytes: bytes - at.wc_version },
-    ...xen.vcpus.map((v) => ({ pa: v.infoAddress, bytes: AMD64.vcpuInfo.bytes })),
-    ...xen.backends.map(({ frame }) => ({ pa: frame * PAGE_SIZE, bytes: PAGE_SIZE })),
+    ...xen.vcpus.map((v) => ({ pa: v.infoAddress + time, bytes: AMD64.vcpuInfo.bytes - time })),
+    ...ringFrames(xen).map((frame) => ({ pa: frame * PAGE_SIZE, bytes: PAGE_SIZE })),
   ];
-}
-/** An upcall may come while the loop runs, or Xen may end it. */
-function isInterruptible({ xen, machine }: Run): boolean {
-  const { id } = machine.cpu;
-  const v = xen.vcpus[id]!;
-  if (xen.domain.watchdogs.some((deadline) => deadline !== null)) return true;
-  const { at } = AMD64.vcpuInfo;
-  if (xen.memory.read8(v.infoAddress + at.evtchn_upcall_mask) !== 0) return false;
-  if (xen.memory.read8(v.infoAddress + at.evtchn_upcall_pending) !== 0) return true;
-  const port = xen.events.virqPort(VIRQ.TIMER, id);
-  const armed = v.singleshot !== null || v.periodicPeriod > 0;
-  return armed && port > 0 && !xen.events.isMasked(port);
 }
 
 /** What differs changes by the same amount, or as much as the clock has gone on, in each of a few more rounds. */
@@ -161,7 +186,7 @@ function counts(
     Array.from({ length: 8 }, (_, i) => BigInt(read(i)) << BigInt(8 * i)).reduce((sum, byte) => sum | byte, 0n);
   const values = (): bigint[] => [
     ...words.map((at) => word((i) => shadow.state[at + i]!)),
-    ...places.map((pa) => word((i) => shadow.byteAt(pa + i))),
+    ...places.map((pa) => word((i) => shadow.memory.byteAt(pa + i))),
   ];
   let before = values();
   let strides: bigint[] | null = null;

@@ -1,53 +1,101 @@
 /**
- * A vCPU that runs ahead of the machine without touching it: a copy of its registers, writes kept apart, instructions through the
- * evaluator. It follows what is plain: instructions in memory that may be reached, RDTSC, and the hypercall that yields. Everything
- * else ends it. For looking at what a loop does, a few thousand steps at a time.
+ * A vCPU that runs ahead of the machine without touching it: a copy of its registers, memory of its own ({@link ShadowMemory}),
+ * instructions through the evaluator, and what Xen does by Xen's own code on that memory. It follows what is plain: instructions in
+ * memory that may be reached, RDTSC, the hypercalls that yield, set a timer or tell of an event, the entry of an upcall and both
+ * ways back. Everything else ends it. For looking at what a loop does, a few thousand steps at a time.
  */
-import { PAGE_SIZE } from '../core/units.ts';
+import { EventStream } from '../core/event-stream.ts';
+import { plus } from '../core/words.ts';
 import { type Environment, evaluate } from '../ir/evaluate.ts';
-import { FRAME } from '../memory/guest-memory.ts';
 import { hasBreakpoints } from '../x86/code-key.ts';
-import { Cpu, type LinearMemory } from '../x86/cpu.ts';
+import { Cpu } from '../x86/cpu.ts';
 import { environmentOf } from '../x86/emulate.ts';
 import type { Insn } from '../x86/form.ts';
-import { type Fault, fault } from '../x86/seam.ts';
+import type { Fault, Outcome } from '../x86/seam.ts';
 import { programOf } from '../x86/semantics/registry.ts';
-import { FLAG, GPR, STATE, STATE_BYTES, VECTOR } from '../x86/state.ts';
-import { HYPERCALL, SCHEDOP } from '../xen/abi/numbers.ts';
+import { FLAG, GPR, STATE, STATE_BYTES } from '../x86/state.ts';
+import { executeSystem } from '../x86/system/execute.ts';
+import { EVTCHNOP, HYPERCALL, SCHEDOP, VCPUOP, XENVER } from '../xen/abi/numbers.ts';
+import { AMD64 } from '../xen/abi/structures.ts';
+import { createBounceFrame } from '../xen/pv/bounce.ts';
+import { Events } from '../xen/pv/events.ts';
+import { GuestAccess } from '../xen/pv/guest-access.ts';
+import type { XenEvent, XenPv } from '../xen/pv/pv.ts';
+import { raiseTimer } from '../xen/pv/timers.ts';
+import { syscall } from '../xen/pv/traps.ts';
+import { WorkMeter } from '../xen/work.ts';
 import type { Run } from './run.ts';
-import type { Piece, Taint } from './taint.ts';
+import { ShadowMemory } from './shadow-memory.ts';
+import type { Taint } from './taint.ts';
 
-/** Pages that a shadow writes at most. */
-const PAGES = 16;
-const ARGUMENTS = [GPR.rax, GPR.rdi, GPR.rsi];
-const gprAt = (number: number): number => STATE.gpr.offset + number * 8;
+const ARGUMENTS = [GPR.rdi, GPR.rsi, GPR.rdx];
+const SYSCALL_BYTES = 2;
+const WORD = 8;
+/** Words of the frame that Xen pushes at an upcall: rcx, r11, rip, cs, rflags, rsp, ss; those of IRET from `rip` on. */
+const FRAME_WORDS = 7;
+/** Words that HYPERVISOR_iret finds before its `rip`: rax, r11, rcx, flags. */
+const IRET_WORDS = 4;
+/** A selector of the LDT, and one of user mode. */
+const IN_LDT = 4;
+const USER = 3;
 
-export class Shadow implements LinearMemory {
+const gprAt = (number: number): number => STATE.gpr.offset + number * WORD;
+
+/** What is asked of a hypercall's arguments, the first of which is its command. */
+interface CallRule {
+  /** How many of them say what is done. */
+  readonly decisive: number;
+  /** The clock, or what is behind a pointer, may decide about the result. */
+  readonly varies?: boolean;
+  /** It sets a timer. */
+  readonly arms?: boolean;
+  /** It changes which events are pending. */
+  readonly signals?: boolean;
+}
+const TIMER: CallRule = { decisive: 3, varies: true, arms: true };
+const TIMER_COMMANDS: readonly number[] = [
+  VCPUOP.set_periodic_timer,
+  VCPUOP.stop_periodic_timer,
+  VCPUOP.set_singleshot_timer,
+  VCPUOP.stop_singleshot_timer,
+];
+
+export class Shadow {
   readonly #run: Run;
   readonly #real: Cpu;
   readonly cpu: Cpu;
   readonly state = new Uint8Array(STATE_BYTES);
-  /** Pages written, by frame. */
-  readonly written = new Map<number, Uint8Array>();
+  readonly memory: ShadowMemory;
   readonly #insns: Map<bigint, Insn | null>;
   /** What follows from what; null: not asked. */
   taint: Taint | null = null;
   steps = 0;
-  #reached: Piece[][] = [];
+  /** It has set a timer. */
+  arms = false;
   readonly #now: number;
 
   /** `insns`: decoded instructions by address, which shadows of one machine state may share. */
-  constructor(run: Run, insns = new Map<bigint, Insn | null>()) {
+  constructor(run: Run, insns = new Map<bigint, Insn | null>(), memory = new ShadowMemory(run)) {
     this.#run = run;
     this.#real = run.machine.cpu;
     this.#insns = insns;
+    this.memory = memory;
     const { base, view, id } = this.#real;
     this.state.set(new Uint8Array(view.buffer, base, STATE_BYTES));
-    this.cpu = new Cpu(new DataView(this.state.buffer), 0, id, this);
+    this.cpu = new Cpu(new DataView(this.state.buffer), 0, id, memory);
     this.#now = run.machine.now();
   }
+  /** Another one in the same state, its taint also. */
+  fork(): Shadow {
+    const copy = new Shadow(this.#run, this.#insns, this.memory.fork());
+    copy.state.set(this.state);
+    copy.steps = this.steps;
+    copy.arms = this.arms;
+    copy.taint = this.taint?.fork() ?? null;
+    return copy;
+  }
 
-  /** Takes one step; false where the shadow cannot follow, and stays. */
+  /** Takes one step; false where the shadow cannot follow. */
   step(): boolean {
     const { cpu } = this;
     if (cpu.systemFlags & (FLAG.tf | FLAG.rf) || cpu.interruptShadow !== 0 || cpu.num('pendingTrap') !== 0)
@@ -67,132 +115,194 @@ export class Shadow implements LinearMemory {
       insn = found === null || typeof found === 'string' ? null : found;
       this.#insns.set(rip, insn);
     }
-    return insn;
+    // what it has written is not decoded
+    return insn !== null && this.memory.hasWritten(rip) ? null : insn;
   }
 
   #plain(insn: Insn): boolean {
     const program = programOf(insn.form);
     if (program === null) return false;
-    this.#reached = [];
+    const { memory } = this;
+    memory.reached = [];
     const env: Environment<Fault> = {
-      ...environmentOf(this.cpu, insn, this),
-      peek: (address, width) => this.#valueOf(this.#reach(address, width, true)!),
+      ...environmentOf(this.cpu, insn, memory),
+      peek: (address, width) => memory.peek(address, width),
     };
     const next = env.nextRip();
     const completion = evaluate(program, env);
     if (completion.kind === 'fault') return false;
-    this.taint?.retire(program, insn, this.#reached);
+    this.taint?.retire(program, insn, memory.reached);
     if (completion.kind === 'jump') this.cpu.rip = completion.rip;
     else if (completion.kind === 'next') this.cpu.rip = next;
     return true;
   }
 
   #system(insn: Insn): boolean {
+    switch (insn.form.name) {
+      case 'rdtsc':
+        return this.#readClock(insn);
+      case 'syscall':
+        return this.#call(insn);
+      case 'iret':
+        return this.memory.handles && insn.form.size === WORD && this.#returns(insn, 0);
+      default:
+        return false;
+    }
+  }
+  #readClock(insn: Insn): boolean {
     const { cpu, taint } = this;
-    const next = cpu.rip + BigInt(insn.length);
-    if (insn.form.name === 'rdtsc') {
-      const { clock } = this.#run.xen;
-      const tsc = (BigInt(this.#now + this.steps) * BigInt(clock.tscKhz)) / 1_000_000n;
-      cpu.setGpr(GPR.rax, tsc & 0xffffffffn);
-      cpu.setGpr(GPR.rdx, (tsc >> 32n) & 0xffffffffn);
-      for (const number of [GPR.rax, GPR.rdx]) taint?.set(gprAt(number), 8, true);
-    } else if (insn.form.name === 'syscall' && this.#yields()) {
-      if (taint !== null && ARGUMENTS.some((number) => taint.get(gprAt(number), 8))) taint.decides = true;
-      cpu.setGpr(GPR.rcx, next);
-      cpu.setGpr32(GPR.r11, cpu.rflags);
-      cpu.setGpr(GPR.rax, 0n);
-      taint?.set(gprAt(GPR.rcx), 8, false);
-      taint?.set(gprAt(GPR.rax), 8, false);
-      taint?.set(gprAt(GPR.r11), 8, taint.get(STATE.flagsResult.offset, 8) || taint.get(STATE.flagsAux.offset, 4));
-    } else return false;
-    cpu.rip = BigInt.asUintN(64, next);
+    const { clock } = this.#run.xen;
+    const tsc = (BigInt(this.#now + this.steps) * BigInt(clock.tscKhz)) / 1_000_000n;
+    cpu.setGpr(GPR.rax, tsc & 0xffffffffn);
+    cpu.setGpr(GPR.rdx, (tsc >> 32n) & 0xffffffffn);
+    for (const number of [GPR.rax, GPR.rdx]) taint?.set(gprAt(number), WORD, true);
+    cpu.rip = plus(cpu.rip, insn.length);
     return true;
   }
-  /** The hypercall is SCHEDOP_yield, which finds nothing to do. */
-  #yields(): boolean {
-    const op = this.cpu.gpr32(GPR.rax);
-    const schedules = op === HYPERCALL.sched_op || op === HYPERCALL.sched_op_compat;
-    return schedules && this.#run.xen.vcpus[this.cpu.id]!.kernelMode && this.cpu.gpr32(GPR.rdi) === SCHEDOP.yield;
+
+  // ---- hypercalls ---------------------------------------------------------------------------------------------------
+
+  #call(insn: Insn): boolean {
+    const { cpu, taint, memory } = this;
+    const { kernelMode } = this.#run.xen.vcpus[cpu.id]!;
+    if (!kernelMode || insn.length !== SYSCALL_BYTES) return false;
+    if (this.#isTainted(GPR.rax)) taint!.decides = true;
+    const op = cpu.gpr32(GPR.rax);
+    if (op === HYPERCALL.iret) return memory.handles && this.#returns(insn, IRET_WORDS);
+    const rule = this.#ruleOf(op, cpu.gpr32(GPR.rdi));
+    if (rule === null) return false;
+    if (ARGUMENTS.slice(0, rule.decisive).some((register) => this.#isTainted(register))) taint!.decides = true;
+    memory.reached = [];
+    if (this.#xenDoes(insn) !== null) return false;
+    if (rule.arms) this.arms = true;
+    if (rule.signals) {
+      memory.touched = true;
+      if (taint !== null && memory.reached.some((pieces) => taint.has(pieces))) taint.decides = true;
+    }
+    taint?.set(gprAt(GPR.rcx), WORD, false);
+    taint?.set(gprAt(GPR.rax), WORD, rule.varies ?? false);
+    taint?.set(gprAt(GPR.r11), WORD, this.#flagsAreTainted());
+    return true;
   }
-
-  // ---- memory -------------------------------------------------------------------------------------------------------
-
-  /** The pieces of an access; null where it would fault, or where something other than the loop sees it. */
-  #reach(address: bigint, width: number, write: boolean): Piece[] | null {
-    const { memory, mmu } = this.#run.machine.engine;
-    const pieces: Piece[] = [];
-    for (let done = 0; done < width; ) {
-      const at = BigInt.asUintN(64, address + BigInt(done));
-      const bytes = Math.min(width - done, PAGE_SIZE - Number(at & 4095n));
-      const pa = mmu.reach(this.#real, at, write);
-      if (pa === null) return null;
-      const frame = Math.floor(pa / PAGE_SIZE);
-      if (write) {
-        const flags = memory.slotFlags[memory.frameSlots[frame]!]!;
-        if ((flags & (FRAME.code | FRAME.table)) !== 0 || this.#isXens(frame)) return null;
-        if (!this.written.has(frame) && this.written.size >= PAGES) return null;
+  #ruleOf(op: number, command: number): CallRule | null {
+    switch (op) {
+      case HYPERCALL.sched_op:
+      case HYPERCALL.sched_op_compat:
+        return command === SCHEDOP.yield && this.#isQuiet ? { decisive: 1 } : null;
+      case HYPERCALL.set_timer_op:
+        return { decisive: 0, arms: true };
+      case HYPERCALL.vcpu_op:
+        return TIMER_COMMANDS.includes(command) ? TIMER : null;
+      case HYPERCALL.event_channel_op: {
+        const tells = command === EVTCHNOP.send || command === EVTCHNOP.unmask;
+        return tells && this.memory.handles && this.#isQuiet ? { decisive: 2, signals: true } : null;
       }
-      pieces.push({ pa, bytes });
-      done += bytes;
+      case HYPERCALL.xen_version:
+        return command === XENVER.version ? { decisive: 1 } : null;
+      default:
+        return null;
     }
-    return pieces;
   }
-  /** The hypervisor reads the page. */
-  #isXens(frame: number): boolean {
+  /** Backends that are asked to look at their rings find nothing to do; the shadow does not write there. */
+  get #isQuiet(): boolean {
+    return this.#run.xen.backends.every(({ device }) => device.isQuiet);
+  }
+
+  // ---- events -------------------------------------------------------------------------------------------------------
+
+  /** Events are not masked. */
+  get isUnmasked(): boolean {
+    return this.memory.byteAt(this.#info + AMD64.vcpuInfo.at.evtchn_upcall_mask) === 0;
+  }
+  /** An upcall is due. */
+  get isInterrupted(): boolean {
+    return this.isUnmasked && this.memory.byteAt(this.#info + AMD64.vcpuInfo.at.evtchn_upcall_pending) !== 0;
+  }
+  get #info(): number {
+    return this.#run.xen.vcpus[this.cpu.id]!.infoAddress;
+  }
+  /** The vCPU's timer fires. */
+  fire(): void {
+    raiseTimer(this.#view(), this.cpu.id);
+  }
+  /** Takes an upcall; false where it cannot be followed. */
+  upcall(): boolean {
+    const { cpu, memory, taint } = this;
+    const { kernelMode, eventCallback } = this.#run.xen.vcpus[cpu.id]!;
+    const rsp = plus(cpu.rsp & ~0xfn, -FRAME_WORDS * WORD);
+    if (!kernelMode || eventCallback.address === 0n || this.#isTainted(GPR.rsp)) return false;
+    if (memory.reach(rsp, FRAME_WORDS * WORD, true) === null) return false;
+    memory.handles = true;
+    const flags = this.#flagsAreTainted();
+    const tainted = [this.#isTainted(GPR.rcx), this.#isTainted(GPR.r11), false, false, flags, false, false];
+    const { address } = eventCallback;
+    if (createBounceFrame(this.#view(), cpu, { address, error: null, maskEvents: true }) !== null) return false;
+    for (const [i, on] of tainted.entries())
+      for (const { pa, bytes } of this.#word(rsp, i)!) taint?.memory.set(pa, bytes, on);
+    memory.guarded = this.#word(rsp, 4);
+    taint?.set(gprAt(GPR.rcx), WORD, false);
+    taint?.set(gprAt(GPR.r11), WORD, flags);
+    this.steps++;
+    return true;
+  }
+  /** Back by a frame on the stack that begins with `before` words of HYPERVISOR_iret's; false where it leads elsewhere. */
+  #returns(insn: Insn, before: number): boolean {
+    const { cpu, memory, taint } = this;
+    const { rsp } = cpu;
+    const words = Array.from({ length: before + 5 }, (_, i) => this.#word(rsp, i));
+    if (words.some((word) => word === null)) return false;
+    const [rip, cs, ss] = [0, 1, 4].map((i) => memory.valueOf(words[before + i]!)) as [bigint, bigint, bigint];
+    const hypercall = before > 0;
+    if (hypercall && ((Number(cs) & USER) === USER || memory.valueOf(words[before - 1]!) !== 0n)) return false;
+    if ((Number(cs) | Number(ss)) & IN_LDT) return false;
+    const tainted = words.map((word) => taint?.has(word!) ?? false);
+    const flags = tainted[before + 2]!;
+    // tainted are the arithmetic flags; what else the word says is known as long as it is the one that Xen pushed
+    if (flags && !memory.isGuarded(words[before + 2]!)) taint!.decides = true;
+    tainted[before + 2] = this.#isTainted(GPR.rsp);
+    if (tainted.slice(Math.max(before - 1, 0)).includes(true)) taint!.decides = true;
+    if ((hypercall ? this.#xenDoes(insn) : executeSystem(cpu, insn, this.#view())) !== null) return false;
+    if (hypercall)
+      for (const [i, register] of [GPR.rax, GPR.r11, GPR.rcx].entries()) taint?.set(gprAt(register), WORD, tainted[i]!);
+    taint?.set(STATE.flagsResult.offset, STATE.rflags.offset - STATE.flagsResult.offset, flags);
+    return cpu.rip === rip;
+  }
+  /** Where the `i`th word from `address` on lies; null where it cannot be read. */
+  #word(address: bigint, i: number) {
+    return this.memory.reach(plus(address, i * WORD), WORD, false);
+  }
+  #isTainted(register: number): boolean {
+    return this.taint?.get(gprAt(register), WORD) ?? false;
+  }
+  #flagsAreTainted(): boolean {
+    return this.taint?.get(STATE.flagsResult.offset, STATE.rflags.offset - STATE.flagsResult.offset) ?? false;
+  }
+
+  // ---- Xen ----------------------------------------------------------------------------------------------------------
+
+  /** SYSCALL of the kernel. */
+  #xenDoes(insn: Insn): Outcome {
+    this.cpu.rip = plus(this.cpu.rip, insn.length);
+    return syscall(this.#view(), this.cpu, insn);
+  }
+  /** Xen as it is, on the shadow's memory. Of its state nothing changes that could come back here: what may is refused before. */
+  #view(): XenPv {
     const { xen } = this.#run;
-    if (frame === xen.sharedInfo / PAGE_SIZE || xen.backends.some((backend) => backend.frame === frame)) return true;
-    return xen.vcpus.some((v) => Math.floor(v.infoAddress / PAGE_SIZE) === frame);
-  }
-  /** The byte at a machine address as the shadow sees it. */
-  byteAt(pa: number): number {
-    const frame = Math.floor(pa / PAGE_SIZE);
-    return (this.written.get(frame) ?? this.#run.machine.engine.memory.page(frame))[pa % PAGE_SIZE]!;
-  }
-
-  load(_cpu: Cpu, address: bigint, width: number): bigint | Fault {
-    const pieces = this.#reach(address, width, false);
-    if (pieces === null) return fault(VECTOR.pf, 0, address);
-    this.#reached.push(pieces);
-    return this.#valueOf(pieces);
-  }
-  #valueOf(pieces: readonly Piece[]): bigint {
-    let value = 0n;
-    let shift = 0n;
-    for (const { pa, bytes } of pieces)
-      for (let i = 0; i < bytes; i++, shift += 8n) value |= BigInt(this.byteAt(pa + i)) << shift;
-    return value;
-  }
-  probe(_cpu: Cpu, address: bigint, bytes: number): null | Fault {
-    const pieces = this.#reach(address, bytes, true);
-    if (pieces === null) return fault(VECTOR.pf, 0, address);
-    this.#reached.push(pieces);
-    return null;
-  }
-  store(_cpu: Cpu, address: bigint, width: number, value: bigint): null | Fault {
-    const pieces = this.#reach(address, width, true);
-    if (pieces === null) return fault(VECTOR.pf, 0, address);
-    let rest = value;
-    for (const { pa, bytes } of pieces) {
-      const page = this.#page(Math.floor(pa / PAGE_SIZE));
-      for (let i = 0; i < bytes; i++, rest >>= 8n) page[(pa % PAGE_SIZE) + i] = Number(rest & 0xffn);
-    }
-    return null;
-  }
-  #page(frame: number): Uint8Array {
-    let page = this.written.get(frame);
-    if (page === undefined) {
-      page = this.#run.machine.engine.memory.page(frame).slice();
-      this.written.set(frame, page);
-    }
-    return page;
-  }
-  flush(): void {}
-
-  /** Machine addresses of the bytes that differ from the machine's. */
-  *changed(): Generator<number> {
-    for (const [frame, page] of this.written) {
-      const before = this.#run.machine.engine.memory.page(frame);
-      for (let i = 0; i < PAGE_SIZE; i++) if (page[i] !== before[i]) yield frame * PAGE_SIZE + i;
-    }
+    const work = new WorkMeter();
+    const memory = this.memory.asGuestMemory();
+    const resolve = (_cpu: Cpu, address: bigint, write: boolean): number | null => {
+      const [piece] = this.memory.reach(address, 1, write) ?? [];
+      return piece === undefined ? null : piece.pa;
+    };
+    const view = Object.assign(Object.create(xen), {
+      memory,
+      work,
+      guest: new GuestAccess(memory, { resolve, translate: (cpu, address) => resolve(cpu, address, false) }, work),
+      vcpus: xen.vcpus.map((v) => ({ ...v })),
+      stream: new EventStream<XenEvent>(),
+      backends: [],
+    }) as XenPv;
+    const events = Object.assign(new Events(view), { state: xen.events.state });
+    return Object.assign(view, { events });
   }
 }

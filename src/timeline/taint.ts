@@ -34,6 +34,12 @@ export class ByteSet {
       page[at % PAGE] = value;
     }
   }
+  fork(): ByteSet {
+    const copy = new ByteSet();
+    for (const [number, page] of this.#pages) copy.#pages.set(number, page.slice());
+    copy.size = this.size;
+    return copy;
+  }
   *[Symbol.iterator](): Generator<number> {
     for (const [number, page] of this.#pages)
       for (let at = page.indexOf(1); at >= 0; at = page.indexOf(1, at + 1)) yield number * PAGE + at;
@@ -50,7 +56,7 @@ export type Reached = ReadonlyArray<readonly Piece[]>;
 
 export class Taint {
   readonly state = new Uint8Array(STATE_BYTES);
-  readonly memory = new ByteSet();
+  memory = new ByteSet();
   /** Memory that is tainted whatever is written there. */
   readonly #sources: readonly Piece[];
   /** Tainted bytes have decided where the guest goes, or what the platform is asked. */
@@ -61,8 +67,21 @@ export class Taint {
   constructor(sources: readonly Piece[]) {
     this.#sources = sources;
   }
+  /** The same with other sources. */
+  fork(sources = this.#sources): Taint {
+    const copy = new Taint(sources);
+    copy.state.set(this.state);
+    copy.memory = this.memory.fork();
+    copy.decides = this.decides;
+    copy.addresses = this.addresses;
+    return copy;
+  }
   #has({ pa, bytes }: Piece): boolean {
     return this.memory.has(pa, bytes) || this.#sources.some((s) => pa < s.pa + s.bytes && s.pa < pa + bytes);
+  }
+  /** One of the pieces is tainted. */
+  has(pieces: readonly Piece[]): boolean {
+    return pieces.some((piece) => this.#has(piece));
   }
   get(offset: number, bytes: number): boolean {
     for (let i = 0; i < bytes; i++) if (this.state[offset + i] === 1) return true;
@@ -84,9 +103,9 @@ export class Taint {
         if (pieces === undefined) return;
         if (values[node.addr]) this.addresses = true;
         if (node.op === 'probe') probes.set(id, pieces);
-        values.push(node.op === 'load' && pieces.some((piece) => this.#has(piece)));
+        values.push(node.op === 'load' && this.has(pieces));
       } else if (node.op === 'peek') {
-        values.push(piecesOf(probes.get(node.token)!, node.offset, node.width).some((piece) => this.#has(piece)));
+        values.push(this.has(piecesOf(probes.get(node.token)!, node.offset, node.width)));
       } else values.push(this.#node(node, values, insn));
     }
     for (const commit of program.commits)

@@ -64,6 +64,8 @@ describe('a loop', () => {
     ['yield', 'and yields', 8],
     ['watch', 'and writes the time down', 6],
     ['sum', 'and sums up the same memory again and again', 902],
+    ['tick-yield', 'and yields, beside a handler that counts and sets the timer again', 8],
+    ['tick-spin-ps', 'beside a periodic timer and a handler that goes port by port', 4],
   ])('that has no end is a hang: %s, %s', async (way, _what, steps) => {
     const { outcome, recording, run } = await record(way, { loops: SOON });
     expect(outcome.verdict).toEqual({
@@ -85,6 +87,17 @@ describe('a loop', () => {
   ])('that ends is none: %s, %s', async (way) => {
     const { outcome } = await record(way, { loops: { work: 2 ** 16, mostWork: 2 ** 18 } });
     expect(outcome.verdict.kind).toBe('poweroff');
+  });
+  it.each([
+    ['tick-until 3', 'waits for the third tick, whose handler counts'],
+    ['tick-raise 3', 'waits for a word that the handler writes at the third tick'],
+    ['tick-raise-ps 3', 'the same with a periodic timer, port by port'],
+    ['tick-smooth-p 3', 'the same without a branch'],
+    ['tick-time-p 9000000', 'waits for a word that the handler writes by the clock'],
+    ['tick-table-p 3', 'waits for a word that the handler takes from a table'],
+    ['tick-clock-p 3000000', 'waits for the clock beside a periodic timer'],
+  ])('that ends is none beside a timer: %s, %s', async (way) => {
+    expect((await record(way, { loops: SOON })).outcome.verdict.kind).toBe('poweroff');
   });
   it('is told at the same tick in each tier', async () => {
     const ticks = new Set<number>();
@@ -116,8 +129,8 @@ describe('a silent guest', () => {
   ])('may sleep: %s, %s', async (way) => {
     expect((await record(way, { idleNs: 30e9 })).outcome.verdict.kind).toBe('poweroff');
   });
-  it('is hung where it idles for ever', async () => {
-    const { outcome } = await record('timers 1000000', { idleNs: 30e9 });
+  it.each(['timers 1000000', 'tick-block', 'tick-block-p'])('is hung where it idles for ever: %s', async (way) => {
+    const { outcome } = await record(way, { idleNs: 30e9 });
     expect(outcome.verdict).toEqual({ kind: 'hang', message: 'nothing new for 30 s of virtual time' });
   });
 });

@@ -20,7 +20,35 @@ describe('a shadow', () => {
       expect(shadow.cpu.rip).toBe(cpu.rip);
       expect(shadow.cpu.rflags).toBe(cpu.rflags);
       for (let i = 0; i < 16; i++) expect(shadow.cpu.gpr(i), `register ${i}`).toBe(cpu.gpr(i));
-      for (const [frame, page] of shadow.written) expect(page).toEqual(run.machine.engine.memory.page(frame).slice());
+      for (const [frame, page] of shadow.memory.written)
+        expect(page).toEqual(run.machine.engine.memory.page(frame).slice());
+    },
+  );
+  it.each(['tick-spin', 'tick-yield-p', 'tick-yield-s', 'tick-spin-pn', 'tick-spin-pns'])(
+    'goes through an upcall and back as the machine goes: %s',
+    (way) => {
+      const run = new Run(endingsGuest(way));
+      run.runTo(100_007);
+      const { singleshot, periodicNext } = run.xen.vcpus[0]!;
+      const fires = singleshot ?? periodicNext;
+      run.runTo(fires - 1);
+      const { rip } = run.machine.cpu;
+      const before = run.stateHash();
+      const shadow = new Shadow(run);
+      expect(shadow.step()).toBe(true);
+      shadow.fire();
+      expect(shadow.upcall()).toBe(true);
+      while (!shadow.isUnmasked) expect(shadow.step()).toBe(true);
+      for (let i = 0; i < 30; i++) expect(shadow.step()).toBe(true);
+      expect(run.stateHash()).toBe(before);
+      run.runTo(run.tick + shadow.steps);
+      const { cpu } = run.machine;
+      expect(Number(cpu.rip - rip)).toBeLessThan(32);
+      expect(shadow.cpu.rip).toBe(cpu.rip);
+      expect(shadow.cpu.rflags).toBe(cpu.rflags);
+      for (let i = 0; i < 16; i++) expect(shadow.cpu.gpr(i), `register ${i}`).toBe(cpu.gpr(i));
+      for (const [frame, page] of shadow.memory.written)
+        expect(page).toEqual(run.machine.engine.memory.page(frame).slice());
     },
   );
   it('goes no further than it can follow', () => {
@@ -50,9 +78,23 @@ describe('a loop', () => {
     ['checksum 90000', 'working'],
     ['verify 90000', 'working'],
     ['refault', 'unknown'],
+    // beside a timer's handler: by itself or again and again, port by port, back by IRETQ
+    ['tick-spin', 'endless'],
+    ['tick-yield-p', 'endless'],
+    ['tick-yield-s', 'endless'],
+    ['tick-spin-pns', 'endless'],
+    // IRETQ behind a handler that asks for a time: how deep upcalls nest nobody knows
+    ['tick-spin-n', 'waiting'],
+    ['tick-until 900', 'waiting'],
+    ['tick-until-ps 900', 'waiting'],
+    ['tick-raise 900', 'waiting'],
+    ['tick-raise-p 900', 'waiting'],
+    ['tick-smooth-s 900', 'waiting'],
+    ['tick-time-p 900000000', 'waiting'],
+    ['tick-table 9', 'waiting'],
   ])('is seen wherever it is met: %s is %s', (way, kind) => {
     const run = new Run(endingsGuest(way));
-    for (const tick of [20_011, 50_021, 70_001]) {
+    for (const tick of way.startsWith('tick') ? [20_011, 5_000_021] : [20_011, 50_021, 70_001]) {
       run.runTo(tick);
       const before = run.stateHash();
       expect(recurrenceOf(run).kind).toBe(kind);

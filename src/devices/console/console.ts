@@ -78,6 +78,13 @@ export class Console implements Device {
     return word(RING.outProd) !== 0 && word(RING.inCons) === word(RING.inProd);
   }
 
+  /** {@link Console.service} would find nothing to move. */
+  get isQuiet(): boolean {
+    const { frame, input } = this.state;
+    const word = (offset: number): number => this.#host.memory.read32(frame * PAGE_SIZE + offset);
+    return frame === 0 || (input.length === 0 && word(RING.outProd) === word(RING.outCons));
+  }
+
   /** Moves bytes between the ring and us in both directions; notifies the guest when something moved. */
   service(): void {
     const { frame, port } = this.state;

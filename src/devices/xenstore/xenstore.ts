@@ -128,6 +128,14 @@ export class XenStore implements Device {
 
   // ---- ring ---------------------------------------------------------------------------------------------------------
 
+  /** {@link XenStore.service} would find nothing to do. */
+  get isQuiet(): boolean {
+    const { frame, ignored, output } = this.state;
+    if (frame === 0) return true;
+    const page = frame * 4096;
+    if (this.#host.memory.read32(page + wire.RING.connection) === wire.CONNECTION.reconnect) return false;
+    return ignored || (output.length === 0 && new wire.RingQueue(this.#host.memory, page, 'requests').used === 0);
+  }
   /** Answers what the guest has asked and hands over what fits; to be called when the guest notifies, yields or blocks. */
   service(): void {
     const { state } = this;

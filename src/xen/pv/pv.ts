@@ -373,7 +373,7 @@ export class XenPv implements Platform, EventHost {
   }
   /** Lets the back ends look at their rings: polled drivers work without events (D-52). */
   serviceBackends(): void {
-    for (const device of this.#devices) device.service();
+    for (const { device } of this.backends) device.service();
   }
   wake(vcpu: number): void {
     wake(this, vcpu);

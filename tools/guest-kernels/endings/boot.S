@@ -3,7 +3,7 @@
 #include "../pv-entry.h"
 
         /* Xen's frame: rcx, r11, (error code,) rip, cs, rflags, rsp, ss. */
-        .macro entry name, handler, skip
+        .macro entry name, handler, skip, native=0
         .globl \name
         .type \name, @function
 \name:
@@ -21,6 +21,12 @@
         .if \skip
         addq $8, %rsp
         .endif
+        .if \native
+        /* at the same privilege, events unmasked before */
+        orq $3, 8(%rsp)
+        movb $0, shared + 1(%rip)
+        iretq
+        .endif
         /* HYPERVISOR_iret: rax, r11, rcx, flags, then the machine frame */
         pushq $0
         pushq %rcx
@@ -33,6 +39,7 @@
         .endm
         .text
         entry event_entry, on_event, 0
+        entry native_event_entry, on_event, 0, 1
         entry page_fault_entry, on_page_fault, 1
         .globl failsafe_entry
 failsafe_entry:

@@ -21,6 +21,7 @@ typedef unsigned char u8;
 #define SCHEDOP_shutdown 2
 #define SHUTDOWN_poweroff 0
 #define SHUTDOWN_reboot 1
+#define VCPUOP_set_periodic_timer 6
 #define VCPUOP_stop_periodic_timer 7
 #define EVTCHNOP_bind_virq 1
 #define EVTCHNOP_send 4
@@ -44,16 +45,20 @@ struct trap_info {
     u64 address;
 };
 
-extern char event_entry[], failsafe_entry[], page_fault_entry[];
+extern char event_entry[], native_event_entry[], failsafe_entry[], page_fault_entry[];
 
-static volatile u8 shared[4096] __attribute__((aligned(4096)));
+volatile u8 shared[4096] __attribute__((aligned(4096)));
 static volatile u8 ring[4096] __attribute__((aligned(4096)));
 static volatile u64 lazy[64][512] __attribute__((aligned(4096)));
 static u64 area[8192] __attribute__((aligned(4096)));
 static const u64 *p2m;
 static u32 console_port, own_port, timer_port;
-static int prints, mends, sends;
+static int prints, mends, sends, scans;
 static volatile u64 flag, counter, faults, ticks;
+/* What the event handler does at each tick: asks for the next so many ns later; raises the flag in one of these ways. */
+static u64 again_ns, raise_tick, raise_tick_smoothly, raise_time;
+static int looks_up;
+static u64 steps_of_table[16];
 
 static inline long hypercall3(u64 nr, u64 a, u64 b, u64 c)
 {
@@ -93,7 +98,7 @@ static void __attribute__((noinline)) shut_down(u32 reason)
 {
     hypercall3(SCHED_OP, SCHEDOP_shutdown, (u64)&reason, 0);
 }
-static u64 now(void)
+static inline u64 __attribute__((always_inline)) now(void)
 {
     u32 low, high;
     __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
@@ -113,13 +118,51 @@ void __attribute__((noinline)) on_page_fault(void *frame)
     if (mends)
         map((void *)(address & -PAGE_SIZE), frame_of((void *)address) * PAGE_SIZE | 0x67);
 }
+static void __attribute__((noinline)) on_tick(void)
+{
+    ticks++;
+    if (again_ns)
+        hypercall3(SET_TIMER_OP, now() + again_ns, 0, 0);
+    if (raise_tick && ticks == raise_tick)
+        flag = 1;
+    if (raise_tick_smoothly)
+        flag |= ticks == raise_tick_smoothly;
+    if (raise_time && now() >= raise_time)
+        flag = 1;
+    if (looks_up)
+        flag |= steps_of_table[ticks & 15];
+}
+/* As large kernels do: port by port, masked meanwhile, until nothing has come. */
+static void __attribute__((noinline)) scan(void)
+{
+    volatile u64 *pending = (volatile u64 *)(shared + 0x800), *mask = (volatile u64 *)(shared + 0xa00);
+    do {
+        shared[0] = 0;
+        u64 words = __atomic_exchange_n((u64 *)(shared + 8), 0, __ATOMIC_SEQ_CST);
+        for (; words; words &= words - 1) {
+            u64 w = __builtin_ctzl(words), ports;
+            while ((ports = pending[w] & ~mask[w])) {
+                u64 bit = ports & -ports;
+                __atomic_or_fetch(&mask[w], bit, __ATOMIC_SEQ_CST);
+                __atomic_and_fetch(&pending[w], ~bit, __ATOMIC_SEQ_CST);
+                if (w == 0 && bit == 1UL << timer_port)
+                    on_tick();
+                __atomic_and_fetch(&mask[w], ~bit, __ATOMIC_SEQ_CST);
+            }
+        }
+    } while (shared[0]);
+}
 void __attribute__((noinline)) on_event(void *frame)
 {
+    if (scans) {
+        scan();
+        return;
+    }
     volatile u64 *pending = (volatile u64 *)(shared + 0x800);
     shared[0] = 0;
     *(volatile u64 *)(shared + 8) = 0;
     *pending = 0;
-    ticks++;
+    on_tick();
     if (sends)
         hypercall3(EVENT_CHANNEL_OP, EVTCHNOP_send, (u64)&own_port, 0);
 }
@@ -155,6 +198,32 @@ static void sleep(u64 n, u64 ns)
         hypercall3(SET_TIMER_OP, at += ns, 0, 0);
         hypercall3(SCHED_OP, SCHEDOP_block, 0, 0);
     }
+}
+/* A timer that fires every 4 ms: on its own, or as its handler asks for it. */
+static void tick(int periodic)
+{
+    u64 period = 4000000;
+    if (periodic)
+        hypercall3(VCPU_OP, VCPUOP_set_periodic_timer, 0, (u64)&period);
+    else
+        hypercall3(SET_TIMER_OP, now() + (again_ns = period), 0, 0);
+    shared[1] = 0;
+}
+static void yield(void)
+{
+    hypercall3(SCHED_OP, SCHEDOP_yield, 0, 0);
+}
+/* Beside a timer; the letters behind say how: p periodic, s by port, n returns by IRETQ. */
+static void beside_timer(const char *how)
+{
+    int periodic = 0;
+    for (; *how && *how != ' '; how++) {
+        periodic |= *how == 'p';
+        scans |= *how == 's';
+        if (*how == 'n')
+            hypercall3(SET_CALLBACKS, (u64)native_event_entry, (u64)failsafe_entry, 0);
+    }
+    tick(periodic);
 }
 static void __attribute__((noinline)) checksum(u64 n)
 {
@@ -247,6 +316,38 @@ void kernel_main(const struct start_info *info)
         hypercall3(SET_TIMER_OP, now() + n, 0, 0);
         while (!*(volatile u64 *)&ticks)
             __asm__ volatile("pause");
+    }
+    if (begins(way, "tick-")) {
+        const char *to = way + 5;
+        while (*to && *to != ' ' && *to != '-')
+            to++;
+        way += 5;
+        if (begins(way, "raise"))
+            raise_tick = n;
+        if (begins(way, "smooth"))
+            raise_tick_smoothly = n;
+        if (begins(way, "time"))
+            raise_time = now() + n;
+        if (begins(way, "table")) {
+            looks_up = 1;
+            steps_of_table[n] = 1;
+        }
+        beside_timer(to);
+        if (begins(way, "until"))
+            while (ticks < n)
+                __asm__ volatile("pause");
+        else if (begins(way, "clock"))
+            for (i = now() + n; now() < i;)
+                yield();
+        else if (begins(way, "yield"))
+            while (!flag)
+                yield();
+        else if (begins(way, "block"))
+            while (!flag)
+                hypercall3(SCHED_OP, SCHEDOP_block, 0, 0);
+        else
+            while (!flag)
+                __asm__ volatile("pause");
     }
     if (begins(way, "sleep"))
         sleep(1, n);
