@@ -72,7 +72,6 @@ export class HangWatch {
   #untilLoop: number;
   #roundSteps = FIRST_STEPS;
   #idleNs = 0;
-  #loopWritten = 0;
   /** Pages of code that the vCPU was found in. */
   readonly #pages = new Set<bigint>();
   /** The loop was endless when it was looked at last. */
@@ -98,7 +97,7 @@ export class HangWatch {
     this.#untilLoop = 2 * loops.work;
     this.#judgeAt = idleNs;
     const { xen } = run;
-    this.#reentry = new ReentryWatch(run.machine, xen, reentry);
+    this.#reentry = new ReentryWatch(run, reentry);
     xen.stream.on('hypercall', ({ way, op, args }) => this.#called(way === 'I', op, args[0]!));
     xen.stream.on('trap', (event) => this.#reentry.trapped(event));
     xen.stream.on('upcall', ({ rip }) => this.#reentry.upcalled(rip));
@@ -154,15 +153,13 @@ export class HangWatch {
     this.#nextLook = (Math.floor(tick / stride) + 1) * stride;
   }
 
-  /** A guest that never idles, says nothing and is found in few places may be in a loop without an end. */
+  /** A guest that never idles and is found in few places may be in a loop without an end. */
   #loop(): Verdict | null {
-    const { machine, terminal } = this.#run;
+    const { machine } = this.#run;
     const { idleNs } = machine.loop.clock;
-    const { written } = terminal;
     this.#pages.add(machine.cpu.rip >> PAGE_SHIFT);
-    if (idleNs !== this.#idleNs || written !== this.#loopWritten || this.#pages.size > LOOP_PAGES) {
+    if (idleNs !== this.#idleNs || this.#pages.size > LOOP_PAGES) {
       this.#idleNs = idleNs;
-      this.#loopWritten = written;
       this.#pages.clear();
       this.#work = 0;
       this.#roundSteps = FIRST_STEPS;

@@ -39,8 +39,10 @@ export class ShadowMemory implements LinearMemory {
   readonly written = new Map<number, Uint8Array>();
   /** What loads and probes have reached since this was emptied. */
   reached: Piece[][] = [];
-  /** An event handler runs: it may write what says which events are pending. */
+  /** A handler runs: it may return, and write what says which events are pending. */
   handles = false;
+  /** Page tables may be read, where which pages have been accessed shows. */
+  readsTables = true;
   /** That has been read or written since this was cleared. */
   touched = false;
   /** Bytes that have not been written since this was set; null afterwards. */
@@ -65,6 +67,7 @@ export class ShadowMemory implements LinearMemory {
     const copy = new ShadowMemory(this.#run);
     for (const [frame, page] of this.written) copy.written.set(frame, page.slice());
     copy.handles = this.handles;
+    copy.readsTables = this.readsTables;
     copy.guarded = this.guarded;
     return copy;
   }
@@ -79,14 +82,13 @@ export class ShadowMemory implements LinearMemory {
       const pa = mmu.reach(this.#real, at, write);
       if (pa === null) return null;
       const piece = { pa, bytes };
-      if (write ? !this.#isWritable(piece) : this.handles && this.#isTable(piece)) return null;
+      if (write ? !this.#isWritable(piece) : !this.readsTables && this.#isTable(piece)) return null;
       if (this.#events.some((events) => overlap(events, piece))) this.touched = true;
       pieces.push(piece);
       done += bytes;
     }
     return pieces;
   }
-  /** Which pages a handler accesses shows there once it has run. */
   #isTable({ pa }: Piece): boolean {
     const { memory } = this.#run.machine.engine;
     return (memory.slotFlags[memory.frameSlots[Math.floor(pa / PAGE_SIZE)]!]! & FRAME.table) !== 0;
@@ -110,6 +112,11 @@ export class ShadowMemory implements LinearMemory {
     if (this.written.size === 0) return false;
     const pa = this.#run.machine.engine.mmu.translate(this.#real, rip);
     return pa !== null && this.written.has(Math.floor(pa / PAGE_SIZE));
+  }
+
+  /** The byte at `address` can be accessed by the vCPU. */
+  isMapped(address: bigint, write: boolean): boolean {
+    return this.#run.machine.engine.mmu.reach(this.#real, address, write) !== null;
   }
 
   // ---- by machine address -------------------------------------------------------------------------------------------

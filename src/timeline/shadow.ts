@@ -1,28 +1,29 @@
 /**
  * A vCPU that runs ahead of the machine without touching it: a copy of its registers, memory of its own ({@link ShadowMemory}),
  * instructions through the evaluator, and what Xen does by Xen's own code on that memory. It follows what is plain: instructions in
- * memory that may be reached, RDTSC, the hypercalls that yield, set a timer or tell of an event, the entry of an upcall and both
+ * memory that may be reached, RDTSC, the hypercalls that yield, write to the console, set a timer or tell of an event, the entry of an upcall and both
  * ways back. Everything else ends it. For looking at what a loop does, a few thousand steps at a time.
  */
 import { EventStream } from '../core/event-stream.ts';
+import { PAGE_SIZE } from '../core/units.ts';
 import { plus } from '../core/words.ts';
 import { type Environment, evaluate } from '../ir/evaluate.ts';
 import { hasBreakpoints } from '../x86/code-key.ts';
 import { Cpu } from '../x86/cpu.ts';
 import { environmentOf } from '../x86/emulate.ts';
 import type { Insn } from '../x86/form.ts';
-import type { Fault, Outcome } from '../x86/seam.ts';
+import { type Fault, fault, type Outcome } from '../x86/seam.ts';
 import { programOf } from '../x86/semantics/registry.ts';
-import { FLAG, GPR, STATE, STATE_BYTES } from '../x86/state.ts';
+import { FLAG, GPR, STATE, STATE_BYTES, VECTOR } from '../x86/state.ts';
 import { executeSystem } from '../x86/system/execute.ts';
-import { EVTCHNOP, HYPERCALL, SCHEDOP, VCPUOP, XENVER } from '../xen/abi/numbers.ts';
+import { CONSOLEIO, EVTCHNOP, HYPERCALL, SCHEDOP, VCPUOP, XENVER } from '../xen/abi/numbers.ts';
 import { AMD64 } from '../xen/abi/structures.ts';
 import { createBounceFrame } from '../xen/pv/bounce.ts';
 import { Events } from '../xen/pv/events.ts';
 import { GuestAccess } from '../xen/pv/guest-access.ts';
 import type { XenEvent, XenPv } from '../xen/pv/pv.ts';
 import { raiseTimer } from '../xen/pv/timers.ts';
-import { syscall } from '../xen/pv/traps.ts';
+import { inject, syscall } from '../xen/pv/traps.ts';
 import { WorkMeter } from '../xen/work.ts';
 import type { Run } from './run.ts';
 import { ShadowMemory } from './shadow-memory.ts';
@@ -72,6 +73,10 @@ export class Shadow {
   steps = 0;
   /** It has set a timer. */
   arms = false;
+  /** The last step came back from a handler. */
+  returned = false;
+  /** What the step raises that could not be taken. */
+  fault: Fault | null = null;
   readonly #now: number;
 
   /** `insns`: decoded instructions by address, which shadows of one machine state may share. */
@@ -98,6 +103,7 @@ export class Shadow {
   /** Takes one step; false where the shadow cannot follow. */
   step(): boolean {
     const { cpu } = this;
+    this.returned = false;
     if (cpu.systemFlags & (FLAG.tf | FLAG.rf) || cpu.interruptShadow !== 0 || cpu.num('pendingTrap') !== 0)
       return false;
     if (hasBreakpoints(cpu)) return false;
@@ -130,7 +136,10 @@ export class Shadow {
     };
     const next = env.nextRip();
     const completion = evaluate(program, env);
-    if (completion.kind === 'fault') return false;
+    if (completion.kind === 'fault') {
+      this.fault = completion.fault;
+      return false;
+    }
     this.taint?.retire(program, insn, memory.reached);
     if (completion.kind === 'jump') this.cpu.rip = completion.rip;
     else if (completion.kind === 'next') this.cpu.rip = next;
@@ -145,6 +154,9 @@ export class Shadow {
         return this.#call(insn);
       case 'iret':
         return this.memory.handles && insn.form.size === WORD && this.#returns(insn, 0);
+      case 'ud2':
+        this.fault = fault(VECTOR.ud);
+        return false;
       default:
         return false;
     }
@@ -169,7 +181,7 @@ export class Shadow {
     if (this.#isTainted(GPR.rax)) taint!.decides = true;
     const op = cpu.gpr32(GPR.rax);
     if (op === HYPERCALL.iret) return memory.handles && this.#returns(insn, IRET_WORDS);
-    const rule = this.#ruleOf(op, cpu.gpr32(GPR.rdi));
+    const rule = this.#ruleOf(op);
     if (rule === null) return false;
     if (ARGUMENTS.slice(0, rule.decisive).some((register) => this.#isTainted(register))) taint!.decides = true;
     memory.reached = [];
@@ -184,7 +196,9 @@ export class Shadow {
     taint?.set(gprAt(GPR.r11), WORD, this.#flagsAreTainted());
     return true;
   }
-  #ruleOf(op: number, command: number): CallRule | null {
+  #ruleOf(op: number): CallRule | null {
+    const { cpu } = this;
+    const command = cpu.gpr32(GPR.rdi);
     switch (op) {
       case HYPERCALL.sched_op:
       case HYPERCALL.sched_op_compat:
@@ -197,6 +211,9 @@ export class Shadow {
         const tells = command === EVTCHNOP.send || command === EVTCHNOP.unmask;
         return tells && this.memory.handles && this.#isQuiet ? { decisive: 2, signals: true } : null;
       }
+      case HYPERCALL.console_io:
+        // what is written does not come back
+        return command === CONSOLEIO.write && cpu.gpr32(GPR.rsi) <= PAGE_SIZE ? { decisive: 3 } : null;
       case HYPERCALL.xen_version:
         return command === XENVER.version ? { decisive: 1 } : null;
       default:
@@ -225,6 +242,11 @@ export class Shadow {
   fire(): void {
     raiseTimer(this.#view(), this.cpu.id);
   }
+  /** Enters the guest's handler of an exception; false where there is none. */
+  trap(event: Fault): boolean {
+    this.memory.handles = true;
+    return inject(this.#view(), this.cpu, event) === null;
+  }
   /** Takes an upcall; false where it cannot be followed. */
   upcall(): boolean {
     const { cpu, memory, taint } = this;
@@ -233,6 +255,7 @@ export class Shadow {
     if (!kernelMode || eventCallback.address === 0n || this.#isTainted(GPR.rsp)) return false;
     if (memory.reach(rsp, FRAME_WORDS * WORD, true) === null) return false;
     memory.handles = true;
+    memory.readsTables = false;
     const flags = this.#flagsAreTainted();
     const tainted = [this.#isTainted(GPR.rcx), this.#isTainted(GPR.r11), false, false, flags, false, false];
     const { address } = eventCallback;
@@ -265,7 +288,8 @@ export class Shadow {
     if (hypercall)
       for (const [i, register] of [GPR.rax, GPR.r11, GPR.rcx].entries()) taint?.set(gprAt(register), WORD, tainted[i]!);
     taint?.set(STATE.flagsResult.offset, STATE.rflags.offset - STATE.flagsResult.offset, flags);
-    return cpu.rip === rip;
+    this.returned = cpu.rip === rip;
+    return this.returned;
   }
   /** Where the `i`th word from `address` on lies; null where it cannot be read. */
   #word(address: bigint, i: number) {
@@ -298,9 +322,11 @@ export class Shadow {
       memory,
       work,
       guest: new GuestAccess(memory, { resolve, translate: (cpu, address) => resolve(cpu, address, false) }, work),
+      domain: { ...xen.domain },
       vcpus: xen.vcpus.map((v) => ({ ...v })),
       stream: new EventStream<XenEvent>(),
       backends: [],
+      callConsole: { output: (): void => {} },
     }) as XenPv;
     const events = Object.assign(new Events(view), { state: xen.events.state });
     return Object.assign(view, { events });

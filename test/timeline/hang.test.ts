@@ -15,6 +15,12 @@ describe('a place that the guest cannot leave', () => {
   it.each([
     ['refault', 'whose handler counts', /^fault loop: #PF on 0x5000, error 2, at 0x\w+: (\d+) times with the same/],
     ['oops', 'whose handler prints', /^fault loop: #PF on 0x5000, error 2, at 0x\w+: (\d+) times with the same/],
+    ['native-refault', 'whose handler returns by IRETQ', /^fault loop: #PF on 0x5000, error 2, at 0x\w+: (\d+) times/],
+    [
+      'native-oops',
+      'whose handler prints and returns by IRETQ',
+      /^fault loop: #PF on 0x5000, error 2, at 0x\w+: (\d+) times/,
+    ],
     [
       'storm',
       'under upcalls',
@@ -49,6 +55,8 @@ describe('a place that the guest cannot leave', () => {
   it.each([
     ['lazy 6000', 'thousands of pages mapped as one instruction faults on them'],
     ['again 6000', 'one page mapped each time, by the same registers'],
+    ['native-lazy 6000', 'thousands of pages, the handler returning by IRETQ'],
+    ['native-again 6000', 'one page mapped each time, the handler returning by IRETQ'],
   ])('is none: %s, %s', async (way) => {
     expect((await record(way)).outcome.verdict.kind).toBe('poweroff');
   });
@@ -64,6 +72,7 @@ describe('a loop', () => {
     ['yield', 'and yields', 8],
     ['watch', 'and writes the time down', 6],
     ['sum', 'and sums up the same memory again and again', 902],
+    ['say', 'and says the same again and again', 29],
     ['tick-yield', 'and yields, beside a handler that counts and sets the timer again', 8],
     ['tick-spin-ps', 'beside a periodic timer and a handler that goes port by port', 4],
   ])('that has no end is a hang: %s, %s', async (way, _what, steps) => {
@@ -84,6 +93,8 @@ describe('a loop', () => {
     ['wait 15000000', 'waits for a word that an interrupt will write'],
     ['checksum 200', 'sums up memory'],
     ['verify 300', 'reads memory'],
+    ['tell 60000', 'says the same so many times'],
+    ['write 60000', 'says something else each time, so many times'],
   ])('that ends is none: %s, %s', async (way) => {
     const { outcome } = await record(way, { loops: { work: 2 ** 16, mostWork: 2 ** 18 } });
     expect(outcome.verdict.kind).toBe('poweroff');

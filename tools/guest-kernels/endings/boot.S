@@ -41,6 +41,7 @@
         entry event_entry, on_event, 0
         entry native_event_entry, on_event, 0, 1
         entry page_fault_entry, on_page_fault, 1
+        entry native_page_fault_entry, on_page_fault, 1, 1
         .globl failsafe_entry
 failsafe_entry:
         ud2

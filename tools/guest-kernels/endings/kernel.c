@@ -45,7 +45,7 @@ struct trap_info {
     u64 address;
 };
 
-extern char event_entry[], native_event_entry[], failsafe_entry[], page_fault_entry[];
+extern char event_entry[], native_event_entry[], failsafe_entry[], page_fault_entry[], native_page_fault_entry[];
 
 volatile u8 shared[4096] __attribute__((aligned(4096)));
 static volatile u8 ring[4096] __attribute__((aligned(4096)));
@@ -251,6 +251,12 @@ void kernel_main(const struct start_info *info)
             n = n * 10 + *c - '0';
     set_up(info);
 
+    if (begins(way, "native-")) { /* the handler returns by IRETQ */
+        static const struct trap_info traps[] = { { 14, 4, 0xe033, (u64)native_page_fault_entry }, { 0 } };
+        hypercall3(SET_TRAP_TABLE, (u64)traps, 0, 0);
+        way += 7;
+    }
+
     /* nowhere */
     if (begins(way, "refault"))
         touch((u64 *)0x5000);
@@ -281,6 +287,9 @@ void kernel_main(const struct start_info *info)
         for (;;)
             for (i = 0; i < 100; i++)
                 flag += area[i] ^ flag << 1;
+    if (begins(way, "say"))
+        for (;;)
+            print("again\n");
     /* somewhere, by and by */
     if (begins(way, "lazy")) {
         mends = 1;
@@ -296,6 +305,15 @@ void kernel_main(const struct start_info *info)
             touch(lazy[0]);
         }
     }
+    if (begins(way, "tell"))
+        for (i = 0; i < n; i++)
+            print("again\n");
+    if (begins(way, "write")) /* another line each time, for the same length */
+        for (i = 0; i < n; i++) {
+            char line[] = "line 0\n";
+            line[5] += i & 7;
+            print(line);
+        }
     if (begins(way, "delay"))
         for (i = 0; i < n; i++)
             __asm__ volatile("pause");
