@@ -1,6 +1,7 @@
 /**
  * Whether a guest kernel panicked: by the entry of its panic function where symbols know one; without that by what it prints at
- * the beginning of a line, unless user mode runs afterwards, since none does behind a panic.
+ * the beginning of a line, unless user mode runs afterwards, since none does behind a panic, or Linux is quoted by a guest that
+ * powers off, since Linux's panic never does.
  *
  * A panic wins over the ending that the guest chooses afterwards (a shutdown, waiting for ever). It does not win over a
  * domain that Xen crashed: there Xen's words are the verdict, and the panic is a link of the chain that `why` shows.
@@ -15,10 +16,8 @@ import type { SymbolTable } from './symbols.ts';
 const PANIC_ENTRIES = { panic: 'format', vpanic: 'list', nmi_panic: 'second' } as const;
 export type PanicEntry = keyof typeof PANIC_ENTRIES;
 /** Lines of a kernel that has given up; what a line quotes in its middle are not its words, but those behind a time may be. */
-const FATAL = [
-  /(?<=(?:^|\]|^<\d>)\s*)Kernel panic - not syncing.*/,
-  /(?<=^\s*(?:\[[\s\d.]+\]\s*)?)panic(?:\[[^\]]*\])?: .*/,
-];
+const LINUX = /(?<=(?:^|\]|^<\d>)\s*)Kernel panic - not syncing.*/;
+const FATAL = [LINUX, /(?<=^\s*(?:\[[\s\d.]+\]\s*)?)panic(?:\[[^\]]*\])?: .*/];
 /** Lines of a kernel that may yet go on. */
 const SERIOUS = [
   /\bOops: .*/,
@@ -165,6 +164,9 @@ export class PanicWatch {
         return this.#message !== null;
       case 'crash':
         return !message.startsWith('domain_crash');
+      // Linux's panic waits for ever, reboots or reports a crash (kernel/panic.c); a BSD's may power off.
+      case 'poweroff':
+        return this.#entered !== null || !LINUX.test(this.#message ?? '');
       // A guest that was cut off might have gone on behind the text.
       case 'limit':
       case 'stopped':

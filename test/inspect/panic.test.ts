@@ -171,6 +171,17 @@ describe('a watch for panics', () => {
     expect(watch.verdict(POWEROFF, here(9)).verdict).toEqual(POWEROFF);
   });
 
+  it('does not take a quotation for a panic: Linux powers off behind none', () => {
+    const quoting = blind();
+    say(quoting, LINUX);
+    say(quoting, 'test 12 of 12 passed\n');
+    expect(quoting.verdict(POWEROFF, here(9))).toEqual({ verdict: POWEROFF, at: here(9) });
+    const watch = seeing();
+    watch.entered(here(5), 'no root');
+    say(watch, LINUX, 7);
+    expect(watch.verdict(POWEROFF, here(9)).verdict.kind).toBe('panic');
+  });
+
   it('finds a panic by the console alone, also when it comes letter by letter', () => {
     const watch = blind();
     let tick = 0;
