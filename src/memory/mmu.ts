@@ -17,7 +17,7 @@ import { FRAME, type GuestMemory } from './guest-memory.ts';
 import { Scratch } from './scratch.ts';
 import type { Tlb } from './tlb.ts';
 import { Tlbs, type VcpuTlbs } from './tlbs.ts';
-import { ACCESS, type Access, Walker } from './walk.ts';
+import { ACCESS, type Access, type WalkedEntry, Walker } from './walk.ts';
 import { Watches, type WatchRange } from './watches.ts';
 
 /** Not a vector of the CPU: the fault by which an access to watched bytes comes out of generated code, nothing committed. */
@@ -235,6 +235,13 @@ export class Mmu implements LinearMemory {
   /** The machine address behind `va` in the vCPU's present address space, or null; no side effects. */
   translate(cpu: Cpu, va: bigint): PhysAddr | null {
     return this.#find(cpu, va, ACCESS.read, false);
+  }
+  /** The page-table entries that lead from the vCPU's root towards `va`, up to a leaf or what is missing; no side effects. */
+  entries(cpu: Cpu, va: bigint): readonly WalkedEntry[] {
+    const hi = highWord(va);
+    if (!canonical(hi)) return [];
+    this.#walker.walk(cpu.base, lowWord(va), hi, ACCESS.read, false);
+    return this.#walker.entries();
   }
   /** The same where the vCPU may read or write there at its privilege. */
   reach(cpu: Cpu, va: bigint, write: boolean): PhysAddr | null {

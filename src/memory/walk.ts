@@ -4,6 +4,8 @@
  * A walk reads the tables and checks the access; nothing changes until {@link Walker.commit} sets the accessed and dirty
  * bits of the path. Results are fields of the walker, so that a walk allocates nothing.
  */
+import type { PhysAddr } from '../core/units.ts';
+import { joinWords } from '../core/words.ts';
 import { STATE } from '../x86/state.ts';
 import { FRAME, type GuestMemory } from './guest-memory.ts';
 
@@ -35,16 +37,37 @@ const DENIED = PF.p;
 const RESERVED = PF.p | PF.rsvd;
 const NONE = -1;
 
+/** An entry on the way of a walk. */
+export interface WalkedEntry {
+  readonly address: PhysAddr;
+  readonly bytes: 4 | 8;
+  /** 4 to 1; tables of level 1 hold the entries of 4 KiB pages. */
+  readonly level: number;
+  readonly value: bigint;
+}
+
+/** Offset in its table, in bytes, of the entry for hi:lo; `top` is the level of the root that CR3 names. */
+function entryOffset(level: number, top: number, cr3: number, lo: number, hi: number): number {
+  if (top === 2) return ((lo >>> (level === 2 ? 22 : 12)) & 1023) * 4;
+  if (level === 4) return ((hi >>> 7) & 511) * 8;
+  if (level === 3 && top === 4) return (((hi & 0x7f) << 2) | (lo >>> 30)) * 8;
+  // the four PAE directory pointers start at any 32-byte boundary
+  if (level === 3) return (cr3 & 0xfe0) + (lo >>> 30) * 8;
+  return ((lo >>> (level === 2 ? 21 : 12)) & 511) * 8;
+}
+
 export class Walker {
   readonly #memory: GuestMemory;
   readonly #words: Int32Array;
   readonly #ram: number;
   readonly #frameLimit: number;
-  /** Word index of the entry and slot of its table, by depth; levels as in {@link Walker.level}. */
+  /** Word index of each entry that was read, slot of its table and level, by depth; the last one may not be present. */
   readonly #path = new Int32Array(4);
   readonly #pathSlot = new Int32Array(4);
   readonly #pathLevel = new Uint8Array(4);
   #depth = 0;
+  /** Its entries have 8 bytes, not 4. */
+  #wide = false;
 
   /** Error code of the page fault when {@link Walker.walk} returned false. */
   error = 0;
@@ -84,13 +107,7 @@ export class Walker {
     const words = this.#words;
     const cr0 = words[(base + STATE.cr0.offset) >>> 2]!;
     this.#depth = 0;
-    if ((cr0 & CR0_PG) === 0) {
-      this.frame = lo >>> 12;
-      this.slot = this.#slotOf(this.frame);
-      this.writable = true;
-      this.error = 0;
-      return this.slot >= 0 ? NONE : RESERVED;
-    }
+    if ((cr0 & CR0_PG) === 0) return this.#findUnpaged(lo);
     const cr4 = words[(base + STATE.cr4.offset) >>> 2]!;
     const efer = words[(base + STATE.efer.offset) >>> 2]!;
     const nxe = (efer & EFER_NXE) !== 0;
@@ -98,6 +115,7 @@ export class Walker {
     const cr3 = (base + STATE.cr3.offset) >>> 2;
     const long = (efer & EFER_LMA) !== 0;
     const wide = long || (cr4 & CR4_PAE) !== 0;
+    this.#wide = wide;
     const top = long ? 4 : wide ? 3 : 2;
 
     let table = (long ? (words[cr3 + 1]! & FRAME_HIGH) * 0x100000 : 0) + (words[cr3]! >>> 12);
@@ -108,27 +126,14 @@ export class Walker {
     for (let level = top; ; level--) {
       const tableSlot = this.#slotOf(table);
       if (tableSlot < 0) return RESERVED;
-      let at: number;
-      let high = 0;
-      if (wide) {
-        let index: number;
-        if (level === 4) index = (hi >>> 7) & 511;
-        else if (level === 3) index = long ? ((hi & 0x7f) << 2) | (lo >>> 30) : lo >>> 30;
-        else index = (lo >>> (level === 2 ? 21 : 12)) & 511;
-        // the four PAE directory pointers start at any 32-byte boundary
-        const start = top === 3 && level === 3 ? words[cr3]! & 0xfe0 : 0;
-        at = (this.#ram + tableSlot * 4096 + start + index * 8) >>> 2;
-        low = words[at]!;
-        high = words[at + 1]!;
-      } else {
-        at = (this.#ram + tableSlot * 4096 + ((lo >>> (level === 2 ? 22 : 12)) & 1023) * 4) >>> 2;
-        low = words[at]!;
-      }
-      if ((low & PTE.p) === 0) return ABSENT;
+      const at = (this.#ram + tableSlot * 4096 + entryOffset(level, top, words[cr3]!, lo, hi)) >>> 2;
+      low = words[at]!;
+      const high = wide ? words[at + 1]! : 0;
       const depth = this.#depth++;
       this.#path[depth] = at;
       this.#pathSlot[depth] = tableSlot;
       this.#pathLevel[depth] = level;
+      if ((low & PTE.p) === 0) return ABSENT;
       const pointer = top === 3 && level === 3;
       // PAE entries have no ignored bits below NX, and directory pointers no rights (SDM vol. 3A figure 4-7)
       if (top === 3 && (high & PAE_RESERVED_HIGH || (pointer && low & POINTER_RESERVED))) return RESERVED;
@@ -158,13 +163,35 @@ export class Walker {
     this.slot = this.#slotOf(table);
     // reserved bits are checked before rights
     if (this.slot < 0) return RESERVED;
-    const supervisorWrite = !user && (cr0 & CR0_WP) === 0;
-    const mayWrite = (rights & PTE.rw) !== 0 || supervisorWrite;
+    const mayWrite = (rights & PTE.rw) !== 0 || (!user && (cr0 & CR0_WP) === 0);
     if (user && (rights & PTE.us) === 0) return DENIED;
     if (access === ACCESS.write && !mayWrite) return DENIED;
     if (access === ACCESS.exec && noExecute) return DENIED;
     this.writable = mayWrite && (access === ACCESS.write || (low & PTE.d) !== 0);
     return NONE;
+  }
+
+  #findUnpaged(lo: number): number {
+    this.frame = lo >>> 12;
+    this.slot = this.#slotOf(this.frame);
+    this.writable = true;
+    this.error = 0;
+    return this.slot >= 0 ? NONE : RESERVED;
+  }
+
+  /** The entries that the last walk read, from the root on; without paging there are none. */
+  entries(): WalkedEntry[] {
+    return Array.from({ length: this.#depth }, (_, depth) => {
+      const at = this.#path[depth]!;
+      const bytes = this.#wide ? 8 : 4;
+      const low = this.#words[at]!;
+      return {
+        address: this.#memory.slotFrames[this.#pathSlot[depth]!]! * 4096 + ((at * 4) & 4095),
+        bytes,
+        level: this.#pathLevel[depth]!,
+        value: bytes === 8 ? joinWords(low, this.#words[at + 1]!) : BigInt(low >>> 0),
+      };
+    });
   }
 
   /**
@@ -200,11 +227,6 @@ export class Walker {
       if ((this.#words[this.#path[depth]!]! & bits) !== bits || !isMarked(this.#pathSlot[depth]!, level)) return false;
     }
     return true;
-  }
-
-  /** Number of levels of the last successful walk's leaf: 1 for a 4 KiB page, 2 and 3 for large ones, 0 without paging. */
-  get leafLevel(): number {
-    return this.#depth === 0 ? 0 : this.#pathLevel[this.#depth - 1]!;
   }
 }
 

@@ -9,7 +9,6 @@ import { GPR, SEG } from '../../x86/state.ts';
 import { AMD64 } from '../abi/structures.ts';
 import { addressOk } from '../domain.ts';
 import { getM2p, INVALID_M2P } from '../mm/m2p.ts';
-import { PTE } from '../mm/pte.ts';
 import type { XenPv } from './pv.ts';
 import { XEN_EXTRAVERSION, XEN_MAJOR, XEN_MINOR } from './version.ts';
 
@@ -114,14 +113,9 @@ function logStack(pv: XenPv, cpu: Cpu): void {
 /** show_page_walk: the entries that translate `address` and the pseudo-physical frame of each. */
 export function logPageWalk(pv: XenPv, cpu: Cpu, address: VirtAddr): void {
   pv.log(`Pagetable walk from ${hex(address)}:`);
-  let table = Number(cpu.get('cr3') >> 12n);
-  for (let level = 4; level >= 1; level--) {
-    const index = Number((address >> BigInt(3 + 9 * level)) & 511n);
-    const entry = pv.memory.read64(table * PAGE_SIZE + index * 8);
-    table = Number((entry >> 12n) & 0xffffffffffn);
-    const known = pv.memory.hasFrame(table);
-    const pfn = known ? getM2p(pv.mm.domain, table) : INVALID_M2P;
-    pv.log(` L${level}[0x${hex(index, 3)}] = ${hex(entry)} ${hex(pfn)}`);
-    if ((entry & BigInt(PTE.present)) === 0n || !known) return;
+  for (const { address: at, level, value } of pv.mmu.entries(cpu, address)) {
+    const frame = Number((value >> 12n) & 0xffffffffffn);
+    const pfn = pv.memory.hasFrame(frame) ? getM2p(pv.mm.domain, frame) : INVALID_M2P;
+    pv.log(` L${level}[0x${hex((at % PAGE_SIZE) / 8, 3)}] = ${hex(value)} ${hex(pfn)}`);
   }
 }

@@ -52,6 +52,11 @@ export interface PvMmu extends Translator {
   selectSpace(cpu: Cpu, space: 0 | 1): void;
   /** A page-table entry has changed. */
   entryChanged(address: number): void;
+  /** The entries that lead towards an address in the vCPU's present tables, up to what is missing. */
+  entries(
+    cpu: Cpu,
+    address: VirtAddr,
+  ): ReadonlyArray<{ readonly address: PhysAddr; readonly level: number; readonly value: bigint }>;
 }
 
 /**
