@@ -5,15 +5,13 @@
  * are executed (tier, caches, slices) is unobservable. Everything here that is not in guest memory or in the
  * architectural slots of the vCPU state is derived and rebuilt by {@link Engine.reset}.
  */
-import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Mmu, type MmuOptions, WATCH_VECTOR } from '../memory/mmu.ts';
 import type { WatchRange } from '../memory/watches.ts';
 import { instructionBreakpoints } from '../x86/checks.ts';
 import { hasBreakpoints } from '../x86/code-key.ts';
-import { Cpu, type LinearMemory } from '../x86/cpu.ts';
-import { emulate } from '../x86/emulate.ts';
+import { Cpu } from '../x86/cpu.ts';
 import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
 import { type EventKind, type Fault, fault, isFault, isStop, type Platform, type Stop } from '../x86/seam.ts';
 import { programOf } from '../x86/semantics/registry.ts';
@@ -52,7 +50,7 @@ export interface EngineOptions {
 }
 
 /** An instruction as a debugger sees it. */
-export interface InstructionView {
+interface InstructionView {
   readonly bytes: Uint8Array;
   readonly insn: Insn | DecodeFailure;
 }
@@ -190,11 +188,6 @@ export class Engine {
     }
     return { kind: 'budget', steps };
   }
-  /** Executes one step. */
-  stepOnce(cpu: Cpu, platform: Platform): RunExit {
-    return this.run(cpu, 1, platform);
-  }
-
   /** True when the 64-bit word there is high:low, where `low` may have carried. */
   #isAt(at: number, low: number, high: number): boolean {
     const carry = low > 0xffffffff ? 1 : 0;
@@ -336,14 +329,5 @@ export class Engine {
     });
     cpu.rip = held;
     return isFault(found) ? null : found;
-  }
-
-  /**
-   * Runs the instruction at `cpu.rip` through the evaluator with accesses going to `memory`, which may refuse them; the
-   * step is the caller's to count.
-   */
-  emulate(cpu: Cpu, insn: Insn, memory: LinearMemory): Fault | null {
-    assert(!insn.form.system, 'a system instruction is not emulated');
-    return emulate(cpu, insn, memory);
   }
 }

@@ -16,7 +16,7 @@ const MAX_LENGTH = 15;
 const U32 = 0xffffffffn;
 
 /** The bytes of the page of code around an address, or why there are none. */
-export type FetchPage = (linear: bigint) => Uint8Array | Fault;
+type FetchPage = (linear: bigint) => Uint8Array | Fault;
 
 /** Bytes and decoding of the instruction at `rip`, or the fault of fetching it. */
 export function fetchInstruction(

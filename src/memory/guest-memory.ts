@@ -153,9 +153,6 @@ export class GuestMemory {
   write8(pa: PhysAddr, value: number): void {
     this.bytes[this.willWrite(pa, 1)] = value;
   }
-  write16(pa: PhysAddr, value: number): void {
-    this.view.setUint16(this.willWrite(pa, 2), value, true);
-  }
   write32(pa: PhysAddr, value: number): void {
     this.view.setUint32(this.willWrite(pa, 4), value, true);
   }

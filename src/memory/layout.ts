@@ -27,7 +27,7 @@ export const EXEC_ENTRY_BYTES = 16;
 export const EXEC_OFFSET = TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_BYTES = EXEC_OFFSET + EXEC_ENTRIES * EXEC_ENTRY_BYTES;
 /** Kinds of address spaces of a vCPU: 0 kernel, 1 user. */
-export const TLB_SPACES = 2;
+const TLB_SPACES = 2;
 /** Page-table roots of a kind that have a TLB of their own at a time. */
 export const TLB_WAYS = 4;
 /** TLBs of a vCPU. */

@@ -5,7 +5,7 @@
 import { SCRATCH_BASE, SCRATCH_BYTES } from './layout.ts';
 
 /** A store that waits. Addresses are those of linear memory; `secondBytes` may be 0. */
-export interface PendingStore {
+interface PendingStore {
   readonly scratch: number;
   /** The bytes as they were: only what differs from them is written back, since two accesses may overlap. */
   readonly original: Uint8Array;

@@ -14,7 +14,7 @@
 import { EXEC_ENTRIES, EXEC_ENTRY_BYTES, EXEC_OFFSET, TLB_ENTRIES, TLB_ENTRY_BYTES } from './layout.ts';
 
 /** Low word of a tag that matches no page. */
-export const NO_TAG = 1;
+const NO_TAG = 1;
 
 /** Offsets in a data entry. */
 export const TLB_ENTRY = { read: 0, write: 8, addend: 24 } as const;

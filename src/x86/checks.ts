@@ -20,7 +20,7 @@ const BIG = 1 << 14;
  * The fault of an offset or a kind of access that the segment does not allow; none in 64-bit mode. `executable`: code that can only be
  * executed may be read.
  */
-export function segmentFault(
+function segmentFault(
   cpu: Cpu,
   segment: number,
   lo: number,

@@ -13,7 +13,7 @@ const SLOTS: ReadonlyArray<readonly [SlotName, SlotInfo]> = (
 const WIDTH = { u8: 1, u16: 2, u32: 4, u64: 8, u128: 16 } as const;
 
 /** The name and place of every architectural element, for reports and for the test that flips each. */
-export interface CpuField {
+interface CpuField {
   readonly name: SlotName;
   readonly index: number;
 }

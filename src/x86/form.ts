@@ -2,7 +2,6 @@
  * Instruction forms: the key of everything that executes. A form is (semantics name, operand size, operand kinds); base,
  * index, scale, displacement, segment, address size and LOCK are fields of the decoded record and never make a new form.
  */
-import type { Program } from '../ir/program.ts';
 import type { Feature } from './features.ts';
 
 /** Where an operand lives. `r` and `m` are the registers in the record fields of those names; `mem` is the memory operand. */
@@ -96,6 +95,3 @@ export type DecodeFailure =
 
 /** Which instructions exist: the CPUID policy of the guest. */
 export type CpuPolicy = 'x86-64-v1' | 'x86-64-v2';
-
-/** Produces a form's micro-ops; registered by name in src/x86/semantics/. */
-export type ProgramOf = (form: Form) => Program;

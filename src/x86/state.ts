@@ -11,7 +11,7 @@
  * Snapshots and hashes use the architectural RFLAGS word only.
  */
 
-export type SlotType = 'u8' | 'u16' | 'u32' | 'u64' | 'u128';
+type SlotType = 'u8' | 'u16' | 'u32' | 'u64' | 'u128';
 const WIDTH: Record<SlotType, number> = { u8: 1, u16: 2, u32: 4, u64: 8, u128: 16 };
 
 export interface SlotInfo {
@@ -117,8 +117,6 @@ export const STATE = {
   faultVector: engine('u32'),
   faultError: engine('u32'),
   faultAddress: engine('u64'),
-  /** Sticky flags left by the last floating-point helper. */
-  fpFlags: engine('u32'),
   /** 0 = 16-bit, 1 = 32-bit, 2 = 64-bit code: which records apply. */
   codeMode: engine('u32'),
   /** Data breakpoints that the instruction has met so far, bits B0 to B3. */

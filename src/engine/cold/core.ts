@@ -13,7 +13,7 @@ const CPU = 0;
 const REC = 1;
 
 /** What the loop is made with. */
-export interface RunParts {
+interface RunParts {
   /** Number of the dispatch table, and of the table of regions. */
   readonly handlerTable: number;
   readonly regionTable: number;

@@ -11,7 +11,7 @@ import { type Addressing, writeHandler } from './lower.ts';
 import { COMMIT_SIGNATURE, HANDLER_SIGNATURE, SLOW_SIGNATURE } from './runtime.ts';
 
 /** What generated handlers call outside Wasm. */
-export interface SlowPaths {
+interface SlowPaths {
   readonly slowLoad: (base: number, lo: number, hi: number, spec: number) => number;
   readonly slowProbe: (base: number, lo: number, hi: number, spec: number) => number;
   readonly commitScratch: (base: number) => number;

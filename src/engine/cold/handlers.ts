@@ -26,7 +26,7 @@ export interface HandlerHost {
 }
 
 /** How a form continues, as the decoder's run needs to know it. */
-export interface FormInfo {
+interface FormInfo {
   readonly program: Program | null;
   /** Nothing follows: an unconditional jump or a system instruction. */
   readonly ends: boolean;

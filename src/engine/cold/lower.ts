@@ -33,7 +33,7 @@ export const ADDRESSING = {
 export type Addressing = 0 | 1 | 2 | 3;
 
 /** Function indices of what a handler calls. */
-export interface Callees {
+interface Callees {
   readonly slowLoad: number;
   readonly slowProbe: number;
   readonly commitScratch: number;

@@ -71,7 +71,7 @@ export type Event =
   | { readonly kind: 'complete'; readonly cond: number };
 
 /** How a block ends. Offsets are those of blocks, or of places outside the region, relative to the page. */
-export type Ending =
+type Ending =
   | { readonly kind: 'next'; readonly next: number }
   | { readonly kind: 'branch'; readonly cond: number; readonly target: bigint; readonly next: number }
   | { readonly kind: 'goto'; readonly target: bigint }

@@ -1,7 +1,7 @@
 /** Perfect hashing of a few known keys: (key * multiplier mod 2^64) >> (64 - bits) is another slot for each. */
 
 /** How to find the slot of a key. */
-export interface PerfectHash {
+interface PerfectHash {
   readonly multiplier: bigint;
   /** At least 1. */
   readonly bits: number;

@@ -1,7 +1,7 @@
 /** The order of a region's blocks: that of their addresses, but only loops branch backwards, wherever the compiler put their parts. */
 
 /** An order of vertices. */
-export interface ForwardOrder {
+interface ForwardOrder {
   /** Every vertex once. */
   readonly order: readonly number[];
   /** The vertices to which an edge leads back. */

@@ -8,7 +8,7 @@
  */
 
 /** What the shape needs to know of a block: numbers of its static successors and whether it may be entered from outside. */
-export interface Vertex {
+interface Vertex {
   readonly successors: readonly number[];
   readonly entry: boolean;
 }

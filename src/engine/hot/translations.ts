@@ -42,7 +42,7 @@ export interface TranslatedModule {
   readonly regions: Array<Translation | null>;
 }
 /** A block that may be entered at some place. */
-export interface KnownEntry {
+interface KnownEntry {
   readonly module: TranslatedModule;
   /** Number of the region in the module. */
   readonly number: number;

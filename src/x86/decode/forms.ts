@@ -7,20 +7,12 @@ import type { CodeMode, Form, OperandForm, OperandPlace, RegisterFile } from '..
 import type { CompiledRow, OperandSpec } from '../tables/compile.ts';
 
 const interned = new Map<string, Form>();
-const all: Form[] = [];
-
-/** The form with a dense number. */
-export function formById(id: number): Form | undefined {
-  return all[id];
-}
-/** Every form met so far, by number. */
-export const knownForms = (): readonly Form[] => all;
 
 /** What all rows of a form say alike. */
 const SAME = ['feature', 'system', 'quiet', 'newTf', 'call', 'ret'] as const;
 
 /** What a row's form depends on besides the row. */
-export interface FormContext {
+interface FormContext {
   readonly mode: CodeMode;
   /** Operand size in bytes. */
   readonly size: number;
@@ -178,7 +170,7 @@ export function makeForm(row: CompiledRow, c: FormContext): Form {
   }
   const form: Form = {
     key,
-    id: all.length,
+    id: interned.size,
     name: row.name,
     size,
     operands,
@@ -194,6 +186,5 @@ export function makeForm(row: CompiledRow, c: FormContext): Form {
     ret: row.ret,
   };
   interned.set(key, form);
-  all.push(form);
   return form;
 }

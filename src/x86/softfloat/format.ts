@@ -62,7 +62,7 @@ export const F64: Format = describe(11, 52, false);
 export const F80: Format = describe(15, 63, true);
 
 /** What a pattern stands for. UNSUPPORTED are extended80 patterns with a clear integer bit that no x87 accepts. */
-export type Kind = 'zero' | 'finite' | 'infinity' | 'quiet' | 'signalling' | 'unsupported';
+type Kind = 'zero' | 'finite' | 'infinity' | 'quiet' | 'signalling' | 'unsupported';
 /** 1 is negative. */
 export type Sign = 0 | 1;
 

@@ -10,7 +10,7 @@ import { bitLength, F80, type Format, infinity, largest, pack, type Sign, zero }
 const BIAS_ADJUST = 24576;
 
 /** An integer after dropping low bits. */
-export interface Rounded {
+interface Rounded {
   readonly integer: bigint;
   readonly inexact: boolean;
   /** The magnitude grew. */

@@ -17,7 +17,7 @@ import * as fast from './fast.ts';
 import { F32, F64, type Format } from './format.ts';
 
 /** An operation on patterns. */
-export interface SseOp {
+interface SseOp {
   /** The manual's mnemonic of the scalar instruction (with its integer width where it has two). */
   readonly name: string;
   /** Bits of an element of the source and of the result. */

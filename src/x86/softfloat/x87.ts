@@ -106,7 +106,7 @@ function signed(
 }
 
 /** The two results of FXTRACT. */
-export interface Extracted {
+interface Extracted {
   /** The unbiased exponent as a value; replaces ST(0). */
   readonly exponent: bigint;
   /** The significand in [1, 2) with the operand's sign; pushed on top. */

@@ -110,7 +110,7 @@ function debugRegister(cpu: Cpu, number: number): number | Outcome {
   return number;
 }
 /** The value that a debug register keeps of what is written to it, with its fixed bits. */
-export function debugRegisterValue(number: number, value: bigint): bigint {
+function debugRegisterValue(number: number, value: bigint): bigint {
   if (number === 6) return (value & 0xe00fn) | 0xffff0ff0n;
   if (number === 7) return (value & 0xffff2fffn) | 0x400n;
   return value;

@@ -53,7 +53,7 @@ function checkDirect(cpu: Cpu, selector: number, d: Descriptor): null | Fault {
   return checkLong(cpu, selector, d) ?? (d.present ? null : notPresent(selector));
 }
 /** Checks a code segment that a return names: privilege comes from its RPL. */
-export function checkReturn(cpu: Cpu, platform: Platform, selector: number): Descriptor | Fault {
+function checkReturn(cpu: Cpu, platform: Platform, selector: number): Descriptor | Fault {
   if (isNull(selector)) return generalProtection();
   const d = fetchDescriptor(cpu, platform, selector);
   if (isFault(d)) return d;
@@ -188,7 +188,7 @@ const call: SystemHandler = (cpu, insn, platform) => {
 };
 
 /** SS:rSP of a return to an outer privilege level. */
-export interface OuterStack {
+interface OuterStack {
   readonly selector: number;
   readonly pointer: bigint;
 }

@@ -16,7 +16,7 @@ function writable(cpu: Cpu, size: number): number {
   return size === 2 ? mask & 0xffff : mask;
 }
 /** Writes what POPF may write; RF is cleared unless only 16 bits are popped. */
-export function popFlags(cpu: Cpu, value: number, size: number): void {
+function popFlags(cpu: Cpu, value: number, size: number): void {
   const mask = writable(cpu, size);
   const cleared = size === 2 ? 0 : FLAG.rf;
   cpu.rflags = (cpu.rflags & ~(mask | cleared)) | (value & mask);

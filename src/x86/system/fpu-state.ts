@@ -36,7 +36,7 @@ function setControlAndStatus(cpu: Cpu, control: number, status: number): void {
 const physical = (cpu: Cpu, i: number): number => (cpu.num('ftop') + i) & 7;
 
 /** The full tag word: 0 valid, 1 zero, 2 special, 3 empty, by physical register (SDM vol. 1 8.1.7). */
-export function fullTagWord(cpu: Cpu): number {
+function fullTagWord(cpu: Cpu): number {
   const used = cpu.num('ftags');
   let tags = 0;
   for (let n = 0; n < 8; n++) {

@@ -29,7 +29,7 @@ export const instructionAddress = (cpu: Cpu, insn: Insn): bigint => cpu.rip - Bi
 
 const ADDRESS_BITS = [64, 32, 16];
 /** The offset of the memory operand plus `delta`, cut to the address size. */
-export function effectiveOffset(cpu: Cpu, insn: Insn, delta = 0): bigint {
+function effectiveOffset(cpu: Cpu, insn: Insn, delta = 0): bigint {
   const at = (offset: number): bigint => cpu.view.getBigUint64(cpu.base + offset, true);
   const ripRelative = insn.base === STATE.pageBase.offset;
   const base = ripRelative ? instructionAddress(cpu, insn) - BigInt(insn.pageOffset) : at(insn.base);
@@ -129,13 +129,4 @@ export const iopl = (cpu: Cpu): number => (cpu.systemFlags >> 12) & 3;
 export function isCanonical(address: bigint): boolean {
   const high = highWord(address);
   return (high << 16) >> 16 === high;
-}
-
-/** The first fault of a list of steps that each run only if those before succeeded. */
-export function firstFault(...steps: ReadonlyArray<() => null | Fault>): null | Fault {
-  for (const step of steps) {
-    const outcome = step();
-    if (isFault(outcome)) return outcome;
-  }
-  return null;
 }

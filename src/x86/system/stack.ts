@@ -21,7 +21,7 @@ export interface Stack {
 }
 
 /** Width of the stack pointer by code mode and SS.B. */
-export function stackBits(cpu: Cpu): number {
+function stackBits(cpu: Cpu): number {
   if (cpu.codeMode === 2) return 64;
   return cpu.segmentAttributes(SEG.ss) & (1 << 14) ? 32 : 16;
 }

@@ -14,7 +14,7 @@ import { isCanonical } from './operands.ts';
 import type { Stack } from './stack.ts';
 
 /** Reads `width` bytes at `offset` of the TSS with supervisor rights; #TS past its limit. */
-export function readTss(cpu: Cpu, offset: number, width: number): bigint | Fault {
+function readTss(cpu: Cpu, offset: number, width: number): bigint | Fault {
   if (offset + width - 1 > cpu.num('segmentLimit', SEG.tr)) return fault(VECTOR.ts, errorOf(cpu.selector('tr')));
   return cpu.memory.load(cpu, cpu.get('segmentBase', SEG.tr) + BigInt(offset), width, { supervisor: true });
 }

@@ -99,7 +99,7 @@ export interface CompiledRow {
 }
 
 /** One opcode in one mode: by mandatory prefix (none, 66, F3, F2), then by ModRM where `byModrm` is not null. */
-export interface Cell {
+interface Cell {
   readonly plain: Array<CompiledRow | null>;
   readonly byModrm: Array<Array<CompiledRow | null> | null>;
 }

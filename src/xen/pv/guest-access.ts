@@ -122,11 +122,6 @@ export class GuestAccess {
     const bytes = this.read(cpu, address, 8);
     return bytes && read64(bytes, 0);
   }
-  writeU32(cpu: Cpu, address: VirtAddr, value: number): boolean {
-    const bytes = new Uint8Array(4);
-    put32(bytes, 0, value);
-    return this.write(cpu, address, bytes);
-  }
   writeU64(cpu: Cpu, address: VirtAddr, value: bigint): boolean {
     const bytes = new Uint8Array(8);
     put64(bytes, 0, value);

@@ -73,7 +73,7 @@ function scalar(c: Context, name: string, a: Value, b: Value = c.b.i64(0)): Valu
   return called(c, { op: number(c, name), a, b }, known, mxcsr);
 }
 /** A result (v128) and the exceptions (i32) to be raised for it. */
-export interface Computed {
+interface Computed {
   readonly value: Value;
   readonly flags: Value;
 }
