@@ -7,7 +7,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Tick } from '../src/core/units.ts';
-import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../src/machine/pv-machine.ts';
+import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type MachineConfig } from '../src/machine/config.ts';
 import { ReplayDoor } from '../src/timeline/journal.ts';
 import { MemoryStore } from '../src/timeline/memory-store.ts';
 import { Recorder, type RecorderHost, type RecordOutcome } from '../src/timeline/recorder.ts';
@@ -30,9 +30,9 @@ const COUNTS = {
 };
 const GUEST = resolve(import.meta.dirname, '../.cache/guests/debian');
 if (!existsSync(GUEST)) refuse('there is no guest: npm run guests');
-const config: PvConfig = {
-  kernel: readFileSync(join(GUEST, 'vmlinux')),
-  ramdisk: readFileSync(join(GUEST, 'initrd.gz')),
+const config: MachineConfig = {
+  platform: 'xen-pv',
+  images: { kernel: readFileSync(join(GUEST, 'vmlinux')), initrd: readFileSync(join(GUEST, 'initrd.gz')) },
   commandLine: 'console=hvc0',
   memoryBytes: 256 << 20,
   vcpus: 1,

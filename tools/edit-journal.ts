@@ -7,9 +7,11 @@
  */
 import { basename, dirname, resolve } from 'node:path';
 import { EmulatorError } from '../src/core/errors.ts';
+import { kindOf } from '../src/machine/platforms.ts';
 import { journalOf, moveInput, writeEditedCopy } from '../src/timeline/edit.ts';
 import { isPayload } from '../src/timeline/journal.ts';
 import { SEMANTICS_VERSION } from '../src/timeline/run.ts';
+import { imagesOf } from '../src/timeline/trace-store.ts';
 import { LevelStore } from '../store/level-store.ts';
 import { refuse } from './command-line.ts';
 
@@ -35,11 +37,9 @@ async function main([from, index, ticks, to]: string[]): Promise<void> {
       original,
       moveInput(entries, whole(index!, 'INPUT'), whole(ticks!, 'TICKS')),
       (header) => {
-        const blobs = ['kernel', 'initrd'].flatMap((blob) => {
-          const bytes = original.blob(blob);
-          return bytes === null ? [] : [[blob, bytes] as const];
-        });
-        return target.create(copyName, { ...header, createdMs: Date.now() }, new Map(blobs));
+        const { images } = kindOf(header.settings.platform ?? '');
+        const blobs = new Map(Object.entries(imagesOf(original, images)));
+        return target.create(copyName, { ...header, createdMs: Date.now() }, blobs);
       },
     );
     await copy.close();

@@ -3,7 +3,8 @@
  * `node tools/run.mjs trace-guest IMAGE [options] -- COMMAND LINE`.
  */
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { buildPvMachine, DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ } from '../src/machine/pv-machine.ts';
+import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ } from '../src/machine/config.ts';
+import { buildPvMachine } from '../src/machine/xen-pv/build.ts';
 import { commandLine, countOf } from './command-line.ts';
 
 const USAGE = `usage: node tools/run.mjs trace-guest IMAGE [options] -- COMMAND LINE
@@ -47,8 +48,11 @@ function main(): number {
     xen,
     console: terminal,
   } = buildPvMachine({
-    kernel: readFileSync(image),
-    ramdisk: values.initrd === undefined ? null : readFileSync(values.initrd),
+    platform: 'xen-pv',
+    images: {
+      kernel: readFileSync(image),
+      ...(values.initrd === undefined ? {} : { initrd: readFileSync(values.initrd) }),
+    },
     commandLine: words.join(' '),
     memoryBytes: memoryBytes,
     vcpus: 1,

@@ -61,7 +61,7 @@ export interface RecordHooks extends WorkHooks {
   /** Bytes the guest wrote to its console. */
   readonly console: (bytes: Uint8Array) => void;
   /** A line of Xen's console, without line end. */
-  readonly xen: (line: string) => void;
+  readonly log: (line: string) => void;
   /** Resolves once what was written to the console has been taken, or `stop` aborts. */
   readonly shown: () => Promise<void>;
   readonly input: InputSource;

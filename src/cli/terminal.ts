@@ -145,7 +145,7 @@ export class Terminal {
     this.#aside.write(bytes);
   };
   /** A line of Xen's console. */
-  readonly xen = (line: string): void => {
+  readonly log = (line: string): void => {
     this.aside(this.asidePaint.dim(line));
   };
 

@@ -28,7 +28,7 @@ export interface Found {
   readonly probes: number;
 }
 
-/** Stops, and units of the hypervisor's work, between two breaths where there are many. */
+/** Stops, and units of the platform's work, between two breaths where there are many. */
 const STOPS_PER_BREATH = 1024;
 const WORK_PER_BREATH = 2 ** 18;
 const WATCHES_AT_MOST = 512;

@@ -1,19 +1,16 @@
 /**
  * What a recording says of its machine and its end, before anybody acts on it: its bytes may be whole and still be anybody's.
  */
-import { memoryProblem } from '../core/domain-memory.ts';
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { NS_PER_TICK } from '../machine/clock.ts';
+import { PLATFORMS } from '../machine/platforms.ts';
 import type { Verdict } from '../x86/seam.ts';
-import { MAX_GUEST_CMDLINE } from '../xen/abi/structures.ts';
 import { EDITED_SETTING } from './edit.ts';
 import type { RecordingEnd, RecordingHeader } from './trace-store.ts';
 
 /** A JavaScript Date reaches no further (ECMA-262, time values). */
 const CREATED_MS_MAX = 8.64e15;
-/** So many can be recorded. */
-const VCPUS_MAX = 1;
 /** A terahertz. */
 const TSC_KHZ_MAX = 1e9;
 /** The last second of the year 9999. */
@@ -39,16 +36,15 @@ const isWhole = (value: number, least: number, most: number): boolean =>
 
 /** E_RECORDING where a header describes what no machine was made from. */
 export function checkHeader(header: RecordingHeader): void {
-  const { createdMs, memoryBytes, vcpus, nsPerTick, tscKhz, epochSeconds, commandLine, settings } = header;
+  const { createdMs, nsPerTick, tscKhz, epochSeconds, settings } = header;
   const says = (name: string, value: number | string): string => `the header says ${name}=${JSON.stringify(value)}`;
   need(Number.isFinite(createdMs) && Math.abs(createdMs) <= CREATED_MS_MAX, `the header says createdMs=${createdMs}`);
-  need(memoryProblem(memoryBytes) === null, says('memoryBytes', memoryBytes));
-  need(isWhole(vcpus, 1, VCPUS_MAX), says('vcpus', vcpus));
   need(nsPerTick === NS_PER_TICK, `the header says nsPerTick=${nsPerTick}`);
   need(isWhole(tscKhz, 1, TSC_KHZ_MAX), says('tscKhz', tscKhz));
   need(isWhole(epochSeconds, 0, EPOCH_SECONDS_MAX), says('epochSeconds', epochSeconds));
-  const commandBytes = new TextEncoder().encode(commandLine).length;
-  need(commandBytes < MAX_GUEST_CMDLINE, `the header says a command line of ${commandBytes} bytes`);
+  // a platform of another version is refused where the machine is to be built
+  const problem = PLATFORMS.get(settings.platform ?? '')?.problem(header) ?? null;
+  need(problem === null, `the header describes no machine: ${problem}`);
   const edited = settings[EDITED_SETTING];
   need(
     edited === undefined || (/^\d+$/.test(edited) && isWhole(Number(edited), 0, Number.MAX_SAFE_INTEGER)),

@@ -11,6 +11,7 @@
  */
 import { hex, type Tick, type VirtAddr } from '../core/units.ts';
 import type { Decision } from '../machine/inputs.ts';
+import { xenOf } from '../machine/xen-pv/xen-of.ts';
 import type { Verdict } from '../x86/seam.ts';
 import { HYPERCALL } from '../xen/abi/numbers.ts';
 import { ROUND_STEPS, recurrenceOf } from './recurrence.ts';
@@ -61,7 +62,8 @@ export class HangWatch {
   readonly #run: Run;
   readonly #limitNs: number;
   readonly #nameOf: (address: VirtAddr) => string;
-  readonly #reentry: ReentryWatch;
+  /** Null where the platform is not Xen: only silence is noticed there. */
+  readonly #reentry: ReentryWatch | null;
   #nextLook: Tick = LEAST_TICKS;
   #lookedAt: Tick = 0;
   /** The hypervisor's work until then. */
@@ -96,16 +98,16 @@ export class HangWatch {
     this.#loops = loops;
     this.#untilLoop = 2 * loops.work;
     this.#judgeAt = idleNs;
-    const { xen } = run;
-    this.#reentry = new ReentryWatch(run, reentry);
-    xen.stream.on('hypercall', ({ way, op, args }) => this.#called(way === 'I', op, args[0]!));
-    xen.stream.on('trap', (event) => this.#reentry.trapped(event));
-    xen.stream.on('upcall', ({ rip }) => this.#reentry.upcalled(rip));
+    const xen = xenOf(run.machine);
+    this.#reentry = xen === null ? null : new ReentryWatch(run, reentry);
+    xen?.stream.on('hypercall', ({ way, op, args }) => this.#called(way === 'I', op, args[0]!));
+    xen?.stream.on('trap', (event) => this.#reentry?.trapped(event));
+    xen?.stream.on('upcall', ({ rip }) => this.#reentry?.upcalled(rip));
   }
 
   #called(returns: boolean, op: number, command: bigint): void {
-    if (returns) this.#reentry.returned();
-    else this.#reentry.called();
+    if (returns) this.#reentry?.returned();
+    else this.#reentry?.called();
     if (op < NUMBERS && this.#calls[op] === 0) {
       this.#calls[op] = 1;
       this.#news = true;
@@ -135,18 +137,19 @@ export class HangWatch {
    */
   look(awaited: boolean): Verdict | null {
     this.#plan();
-    const stuck = this.#reentry.stuck();
-    if (stuck !== null) return { kind: 'hang', message: this.#reentry.describe(stuck, this.#nameOf) };
+    const stuck = this.#reentry?.stuck() ?? null;
+    if (stuck !== null) return { kind: 'hang', message: this.#reentry!.describe(stuck, this.#nameOf) };
     return awaited ? this.#hear() : (this.#loop() ?? this.#silence());
   }
 
   /** The next look: sooner where much happens, since events take long. */
   #plan(): void {
-    const { tick, xen } = this.#run;
+    const { tick, machine } = this.#run;
+    const { total } = machine.platform.work;
     const ticks = tick - this.#lookedAt;
-    const units = xen.work.total - this.#units;
+    const units = total - this.#units;
     this.#lookedAt = tick;
-    this.#units = xen.work.total;
+    this.#units = total;
     this.#work += ticks + UNIT_TICKS * units;
     let stride = SLICE_TICKS;
     while (stride > LEAST_TICKS && (stride / Math.max(ticks, 1)) * units > UNITS_A_LOOK) stride /= 2;

@@ -96,7 +96,7 @@ export class Recorder {
     this.#limits = limits;
     this.#hang = new HangWatch(run, limits);
     this.#kept = new KeptState(run);
-    this.door = new RecordingDoor(run.terminal.id, (entry: JournalEntry) => {
+    this.door = new RecordingDoor(run.terminal.device, (entry: JournalEntry) => {
       if (!isPayload(entry)) this.#hang.decided(entry);
       recording?.append(entry);
       this.#openEntries++;

@@ -7,7 +7,9 @@
  * and it holds for a counter in a register, in memory or a checksum that nobody looks at alike, and for none that is compared with an
  * end, reads the clock to wait, or walks through memory.
  */
+
 import { PAGE_SIZE, type VirtAddr } from '../core/units.ts';
+import { xenOf } from '../machine/xen-pv/xen-of.ts';
 import type { Insn } from '../x86/form.ts';
 import { AMD64 } from '../xen/abi/structures.ts';
 import type { Run } from './run.ts';
@@ -43,6 +45,7 @@ const UNKNOWN: Recurrence = { kind: 'unknown' };
 
 /** Looks at the loop that the vCPU goes round, if it does, in `most` steps. */
 export function recurrenceOf(run: Run, most = ROUND_STEPS): Recurrence {
+  if (xenOf(run.machine) === null) return UNKNOWN;
   const insns = new Map<bigint, Insn | null>();
   const budget = { steps: HANDLER_STEPS };
   let found = UNKNOWN;
@@ -85,7 +88,7 @@ function examine(run: Run, insns: Map<bigint, Insn | null>, steps: number, budge
   const deciding = decidingOf(run, insns, steps, differing, budget);
   if (deciding === 'unknown') return UNKNOWN;
   if (deciding === 'addresses') return { kind: 'working' };
-  const isEnding = run.xen.domain.watchdogs.some((deadline) => deadline !== null);
+  const isEnding = xenOf(run.machine)!.domain.watchdogs.some((deadline) => deadline !== null);
   if (deciding === null && !isEnding) return { kind: 'endless', rip: first.cpu.rip, steps };
   return counts(first, steps, start, registers, memory) ? { kind: 'waiting' } : { kind: 'working' };
 }
@@ -127,7 +130,7 @@ function widen(
   const left = Array.from({ length: steps }, (): Traces => ({ state: new Set(), memory: new Set() }));
   for (let i = 0; i < WIDENINGS; i++) {
     const shadow = new Shadow(run, insns);
-    const taint = new Taint([...sources, ...eventBytes(run.xen)]);
+    const taint = new Taint([...sources, ...eventBytes(xenOf(run.machine)!)]);
     shadow.taint = taint;
     spread(differing, taint);
     upcalls?.begin(i === 0);
@@ -162,7 +165,8 @@ function add({ state, memory }: Traces, moreState: Iterable<number>, moreMemory:
 }
 
 /** Where Xen writes while the vCPU runs, but for what says which events are pending: time, rings. */
-function writtenByXen({ xen }: Run): Piece[] {
+function writtenByXen({ machine }: Run): Piece[] {
+  const xen = xenOf(machine)!;
   const { at, bytes } = AMD64.sharedInfo;
   const { time } = AMD64.vcpuInfo.at;
   return [

@@ -10,8 +10,10 @@
  *
  * Everything here follows from ticks, registers and shared_info: it is the same in every tier, on every host, in a replay.
  */
+
 import { hex, type Tick, type VirtAddr } from '../core/units.ts';
 import type { Machine } from '../machine/machine.ts';
+import { xenOf } from '../machine/xen-pv/xen-of.ts';
 import { type Fault, fault } from '../x86/seam.ts';
 import { STATE, VECTOR } from '../x86/state.ts';
 import { CHANNEL } from '../xen/pv/events.ts';
@@ -128,7 +130,7 @@ export class ReentryWatch {
   constructor(run: Run, limits: ReentryLimits) {
     this.#run = run;
     this.#machine = run.machine;
-    this.#xen = run.xen;
+    this.#xen = xenOf(run.machine)!;
     this.#limits = limits;
     this.#behind = new Candidate(run.machine);
     this.#native = new Candidate(run.machine);

@@ -4,16 +4,15 @@
  */
 import { EmulatorError } from '../core/errors.ts';
 import { PAGE_SIZE, type Tick } from '../core/units.ts';
-import type { Console } from '../devices/console/console.ts';
 import type { EngineOptions } from '../engine/engine.ts';
+import type { MachineConfig } from '../machine/config.ts';
 import type { Explanation } from '../machine/explanation.ts';
 import type { Machine, RunEnd, RunOptions } from '../machine/machine.ts';
-import { buildPvMachine, type PvConfig } from '../machine/pv-machine.ts';
+import type { Terminal } from '../machine/platform-kind.ts';
+import { kindOf, PLATFORMS } from '../machine/platforms.ts';
 import type { Sections } from '../machine/state.ts';
 import { StateTracker } from '../machine/tracker.ts';
-import type { XenPv } from '../xen/pv/pv.ts';
 import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
-import { ConsoleMerge } from './console-merge.ts';
 import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
@@ -22,7 +21,7 @@ export const SEMANTICS_VERSION = 6;
 export const SLICE_TICKS = 2 ** 22;
 /** Ticks after which whoever follows a recording looks up: a guest that keeps changing its code takes a second for a million. */
 export const BREATH_TICKS = 2 ** 18;
-/** Units of the hypervisor's work (src/xen/work.ts) after which the host is asked too: one call can do as much. */
+/** Units of the platform's work (src/core/work.ts) after which the host is asked too: one call can do as much. */
 const SLICE_WORK = 2 ** 18;
 /** Ticks between register digests: a whole number of slices. */
 export const DIGEST_TICKS = 2 ** 24;
@@ -36,45 +35,42 @@ function isSame(hash: Uint8Array, bytes: Uint8Array, at: number, from = 0): bool
 }
 
 export class Run {
-  readonly config: PvConfig;
+  readonly config: MachineConfig;
   readonly machine: Machine;
-  readonly xen: XenPv;
   readonly explanation: Explanation;
-  readonly terminal: Console;
+  readonly terminal: Terminal;
   readonly tracker: StateTracker;
   readonly console = new ConsoleLog();
-  readonly #merge = new ConsoleMerge();
   /** The unpacked kernel. */
   readonly elf: Uint8Array;
   /** Page hashes as of the last sync, a live view, and those of the machine as built; 16 bytes a slot. */
   readonly #hashes: Uint8Array;
   readonly #builtHashes: Uint8Array;
-  /** Receives the guest's output as it comes, a line that came by both ways once. */
+  /** Receives the guest's output as it comes. */
   onOutput: (data: Uint8Array) => void = () => {};
 
-  constructor(config: PvConfig, engine: EngineOptions = {}) {
-    const { machine, xen, explanation, console, elf } = buildPvMachine(config, { engine: { tier: 'hot', ...engine } });
+  /** The machine of `config`, on the platform that this names. */
+  constructor(config: MachineConfig, engine: EngineOptions = {}, platforms = PLATFORMS) {
+    const built = kindOf(config.platform, platforms).build(config, { tier: 'hot', ...engine });
+    const { machine, terminal } = built;
     this.config = config;
     this.machine = machine;
-    this.xen = xen;
-    this.terminal = console;
-    this.explanation = explanation;
-    this.elf = elf;
+    this.terminal = terminal;
+    this.explanation = built.explanation;
+    this.elf = built.elf;
     this.tracker = new StateTracker(machine);
     const { bytes, map, slotCount } = machine.engine.memory;
     this.#hashes = bytes.subarray(map.slotHashes, map.slotHashes + slotCount * 16);
     this.#builtHashes = this.#hashes.slice();
-    console.onOutput = (data, way) => this.#tell(this.#merge.add(way, data));
+    terminal.onOutput = (data) => {
+      this.console.add(machine.visibleAt, data);
+      this.onOutput(data);
+    };
   }
 
-  #tell(data: Uint8Array): void {
-    if (data.length === 0) return;
-    this.console.add(this.machine.visibleAt, data);
-    this.onOutput(data);
-  }
-  /** Nothing more is to be told, whatever runs on or again: tells the line whose beginning was held back. */
+  /** Nothing more is to be told, whatever runs on or again: tells what was held back. */
   endOfOutput(): void {
-    const rest = this.#merge.rest();
+    const rest = this.terminal.endOfOutput();
     if (rest.length > 0) this.onOutput(rest);
     this.onOutput = () => {};
   }

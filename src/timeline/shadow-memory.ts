@@ -2,7 +2,9 @@
  * Memory as a shadow sees it: the machine's, with what the shadow has written in pages kept apart. It refuses what somebody other
  * than the shadow would see: code, page tables, rings, and, but in an event handler, what Xen keeps in a page of the guest's.
  */
+
 import { PAGE_SIZE } from '../core/units.ts';
+import { xenOf } from '../machine/xen-pv/xen-of.ts';
 import { FRAME, type GuestMemory } from '../memory/guest-memory.ts';
 import type { Cpu, LinearMemory } from '../x86/cpu.ts';
 import { type Fault, fault } from '../x86/seam.ts';
@@ -54,7 +56,7 @@ export class ShadowMemory implements LinearMemory {
   constructor(run: Run) {
     this.#run = run;
     this.#real = run.machine.cpu;
-    const { xen } = run;
+    const xen = xenOf(run.machine)!;
     this.#events = eventBytes(xen);
     this.#kept = [
       { pa: xen.sharedInfo, bytes: PAGE_SIZE },

@@ -4,10 +4,12 @@
  * memory that may be reached, RDTSC, the hypercalls that yield, write to the console, set a timer or tell of an event, the entry of an upcall and both
  * ways back. Everything else ends it. For looking at what a loop does, a few thousand steps at a time.
  */
+
 import { EventStream } from '../core/event-stream.ts';
 import { PAGE_SIZE } from '../core/units.ts';
 import { plus } from '../core/words.ts';
 import { type Environment, evaluate } from '../ir/evaluate.ts';
+import { xenOf } from '../machine/xen-pv/xen-of.ts';
 import { hasBreakpoints } from '../x86/code-key.ts';
 import { Cpu } from '../x86/cpu.ts';
 import { environmentOf } from '../x86/emulate.ts';
@@ -163,7 +165,7 @@ export class Shadow {
   }
   #readClock(insn: Insn): boolean {
     const { cpu, taint } = this;
-    const { clock } = this.#run.xen;
+    const { clock } = xenOf(this.#run.machine)!;
     const tsc = (BigInt(this.#now + this.steps) * BigInt(clock.tscKhz)) / 1_000_000n;
     cpu.setGpr(GPR.rax, tsc & 0xffffffffn);
     cpu.setGpr(GPR.rdx, (tsc >> 32n) & 0xffffffffn);
@@ -176,7 +178,7 @@ export class Shadow {
 
   #call(insn: Insn): boolean {
     const { cpu, taint, memory } = this;
-    const { kernelMode } = this.#run.xen.vcpus[cpu.id]!;
+    const { kernelMode } = xenOf(this.#run.machine)!.vcpus[cpu.id]!;
     if (!kernelMode || insn.length !== SYSCALL_BYTES) return false;
     if (this.#isTainted(GPR.rax)) taint!.decides = true;
     const op = cpu.gpr32(GPR.rax);
@@ -222,7 +224,7 @@ export class Shadow {
   }
   /** Backends that are asked to look at their rings find nothing to do; the shadow does not write there. */
   get #isQuiet(): boolean {
-    return this.#run.xen.backends.every(({ device }) => device.isQuiet);
+    return xenOf(this.#run.machine)!.backends.every(({ device }) => device.isQuiet);
   }
 
   // ---- events -------------------------------------------------------------------------------------------------------
@@ -236,7 +238,7 @@ export class Shadow {
     return this.isUnmasked && this.memory.byteAt(this.#info + AMD64.vcpuInfo.at.evtchn_upcall_pending) !== 0;
   }
   get #info(): number {
-    return this.#run.xen.vcpus[this.cpu.id]!.infoAddress;
+    return xenOf(this.#run.machine)!.vcpus[this.cpu.id]!.infoAddress;
   }
   /** The vCPU's timer fires. */
   fire(): void {
@@ -250,7 +252,7 @@ export class Shadow {
   /** Takes an upcall; false where it cannot be followed. */
   upcall(): boolean {
     const { cpu, memory, taint } = this;
-    const { kernelMode, eventCallback } = this.#run.xen.vcpus[cpu.id]!;
+    const { kernelMode, eventCallback } = xenOf(this.#run.machine)!.vcpus[cpu.id]!;
     const rsp = plus(cpu.rsp & ~0xfn, -FRAME_WORDS * WORD);
     if (!kernelMode || eventCallback.address === 0n || this.#isTainted(GPR.rsp)) return false;
     if (memory.reach(rsp, FRAME_WORDS * WORD, true) === null) return false;
@@ -311,7 +313,7 @@ export class Shadow {
   }
   /** Xen as it is, on the shadow's memory. Of its state nothing changes that could come back here: what may is refused before. */
   #view(): XenPv {
-    const { xen } = this.#run;
+    const xen = xenOf(this.#run.machine)!;
     const work = new WorkMeter();
     const memory = this.memory.asGuestMemory();
     const resolve = (_cpu: Cpu, address: bigint, write: boolean): number | null => {

@@ -157,6 +157,15 @@ export interface Recording {
   close(): Promise<void>;
 }
 
+/** The images of a recording that have the names given, those that it lacks left out. */
+export const imagesOf = (recording: Pick<Recording, 'blob'>, names: readonly string[]): Record<string, Uint8Array> =>
+  Object.fromEntries(
+    names.flatMap((name) => {
+      const image = recording.blob(name);
+      return image === null ? [] : [[name, image] as const];
+    }),
+  );
+
 /** A recording being made. */
 export interface NewRecording extends Recording {
   /** Adds an entry to the open block; ticks never decrease. */

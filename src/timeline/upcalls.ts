@@ -9,6 +9,7 @@
  *
  * Invariant: a handler that may do anything else, or that is decided by what is tainted, is not followed.
  */
+import { xenOf } from '../machine/xen-pv/xen-of.ts';
 import { STATE } from '../x86/state.ts';
 import { VIRQ } from '../xen/abi/numbers.ts';
 import type { Run } from './run.ts';
@@ -53,10 +54,11 @@ export class Upcalls {
   readonly #budget: Budget;
   #grown = false;
 
-  constructor({ xen, machine }: Run, sources: readonly Piece[], start: Shadow, budget: Budget) {
+  constructor({ machine }: Run, sources: readonly Piece[], start: Shadow, budget: Budget) {
     this.#budget = budget;
     this.#sources = sources;
     const { id } = machine.cpu;
+    const xen = xenOf(machine)!;
     const v = xen.vcpus[id]!;
     const port = xen.events.virqPort(VIRQ.TIMER, id);
     const bound = port > 0;

@@ -6,8 +6,8 @@ import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { builtRun, cacheFolder } from '../../src/cli/local/built-run.ts';
 import { inflate } from '../../src/cli/local/inflate.ts';
-import type { PvConfig } from '../../src/machine/pv-machine.ts';
-import type { Inflate } from '../../src/xen/loader/gzip.ts';
+import type { Inflate } from '../../src/core/inflate.ts';
+import type { MachineConfig } from '../../src/machine/config.ts';
 import { DerivedCache } from '../../store/derived-cache.ts';
 import { errorOf } from '../support/error.ts';
 import { failingBoot } from '../support/time-travel.ts';
@@ -19,15 +19,15 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 /** The failing boot as a gzip file, and how often it has been unpacked. */
-function packed(): { config: PvConfig; unpacked: () => number } {
+function packed(): { config: MachineConfig; unpacked: () => number } {
   const config = failingBoot();
   let count = 0;
   const counted: Inflate = (...request) => {
     count++;
     return inflate(...request);
   };
-  const kernel = new Uint8Array(gzipSync(config.kernel));
-  return { config: { ...config, kernel, inflate: counted }, unpacked: () => count };
+  const kernel = new Uint8Array(gzipSync(config.images.kernel!));
+  return { config: { ...config, images: { kernel }, inflate: counted }, unpacked: () => count };
 }
 
 describe('a packed kernel', () => {
@@ -54,14 +54,14 @@ describe('a packed kernel', () => {
     bytes[bytes.length - 5]! ^= 1;
     writeFileSync(join(folder, name!), bytes);
     const run = builtRun(config, new DerivedCache(folder));
-    expect(Buffer.compare(run.elf, failingBoot().kernel)).toBe(0);
+    expect(Buffer.compare(run.elf, failingBoot().images.kernel!)).toBe(0);
     expect(unpacked()).toBe(2);
   });
 
   it('is kept only where a machine can be built of it', () => {
     const { config } = packed();
     const kernel = new Uint8Array(gzipSync(Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, ...new Uint8Array(1000))));
-    expect(errorOf(() => builtRun({ ...config, kernel }, new DerivedCache(folder)))).toMatch(/^E_/);
+    expect(errorOf(() => builtRun({ ...config, images: { kernel } }, new DerivedCache(folder)))).toMatch(/^E_/);
     expect(readdirSync(folder)).toEqual([]);
   });
 });

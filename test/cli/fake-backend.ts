@@ -55,7 +55,7 @@ class FakeBackend implements Backend {
   /** Runs while the guest does. */
   guest: (hooks: RecordHooks) => void | Promise<void> = (hooks) => {
     hooks.console(new TextEncoder().encode('hello from the guest\n'));
-    hooks.xen('(XEN) Domain 1 crashed');
+    hooks.log('(XEN) Domain 1 crashed');
   };
   replayed: Partial<ReplayResult> = {};
   /** What the guest writes when it is replayed. */

@@ -31,7 +31,7 @@ const hooks = (created: (path: string) => void): RecordHooks => ({
   created,
   console: () => {},
   shown: async () => {},
-  xen: () => {},
+  log: () => {},
   input: { take: () => new Uint8Array(0), live: false, open: false, arrival: async () => {} },
   progress: () => {},
   stop: new AbortController().signal,

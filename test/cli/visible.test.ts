@@ -160,9 +160,9 @@ it('lines have a width also on a terminal without a size', async () => {
 describe('the console', () => {
   const CONSOLE = '\x1b[1;32mOK\x1b[0m\r\n';
   beforeEach(() => {
-    bench.backend.guest = ({ console, xen }) => {
+    bench.backend.guest = ({ console, log }) => {
       console(new TextEncoder().encode(CONSOLE));
-      xen(`(XEN) ${EVIL}`);
+      log(`(XEN) ${EVIL}`);
     };
   });
   it('is passed on as it is, live and replayed; lines of Xen are not', async () => {

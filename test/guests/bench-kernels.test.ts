@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ } from '../../src/machine/pv-machine.ts';
+import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ } from '../../src/machine/config.ts';
 import { Run } from '../../src/timeline/run.ts';
 
 const IMAGE = readFileSync(resolve(import.meta.dirname, '../../tools/guest-kernels/bench/bench.elf'));
@@ -18,8 +18,8 @@ test.each([
 ])('%s, one round', (name, result) => {
   const run = new Run(
     {
-      kernel: IMAGE,
-      ramdisk: null,
+      platform: 'xen-pv',
+      images: { kernel: IMAGE },
       commandLine: `${name} 1`,
       memoryBytes: 64 << 20,
       vcpus: 1,

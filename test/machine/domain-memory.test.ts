@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MAX_MEMORY_BYTES, MIN_MEMORY_BYTES } from '../../src/core/domain-memory.ts';
-import { buildPvMachine } from '../../src/machine/pv-machine.ts';
+import { buildPvMachine } from '../../src/machine/xen-pv/build.ts';
 import { errorOf } from '../support/error.ts';
 import { timeTravelGuest } from '../support/time-travel.ts';
 

@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { buildIdtMachine } from '../../src/machine/idt-machine.ts';
+import { buildIdtMachine } from '../../src/machine/idt/build.ts';
 import type { Machine, RunEnd } from '../../src/machine/machine.ts';
 import { encodeCpu } from '../../src/x86/cpu-state.ts';
 import { type BochsParts, findBochs } from '../../tools/bochs.ts';

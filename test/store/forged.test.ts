@@ -93,6 +93,22 @@ describe('what a recording says', () => {
       expect(text).not.toContain('damaged');
     }
   });
+  it('[X-02] a platform that this version lacks is told by every verb that would build its machine', async () => {
+    const path = copy('platform');
+    await Forgery.of(
+      path,
+      header((m) => void (m.settings.platform = 'pdp-11')),
+    );
+    for (const asked of [['replay'], ['goto', path, 'end'], ['why']]) {
+      const { status, text } = await verb(asked.length > 1 ? asked : [...asked, path]);
+      expect([status, text]).toEqual([
+        2,
+        expect.stringContaining('E_SEMANTICS: this version has no platform "pdp-11"'),
+      ]);
+    }
+    expect(await verb(['info', path])).toMatchObject({ status: 0, text: expect.stringContaining('pdp-11') });
+    expect((await verb(['verify', path])).status).toBe(0);
+  });
   it('[X-02] a place of 2^32 bytes in a bulk file of 2^33 is refused before there is room made for it', async () => {
     const path = copy('place');
     truncateSync(join(path, 'bulk'), 2 ** 33);

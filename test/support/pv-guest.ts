@@ -3,9 +3,10 @@
  * Hypercalls are SYSCALL instructions that the guest kernel executes.
  */
 import { expect } from 'vitest';
+import { DEFAULT_EPOCH_SECONDS } from '../../src/machine/config.ts';
 import type { InputDoor } from '../../src/machine/inputs.ts';
 import type { RunEnd } from '../../src/machine/machine.ts';
-import { buildPvMachine, DEFAULT_EPOCH_SECONDS, type PvMachine } from '../../src/machine/pv-machine.ts';
+import { buildPvMachine, type PvMachine } from '../../src/machine/xen-pv/build.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import type { CpuPolicy } from '../../src/x86/form.ts';
 import type { Verdict } from '../../src/x86/seam.ts';
@@ -80,8 +81,8 @@ export class PvGuest {
   constructor(options: PvGuestOptions = {}) {
     const { machine, xen, console, xenstore } = buildPvMachine(
       {
-        kernel: image(),
-        ramdisk: null,
+        platform: 'xen-pv',
+        images: { kernel: image() },
         commandLine: 'test',
         memoryBytes: 8 << 20,
         vcpus: 1,

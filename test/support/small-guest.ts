@@ -1,7 +1,8 @@
 /** Guests of a few instructions, for what no kernel of ours does. */
-import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../src/machine/pv-machine.ts';
+import type { MachineConfig } from '../../src/machine/config.ts';
 import { buildElf, pvNotes, xenNote } from './elf.ts';
 import { hexBytes } from './pv-guest.ts';
+import { timeTravelGuest } from './time-travel.ts';
 
 const BASE = 0xffffffff80000000n;
 const KERNEL = BASE + 0x100000n;
@@ -16,7 +17,7 @@ const hex = ({ buffer }: Uint32Array): string => Buffer.from(buffer as ArrayBuff
  * A kernel of this code (hexadecimal, up to a page) and `data` at {@link DATA}, followed by zeros up to `dataBytes`; the last page of them
  * is the hypercall page.
  */
-export function smallGuest(code: string, data: string, dataBytes: number): PvConfig {
+export function smallGuest(code: string, data: string, dataBytes: number): MachineConfig {
   const content = new Uint8Array(0x1000 + data.length);
   content.set(hexBytes(code));
   content.set(new TextEncoder().encode(data), 0x1000);
@@ -27,14 +28,5 @@ export function smallGuest(code: string, data: string, dataBytes: number): PvCon
       { type: 4, content: pvNotes(BASE, KERNEL, xenNote(2, KERNEL + BigInt(dataBytes))) },
     ],
   });
-  return {
-    kernel,
-    ramdisk: null,
-    commandLine: '',
-    memoryBytes: 8 << 20,
-    vcpus: 1,
-    cpuPolicy: 'x86-64-v1',
-    tscKhz: DEFAULT_TSC_KHZ,
-    epochSeconds: DEFAULT_EPOCH_SECONDS,
-  };
+  return { ...timeTravelGuest(''), images: { kernel } };
 }

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Tick } from '../../src/core/units.ts';
-import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../src/machine/pv-machine.ts';
+import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type MachineConfig } from '../../src/machine/config.ts';
+import type { Platforms } from '../../src/machine/platforms.ts';
 import { MemoryStore } from '../../src/timeline/memory-store.ts';
 import { Recorder, type RecorderHost, type RecorderLimits, type RecordOutcome } from '../../src/timeline/recorder.ts';
 import { Replayer, type ReplayOutcome } from '../../src/timeline/replayer.ts';
@@ -13,9 +14,9 @@ const KERNELS = resolve(import.meta.dirname, '../../tools/guest-kernels');
 const kernel = (name: string): Uint8Array => new Uint8Array(readFileSync(join(KERNELS, name, `${name}.elf`)));
 
 /** A kernel that does a little of everything (tools/guest-kernels/time-travel/kernel.c). */
-export const timeTravelGuest = (commandLine = 'rounds=20 work=1000'): PvConfig => ({
-  kernel: kernel('time-travel'),
-  ramdisk: null,
+export const timeTravelGuest = (commandLine = 'rounds=20 work=1000'): MachineConfig => ({
+  platform: 'xen-pv',
+  images: { kernel: kernel('time-travel') },
   commandLine,
   memoryBytes: 8 << 20,
   vcpus: 1,
@@ -24,16 +25,19 @@ export const timeTravelGuest = (commandLine = 'rounds=20 work=1000'): PvConfig =
   epochSeconds: DEFAULT_EPOCH_SECONDS,
 });
 /** The built-in failing boot: 65,000 ticks, ends in a domain crash. */
-export const failingBoot = (): PvConfig => ({
+export const failingBoot = (): MachineConfig => ({
   ...timeTravelGuest(''),
-  kernel: kernel('failing-boot'),
+  images: { kernel: kernel('failing-boot') },
   memoryBytes: 32 << 20,
 });
 
 /** The kernel that ends in the way named (tools/guest-kernels/endings/kernel.c). */
-export const endingsGuest = (way: string): PvConfig => ({ ...timeTravelGuest(way), kernel: kernel('endings') });
+export const endingsGuest = (way: string): MachineConfig => ({
+  ...timeTravelGuest(way),
+  images: { kernel: kernel('endings') },
+});
 
-export const headerOf = (config: PvConfig): RecordingHeader => ({
+export const headerOf = (config: MachineConfig): RecordingHeader => ({
   semanticsVersion: SEMANTICS_VERSION,
   toolVersion: 'test',
   createdMs: 0,
@@ -45,7 +49,7 @@ export const headerOf = (config: PvConfig): RecordingHeader => ({
   commandLine: config.commandLine,
   seed: 0n,
   epochSeconds: config.epochSeconds,
-  settings: {},
+  settings: { platform: config.platform },
 });
 
 /** A host that types given lines at given ticks (or later, when the slice ends later) and breathes as often as it is told. */
@@ -100,7 +104,8 @@ export interface RecordOptions {
   readonly name?: string;
   /** Other limits than no time, 30 s without news and the ticks of `limitTicks`. */
   readonly limits?: Partial<RecorderLimits>;
-  readonly tier?: 'cold' | 'hot';
+  readonly tier?: 'cold' | 'hot' | 'oracle';
+  readonly platforms?: Platforms;
 }
 export interface Recorded {
   readonly run: Run;
@@ -109,11 +114,11 @@ export interface Recorded {
 }
 
 /** Records a guest to its end. */
-export async function recordGuest(config: PvConfig, options: RecordOptions = {}): Promise<Recorded> {
+export async function recordGuest(config: MachineConfig, options: RecordOptions = {}): Promise<Recorded> {
   const store = options.store ?? new MemoryStore();
-  const blobs = new Map([['kernel', config.kernel]]);
+  const blobs = new Map(Object.entries(config.images));
   const recording = await store.create(options.name ?? 'guest', headerOf(config), blobs);
-  const run = new Run(config, { tier: options.tier ?? 'hot' });
+  const run = new Run(config, { tier: options.tier ?? 'hot' }, options.platforms);
   run.onOutput = options.output ?? (() => {});
   const host = new ScriptedHost();
   Object.assign(host, {
@@ -145,11 +150,12 @@ export async function recordGuest(config: PvConfig, options: RecordOptions = {})
 
 /** Replays a recording on a machine of its own. */
 export function replayGuest(
-  config: PvConfig,
+  config: MachineConfig,
   recording: Recording,
   prepare: (replayer: Replayer, run: Run) => void = () => {},
+  platforms?: Platforms,
 ): Promise<ReplayOutcome> {
-  const run = new Run(config);
+  const run = new Run(config, {}, platforms);
   const replayer = new Replayer(run, recording);
   prepare(replayer, run);
   return replayer.replay({ breathe: async () => {}, progress: () => {} });

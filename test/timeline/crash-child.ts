@@ -16,7 +16,7 @@ import { timeTravelGuest } from '../support/time-travel.ts';
 
 /** Replays a recording and visits its snapshots; the final hash, with what else there is to tell. */
 export async function story(recording: Recording): Promise<string> {
-  const config = { ...timeTravelGuest(recording.header.commandLine), kernel: recording.blob('kernel')! };
+  const config = { ...timeTravelGuest(recording.header.commandLine), images: { kernel: recording.blob('kernel')! } };
   const replay = new Replayer(new Run(config), recording).replay({ breathe: async () => {}, progress: () => {} });
   const { verified, stateHash, tick } = await replay;
   const session = new Session(new Run(config), recording);

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Tick } from '../../src/core/units.ts';
 import { isBefore } from '../../src/machine/machine.ts';
 import { StopSet } from '../../src/machine/stops.ts';
+import { xenOf } from '../../src/machine/xen-pv/xen-of.ts';
 import { ReplayDoor } from '../../src/timeline/journal.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
@@ -194,7 +195,7 @@ describe('a session', () => {
     const around = session.run.machine.cpu.rip;
     const stops = StopSet.of('test', [
       ...Array.from({ length: 256 }, (_, i) => ({ kind: 'address', address: around - 128n + BigInt(i) }) as const),
-      { kind: 'access', access: 'write', address: session.run.xen.sharedInfo, bytes: 4096 },
+      { kind: 'access', access: 'write', address: xenOf(session.run.machine)!.sharedInfo, bytes: 4096 },
     ]);
     for (let count = 0, resume = true; count < 400 && session.tick < end; count++) {
       const stop = session.forward(end, { resume, stops });

@@ -1,5 +1,7 @@
 /** A shadow goes the way that the machine then goes, and leaves no trace on it. */
+
 import { describe, expect, it } from 'vitest';
+import { xenOf } from '../../src/machine/xen-pv/xen-of.ts';
 import { recurrenceOf } from '../../src/timeline/recurrence.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Shadow } from '../../src/timeline/shadow.ts';
@@ -29,7 +31,7 @@ describe('a shadow', () => {
     (way) => {
       const run = new Run(endingsGuest(way));
       run.runTo(100_007);
-      const { singleshot, periodicNext } = run.xen.vcpus[0]!;
+      const { singleshot, periodicNext } = xenOf(run.machine)!.vcpus[0]!;
       const fires = singleshot ?? periodicNext;
       run.runTo(fires - 1);
       const { rip } = run.machine.cpu;

@@ -4,6 +4,7 @@ import type { Schema } from '../../src/core/schema.ts';
 import { type Console, consoleState } from '../../src/devices/console/console.ts';
 import { type XenStore, xenStoreState } from '../../src/devices/xenstore/xenstore.ts';
 import { loopState } from '../../src/machine/machine.ts';
+import { xenOf } from '../../src/machine/xen-pv/xen-of.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { CPU_FIELDS } from '../../src/x86/cpu-state.ts';
 import { STATE } from '../../src/x86/state.ts';
@@ -17,7 +18,7 @@ beforeAll(() => {
   run = new Run(timeTravelGuest());
   run.runTo(200_000);
   // Lists that this guest leaves empty are to have something to flip as well.
-  const { vcpus } = run.xen;
+  const { vcpus } = xenOf(run.machine)!;
   vcpus[0]!.singleshot ??= 5_000_000;
   whole = run.stateHash();
 });
@@ -72,7 +73,7 @@ describe('the state hash', () => {
     return flips.length;
   }
   it('sees every field of Xen, of its devices and of memory management', () => {
-    const { xen } = run;
+    const xen = xenOf(run.machine)!;
     const [xenstore, console] = xen.backends.map(({ device }) => device);
     expect(flipEach('pv', pvState, xen)).toBeGreaterThan(40);
     expect(flipEach('mm', domainMmSchema, xen.mm.domain)).toBeGreaterThan(15);
@@ -113,7 +114,7 @@ describe('the state hash', () => {
   });
 
   it('sees every word of the frame table, by the setters that change it', () => {
-    const { frames } = run.xen.mm.domain;
+    const { frames } = xenOf(run.machine)!.mm.domain;
     const random = pseudoRandom(4);
     for (let i = 0; i < 500; i++) {
       const frame = random(frames.limit);
@@ -148,7 +149,7 @@ describe('the state hash', () => {
   });
 
   it('sees a mapping taken or dropped', () => {
-    const { frames } = run.xen.mm.domain;
+    const { frames } = xenOf(run.machine)!.mm.domain;
     const frame = Array.from({ length: frames.limit }, (_, i) => i).find((f) => frames.takeMapping(f, true))!;
     const taken = run.stateHash();
     expect(taken).not.toBe(whole);
@@ -168,7 +169,7 @@ describe('the state hash', () => {
 
   it('is the same when everything is hashed anew', () => {
     const { tracker } = run;
-    const { frames } = run.xen.mm.domain;
+    const { frames } = xenOf(run.machine)!.mm.domain;
     tracker.hashes.rebuild();
     frames.dirtyChunks.fill(1);
     expect(run.stateHash()).toBe(whole);

@@ -1,6 +1,6 @@
 /** Guests whose hypercalls are as long as a step may be: limits, hosts and replays are heard between two of them. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { PvConfig } from '../../src/machine/pv-machine.ts';
+import type { MachineConfig } from '../../src/machine/config.ts';
 import { Replayer } from '../../src/timeline/replayer.ts';
 import { Run } from '../../src/timeline/run.ts';
 import { Session } from '../../src/timeline/session.ts';
@@ -15,7 +15,7 @@ const LIMIT = 40;
 const SLICE_AND_STEP = 2 * STEP_WORK + 4096;
 
 /** A kernel that counts in EBX and writes 2 MiB of zeros to the console, again and again: each call is two steps and more. */
-const talker = (): PvConfig =>
+const talker = (): MachineConfig =>
   smallGuest(
     `ff c3 31 ff be ${hex32(TEXT_BYTES)} 48 c7 c2 ${hex32(DATA)} b8 12 00 00 00 0f 05 eb e7`,
     '',
@@ -31,7 +31,10 @@ describe('a guest of long calls', () => {
   const asked: number[] = [];
   let recorded: Recorded;
   beforeAll(async () => {
-    recorded = await recordGuest(config, { limitTicks: LIMIT, breathed: (run) => asked.push(run.xen.work.total) });
+    recorded = await recordGuest(config, {
+      limitTicks: LIMIT,
+      breathed: (run) => asked.push(run.machine.platform.work.total),
+    });
   });
 
   it('[D-06] ends at the tick that was asked for', () => {
@@ -44,7 +47,7 @@ describe('a guest of long calls', () => {
   it('[D-06] lets its replay be heard, which comes to the same', async () => {
     const run = new Run(config);
     const heard: number[] = [];
-    const breathe = async (): Promise<void> => void heard.push(run.xen.work.total);
+    const breathe = async (): Promise<void> => void heard.push(run.machine.platform.work.total);
     const outcome = await new Replayer(run, recorded.recording).replay({ breathe, progress: () => {} });
     expect(outcome).toMatchObject({ verified: true, tick: LIMIT });
     expect(longest(heard)).toBeLessThan(SLICE_AND_STEP);
@@ -64,7 +67,7 @@ describe('a guest of long calls', () => {
   });
   it('[D-06] is gone to in slices, and an interrupted way stands where it came to', async () => {
     const session = new Session(new Run(config), recorded.recording);
-    const { work } = session.run.xen;
+    const { work } = session.run.machine.platform;
     const heard: number[] = [];
     await session.goto(LIMIT - 1, async () => void heard.push(work.total));
     expect(longest(heard)).toBeLessThan(SLICE_AND_STEP);

@@ -5,12 +5,12 @@
 import { isAbsolute, join } from 'node:path';
 import { DerivedCache, derivedKey } from '../../../store/derived-cache.ts';
 import { isElf } from '../../elf/elf.ts';
-import type { PvConfig } from '../../machine/pv-machine.ts';
+import { imageOf, type MachineConfig } from '../../machine/config.ts';
+import { kindOf } from '../../machine/platforms.ts';
 import { Run } from '../../timeline/run.ts';
-import { unpackKernel } from '../../xen/loader/payload.ts';
 import { engineOptions } from './engine-options.ts';
 
-/** Name of an unpacked kernel; another one where {@link unpackKernel} gives something else than before. */
+/** Name of an unpacked kernel; another one where PlatformKind.unpack gives something else than before. */
 const UNPACKED = 'kernel-1';
 /** Larger ones are not kept: packing them again takes their size several times over. Debian's has 63 MiB. */
 const LARGEST_KEPT_BYTES = 128 << 20;
@@ -30,13 +30,13 @@ function derivedCache(): DerivedCache {
 }
 
 /** The machine of a configuration as a file or a recording has it, at tick 0; its own configuration has the kernel unpacked. */
-export function builtRun(config: PvConfig, kept = derivedCache()): Run {
-  const { kernel } = config;
+export function builtRun(config: MachineConfig, kept = derivedCache()): Run {
+  const kernel = imageOf(config, 'kernel');
   if (isElf(kernel)) return new Run(config, engineOptions(kernel));
   const key = derivedKey(kernel);
   const known = kept.get(key, UNPACKED);
-  const elf = known ?? unpackKernel(kernel, config.inflate).elf;
-  const run = new Run({ ...config, kernel: elf }, engineOptions(elf));
+  const elf = known ?? kindOf(config.platform).unpack(kernel, config.inflate);
+  const run = new Run({ ...config, images: { ...config.images, kernel: elf } }, engineOptions(elf));
   if (known === null && elf.length <= LARGEST_KEPT_BYTES) kept.put(key, UNPACKED, elf);
   return run;
 }

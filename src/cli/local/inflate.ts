@@ -1,6 +1,6 @@
 /** DEFLATE by the host. */
 import { inflateRawSync } from 'node:zlib';
-import type { Inflate } from '../../xen/loader/gzip.ts';
+import type { Inflate } from '../../core/inflate.ts';
 
 /** zlib of the host: it takes a third of the time that ours in JavaScript takes. */
 export const inflate: Inflate = (bytes, start, most) => {

@@ -14,13 +14,14 @@ import { SessionInvestigator } from '../../inspect/session-investigator.ts';
 import { registerOf } from '../../inspect/session-moment.ts';
 import { symbolsOfImage } from '../../inspect/symbols.ts';
 import { why } from '../../inspect/why.ts';
+import type { MachineConfig } from '../../machine/config.ts';
 import { Divergence } from '../../machine/inputs.ts';
-import type { PvConfig } from '../../machine/pv-machine.ts';
+import { kindOf } from '../../machine/platforms.ts';
 import { editedFrom } from '../../timeline/edit.ts';
 import { Replayer } from '../../timeline/replayer.ts';
 import { Run } from '../../timeline/run.ts';
 import { Session } from '../../timeline/session.ts';
-import type { Recording } from '../../timeline/trace-store.ts';
+import { imagesOf, type Recording, type RecordingHeader } from '../../timeline/trace-store.ts';
 import { cpuPolicyOf } from '../../x86/features.ts';
 import type { Verdict } from '../../x86/seam.ts';
 import type {
@@ -40,17 +41,19 @@ import { wantedTier } from './engine-options.ts';
 import { inflate } from './inflate.ts';
 import { sighting, verdictReport } from './verdict-report.ts';
 
+/** Id of the platform that a header names. */
+const platformOf = ({ settings }: RecordingHeader): string => settings.platform ?? '';
+
 /** The machine a recording was made on. */
-function configOf(recording: Recording): PvConfig {
+function configOf(recording: Recording): MachineConfig {
   const { header } = recording;
-  const kernel = recording.blob('kernel');
-  if (kernel === null) throw new EmulatorError('E_RECORDING', 'the recording has no kernel image');
+  const { id, images } = kindOf(platformOf(header));
   const cpuPolicy = cpuPolicyOf(header.cpuPolicy);
   if (cpuPolicy === null)
     throw new EmulatorError('E_SEMANTICS', `the recording is of a CPU that this version lacks: ${header.cpuPolicy}`);
   return {
-    kernel,
-    ramdisk: recording.blob('initrd'),
+    platform: id,
+    images: imagesOf(recording, images),
     commandLine: header.commandLine,
     memoryBytes: header.memoryBytes,
     vcpus: header.vcpus,
@@ -86,7 +89,7 @@ export function infoOf(path: string, recording: Recording): RecordingInfo {
     memoryBytes: header.memoryBytes,
     vcpus: header.vcpus,
     cpuPolicy: header.cpuPolicy,
-    platform: header.settings.platform ?? 'xen-pv',
+    platform: platformOf(header),
     semantics: String(header.semanticsVersion),
     ticksPerSecond: 1e9 / header.nsPerTick,
     ticks: end?.tick ?? last,

@@ -7,10 +7,13 @@ import { registerOf } from '../../inspect/session-moment.ts';
 import { symbolText } from '../../inspect/symbol-text.ts';
 import { symbolsOfImage } from '../../inspect/symbols.ts';
 import { NS_PER_TICK } from '../../machine/clock.ts';
-import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type PvConfig } from '../../machine/pv-machine.ts';
+import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type MachineConfig } from '../../machine/config.ts';
+import { bytesAt } from '../../machine/look.ts';
+import type { Machine } from '../../machine/machine.ts';
+import { DEFAULT_PLATFORM } from '../../machine/platforms.ts';
 import { StopSet } from '../../machine/stops.ts';
 import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
-import { type Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
+import { SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
 import type { NewRecording, RecordingHeader } from '../../timeline/trace-store.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Verdict } from '../../x86/seam.ts';
@@ -32,18 +35,10 @@ const FLUSH_MS = 800;
 const NAMES_MAX = 1000;
 
 /** What the panic function at whose entry the machine stands will say; read without a trace. */
-function panicTextAt({ machine }: Run, entry: PanicEntry): string | null {
-  const { mmu, memory } = machine.engine;
-  const bytes = (address: bigint, length: number): Uint8Array => {
-    const found: number[] = [];
-    for (let i = 0; i < length; i++) {
-      const at = mmu.translate(machine.cpu, BigInt.asUintN(64, address + BigInt(i)));
-      if (at === null) break;
-      found.push(memory.read8(at));
-    }
-    return Uint8Array.from(found);
-  };
-  return panicText({ register: (name) => registerOf(machine.cpu, name), bytes }, entry);
+function panicTextAt(machine: Machine, entry: PanicEntry): string | null {
+  const { cpu } = machine;
+  const bytes = (address: bigint, length: number): Uint8Array => bytesAt(machine, cpu, address, length);
+  return panicText({ register: (name) => registerOf(cpu, name), bytes }, entry);
 }
 
 /** What the CLI's input and signals are to a recorder. */
@@ -106,10 +101,10 @@ class Host implements RecorderHost {
 /** Boots a guest and records it until it ends. */
 export async function record(config: RecordConfig, hooks: RecordHooks): Promise<RecordResult> {
   const kernel = readFile(config.image, KERNEL_FILE);
-  const ramdisk = config.initrd === null ? null : readFile(config.initrd, initrdFile(config.memoryBytes));
-  const pv: PvConfig = {
-    kernel,
-    ramdisk,
+  const initrd = config.initrd === null ? null : readFile(config.initrd, initrdFile(config.memoryBytes));
+  const machineConfig: MachineConfig = {
+    platform: DEFAULT_PLATFORM,
+    images: { kernel, ...(initrd === null ? {} : { initrd }) },
     commandLine: config.commandLine,
     memoryBytes: config.memoryBytes,
     vcpus: config.vcpus,
@@ -118,23 +113,23 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
     epochSeconds: DEFAULT_EPOCH_SECONDS,
     inflate,
   };
-  const run = builtRun(pv);
+  const run = builtRun(machineConfig);
   hooks.built();
-  const stored = await newRecording(config, { kernel, ramdisk }, hooks.stop);
+  const stored = await newRecording(config, machineConfig.images, hooks.stop);
   const recording = stored?.recording ?? null;
   if (stored !== null) hooks.created(stored.directory);
   const symbols = symbolsOfImage(run.elf);
   const panics = panicEntries(symbols);
   const watch = new PanicWatch(panics.size > 0);
   const { machine } = run;
-  run.explanation.watch({ log: hooks.xen, userRuns: () => watch.userRuns() });
+  run.explanation.watch({ log: hooks.log, userRuns: () => watch.userRuns() });
   run.onOutput = (data) => {
     watch.written(data, () => sighting(machine, machine.visibleAt));
     hooks.console(data);
   };
   const host = new Host(hooks, () => {
     const entry = panics.get(machine.cpu.rip);
-    if (entry !== undefined) watch.entered(sighting(machine, run.tick), panicTextAt(run, entry));
+    if (entry !== undefined) watch.entered(sighting(machine, run.tick), panicTextAt(machine, entry));
   });
   const recorder = new Recorder(run, recording, host, {
     ticks: config.limitTicks,
@@ -184,17 +179,15 @@ async function told(ending: Verdict, { rip, codeMode }: Cpu): Promise<Verdict> {
 /** The recording that `config` asks for, with the images in it, and where it stands; null where it asks for none. */
 async function newRecording(
   config: RecordConfig,
-  { kernel, ramdisk }: { kernel: Uint8Array; ramdisk: Uint8Array | null },
+  images: MachineConfig['images'],
   stop: AbortSignal,
 ): Promise<{ readonly recording: NewRecording; readonly directory: string } | null> {
   if (config.directory === null) return null;
   const { LevelStore } = await import('../../../store/level-store.ts');
   const store = new LevelStore(dirname(resolve(config.directory)));
-  const blobs = new Map([['kernel', kernel]]);
-  if (ramdisk !== null) blobs.set('initrd', ramdisk);
   const name = basename(config.directory);
   const names = config.numbered ? numberedNames(name) : name;
-  const recording = await store.create(names, headerOf(config), blobs, stop);
+  const recording = await store.create(names, headerOf(config), new Map(Object.entries(images)), stop);
   return { recording, directory: join(dirname(config.directory), basename(store.path(recording.name))) };
 }
 
@@ -215,7 +208,7 @@ const headerOf = (config: RecordConfig): RecordingHeader => ({
   seed: 0n,
   epochSeconds: DEFAULT_EPOCH_SECONDS,
   settings: {
-    platform: 'xen-pv',
+    platform: DEFAULT_PLATFORM,
     image: basename(config.image),
     ...(config.initrd === null ? {} : { initrd: basename(config.initrd) }),
   },

@@ -140,7 +140,7 @@ export async function recordGuest(
         keyboard.saw(bytes);
         terminal.guest(bytes);
       },
-      xen: terminal.xen,
+      log: terminal.log,
       shown: () => terminal.shown(interrupt.signal),
       input: keyboard,
       progress: () => {},

@@ -8,6 +8,7 @@
  */
 
 import { EmulatorError } from '../../core/errors.ts';
+import type { Inflate } from '../../core/inflate.ts';
 import { crc32 } from './crc32.ts';
 import { inflate } from './inflate.ts';
 import { corrupt, requireSize } from './limits.ts';
@@ -22,12 +23,6 @@ const COMMENT = 16;
 export const GZIP_SLACK = 16;
 
 const fail = corrupt('gzip');
-
-/**
- * Inflates the stream at `start` of `bytes` to at most `most` bytes and says where it ends; throws when it is corrupt or
- * larger.
- */
-export type Inflate = (bytes: Uint8Array, start: number, most: number) => { content: Uint8Array; end: number };
 
 const inflateHere: Inflate = (bytes, start, most) => {
   const out = new Uint8Array(most);

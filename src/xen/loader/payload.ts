@@ -11,10 +11,11 @@
  */
 
 import { EmulatorError } from '../../core/errors.ts';
+import type { Inflate } from '../../core/inflate.ts';
 import { hex } from '../../core/units.ts';
 import { isElf, latin1 } from '../../elf/elf.ts';
 import { isBzip2, unpackBzip2 } from './bzip2.ts';
-import { GZIP_SLACK, type Inflate, isGzip, statedSize, unpackGzip } from './gzip.ts';
+import { GZIP_SLACK, isGzip, statedSize, unpackGzip } from './gzip.ts';
 import { RAMDISK_LIMIT_BYTES, requireSize, UNPACK_LIMIT_BYTES } from './limits.ts';
 import { isLz4Legacy, unpackLz4Legacy } from './lz4.ts';
 import { isLzmaAlone, unpackLzmaAlone } from './lzma-alone.ts';

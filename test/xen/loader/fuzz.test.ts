@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest';
 import { inflate } from '../../../src/cli/local/inflate.ts';
 import { EmulatorError } from '../../../src/core/errors.ts';
 import { symbolsOfImage } from '../../../src/inspect/symbols.ts';
-import { buildPvMachine } from '../../../src/machine/pv-machine.ts';
+import { buildPvMachine } from '../../../src/machine/xen-pv/build.ts';
 import { unpackBzip2 } from '../../../src/xen/loader/bzip2.ts';
 import { readXenImage } from '../../../src/xen/loader/image.ts';
 import { planLayout } from '../../../src/xen/loader/layout.ts';
@@ -92,7 +92,7 @@ function fuzz(name: string, good: Uint8Array, reach: number, work: (bytes: Uint8
   return accepted;
 }
 
-const kernel = failingBoot().kernel;
+const kernel = failingBoot().images.kernel!;
 const timeTravel = new Uint8Array(
   readFileSync(join(resolve(import.meta.dirname, '../../../tools/guest-kernels'), 'time-travel/time-travel.elf')),
 );
@@ -159,7 +159,11 @@ describe('a changed image is built or refused', () => {
     let built = 0;
     for (let i = 0; i < CASES / 10; i++) {
       try {
-        buildPvMachine({ ...failingBoot(), kernel: elf(new Random(SEED * 7_919 + i)), memoryBytes: PAGES * 4096 });
+        buildPvMachine({
+          ...failingBoot(),
+          images: { kernel: elf(new Random(SEED * 7_919 + i)) },
+          memoryBytes: PAGES * 4096,
+        });
         built++;
       } catch (error) {
         if (!(error instanceof EmulatorError) || !ORDERLY.has(error.code))
@@ -210,7 +214,7 @@ test('[D-02] HYPERCALL_PAGE on a page table is refused when the table is pinned;
         { type: 4, content: pvNotes(base, base, xenNote(2, base + page * 4096n)) },
       ],
     });
-    buildPvMachine({ ...failingBoot(), kernel: elf, memoryBytes: PAGES * 4096 });
+    buildPvMachine({ ...failingBoot(), images: { kernel: elf }, memoryBytes: PAGES * 4096 });
   };
   // a page of kernel, 8 of p2m list, start_info, two rings: 4 MiB take five tables, pages 12 to 16; the boot stack follows
   for (let page = 0n; page < 20n; page++) {

@@ -1,10 +1,10 @@
 /** A kernel's line that comes by console_io and by the ring is told once. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ConsoleMerge, type ConsoleWay } from '../../src/timeline/console-merge.ts';
-import { Replayer } from '../../src/timeline/replayer.ts';
-import { Run } from '../../src/timeline/run.ts';
-import { DATA, hex32, smallGuest } from '../support/small-guest.ts';
-import { endingsGuest, type Recorded, recordGuest, replayGuest } from '../support/time-travel.ts';
+import { ConsoleMerge, type ConsoleWay } from '../../../src/machine/xen-pv/console-merge.ts';
+import { Replayer } from '../../../src/timeline/replayer.ts';
+import { Run } from '../../../src/timeline/run.ts';
+import { DATA, hex32, smallGuest } from '../../support/small-guest.ts';
+import { endingsGuest, type Recorded, recordGuest, replayGuest } from '../../support/time-travel.ts';
 
 /** What is told of these pieces, and what is left at the end. */
 function told(...pieces: ReadonlyArray<readonly [ConsoleWay, string]>): [string, string] {

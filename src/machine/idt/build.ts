@@ -4,22 +4,23 @@
  * The kernel starts as Xen's docs/misc/pvh.pandoc says (32-bit protected mode, paging off, flat segments, EBX at the start
  * info), which is also how QEMU starts an ELF given by `-kernel`.
  */
-import { EmulatorError } from '../core/errors.ts';
-import { EventStream } from '../core/event-stream.ts';
-import { type StateSection, sectionOf } from '../core/state-section.ts';
-import { hex, PAGE_SIZE } from '../core/units.ts';
-import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../elf/elf.ts';
-import { Engine, type EngineOptions } from '../engine/engine.ts';
-import { GuestMemory } from '../memory/guest-memory.ts';
-import { IdtMachine, idtMachineState } from '../platform/idt/machine.ts';
-import type { Cpu } from '../x86/cpu.ts';
-import type { Stop } from '../x86/seam.ts';
-import { GPR, SEG } from '../x86/state.ts';
-import { CR0 } from '../x86/system/control.ts';
-import { setCodeMode, setFlatSegment } from '../x86/system/descriptors.ts';
-import { XEN_ELFNOTE } from '../xen/loader/notes.ts';
-import { Machine } from './machine.ts';
-import type { MachineEvent, MachinePlatform } from './platform.ts';
+import { EmulatorError } from '../../core/errors.ts';
+import { EventStream } from '../../core/event-stream.ts';
+import { type StateSection, sectionOf } from '../../core/state-section.ts';
+import { hex, PAGE_SIZE } from '../../core/units.ts';
+import { fileNotes, PT_LOAD, readElf, segmentBytes } from '../../elf/elf.ts';
+import { Engine, type EngineOptions } from '../../engine/engine.ts';
+import { GuestMemory } from '../../memory/guest-memory.ts';
+import { IdtMachine, idtMachineState } from '../../platform/idt/machine.ts';
+import type { Cpu } from '../../x86/cpu.ts';
+import type { Stop } from '../../x86/seam.ts';
+import { GPR, SEG } from '../../x86/state.ts';
+import { CR0 } from '../../x86/system/control.ts';
+import { setCodeMode, setFlatSegment } from '../../x86/system/descriptors.ts';
+import { XEN_ELFNOTE } from '../../xen/loader/notes.ts';
+import { DEFAULT_TSC_KHZ } from '../config.ts';
+import { Machine } from '../machine.ts';
+import type { MachineEvent, MachinePlatform } from '../platform.ts';
 
 /** The IDT machine under the tick loop: nothing is due, nothing interrupts. */
 class IdtPlatform extends IdtMachine implements MachinePlatform {
@@ -55,10 +56,10 @@ export interface IdtConfig {
   readonly kernel: Uint8Array;
   /** Memory from address 0 on in bytes, a multiple of a page. */
   readonly memoryBytes: number;
+  readonly tscKhz?: number;
 }
 
 const RECORD_BYTES = 8 << 20;
-const TSC_KHZ = 1_000_000;
 /** Address of the start info: below the kernel and above the real-mode vectors. */
 const START_INFO = 0x6000;
 const MEMORY_MAP = START_INFO + 0x40;
@@ -82,7 +83,7 @@ export function buildIdtMachine(
   const engine = new Engine(memory, options.engine);
   writeStartInfo(memory, config.memoryBytes);
   startCpu(engine.cpus[0]!, entry);
-  return new Machine(engine, new IdtPlatform(options.write, options.engine?.policy), TSC_KHZ);
+  return new Machine(engine, new IdtPlatform(options.write, options.engine?.policy), config.tscKhz ?? DEFAULT_TSC_KHZ);
 }
 
 /** Places the segments by physical address; returns the PVH entry. */

@@ -1,87 +1,65 @@
 /**
- * Wiring of a Xen PV machine: image to layout, memory, engine, hypervisor and vCPU 0's first state.
- *
- * Building is a pure function of the configuration: the state at tick 0 is the same wherever it is built, which is what
- * lets a recording leave it out.
+ * Wiring of a Xen PV machine: image to layout, memory, engine, hypervisor, devices and vCPU 0's first state.
  */
-import { memoryProblem } from '../core/domain-memory.ts';
-import { EmulatorError } from '../core/errors.ts';
-import { hash128 } from '../core/hash128.ts';
-import { decode, encode } from '../core/schema.ts';
-import { type StateSection, sectionOf } from '../core/state-section.ts';
-import { PAGE_SIZE } from '../core/units.ts';
-import { Console } from '../devices/console/console.ts';
-import type { DeviceHost } from '../devices/device.ts';
-import { XenStore } from '../devices/xenstore/xenstore.ts';
-import { Engine, type EngineOptions } from '../engine/engine.ts';
-import { GuestMemory } from '../memory/guest-memory.ts';
-import type { Cpu } from '../x86/cpu.ts';
-import type { CpuPolicy } from '../x86/form.ts';
-import { GPR, SEG } from '../x86/state.ts';
-import { FLAT, RUNSTATE } from '../xen/abi/numbers.ts';
-import { domainMmSchema } from '../xen/domain.ts';
-import { buildDomain } from '../xen/domain-builder.ts';
-import type { Inflate } from '../xen/loader/gzip.ts';
-import { readXenImage } from '../xen/loader/image.ts';
-import { planLayout } from '../xen/loader/layout.ts';
-import { moduleLength, unpackKernel, unpackModule } from '../xen/loader/payload.ts';
-import { machineLayout } from '../xen/mm/machine-layout.ts';
-import { CHUNK_BYTES, type FrameTable } from '../xen/mm/page-info.ts';
-import { loadFlat, setSegment } from '../xen/pv/descriptors.ts';
-import { pvState, XenPv } from '../xen/pv/pv.ts';
-import { fixCr4, GUEST_CR0, GUEST_EFER } from '../xen/pv/registers.ts';
-import { refreshTime, writeWallClock } from '../xen/pv/time.ts';
-import type { Explanation } from './explanation.ts';
-import { Machine } from './machine.ts';
-import { XenExplanation } from './xen-pv/explanation.ts';
+import { memoryProblem } from '../../core/domain-memory.ts';
+import { EmulatorError } from '../../core/errors.ts';
+import { hash128 } from '../../core/hash128.ts';
+import { decode, encode } from '../../core/schema.ts';
+import { type StateSection, sectionOf } from '../../core/state-section.ts';
+import { PAGE_SIZE } from '../../core/units.ts';
+import { Console } from '../../devices/console/console.ts';
+import type { DeviceHost } from '../../devices/device.ts';
+import { XenStore } from '../../devices/xenstore/xenstore.ts';
+import { Engine, type EngineOptions } from '../../engine/engine.ts';
+import { GuestMemory } from '../../memory/guest-memory.ts';
+import type { Cpu } from '../../x86/cpu.ts';
+import { GPR, SEG } from '../../x86/state.ts';
+import { FLAT, RUNSTATE } from '../../xen/abi/numbers.ts';
+import { domainMmSchema } from '../../xen/domain.ts';
+import { buildDomain } from '../../xen/domain-builder.ts';
+import { readXenImage } from '../../xen/loader/image.ts';
+import { planLayout } from '../../xen/loader/layout.ts';
+import { moduleLength, unpackKernel, unpackModule } from '../../xen/loader/payload.ts';
+import { machineLayout } from '../../xen/mm/machine-layout.ts';
+import { CHUNK_BYTES, type FrameTable } from '../../xen/mm/page-info.ts';
+import { loadFlat, setSegment } from '../../xen/pv/descriptors.ts';
+import { pvState, XenPv } from '../../xen/pv/pv.ts';
+import { fixCr4, GUEST_CR0, GUEST_EFER } from '../../xen/pv/registers.ts';
+import { refreshTime, writeWallClock } from '../../xen/pv/time.ts';
+import { imageOf, type MachineConfig } from '../config.ts';
+import { Machine } from '../machine.ts';
+import type { BuiltMachine } from '../platform-kind.ts';
+import { XenExplanation } from './explanation.ts';
+import { PvTerminal } from './terminal.ts';
 
-/** Everything that decides a run, beside its input; and how the host unpacks, which decides nothing. */
-export interface PvConfig {
-  readonly kernel: Uint8Array;
-  readonly ramdisk: Uint8Array | null;
-  readonly commandLine: string;
-  /** Domain memory in bytes: see src/core/domain-memory.ts. */
-  readonly memoryBytes: number;
-  readonly vcpus: number;
-  /** Which instructions exist and what CPUID says of them. */
-  readonly cpuPolicy: CpuPolicy;
-  readonly tscKhz: number;
-  /** Seconds since 1970 at system time 0. */
-  readonly epochSeconds: number;
-  /** Inflates where the host has something faster than the loader's own. */
-  readonly inflate?: Inflate;
-}
-
-export const DEFAULT_TSC_KHZ = 1_000_000;
-/** 2026-01-01 00:00:00 UTC: the wall clock of a run unless asked otherwise. */
-export const DEFAULT_EPOCH_SECONDS = 1_767_225_600;
 /** The domain's handle: xl draws one, ours is fixed. */
 const DOMAIN_UUID = '48484848-4848-4848-4848-484848484848';
 const RECORD_BYTES = 96 << 20;
 
-export interface PvMachine {
-  readonly machine: Machine;
+export interface PvMachine extends BuiltMachine {
   readonly xen: XenPv;
-  readonly explanation: Explanation;
   readonly console: Console;
   readonly xenstore: XenStore;
-  /** The unpacked kernel ELF, for symbols. */
-  readonly elf: Uint8Array;
 }
 
+/** Why no domain has so many vCPUs; null where one can. */
+export const vcpusProblem = (vcpus: number): string | null =>
+  vcpus === 1 ? null : `a domain of ${vcpus} vCPUs is not supported yet: use one`;
+
 /** Builds the machine at tick 0; E_IMAGE, E_PLATFORM or E_MEMORY for what cannot be. */
-export function buildPvMachine(config: PvConfig, options: { engine?: EngineOptions } = {}): PvMachine {
-  if (config.vcpus !== 1)
-    throw new EmulatorError('E_USAGE', `a domain of ${config.vcpus} vCPUs is not supported yet: use one`);
+export function buildPvMachine(config: MachineConfig, options: { engine?: EngineOptions } = {}): PvMachine {
+  const tooMany = vcpusProblem(config.vcpus);
+  if (tooMany !== null) throw new EmulatorError('E_USAGE', tooMany);
   const problem = memoryProblem(config.memoryBytes);
   if (problem !== null) throw new EmulatorError('E_MEMORY', problem);
-  const { elf } = unpackKernel(config.kernel, config.inflate);
+  const { elf } = unpackKernel(imageOf(config, 'kernel'), config.inflate);
+  const ramdisk = config.images.initrd ?? null;
   const image = readXenImage(elf);
   const pages = config.memoryBytes / PAGE_SIZE;
   const plan = planLayout({
     image,
     pages,
-    ramdiskBytes: config.ramdisk === null ? null : moduleLength(config.ramdisk),
+    ramdiskBytes: ramdisk === null ? null : moduleLength(ramdisk),
   });
   const layout = machineLayout(pages);
   const memory = new GuestMemory({
@@ -100,7 +78,7 @@ export function buildPvMachine(config: PvConfig, options: { engine?: EngineOptio
     memory,
     plan,
     pieces: image.pieces,
-    ramdisk: config.ramdisk === null ? null : unpackModule(config.ramdisk, config.inflate),
+    ramdisk: ramdisk === null ? null : unpackModule(ramdisk, config.inflate),
     commandLine: config.commandLine,
     log: (line) => lines.push(line),
   });
@@ -153,7 +131,11 @@ export function buildPvMachine(config: PvConfig, options: { engine?: EngineOptio
   xen.sections = sections;
   machine = new Machine(engine, xen, config.tscKhz);
   startVcpu(xen, built.context, config);
-  return { machine, xen, explanation: new XenExplanation(xen), console, xenstore, elf };
+  return {
+    ...{ machine, elf, xen, console, xenstore },
+    terminal: new PvTerminal(console),
+    explanation: new XenExplanation(xen),
+  };
 }
 
 /** The frame table as a section: its hash is the sum of one hash a chunk, and only chunks that changed are hashed anew. */
@@ -184,7 +166,7 @@ function frameTableSection(frames: FrameTable): StateSection {
 }
 
 /** vCPU 0 as Xen leaves it for the guest's first instruction (D-15). */
-function startVcpu(xen: XenPv, context: ReturnType<typeof buildDomain>['context'], config: PvConfig): void {
+function startVcpu(xen: XenPv, context: ReturnType<typeof buildDomain>['context'], config: MachineConfig): void {
   const cpu = xen.cpus[0]!;
   const v = xen.vcpus[0]!;
   cpu.rflags = Number(context.rflags);

@@ -1,0 +1,20 @@
+/** Xen PV as a kind of platform. */
+import { memoryProblem } from '../../core/domain-memory.ts';
+import { MAX_GUEST_CMDLINE } from '../../xen/abi/structures.ts';
+import { unpackKernel } from '../../xen/loader/payload.ts';
+import type { PlatformKind } from '../platform-kind.ts';
+import { buildPvMachine, vcpusProblem } from './build.ts';
+
+function commandLineProblem(commandLine: string): string | null {
+  const { length } = new TextEncoder().encode(commandLine);
+  return length < MAX_GUEST_CMDLINE ? null : `a command line of ${length} bytes, Xen passes ${MAX_GUEST_CMDLINE - 1}`;
+}
+
+export const XEN_PV: PlatformKind = {
+  id: 'xen-pv',
+  images: ['kernel', 'initrd'],
+  problem: ({ memoryBytes, vcpus, commandLine }) =>
+    memoryProblem(memoryBytes) ?? vcpusProblem(vcpus) ?? commandLineProblem(commandLine),
+  unpack: (kernel, inflate) => unpackKernel(kernel, inflate).elf,
+  build: (config, engine) => buildPvMachine(config, { engine }),
+};
