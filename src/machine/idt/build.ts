@@ -13,7 +13,7 @@ import { Engine, type EngineOptions } from '../../engine/engine.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import { IdtMachine, idtMachineState } from '../../platform/idt/machine.ts';
 import type { Cpu } from '../../x86/cpu.ts';
-import type { Stop } from '../../x86/seam.ts';
+import type { Outcome, Stop } from '../../x86/seam.ts';
 import { GPR, SEG } from '../../x86/state.ts';
 import { CR0 } from '../../x86/system/control.ts';
 import { setCodeMode, setFlatSegment } from '../../x86/system/descriptors.ts';
@@ -23,7 +23,7 @@ import { Machine } from '../machine.ts';
 import type { MachineEvent, MachinePlatform } from '../platform.ts';
 
 /** The IDT machine under the tick loop: nothing is due, nothing interrupts. */
-class IdtPlatform extends IdtMachine implements MachinePlatform {
+export class IdtPlatform extends IdtMachine implements MachinePlatform {
   readonly sections: readonly StateSection[] = [sectionOf('idt', idtMachineState, this)];
   readonly ended: Stop | null = null;
   readonly work = { total: 0 };
@@ -44,11 +44,11 @@ class IdtPlatform extends IdtMachine implements MachinePlatform {
   hasPending(): boolean {
     return false;
   }
-  deliverPending(): null {
+  deliverPending(_cpu: Cpu): { outcome: Outcome } | null {
     return null;
   }
   switched(): void {}
-  input(): void {}
+  input(_device: string, _data: Uint8Array): void {}
 }
 
 export interface IdtConfig {
@@ -82,7 +82,8 @@ export function buildIdtMachine(
   const entry = loadKernel(memory, config);
   const engine = new Engine(memory, options.engine);
   writeStartInfo(memory, config.memoryBytes);
-  startCpu(engine.cpus[0]!, entry);
+  startFlat(engine.cpus[0]!, entry);
+  engine.cpus[0]!.setGpr(GPR.rbx, BigInt(START_INFO));
   return new Machine(engine, new IdtPlatform(options.write, options.engine?.policy), config.tscKhz ?? DEFAULT_TSC_KHZ);
 }
 
@@ -113,7 +114,8 @@ function writeStartInfo(memory: GuestMemory, memoryBytes: number): void {
   memory.write32(MEMORY_MAP + 16, E820_RAM);
 }
 
-function startCpu(cpu: Cpu, entry: number): void {
+/** Puts a vCPU before `entry` in flat 32-bit protected mode without paging. */
+export function startFlat(cpu: Cpu, entry: number): void {
   setFlatSegment(cpu, SEG.cs, 8, FLAT.code);
   for (const segment of [SEG.es, SEG.ss, SEG.ds, SEG.fs, SEG.gs]) setFlatSegment(cpu, segment, 16, FLAT.data);
   for (const [segment, attributes] of [
@@ -131,6 +133,5 @@ function startCpu(cpu: Cpu, entry: number): void {
   // PAT at reset (SDM vol. 3A 12.12.4)
   cpu.set('pat', 0x0007040600070406n);
   setCodeMode(cpu);
-  cpu.setGpr(GPR.rbx, BigInt(START_INFO));
   cpu.rip = BigInt(entry);
 }

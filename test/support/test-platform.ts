@@ -1,0 +1,84 @@
+/**
+ * A platform for tests: a CPU in flat 32-bit mode without paging, which runs a program of plain bytes, and a mailbox. OUT to port 0x10
+ * rings it, to 0x11 ends the run. HLT sleeps until the mailbox notifies; delivery is a step that puts the notified port into EDX.
+ */
+import { bool, integer, optional, struct } from '../../src/core/schema.ts';
+import { sectionOf } from '../../src/core/state-section.ts';
+import { giveInput } from '../../src/devices/device.ts';
+import { Engine } from '../../src/engine/engine.ts';
+import { imageOf } from '../../src/machine/config.ts';
+import { UNEXPLAINED } from '../../src/machine/explanation.ts';
+import { IdtPlatform, startFlat } from '../../src/machine/idt/build.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import type { MachinePlatform } from '../../src/machine/platform.ts';
+import type { PlatformKind } from '../../src/machine/platform-kind.ts';
+import { GuestMemory } from '../../src/memory/guest-memory.ts';
+import type { Cpu } from '../../src/x86/cpu.ts';
+import { type Outcome, stop } from '../../src/x86/seam.ts';
+import { GPR } from '../../src/x86/state.ts';
+import { Mailbox } from './test-device.ts';
+
+const START = 0x1000;
+
+class Board extends IdtPlatform {
+  readonly mailbox: Mailbox;
+  readonly line = { state: { asleep: false, notified: null as number | null } };
+  override readonly sections: MachinePlatform['sections'];
+
+  constructor(memory: GuestMemory) {
+    super();
+    this.mailbox = new Mailbox({
+      memory,
+      charge: (units) => void (this.work.total += units),
+      notify: (port) => {
+        this.line.state = { asleep: false, notified: port };
+        this.stream.tell({ kind: 'mail' });
+      },
+    });
+    const schema = struct({ asleep: bool, notified: optional(integer) });
+    this.sections = [sectionOf('line', schema, this.line), this.mailbox.section];
+  }
+  override runnable(): boolean {
+    return !this.line.state.asleep;
+  }
+  override hasPending(): boolean {
+    return this.line.state.notified !== null;
+  }
+  override deliverPending(cpu: Cpu): { outcome: Outcome } | null {
+    const { notified } = this.line.state;
+    if (notified === null) return null;
+    cpu.setGpr32(GPR.rdx, notified);
+    this.line.state.notified = null;
+    return { outcome: null };
+  }
+  override input(device: string, data: Uint8Array): void {
+    giveInput([this.mailbox], device, data);
+  }
+  override portOut(_cpu: Cpu, port: number): Outcome {
+    if (port === 0x10) this.mailbox.service();
+    return port === 0x11 ? stop('poweroff', 'the program ended') : null;
+  }
+  override halt(): Outcome {
+    this.line.state.asleep = true;
+    return null;
+  }
+}
+
+export const BOARD: PlatformKind = {
+  id: 'board',
+  images: ['program'],
+  problem: ({ vcpus }) => (vcpus === 1 ? null : 'a board has one vCPU'),
+  unpack: (program) => program,
+  build(config, options) {
+    const program = imageOf(config, 'program');
+    const slots = config.memoryBytes / 4096;
+    const memory = new GuestMemory({ vcpus: 1, slots, frameLimit: slots, recordBytes: 1 << 20 });
+    for (let frame = 0; frame < slots; frame++) memory.addFrame(frame);
+    memory.writeBytes(START, program);
+    const engine = new Engine(memory, { ...options, policy: config.cpuPolicy });
+    const board = new Board(memory);
+    const machine = new Machine(engine, board, config.tscKhz);
+    startFlat(machine.cpu, START);
+    return { machine, elf: program, terminal: board.mailbox, explanation: UNEXPLAINED };
+  },
+};
