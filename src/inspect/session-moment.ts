@@ -4,6 +4,7 @@
  */
 import type { PhysAddr, Tick, VirtAddr } from '../core/units.ts';
 import type { AddressSpace, Question } from '../machine/explanation.ts';
+import { entriesOf, leafEntry, translate } from '../machine/look.ts';
 import type { Session } from '../timeline/session.ts';
 import type { Cpu } from '../x86/cpu.ts';
 import { GPR, SEG } from '../x86/state.ts';
@@ -99,8 +100,7 @@ export class SessionMoment implements Moment, Scope, Names {
   // ---- memory -------------------------------------------------------------------------------------------------------
 
   translate(address: VirtAddr): bigint | null {
-    const pa = this.#session.run.machine.engine.mmu.translate(this.#cpu, BigInt.asUintN(64, address));
-    return pa === null ? null : BigInt(pa);
+    return translate(this.#session.run.machine, this.#cpu, address);
   }
   /** Machine address of a byte in any address space, or null. */
   #machine(space: AddressSpace, address: bigint): number | null {
@@ -115,15 +115,8 @@ export class SessionMoment implements Moment, Scope, Names {
   }
   /** Notes the table entries that translate an address: a change of one changes what is read. */
   #noteWalk(address: bigint): void {
-    const { memory } = this.#session.run.machine.engine;
-    let table = Number((this.#cpu.get('cr3') >> 12n) & 0xffffffffffn);
-    for (let level = 4; level >= 1 && memory.hasFrame(table); level--) {
-      const at = table * 4096 + Number((address >> BigInt(3 + 9 * level)) & 511n) * 8;
-      this.reads!.push({ address: at, bytes: 8 });
-      const entry = memory.read64(at);
-      if ((entry & 1n) === 0n) return;
-      table = Number((entry >> 12n) & 0xffffffffffn);
-    }
+    const { machine } = this.#session.run;
+    for (const entry of entriesOf(machine, this.#cpu, address)) this.note(entry.address, entry.bytes);
   }
   read(space: AddressSpace, address: bigint, bytes: number): bigint | null {
     const { memory } = this.#session.run.machine.engine;
@@ -146,17 +139,8 @@ export class SessionMoment implements Moment, Scope, Names {
     return Uint8Array.from(out);
   }
   pte(address: bigint): bigint | null {
-    const { memory } = this.#session.run.machine.engine;
     if (this.reads !== null) this.#noteWalk(address);
-    let table = Number((this.#cpu.get('cr3') >> 12n) & 0xffffffffffn);
-    for (let level = 4; level >= 1; level--) {
-      if (!memory.hasFrame(table)) return null;
-      const entry = memory.read64(table * 4096 + Number((address >> BigInt(3 + 9 * level)) & 511n) * 8);
-      if (level === 1) return entry;
-      if ((entry & 1n) === 0n) return null;
-      table = Number((entry >> 12n) & 0xffffffffffn);
-    }
-    return null;
+    return leafEntry(this.#session.run.machine, this.#cpu, address);
   }
 
   // ---- the platform -------------------------------------------------------------------------------------------------

@@ -1,7 +1,11 @@
 /** Looking at a machine from outside, which changes nothing of it. */
 import type { VirtAddr } from '../core/units.ts';
+import { PTE, type WalkedEntry } from '../memory/walk.ts';
 import type { Cpu } from '../x86/cpu.ts';
 import type { Machine } from './machine.ts';
+
+/** A present entry that maps a large page. */
+const LARGE = PTE.p | PTE.ps;
 
 /** The bytes at an address as a vCPU sees it, up to `length` and to the first that is not mapped. */
 export function bytesAt({ engine }: Machine, cpu: Cpu, address: VirtAddr, length: number): Uint8Array {
@@ -12,4 +16,18 @@ export function bytesAt({ engine }: Machine, cpu: Cpu, address: VirtAddr, length
     bytes.push(engine.memory.read8(at));
   }
   return Uint8Array.from(bytes);
+}
+/** Machine byte address that a linear address maps to, or null. */
+export function translate({ engine }: Machine, cpu: Cpu, address: VirtAddr): bigint | null {
+  const at = engine.mmu.translate(cpu, BigInt.asUintN(64, address));
+  return at === null ? null : BigInt(at);
+}
+/** The page-table entries that lead towards a linear address, from the root on, up to a leaf or what is missing. */
+export const entriesOf = ({ engine }: Machine, cpu: Cpu, address: VirtAddr): readonly WalkedEntry[] =>
+  engine.mmu.entries(cpu, BigInt.asUintN(64, address));
+/** The entry that maps a linear address, or that would if it were present; null where a table before it is missing. */
+export function leafEntry(machine: Machine, cpu: Cpu, address: VirtAddr): bigint | null {
+  const last = entriesOf(machine, cpu, address).at(-1);
+  if (last === undefined) return null;
+  return last.level === 1 || (Number(last.value & 0xffn) & LARGE) === LARGE ? last.value : null;
 }

@@ -12,7 +12,6 @@ const KNOWN: Readonly<Record<string, string>> = {
   'src/engine/wasm/encoder.ts: TYPE': UNDER_WAY,
   'src/memory/guest-memory.ts: frameOf': UNDER_WAY,
   'src/memory/guest-memory.ts: addressOf': UNDER_WAY,
-  'src/memory/walk.ts: PTE': UNDER_WAY,
   'src/memory/walk.ts: PF': UNDER_WAY,
   'src/timeline/hang-watch.ts: LOOPS': UNDER_WAY,
   'src/timeline/taint.ts: ByteSet': UNDER_WAY,
