@@ -7,7 +7,8 @@
  */
 import { PAGE_SIZE } from '../core/units.ts';
 import { FRAME, type GuestMemory } from '../memory/guest-memory.ts';
-import { FunctionBody, ModuleBuilder } from './wasm/encoder.ts';
+import { FunctionBody } from './wasm/encoder.ts';
+import { ModuleBuilder } from './wasm/module.ts';
 
 // odd constants without structure: digits of the fractional parts of square roots of primes
 const SEED = [0x6a09e667f3bcc909n, 0xbb67ae8584caa73bn, 0x3c6ef372fe94f82bn, 0xa54ff53a5f1d36f1n] as const;

@@ -4,13 +4,18 @@ import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import { pushCodeEntry } from '../tlb-entry.ts';
-import { FunctionBody, ModuleBuilder } from '../wasm/encoder.ts';
+import { FunctionBody } from '../wasm/encoder.ts';
 import type { Instantiate } from '../wasm/instantiate.ts';
+import { ModuleBuilder } from '../wasm/module.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { addJump, BLOCK_BITS, HANDLER_SIGNATURE, REGION_SIGNATURE } from './runtime.ts';
 
 const CPU = 0;
 const REC = 1;
+/** Parameters of the loop. */
+const STEPS = 2;
+const INDEX = 3;
+const RESERVE = 4;
 
 /** What the loop is made with. */
 interface RunParts {
@@ -30,14 +35,10 @@ interface RunParts {
  */
 export function addRun(module: ModuleBuilder, { handlerTable, regionTable, measured, inline }: RunParts): void {
   const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
-  const STEPS = 2;
-  const INDEX = 3;
-  const RESERVE = 4;
   const next = f.local('i32');
   /** Steps that regions have taken beyond the reserve. */
   const taken = f.local('i32');
   const handler = module.type(HANDLER_SIGNATURE);
-  const region = module.type(REGION_SIGNATURE);
   const leave = (): void => {
     f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
     f.get(CPU).get(STEPS).get(taken).op('i32.add').memory('i32.store', STATE.untilSample.offset);
@@ -70,20 +71,7 @@ export function addRun(module: ModuleBuilder, { handlerTable, regionTable, measu
   f.get(STEPS).i32(1).op('i32.add').set(STEPS);
   // regions lead to each other by themselves; ways come here that are to be looked at
   f.loop();
-  f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
-  f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
-  f.get(STEPS).get(RESERVE).op('i32.add');
-  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, regionTable).tee(next);
-  if (measured) {
-    f.get(CPU).get(CPU).memory('i64.load', STATE.regionSteps.offset);
-    f.get(STEPS).get(RESERVE).op('i32.add').get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub');
-    f.op('i64.extend_i32_s').op('i64.add').memory('i64.store', STATE.regionSteps.offset);
-  }
-  f.get(CPU).memory('i32.load', STATE.budget.offset).tee(RESERVE);
-  f.get(STEPS).op('i32.lt_u').if();
-  f.get(taken).get(STEPS).op('i32.add').get(RESERVE).op('i32.sub').set(taken);
-  f.get(RESERVE).set(STEPS).end();
-  f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
+  callRegion(f, { next, taken }, module.type(REGION_SIGNATURE), { regionTable, measured });
   f.i32(FIRST_RECORD).op('i32.ge_u').if().get(next);
   follow();
   f.get(INDEX).i32(HANDLER.hot).op('i32.ne').if();
@@ -99,6 +87,29 @@ export function addRun(module: ModuleBuilder, { handlerTable, regionTable, measu
   leave();
   f.get(next);
   module.add(f, 'run');
+}
+
+/** Runs the region that the record enters, and pushes what it gave, which is in `next` too. Its steps are accounted for. */
+function callRegion(
+  f: FunctionBody,
+  { next, taken }: { readonly next: number; readonly taken: number },
+  region: number,
+  { regionTable, measured }: Pick<RunParts, 'regionTable' | 'measured'>,
+): void {
+  f.get(CPU).get(REC).memory('i32.load', RECORD.imm2).tee(next);
+  f.i32((1 << BLOCK_BITS) - 1).op('i32.and');
+  f.get(STEPS).get(RESERVE).op('i32.add');
+  f.get(next).i32(BLOCK_BITS).op('i32.shr_u').callIndirect(region, regionTable).tee(next);
+  if (measured) {
+    f.get(CPU).get(CPU).memory('i64.load', STATE.regionSteps.offset);
+    f.get(STEPS).get(RESERVE).op('i32.add').get(CPU).memory('i32.load', STATE.budget.offset).op('i32.sub');
+    f.op('i64.extend_i32_s').op('i64.add').memory('i64.store', STATE.regionSteps.offset);
+  }
+  f.get(CPU).memory('i32.load', STATE.budget.offset).tee(RESERVE);
+  f.get(STEPS).op('i32.lt_u').if();
+  f.get(taken).get(STEPS).op('i32.add').get(RESERVE).op('i32.sub').set(taken);
+  f.get(RESERVE).set(STEPS).end();
+  f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
 }
 
 const handlerBody = (): FunctionBody => new FunctionBody(HANDLER_SIGNATURE);

@@ -3,7 +3,8 @@ import { EXEC_OFFSET } from '../../memory/layout.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import { pushCodeEntry } from '../tlb-entry.ts';
-import { FunctionBody, type ModuleBuilder, type Signature } from '../wasm/encoder.ts';
+import { FunctionBody, type Signature } from '../wasm/encoder.ts';
+import type { ModuleBuilder } from '../wasm/module.ts';
 import { EXIT } from './exits.ts';
 
 /** (vCPU state, record) -> next record, or an exit. */

@@ -7,8 +7,9 @@
  */
 import { lowWord } from '../../core/words.ts';
 import { STATE } from '../../x86/state.ts';
-import { FunctionBody, ModuleBuilder, type Signature } from '../wasm/encoder.ts';
+import { FunctionBody, type Signature } from '../wasm/encoder.ts';
 import type { Instantiate } from '../wasm/instantiate.ts';
+import { ModuleBuilder } from '../wasm/module.ts';
 import type { Item } from './graph.ts';
 
 /** (vCPU state, operands): stores the flags. */
