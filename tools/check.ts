@@ -7,6 +7,7 @@ import { documentFaults } from './check/documents.ts';
 import { longFunctions } from './check/function-length.ts';
 import { readModules } from './check/tree.ts';
 import { unusedExports } from './check/unused-exports.ts';
+import { commandLine } from './command-line.ts';
 import { layerFaults } from './layers.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -23,6 +24,7 @@ export function findings(root: string): string[] {
 }
 
 if (import.meta.main) {
+  commandLine({});
   const found = findings(ROOT);
   for (const finding of found) console.error(finding);
   console.log(`check: ${found.length} findings`);
