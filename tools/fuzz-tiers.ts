@@ -10,6 +10,7 @@
 import { spawn } from 'node:child_process';
 import type { TierName } from '../test/engine/fuzz/machine.ts';
 import { MUTATIONS } from '../test/engine/fuzz/mutations.ts';
+import type { Fuzzer } from '../test/engine/fuzz/run.ts';
 import type { Kept } from '../test/engine/fuzz/shrink.ts';
 import { amountOf, checked, commandLine, countOf, oneOf } from './command-line.ts';
 import { breakSource, mutate } from './fuzz/mutate.ts';
@@ -47,89 +48,100 @@ const cpuSeconds = (): number => process.cpuUsage().user / 1e6 + process.cpuUsag
 const numbers = (text: string | undefined, what: string): number[] =>
   text ? text.split(',').map((x) => countOf(x, what)) : [];
 
-/** Fuzzes until the time is up; returns the exit status. */
-async function fuzz(): Promise<number> {
+/** Shrinks the mismatch of a seed and tells what is left of it, with the command that shows it again. */
+async function report(seed: number, tiers: readonly TierName[]): Promise<void> {
   const { Fuzzer } = await import('../test/engine/fuzz/run.ts');
   const { policyOf, scenarioOf } = await import('../test/engine/fuzz/scenario.ts');
-  const { listing, reduced, shrink, trail } = await import('../test/engine/fuzz/shrink.ts');
+  const { listing, shrink, trail } = await import('../test/engine/fuzz/shrink.ts');
+  const shrunk = shrink(new Fuzzer(), scenarioOf(seed), tiers, 60, seconds);
+  if (shrunk === null) {
+    console.log(`seed ${seed}: the mismatch does not come again on fresh machines`);
+    return;
+  }
+  const { kept, mismatch } = shrunk;
+  const list = (name: keyof Kept): string => `--${name} ${kept[name].join(',') || "''"}`;
+  console.log(`seed ${seed} (${policyOf(seed)}): first wrong step ${mismatch.tick - 1}\n  ${mismatch.what}`);
+  console.log(`program left (${kept.units.length} units; the rest are NOPs):\n${listing(shrunk)}`);
+  console.log(`before it, as the ${tiers[1]} tier executes it:\n${trail(new Fuzzer(), shrunk, tiers[1]!, 12)}`);
+  console.log(
+    `again: node tools/run.mjs fuzz-tiers --seed ${seed} --tiers ${tiers.join(',')} ${list('units')} ${list('happenings')} ${list('stops')}`,
+  );
+}
+
+/** Runs what --units, --happenings and --stops left of a seed; returns the exit status. */
+async function again(): Promise<number> {
+  const { Fuzzer } = await import('../test/engine/fuzz/run.ts');
+  const { scenarioOf } = await import('../test/engine/fuzz/scenario.ts');
+  const { listing, reduced, trail } = await import('../test/engine/fuzz/shrink.ts');
   const fuzzer = new Fuzzer();
-
-  const report = (seed: number, tiers: readonly TierName[]): void => {
-    if (values.brief) return;
-    const shrunk = shrink(new Fuzzer(), scenarioOf(seed), tiers, 60, seconds);
-    if (shrunk === null) {
-      console.log(`seed ${seed}: the mismatch does not come again on fresh machines`);
-      return;
-    }
-    const { kept, mismatch } = shrunk;
-    const list = (name: keyof Kept): string => `--${name} ${kept[name].join(',') || "''"}`;
-    console.log(`seed ${seed} (${policyOf(seed)}): first wrong step ${mismatch.tick - 1}\n  ${mismatch.what}`);
-    console.log(`program left (${kept.units.length} units; the rest are NOPs):\n${listing(shrunk)}`);
-    console.log(`before it, as the ${tiers[1]} tier executes it:\n${trail(new Fuzzer(), shrunk, tiers[1]!, 12)}`);
-    console.log(
-      `again: node tools/run.mjs fuzz-tiers --seed ${seed} --tiers ${tiers.join(',')} ${list('units')} ${list('happenings')} ${list('stops')}`,
-    );
+  const kept: Kept = {
+    units: numbers(values.units, '--units'),
+    happenings: numbers(values.happenings, '--happenings'),
+    stops: numbers(values.stops, '--stops'),
   };
+  const tiers = chosen ?? ['hot', 'cold'];
+  const scenario = reduced(scenarioOf(first), kept);
+  const mismatch = fuzzer.run(scenario, tiers);
+  if (mismatch === null) {
+    console.log('the tiers agree');
+    return 0;
+  }
+  const shrunk = { kept, scenario, mismatch };
+  console.log(`step ${mismatch.tick - 1}\n  ${mismatch.what}`);
+  console.log(`${listing(shrunk)}\n${trail(fuzzer, shrunk, tiers[1]!, 12)}`);
+  return 1;
+}
 
-  if (values.stops !== undefined) {
-    const kept: Kept = {
-      units: numbers(values.units, '--units'),
-      happenings: numbers(values.happenings, '--happenings'),
-      stops: numbers(values.stops, '--stops'),
-    };
-    const tiers = chosen ?? ['hot', 'cold'];
-    const scenario = reduced(scenarioOf(first), kept);
-    const mismatch = fuzzer.run(scenario, tiers);
-    if (mismatch === null) console.log('the tiers agree');
-    else {
-      console.log(`step ${mismatch.tick - 1}\n  ${mismatch.what}`);
-      console.log(
-        `${listing({ kept, scenario, mismatch })}\n${trail(fuzzer, { kept, scenario, mismatch }, tiers[1]!, 12)}`,
-      );
-    }
-    return mismatch === null ? 0 : 1;
-  }
+function summary({ coverage }: Fuzzer): string {
+  const share = ((100 * coverage.regionSteps) / Math.max(1, coverage.steps)).toFixed(1);
+  return (
+    `${coverage.scenarios} programs, ${(coverage.steps / 1e6).toFixed(1)} M steps, ${share} % of them in regions, ` +
+    `${(coverage.oracleSteps / 1e6).toFixed(1)} M on the oracle; ${coverage.stops} stops, ${coverage.events} events, ` +
+    `${coverage.regions} regions (${coverage.evictions} dropped)`
+  );
+}
 
-  const end = seconds() + minutes * 60;
-  let seed = first;
-  let failed = 0;
-  let said = seconds();
-  for (let done = 0; seconds() < end && cpuSeconds() < cpuLimit && done < programs; done++, seed += stride) {
-    const tiers: readonly TierName[] = chosen ?? (seed % oracleEvery === 0 ? TIERS : ['hot', 'cold']);
-    const mismatch = fuzzer.run(scenarioOf(seed), tiers);
-    if (mismatch !== null) {
-      failed = seed;
-      console.log(`MISMATCH seed ${seed}, tick ${mismatch.tick}: ${mismatch.what.split('\n')[0]}`);
-      report(seed, tiers.length === 2 ? tiers : mismatch.what.includes('oracle') ? ['hot', 'oracle'] : ['hot', 'cold']);
-      break;
-    }
-    if (seconds() - said > 60) {
-      said = seconds();
-      console.log(`seeds to ${seed}: ${summary()}`);
-    }
-  }
-  function summary(): string {
-    const { coverage } = fuzzer;
-    const share = ((100 * coverage.regionSteps) / Math.max(1, coverage.steps)).toFixed(1);
-    return (
-      `${coverage.scenarios} programs, ${(coverage.steps / 1e6).toFixed(1)} M steps, ${share} % of them in regions, ` +
-      `${(coverage.oracleSteps / 1e6).toFixed(1)} M on the oracle; ${coverage.stops} stops, ${coverage.events} events, ` +
-      `${coverage.regions} regions (${coverage.evictions} dropped)`
-    );
-  }
+/** Tells how many forms regions were made of, and with --forms which not. */
+async function tellForms(fuzzer: Fuzzer): Promise<void> {
   const { poolOf } = await import('../test/engine/fuzz/pool.ts');
   const known = new Set(
     ([1, 2] as const).flatMap((mode) => poolOf(mode, 'x86-64-v2').plain.map(({ form }) => form.key)),
   );
-  const met = fuzzer.translated;
-  const never = [...known].filter((key) => !met.has(key)).sort();
-  console.log(`seeds ${first} to ${seed - stride}${stride > 1 ? ` by ${stride}` : ''}: ${summary()}`);
+  const never = [...known].filter((key) => !fuzzer.translated.has(key)).sort();
   console.log(
     `${known.size - never.length} of ${known.size} forms in regions; ` +
       `${(fuzzer.coverage.scenarios / cpuSeconds()).toFixed(1)} programs a CPU second, ${cpuSeconds().toFixed(0)} CPU s`,
   );
   if (values.forms) console.log(`never in a region: ${never.join(' ')}`);
-  return failed === 0 ? 0 : 1;
+}
+
+/** Fuzzes until the time is up; returns the exit status. */
+async function fuzz(): Promise<number> {
+  const { Fuzzer } = await import('../test/engine/fuzz/run.ts');
+  const { scenarioOf } = await import('../test/engine/fuzz/scenario.ts');
+  const fuzzer = new Fuzzer();
+  const end = seconds() + minutes * 60;
+  let seed = first;
+  let failed = false;
+  let said = seconds();
+  for (let done = 0; seconds() < end && cpuSeconds() < cpuLimit && done < programs; done++, seed += stride) {
+    const tiers: readonly TierName[] = chosen ?? (seed % oracleEvery === 0 ? TIERS : ['hot', 'cold']);
+    const mismatch = fuzzer.run(scenarioOf(seed), tiers);
+    if (mismatch !== null) {
+      failed = true;
+      console.log(`MISMATCH seed ${seed}, tick ${mismatch.tick}: ${mismatch.what.split('\n')[0]}`);
+      const two = tiers.length === 2 ? tiers : (['hot', mismatch.what.includes('oracle') ? 'oracle' : 'cold'] as const);
+      if (!values.brief) await report(seed, two);
+      break;
+    }
+    if (seconds() - said > 60) {
+      said = seconds();
+      console.log(`seeds to ${seed}: ${summary(fuzzer)}`);
+    }
+  }
+  console.log(`seeds ${first} to ${seed - stride}${stride > 1 ? ` by ${stride}` : ''}: ${summary(fuzzer)}`);
+  await tellForms(fuzzer);
+  return failed ? 1 : 0;
 }
 
 if (values.mutate) process.exitCode = await mutate(import.meta.filename, MUTATIONS);
@@ -144,5 +156,5 @@ else if (jobs > 1) {
 } else {
   const { mutation } = values;
   if (mutation !== undefined) checked(() => breakSource(mutation, MUTATIONS));
-  process.exitCode = await fuzz();
+  process.exitCode = await (values.stops === undefined ? fuzz() : again());
 }

@@ -13,7 +13,6 @@ const KNOWN: Readonly<Record<string, string>> = {
   'src/x86/decode/decode.ts: decode': UNDER_WAY,
   'src/xen/loader/lzma.ts: decode':
     'one loop over local variables: the state of the range coder and of the window is all of them',
-  'tools/fuzz-tiers.ts: fuzz': UNDER_WAY,
 };
 
 /** One finding a line: functions of all modules but those of tests, where a suite is one function. */
