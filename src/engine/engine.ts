@@ -182,6 +182,7 @@ export class Engine {
       // Where it retired by itself nothing of the platform has changed.
       const retired = exit.kind === 'system' && exit.insn.form.quiet && this.#isAt(ripAt, low + exit.insn.length, high);
       if (retired && !this.mmu.watches.met) continue;
+      if (retired) break;
       if (steps >= budget || this.mmu.watches.met || isDue()) return { kind: 'event', steps };
       passed = steps;
       this.mmu.sync(cpu);

@@ -24,7 +24,7 @@ import { clockState, NS_PER_TICK, nanoseconds, tickOf } from './clock.ts';
 import { CLOSED_DOOR, type InputDoor } from './inputs.ts';
 import type { MachinePlatform } from './platform.ts';
 import { RoundRobin, type Scheduler, turnState } from './scheduler.ts';
-import { type Hit, StopSet, type Watchpoint } from './stops.ts';
+import { type Hit, isAddress, StopSet, type Watchpoint } from './stops.ts';
 
 /** Ticks at whose multiples the loop looks up from the engine. */
 export const SLICE_TICKS = 1 << 16;
@@ -67,8 +67,7 @@ export type RunEnd =
   | { readonly kind: 'hit'; readonly hits: readonly Hit[] };
 
 /** The run came back before an instruction whose address it was to stop for: it goes on with {@link RunOptions.resume}. */
-export const isBefore = (end: RunEnd): boolean =>
-  end.kind === 'hit' && end.hits.some(({ condition }) => condition.kind === 'address');
+export const isBefore = (end: RunEnd): boolean => end.kind === 'hit' && isAddress(end.hits);
 
 /** No step count; no integer either, so that V8 takes what follows for floating point from the beginning, not from 2^31 on. */
 const OUTSIDE = Number.NEGATIVE_INFINITY;

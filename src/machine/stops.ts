@@ -2,12 +2,24 @@
  * The stops socket: where runs are to come back, asked for by any number of clients (a prompt, a debugger, a search) at a time.
  *
  * A {@link StopSet} is passed into a run and holds for that run alone: nothing of it stays behind in engine or MMU, so that a run
- * which was given none goes through. Each {@link Hit} names the client, the condition and the vCPU.
+ * which was given none goes through. What a client holds for longer stands in {@link StopClients}. Each {@link Hit} names the
+ * client, the condition and the vCPU.
+ *
+ * A condition is met *at a tick*, whatever the run that comes there, its tier and how it is cut:
+ * - an address at the tick *before* which its instruction would be executed: the next step begins with it. A step that takes an event
+ *   or a trap, or in which everybody is idle, begins with no instruction; each iteration of a REP is a step;
+ * - accesses and events at the tick *behind* the step or the zero-width actions in which they happen; a tick on reaching it. A run that
+ *   begins at a tick does not meet what was met on the way there.
+ * A run comes back once for a tick, with all that is met at it, also at the tick at which the guest ends, whose end the next run tells.
+ * A run that is resumed ({@link RunOptions.resume} of the machine) does not stop for addresses at the tick that it begins at.
+ *
+ * A vCPU that a condition names has to take the step, or its turn it has to be where nobody does (input, timers). The steps of
+ * hypervisor and devices are those of the vCPU whose turn it is.
  */
 import type { MachineFrame, PhysAddr, Tick, VirtAddr } from '../core/units.ts';
 import type { MachineEvent } from './platform.ts';
 
-/** A vCPU executes the instruction at a linear address: the run comes back before it. */
+/** A vCPU is about to execute, or to fault at, the instruction at a value of RIP. */
 export interface AddressStop {
   readonly kind: 'address';
   readonly address: VirtAddr;
@@ -16,7 +28,10 @@ export interface AddressStop {
   /** In any address space unless the frame of its root table (CR3) is named. */
   readonly root?: MachineFrame;
 }
-/** Memory is accessed: the run comes back behind the step. Writes of the hypervisor and of devices count, their reads do not. */
+/**
+ * Memory is accessed. A read-modify-write is both. Writes of the hypervisor and of devices count, their reads do not; fetches and
+ * page walks, with the bits they set, are none; nor are the reads of an instruction that faults.
+ */
 export interface AccessStop {
   readonly kind: 'access';
   readonly access: 'read' | 'write' | 'any';
@@ -25,7 +40,7 @@ export interface AccessStop {
   readonly bytes: number;
   readonly vcpu?: number;
 }
-/** Something that the platform tells: the run comes back behind the step or the zero-width action. */
+/** Something that the platform tells. */
 export interface EventStop {
   readonly kind: 'event';
   /** Kind of the event. */
@@ -50,6 +65,9 @@ export interface Watchpoint {
 export interface Hit extends Watchpoint {
   readonly vcpu: number;
 }
+
+/** Whether an address is among what is met: a run that goes on from there is resumed. */
+export const isAddress = (hits: readonly Hit[]): boolean => hits.some(({ condition }) => condition.kind === 'address');
 
 const ofKind = <K extends StopCondition['kind']>(
   points: readonly Watchpoint[],
@@ -80,5 +98,23 @@ export class StopSet {
   /** The first tick after `tick` that somebody wants, or Infinity. */
   nextTick(tick: Tick): Tick {
     return this.ticks.find((p) => p.condition.tick > tick)?.condition.tick ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+/** What clients hold from one run to the next. A change of one leaves what the others hold. */
+export class StopClients {
+  readonly #held = new Map<string, readonly StopCondition[]>();
+  #all = StopSet.NONE;
+
+  /** Has `client` hold these conditions instead of what it held; none ends that. */
+  set(client: string, conditions: readonly StopCondition[]): void {
+    if (conditions.length === 0) this.#held.delete(client);
+    else this.#held.set(client, [...conditions]);
+    const points = [...this.#held].flatMap(([name, held]) => held.map((condition) => ({ client: name, condition })));
+    this.#all = points.length === 0 ? StopSet.NONE : new StopSet(points);
+  }
+  /** What all clients hold; the same set until somebody changes what it holds, so that an engine need not be told anew. */
+  get all(): StopSet {
+    return this.#all;
   }
 }

@@ -66,8 +66,10 @@ export class Replayer {
     this.#recording = recording;
     this.#editedFrom = editedFrom(recording);
     this.#versions = new PageVersions(run.tracker);
-    this.#good = this.#fresh = this.#versions.take();
     this.#track = new Track(run, this.#versions, this.#newDoor());
+    // what has no width happens at tick 0 as well
+    run.runTo(0);
+    this.#good = this.#fresh = this.#versions.take();
   }
 
   #newDoor(): ReplayDoor {

@@ -11,6 +11,7 @@ import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { Divergence } from '../machine/inputs.ts';
 import type { RunEnd, RunOptions } from '../machine/machine.ts';
+import { type Hit, isAddress, StopClients, type StopSet } from '../machine/stops.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import { editedFrom } from './edit.ts';
 import { ReplayDoor } from './journal.ts';
@@ -25,9 +26,13 @@ const MAX_CHECKPOINTS = 40;
 export class Session {
   readonly run: Run;
   readonly recording: Recording;
+  /** What clients of the session want to be stopped for; nothing but what is given them makes the session's moves stop. */
+  readonly stops = new StopClients();
   #endTick: Tick;
   readonly #versions: PageVersions;
-  readonly #built: Checkpoint;
+  /** Pages of the machine as built. */
+  readonly #built: readonly Uint8Array[];
+  readonly #start: Checkpoint;
   readonly #door: ReplayDoor;
   #checkpoints: Checkpoint[] = [];
   /** The first snapshot that was taken for a state of the machine: its hash is right, but nobody has replayed what led to it. */
@@ -38,10 +43,13 @@ export class Session {
     this.recording = recording;
     this.#endTick = recording.blocks.at(-1)?.lastTick ?? 0;
     this.#versions = new PageVersions(run.tracker);
-    this.#built = this.#versions.take();
-    this.#checkpoints = [this.#built];
+    this.#built = this.#versions.take().pages;
     this.#door = new ReplayDoor(recording, editedFrom(recording));
     run.machine.door = this.#door;
+    // what has no width happens at tick 0 as well
+    run.runTo(0);
+    this.#start = this.#versions.take();
+    this.#checkpoints = [this.#start];
     // The last snapshot knows the console best; an edited run writes its own.
     const last = recording.snapshots.findLast((s) => s.tick <= editedFrom(recording));
     if (last !== undefined) run.recall(recording.snapshot(last.tick));
@@ -83,9 +91,9 @@ export class Session {
       const snapshot = this.recording.snapshot(stored.tick);
       this.#unproven ??= stored.tick;
       try {
-        this.run.restore(snapshot, (slot) => this.#built.pages[slot]!);
+        this.run.restore(snapshot, (slot) => this.#built[slot]!);
       } catch (error) {
-        this.restore(this.#built);
+        this.restore(this.#start);
         throw error;
       }
       this.#door.seek(stored.tick);
@@ -93,7 +101,7 @@ export class Session {
     } else this.restore(near);
   }
   #nearest(tick: Tick): Checkpoint {
-    let best = this.#built;
+    let best = this.#start;
     for (const c of this.#checkpoints) if (c.tick <= tick && c.tick > best.tick) best = c;
     return best;
   }
@@ -157,6 +165,54 @@ export class Session {
   /** Runs forward towards `tick`, to a hit of the stops it is given, or a slice's work. */
   forward(tick: Tick, options: RunOptions = {}): RunEnd {
     return this.#slice(Math.min(tick, this.endTick), options);
+  }
+
+  /**
+   * Runs on to `tick`, or to the first tick on the way where conditions of `stops` are met: what is met there, or nothing. `resume`
+   * as in {@link RunOptions}. Where `breathe` throws, the state is one on the way; so with {@link Session.back}.
+   */
+  async advance(
+    tick: Tick,
+    stops: StopSet,
+    resume: boolean,
+    breathe: () => Promise<void> = async () => {},
+  ): Promise<readonly Hit[]> {
+    const from = this.tick;
+    while (this.tick < Math.min(tick, this.endTick)) {
+      const until = Math.min(tick, this.tick + BREATH_TICKS);
+      const end = this.forward(until, { stops, resume: resume && this.tick === from });
+      if (end.kind === 'hit') return end.hits;
+      if (end.kind === 'stop' || end.kind === 'blocked') break;
+      await breathe();
+    }
+    return [];
+  }
+  /**
+   * Goes back to the last tick before the present one where conditions of `stops` are met, and tells what is met there: what a forward
+   * run that comes by comes back with. To the start, with nothing, where there is none. Looks at one segment between known states after
+   * the other, backwards.
+   */
+  async back(stops: StopSet, breathe: () => Promise<void> = async () => {}): Promise<readonly Hit[]> {
+    const before = this.tick;
+    let last = before - 1;
+    for (const start of this.startsBefore(before)) {
+      let found: { tick: Tick; hits: readonly Hit[] } | null = null;
+      await this.goto(start, breathe);
+      for (let resume = false; this.tick <= last; ) {
+        const hits = await this.advance(last + 1, stops, resume, breathe);
+        if (hits.length === 0 || this.tick > last) break;
+        // what is met at a segment's start belongs to the one before it, which has come there
+        if (this.tick > start || start === 0) found = { tick: this.tick, hits };
+        resume = isAddress(hits);
+      }
+      if (found !== null) {
+        await this.goto(found.tick, breathe);
+        return found.hits;
+      }
+      last = start;
+    }
+    await this.goto(0, breathe);
+    return [];
   }
 
   /** Places to start from when looking backwards: ticks of known states before `tick`, descending. */
