@@ -6,7 +6,7 @@ import { parsePredicate } from '../../src/inspect/expression.ts';
 import { Search } from '../../src/inspect/search.ts';
 import { SessionMoment } from '../../src/inspect/session-moment.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
-import { type Hit, isAddress, type StopCondition } from '../../src/machine/stops.ts';
+import { type Hit, isAddress, StopClients, type StopCondition, StopSet } from '../../src/machine/stops.ts';
 import { RecordingDoor, ReplayDoor } from '../../src/timeline/journal.ts';
 import { MemoryStore } from '../../src/timeline/memory-store.ts';
 import { Session } from '../../src/timeline/session.ts';
@@ -14,7 +14,7 @@ import type { NewRecording } from '../../src/timeline/trace-store.ts';
 import { EAGER } from '../engine/pair.ts';
 import { EVENT_KINDS, type Met, Reference, randomGuest } from '../support/stop-reference.ts';
 import { headerOf, pseudoRandom, timeTravelGuest } from '../support/time-travel.ts';
-import { type Paging, PLACES, rootOf, SHARED, type VcpuGuest, vcpuMachine } from '../support/vcpus.ts';
+import { type Paging, PLACES, rootOf, SHARED, type VcpuGuest, vcpuMachine, WORD } from '../support/vcpus.ts';
 
 const TICKS = 3000;
 const TIERS: readonly EngineOptions[] = [{ tier: 'cold' }, { tier: 'hot', promotion: EAGER }, { tier: 'oracle' }];
@@ -203,4 +203,47 @@ it('of each kind are met', () => {
     ['tick', 2],
   ] as const)
     expect(met.get(kind), kind).toBeGreaterThan(least);
+});
+
+describe('a run with stops', () => {
+  /** mov edi, data; fstp [edi]; out 7: off. */
+  const ending = Uint8Array.from([0xbf, 0, 0x10, 0x80, 0, 0xd9, 0x1f, 0xe6, 7]);
+  const guest: VcpuGuest = { pagings: ['long'], code: [ending] };
+  it('tells what is met by the step that ends the guest, then the end', () => {
+    for (const tier of TIERS) {
+      const { machine } = vcpuMachine(guest, tier);
+      const written: StopCondition = { kind: 'access', access: 'write', address: SHARED + WORD.device, bytes: 1 };
+      const stops = StopSet.of('test', [written, { kind: 'tick', tick: 3 }]);
+      expect(machine.runTo(10, { stops })).toMatchObject({ kind: 'hit', hits: stops.points });
+      expect([machine.tick, machine.runTo(10, { stops })]).toMatchObject([3, { kind: 'stop' }]);
+    }
+  });
+  it('leaves nothing behind: the next run without goes through, and what was met outside of runs is not told', () => {
+    const { machine } = vcpuMachine(guest, {});
+    const stops = StopSet.of('test', [
+      { kind: 'access', access: 'any', address: SHARED, bytes: 8 },
+      { kind: 'address', address: BigInt(PLACES.code) },
+    ]);
+    expect(machine.runTo(10, { stops })).toMatchObject({ kind: 'hit' });
+    expect(machine.runTo(1)).toEqual({ kind: 'limit' });
+    machine.engine.memory.write32(SHARED, 1);
+    expect(machine.runTo(1, { stops })).toEqual({ kind: 'limit' });
+    expect(machine.runTo(10, { stops })).toMatchObject({ kind: 'hit', hits: [stops.points[0]] });
+    expect([machine.tick, machine.runTo(10).kind]).toEqual([2, 'stop']);
+  });
+});
+
+it('clients hold their conditions each for itself, in one set until somebody changes something', () => {
+  const clients = new StopClients();
+  expect(clients.all).toBe(StopSet.NONE);
+  const tick = (at: Tick): StopCondition => ({ kind: 'tick', tick: at });
+  clients.set('prompt', [tick(5)]);
+  clients.set('gdb', [tick(5), tick(9)]);
+  const { all } = clients;
+  expect(clients.all).toBe(all);
+  expect(all.points.map((p) => p.client)).toEqual(['prompt', 'gdb', 'gdb']);
+  clients.set('gdb', []);
+  expect(clients.all.points).toEqual([{ client: 'prompt', condition: tick(5) }]);
+  clients.set('prompt', []);
+  expect(clients.all).toBe(StopSet.NONE);
 });
