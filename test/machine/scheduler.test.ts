@@ -100,7 +100,7 @@ describe.each(TIERS)('two vCPUs, $tier tier', (tier) => {
 /** Runs a guest to the end; its decisions and payloads. */
 function recorded(guest: VcpuGuest): { entries: JournalEntry[]; machine: VcpuMachine } {
   const entries: JournalEntry[] = [];
-  const door = new RecordingDoor((entry) => entries.push(entry));
+  const door = new RecordingDoor('ports', (entry) => entries.push(entry));
   const machine = vcpuMachine(guest, {}, door);
   for (let tick = 0; tick < TICKS; ) {
     tick += 500;
@@ -144,7 +144,7 @@ describe('switches', () => {
   });
 });
 
-it('a checkpoint of two vCPUs restores both, the turn and what the platform holds, also in another machine and tier', () => {
+it('a checkpoint of two vCPUs restores both, the turn and what the platform holds, also in another machine and tier', async () => {
   const guest = randomGuest(8, ['long', 'legacy']);
   const { entries } = recorded(guest);
   const one = vcpuMachine(guest, { tier: 'hot', promotion: EAGER }, doorOf(entries));
@@ -165,7 +165,7 @@ it('a checkpoint of two vCPUs restores both, the turn and what the platform hold
       expect(other.machine.cpu.gpr(GPR.rsp)).toBe(rsp);
       expect([...checkpoint.sections.keys()]).toEqual(['loop', 'cpu0', 'cpu1', 'ports']);
     }
-    expect(track.to(TICKS)).toBeNull();
+    expect(await track.to(TICKS, async () => {})).toBeNull();
     expect(other.tracker.stateHash()).toBe(end);
   }
 });

@@ -24,7 +24,7 @@ const CLIENTS = ['prompt', 'gdb', 'explore'];
 /** A recording of the guest with some input, as a recorder makes one. */
 async function record(guest: VcpuGuest, seed: number): Promise<NewRecording> {
   const recording = await new MemoryStore().create('stops', headerOf(timeTravelGuest()), new Map());
-  const door = new RecordingDoor((entry) => recording.append(entry));
+  const door = new RecordingDoor('ports', (entry) => recording.append(entry));
   const { machine, tracker } = vcpuMachine(guest, {}, door);
   const random = pseudoRandom(seed);
   for (let tick = 0; tick < TICKS; ) {

@@ -3,12 +3,12 @@
  * code, data and stack, and one page that all of them share; ports bring timers, sleep, upcalls and writes of a device about.
  */
 import { EventStream } from '../../src/core/event-stream.ts';
+import type { StateSection } from '../../src/core/state-section.ts';
 import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
 import type { InputDoor } from '../../src/machine/inputs.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { MachineEvent, MachinePlatform } from '../../src/machine/platform.ts';
 import { RoundRobin } from '../../src/machine/scheduler.ts';
-import type { StateSection } from '../../src/machine/state.ts';
 import { StateTracker } from '../../src/machine/tracker.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
 import type { Run } from '../../src/timeline/run.ts';
@@ -63,7 +63,7 @@ interface PortsState {
   asleep: boolean[];
 }
 
-export class VcpuPlatform extends TestPlatform implements MachinePlatform {
+class VcpuPlatform extends TestPlatform implements MachinePlatform {
   readonly work = { total: 0 };
   readonly ended = null;
   readonly stream = new EventStream<MachineEvent>();
