@@ -2,10 +2,10 @@
  * Whether the loop that a vCPU goes round can ever be left, found out without a step of the machine.
  *
  * A shadow runs ahead until it comes back to where it started: same `rip`, same stack. What differs then is what the loop counts or
- * sums up. Taint from there and from everything that Xen may write (clock, pending bits, rings) is followed through one round. Where
- * it decides nothing and addresses nothing, each later round takes the same way, by induction: the loop never ends. That is a proof,
- * and it holds for a counter in a register, in memory or a checksum that nobody looks at alike, and for none that is compared with an
- * end, reads the clock to wait, or walks through memory.
+ * sums up. Taint from there and from everything that Xen may write (clock, pending bits, rings) is followed through one round,
+ * with the upcalls that may come (upcalls.ts). Where it decides nothing and addresses nothing, each later round takes the same
+ * way, by induction: the loop never ends. That is a proof, and it holds for a counter in a register, in memory or a checksum that
+ * nobody looks at alike, and for none that is compared with an end, reads the clock to wait, or walks through memory.
  */
 
 import { PAGE_SIZE, type VirtAddr } from '../core/units.ts';

@@ -123,13 +123,23 @@ export class ShadowMemory implements LinearMemory {
 
   // ---- by machine address -------------------------------------------------------------------------------------------
 
+  /** A page as the shadow sees it. */
+  #pageAt(frame: number): Uint8Array {
+    return this.written.get(frame) ?? this.#run.machine.engine.memory.page(frame);
+  }
   /** The byte at a machine address as the shadow sees it. */
   byteAt(pa: number): number {
-    const frame = Math.floor(pa / PAGE_SIZE);
-    return (this.written.get(frame) ?? this.#run.machine.engine.memory.page(frame))[pa % PAGE_SIZE]!;
+    return this.#pageAt(Math.floor(pa / PAGE_SIZE))[pa % PAGE_SIZE]!;
   }
   bytesAt({ pa, bytes }: Piece): Uint8Array {
-    return Uint8Array.from({ length: bytes }, (_, i) => this.byteAt(pa + i));
+    const out = new Uint8Array(bytes);
+    for (let done = 0; done < bytes; ) {
+      const at = (pa + done) % PAGE_SIZE;
+      const part = this.#pageAt(Math.floor((pa + done) / PAGE_SIZE)).subarray(at, at + bytes - done);
+      out.set(part, done);
+      done += part.length;
+    }
+    return out;
   }
   setBytes(pa: number, data: Uint8Array): void {
     if (this.guarded?.some((piece) => overlap(piece, { pa, bytes: data.length }))) this.guarded = null;
@@ -167,14 +177,12 @@ export class ShadowMemory implements LinearMemory {
   eventsTaintedBy({ memory }: Taint): boolean {
     return this.#events.some(({ pa, bytes }) => memory.has(pa, bytes));
   }
-  /** Machine addresses of the bytes that differ from another one's. */
-  *changed(from: { byteAt(pa: number): number } = this.#machine): Generator<number> {
-    for (const [frame, page] of this.written)
-      for (let i = 0; i < PAGE_SIZE; i++)
-        if (page[i] !== from.byteAt(frame * PAGE_SIZE + i)) yield frame * PAGE_SIZE + i;
-  }
-  get #machine(): { byteAt(pa: number): number } {
-    return { byteAt: (pa) => this.#run.machine.engine.memory.page(Math.floor(pa / PAGE_SIZE))[pa % PAGE_SIZE]! };
+  /** Machine addresses of the bytes written that differ from the machine's, or from another shadow's. */
+  *changed(from: ShadowMemory | null = null): Generator<number> {
+    for (const [frame, page] of this.written) {
+      const before = from === null ? this.#run.machine.engine.memory.page(frame) : from.#pageAt(frame);
+      for (let i = 0; i < PAGE_SIZE; i++) if (page[i] !== before[i]) yield frame * PAGE_SIZE + i;
+    }
   }
 
   /** The same as the hypervisor's code knows it; what would reach past the shadow fails. */

@@ -139,7 +139,8 @@ export class Upcalls {
       seen.push(way.fork());
       const fired = way.fork();
       fired.fire();
-      if (fired.memory.events.join() !== way.memory.events.join()) ways.push(fired);
+      const { events } = way.memory;
+      if (fired.memory.events.some((byte, i) => byte !== events[i])) ways.push(fired);
     } while (!this.#isBack(way, place));
     return !way.memory.eventsTaintedBy(taint);
   }

@@ -59,6 +59,9 @@ static volatile u64 flag, counter, faults, ticks;
 static u64 again_ns, raise_tick, raise_tick_smoothly, raise_time;
 static int looks_up;
 static u64 steps_of_table[16];
+/* What it does instead, in a language of its own. */
+static const char *program;
+static volatile u64 cells[8];
 
 static inline long hypercall3(u64 nr, u64 a, u64 b, u64 c)
 {
@@ -152,8 +155,44 @@ static void __attribute__((noinline)) scan(void)
         }
     } while (shared[0]);
 }
+/* Four letters an instruction: what to do, and cells. */
+static void __attribute__((noinline)) interpret(const char *p)
+{
+    for (; *p > ' '; p += 4) {
+        volatile u64 *a = &cells[p[1] & 7], *b = &cells[p[2] & 7], *c = &cells[p[3] & 7];
+        if (*p == '+')
+            *a += *b;
+        else if (*p == '^')
+            *a ^= *b;
+        else if (*p == '=')
+            *a = *b;
+        else if (*p == '?')
+            *a = *b == *c;
+        else if (*p == '<') {
+            if (*b < *c)
+                *a = 1;
+        } else if (*p == '@')
+            *a = cells[*b & 7];
+        else if (*p == 't')
+            *a = now() >> 20;
+        else if (*p == 'p')
+            *(volatile u64 *)(shared + 0x800) = 0;
+        else if (*p == 's')
+            *(volatile u64 *)(shared + 8) = 0;
+        else if (*p == 'u')
+            shared[0] = 0;
+        else if (*p == 'n')
+            hypercall3(SET_TIMER_OP, now() + 1000000, 0, 0);
+        else if (*p == 'y')
+            hypercall3(SCHED_OP, SCHEDOP_yield, 0, 0);
+    }
+}
 void __attribute__((noinline)) on_event(void *frame)
 {
+    if (program) {
+        interpret(program);
+        return;
+    }
     if (scans) {
         scan();
         return;
@@ -366,6 +405,21 @@ void kernel_main(const struct start_info *info)
         else
             while (!flag)
                 __asm__ volatile("pause");
+    }
+    if (begins(way, "mix ")) { /* with or without a period, the handler's program, the loop's; until a cell is set */
+        u64 period = 1000000;
+        for (i = 0; i < 8; i++)
+            cells[i] = i;
+        program = way + 6;
+        for (c = program; *c != ' '; c++)
+            ;
+        if (way[4] == 'p')
+            hypercall3(VCPU_OP, VCPUOP_set_periodic_timer, 0, (u64)&period);
+        else
+            hypercall3(SET_TIMER_OP, now() + period, 0, 0);
+        shared[1] = 0;
+        while (!cells[0])
+            interpret(c + 1);
     }
     if (begins(way, "sleep"))
         sleep(1, n);
