@@ -22,7 +22,7 @@ const KNOWN: Readonly<Record<string, string>> = {
   'src/x86/softfloat/sse.ts: SseUnit': UNDER_WAY,
   'src/x86/system/fpu-state.ts: MXCSR_MASK': UNDER_WAY,
   'src/xen/abi/structures.ts: I386': 'structures are declared once for both word sizes; 32-bit guests are to come',
-  'test/native/cpu.ts: createCpus': 'loaded by the path that NATIVE_CPUS names',
+  'test/native/cpu.ts: createCpus': 'imported by a path that test/native/cpus.ts puts together',
 };
 
 /** One finding a line; the modules of the top folder are configurations, which others read. */
