@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tick } from '../../src/core/units.ts';
 import { parsePredicate } from '../../src/inspect/expression.ts';
 import { Search } from '../../src/inspect/search.ts';
+import { SessionInvestigator } from '../../src/inspect/session-investigator.ts';
 import { SessionMoment } from '../../src/inspect/session-moment.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type MachineConfig } from '../../src/machine/config.ts';
@@ -125,7 +126,7 @@ describe('a platform and a device of somebody else', () => {
       expect(fresh.run.stateHash()).toBe(session.run.stateHash());
     }
   });
-  it('are searched, by registers, memory and console', async () => {
+  it('are searched, by registers, memory, console and what the platform explains', async () => {
     const session = new Session(machine(), recording);
     const moment = new SessionMoment(session, SymbolTable.empty);
     const search = new Search(session, moment);
@@ -138,9 +139,26 @@ describe('a platform and a device of somebody else', () => {
       await session.goto(tick! - 1);
       expect(parsePredicate(source, moment).holds(moment), source).toBe(false);
     }
+    const { tick: typed } = journalOf(recording).filter(isPayload)[1]!;
+    const mail = await search.first(parsePredicate(`mail.port == ${PORT}`, moment), typed - 1, end);
+    expect(mail.tick).toBe(typed);
     const last = await search.last(() => parsePredicate('u8[0x3004] == 0x48', moment), end);
     await session.goto(last! + 1);
     expect(moment.read('ma', 0x3004n, 1)).toBe(0x41n);
+  });
+  it('are told in order, journal and platform', async () => {
+    const session = new Session(machine(), recording);
+    const verdict = { kind: 'poweroff', tick: end, vcpu: 0, rip: 0n, symbol: null, message: '' } as const;
+    const investigator = new SessionInvestigator(session, SymbolTable.empty, verdict);
+    const names: string[] = [];
+    for await (const events of investigator.events(0, end)) names.push(...events.map((e) => e.name));
+    expect(names.filter((name) => name === 'mail').length).toBe(TYPED.length);
+    expect(names.filter((name) => name === 'mailbox').length).toBe(2);
+  });
+  it('are noticed where nothing comes of them, by silence', async () => {
+    const config = { ...CONFIG, images: { program: hexBytes('eb fe') } };
+    const { outcome } = await recordGuest(config, { platforms, limits: { idleNs: 1e6 } });
+    expect(outcome.verdict).toEqual({ kind: 'hang', message: 'nothing new for 0.001 s of virtual time' });
   });
   it('are stopped in: at what the platform tells, and where the device writes', async () => {
     const session = new Session(machine(), recording);

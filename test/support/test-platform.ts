@@ -7,10 +7,10 @@ import { sectionOf } from '../../src/core/state-section.ts';
 import { giveInput } from '../../src/devices/device.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { imageOf } from '../../src/machine/config.ts';
-import { UNEXPLAINED } from '../../src/machine/explanation.ts';
+import { type Explanation, UNEXPLAINED } from '../../src/machine/explanation.ts';
 import { IdtPlatform, startFlat } from '../../src/machine/idt/build.ts';
 import { Machine } from '../../src/machine/machine.ts';
-import type { MachinePlatform } from '../../src/machine/platform.ts';
+import type { MachineEvent, MachinePlatform } from '../../src/machine/platform.ts';
 import type { PlatformKind } from '../../src/machine/platform-kind.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
@@ -32,7 +32,7 @@ class Board extends IdtPlatform {
       charge: (units) => void (this.work.total += units),
       notify: (port) => {
         this.line.state = { asleep: false, notified: port };
-        this.stream.tell({ kind: 'mail' });
+        this.stream.tell({ kind: 'mail', port } as MachineEvent);
       },
     });
     const schema = struct({ asleep: bool, notified: optional(integer) });
@@ -64,6 +64,18 @@ class Board extends IdtPlatform {
   }
 }
 
+/** The board tells of mail, by its port. */
+const EXPLANATION: Explanation = {
+  ...UNEXPLAINED,
+  heard: ['mail'],
+  kinds: [{ kind: 'mail', names: false }],
+  eventFields: (name) => (name === 'mail' ? ['port'] : null),
+  decode: (event, { vcpu, rip }) => {
+    const fields = { port: BigInt((event as unknown as { port: number }).port) };
+    return [{ vcpu, rip, kind: 'mail', name: 'mail', fields, text: null }];
+  },
+};
+
 export const BOARD: PlatformKind = {
   id: 'board',
   images: ['program'],
@@ -79,6 +91,6 @@ export const BOARD: PlatformKind = {
     const board = new Board(memory);
     const machine = new Machine(engine, board, config.tscKhz);
     startFlat(machine.cpu, START);
-    return { machine, elf: program, terminal: board.mailbox, explanation: UNEXPLAINED };
+    return { machine, elf: program, terminal: board.mailbox, explanation: EXPLANATION };
   },
 };
