@@ -9,6 +9,7 @@ import type { RunEvent } from '../inspect/investigate.ts';
 import type { Moment } from '../inspect/moment.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../inspect/report.ts';
 import type { SymbolTable } from '../inspect/symbols.ts';
+import type { AccessStop, Hit, StopCondition } from '../machine/stops.ts';
 import type { CpuPolicy } from '../x86/form.ts';
 
 /** Told how far a long piece of work is; `total` is null where nobody can know it. */
@@ -177,12 +178,21 @@ export interface DebugSession {
   stateHash(): bigint;
   /** Moves to a tick; E_TICK outside the recording. */
   goto(tick: Tick, hooks: WorkHooks): Promise<void>;
-  /** E_EXPRESSION for what {@link DebugSession.forward} would refuse. */
-  check(predicate: string): void;
+  /** E_EXPRESSION for what {@link DebugSession.forward} would refuse; the place in code that is all of the predicate, or null. */
+  check(predicate: string): VirtAddr | null;
+  /** Accesses to the memory that is behind a linear address now, as conditions; E_USAGE where it is not mapped. */
+  accesses(access: AccessStop['access'], address: VirtAddr, bytes: number): StopCondition[];
+  /** Has {@link DebugSession.run} stop for these conditions, instead of those held before. */
+  hold(conditions: readonly StopCondition[]): void;
   /** Runs on to the first later tick at which the predicate holds; null and the end of the recording when there is none. */
   forward(predicate: string, hooks: WorkHooks): Promise<Tick | null>;
   /** Runs back to the last earlier tick at which the predicate holds; null and the start when there is none. */
   back(predicate: string, hooks: WorkHooks): Promise<Tick | null>;
+  /**
+   * Runs on from here, or back, to the first tick where a condition that is held by whomever is met, or the predicate holds: the
+   * conditions met there; null and the end or the start of the recording where there is none.
+   */
+  run(direction: 'forward' | 'back', predicate: string | null, hooks: WorkHooks): Promise<readonly Hit[] | null>;
 }
 
 export interface OpenRecording {

@@ -5,9 +5,18 @@ import { backtrace } from '../inspect/backtrace.ts';
 import { Disassembler, MAX_INSTRUCTION_BYTES } from '../inspect/disassembly.ts';
 import { type Paint, renderBacktrace, table, tickText } from '../inspect/render.ts';
 import { symbolText } from '../inspect/symbol-text.ts';
+import type { AccessStop, Hit, StopCondition } from '../machine/stops.ts';
 import type { DebugSession, WorkHooks } from './backend.ts';
 import { parseCount, parseTick } from './parsers.ts';
 import { registerLines } from './verbs/goto.ts';
+
+/** A break or a watch. */
+interface Stop {
+  /** As it is listed. */
+  readonly text: string;
+  /** What a run stops for; null for a predicate, which a search finds. */
+  readonly conditions: readonly StopCondition[] | null;
+}
 
 interface DebugCommand {
   readonly names: readonly string[];
@@ -19,6 +28,8 @@ interface DebugCommand {
 const REGISTERS =
   'rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags cr2 cr3 fs_base gs_base'.split(' ');
 const CONSOLE_LINES = 25;
+/** Bytes of a watch at most. */
+const MAX_WATCHED = 4096;
 const usage = (text: string): never => {
   throw new EmulatorError('E_USAGE', text);
 };
@@ -28,8 +39,8 @@ export class DebugPrompt {
   readonly #paint: Paint;
   readonly #disassembler: Disassembler;
   readonly #commands: readonly DebugCommand[];
-  /** Predicates at which continue and rcontinue stop. */
-  readonly #stops: string[] = [];
+  /** What continue and rcontinue stop at. */
+  readonly #stops: Stop[] = [];
   /** True after `quit`. */
   done = false;
 
@@ -106,13 +117,13 @@ export class DebugPrompt {
         names: ['continue', 'c'],
         usage: 'continue',
         text: 'on to the next break or watch',
-        run: (_, h) => this.#search(this.#anyStop(), 'forward', h),
+        run: (_, h) => this.#run('forward', h),
       },
       {
         names: ['rcontinue', 'rc'],
         usage: 'rcontinue',
         text: 'back to the break or watch before',
-        run: (_, h) => this.#search(this.#anyStop(), 'back', h),
+        run: (_, h) => this.#run('back', h),
       },
     ];
   }
@@ -123,13 +134,25 @@ export class DebugPrompt {
         names: ['break'],
         usage: 'break [PLACE | EXPR]',
         text: 'stop at a place in code (panic, panic+0x1b, 0xffff...) or where a predicate holds; alone: list',
-        run: (a) => this.#addStop(a === '' ? null : a),
+        run: (a) => (a === '' ? this.#list() : this.#break(a)),
       },
       {
         names: ['watch'],
         usage: 'watch ADDRESS [bytes]',
-        text: 'stop where memory changes',
-        run: (a) => this.#watch(a),
+        text: 'stop behind each write to the memory there',
+        run: (a) => this.#watch('write', a),
+      },
+      {
+        names: ['rwatch'],
+        usage: 'rwatch ADDRESS [bytes]',
+        text: 'behind each read',
+        run: (a) => this.#watch('read', a),
+      },
+      {
+        names: ['awatch'],
+        usage: 'awatch ADDRESS [bytes]',
+        text: 'behind each read and write',
+        run: (a) => this.#watch('any', a),
       },
       { names: ['delete'], usage: 'delete N', text: 'forget a break or watch', run: (a) => this.#delete(a) },
     ];
@@ -170,30 +193,48 @@ export class DebugPrompt {
     return [...(found === null ? [`never true ${side}; at the ${end} of the recording`] : []), ...this.where()];
   }
 
-  #anyStop(): string {
+  // ---- breaks and watches -------------------------------------------------------------------------------------------
+
+  async #run(direction: 'forward' | 'back', hooks: WorkHooks): Promise<string[]> {
     if (this.#stops.length === 0) return usage('nothing to stop at; set a break or a watch first');
-    return this.#stops.map((stop) => `(${stop})`).join(' || ');
+    const predicates = this.#stops.filter((stop) => stop.conditions === null).map((stop) => `(${stop.text})`);
+    const hits = await this.#session.run(direction, predicates.length === 0 ? null : predicates.join(' || '), hooks);
+    const [side, end] = direction === 'forward' ? ['later', 'end'] : ['earlier', 'start'];
+    if (hits === null) return [`nothing met ${side}; at the ${end} of the recording`, ...this.where()];
+    return [...this.where(), ...new Set(hits.map((hit) => this.#met(hit)))];
   }
-  #addStop(stop: string | null): string[] {
-    if (stop !== null) {
-      this.#session.check(stop);
-      this.#stops.push(stop);
-    }
+  /** What is met, as it is listed. */
+  #met({ client, condition, vcpu }: Hit): string {
+    const at = this.#stops.findIndex((stop) => stop.conditions?.includes(condition));
+    return `${at < 0 ? client : at + 1}  ${this.#stops[at]?.text ?? condition.kind}, vCPU ${vcpu}`;
+  }
+  #list(): string[] {
     if (this.#stops.length === 0) return ['no breaks or watches'];
-    return this.#stops.map((text, i) => `${i + 1}  ${text}`);
+    return this.#stops.map(({ text }, i) => `${i + 1}  ${text}`);
   }
-  #watch(argument: string): string[] {
+  #changed(): string[] {
+    this.#session.hold(this.#stops.flatMap((stop) => stop.conditions ?? []));
+    return this.#list();
+  }
+  #break(text: string): string[] {
+    const address = this.#session.check(text);
+    this.#stops.push({ text, conditions: address === null ? null : [{ kind: 'address', address }] });
+    return this.#changed();
+  }
+  #watch(access: AccessStop['access'], argument: string): string[] {
     const { address, rest } = this.#addressFirst(argument);
     const bytes = rest === '' ? 8 : parseCount(rest, 'bytes');
-    if (![1, 2, 4, 8].includes(bytes)) return usage('watch takes 1, 2, 4 or 8 bytes');
-    const word = `u${bytes * 8}[${hex(address)}]`;
-    return this.#addStop(`prev(${word}) != ${word}`);
+    if (bytes < 1 || bytes > MAX_WATCHED) return usage(`a watch takes 1 to ${MAX_WATCHED} bytes`);
+    const conditions = this.#session.accesses(access, address, bytes);
+    const what = { read: 'reads', write: 'writes', any: 'reads and writes' }[access];
+    this.#stops.push({ text: `${what} of ${bytes} bytes at ${hex(address)}`, conditions });
+    return this.#changed();
   }
   #delete(argument: string): string[] {
     const index = parseCount(argument, 'delete') - 1;
-    if (index >= this.#stops.length) return usage(`there is no break ${argument}`);
+    if (index < 0 || index >= this.#stops.length) return usage(`there is no break ${argument}`);
     this.#stops.splice(index, 1);
-    return this.#addStop(null);
+    return this.#changed();
   }
 
   #registers(): string[] {

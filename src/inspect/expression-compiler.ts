@@ -67,6 +67,8 @@ export class Compiler {
   #events = false;
   #memoryRead = false;
   readonly #places: Extent[] = [];
+  /** What the whole predicate is where it is a place in code. */
+  place: bigint | null = null;
   /** Run after each evaluation: prev() remembers, count() counts. */
   readonly #memories: Array<(scope: Scope) => void> = [];
 
@@ -112,8 +114,10 @@ export class Compiler {
     if (!term.constant && texts !== null && texts !== 'any')
       return this.#fail(`${this.#parsed.text(node)} is a text: compare it with one of ${texts.join(', ')}`);
     if (!term.constant) return term;
-    if (term.location !== null && term.location >= CODE_MIN && isCanonical(term.location))
+    if (term.location !== null && term.location >= CODE_MIN && isCanonical(term.location)) {
+      if (node === this.#parsed.expression) this.place = term.location;
       return this.#at(term.location);
+    }
     return this.#fail(
       `${this.#parsed.text(node)} is the same at every tick; ` +
         'a symbol is its address, u64[symbol] is what stands there, rip == 0x... is a place in code',

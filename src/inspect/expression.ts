@@ -75,6 +75,8 @@ export interface Dependencies {
 export interface Predicate {
   readonly source: string;
   readonly dependencies: Dependencies;
+  /** The place in code where RIP is, and nothing else, makes it hold; null where there is more to it. */
+  readonly place: bigint | null;
   holds(scope: Scope): boolean;
 }
 
@@ -85,6 +87,7 @@ export function parsePredicate(source: string, names: Names): Predicate {
   return {
     source,
     dependencies: compiler.dependencies(free),
+    place: compiler.place,
     holds(scope) {
       try {
         return truth(run(scope));

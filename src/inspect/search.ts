@@ -196,12 +196,15 @@ export class Search {
     return { tick: high, probes };
   }
 
-  /** The last tick before `before` whose state fulfils the predicate, or null; looks at one segment after the other, backwards. */
-  async last(fresh: () => Predicate, before: Tick, hooks: SearchHooks = QUIET): Promise<Tick | null> {
+  /**
+   * The last tick before `before`, from `least` on, whose state fulfils the predicate, or null; looks at one segment after the other,
+   * backwards.
+   */
+  async last(fresh: () => Predicate, before: Tick, hooks: SearchHooks = QUIET, least: Tick = 0): Promise<Tick | null> {
     let end = before;
     for (const start of this.#session.startsBefore(before)) {
       let hit: Tick | null = null;
-      for (let from = start; from < end; ) {
+      for (let from = Math.max(start, least); from < end; ) {
         const found = await this.first(fresh(), from, end - 1, hooks);
         if (found.tick === null) break;
         hit = found.tick;
@@ -211,6 +214,7 @@ export class Search {
         await this.#session.goto(hit, hooks.breathe);
         return hit;
       }
+      if (start <= least) break;
       end = start;
     }
     return null;

@@ -99,3 +99,49 @@ it('events of any range are those of the whole, however many come at a time', as
   const [from, to] = [whole[20]!.tick, whole.at(-20)!.tick];
   expect((await all(from, to)).flat()).toEqual(whole.filter((e) => e.tick >= from && e.tick <= to));
 });
+
+/** Everything that `run` comes to from one end of the recording to the other, with how many conditions are met there. */
+async function stopsAll(way: 'forward' | 'back', predicate: string | null): Promise<Array<readonly [number, number]>> {
+  const found: Array<readonly [number, number]> = [];
+  await session.goto(way === 'forward' ? 0 : session.lastTick, HOOKS);
+  for (;;) {
+    const hits = await session.run(way, predicate, HOOKS);
+    if (hits === null) break;
+    found.push([session.now().tick, hits.length]);
+  }
+  expect(session.now().tick).toBe(way === 'forward' ? session.lastTick : 0);
+  return found;
+}
+
+it('breaks and watches are run to, with predicates beside them, and back over the same ticks', async () => {
+  const address = session.check('on_page_fault')!;
+  expect(address).toBe(session.symbols.address('on_page_fault'));
+  for (const source of ['on_page_fault && rax == 1', 'rip == on_page_fault', 'rax == 1', '!on_page_fault'])
+    expect([source, session.check(source)]).toEqual([source, null]);
+  const at: number[] = [];
+  await session.goto(0, HOOKS);
+  for (;;) {
+    const tick = await session.forward('on_page_fault', HOOKS);
+    if (tick === null) break;
+    at.push(tick);
+  }
+  session.hold([{ kind: 'address', address }]);
+  expect(at.length).toBeGreaterThan(1);
+  expect(await stopsAll('forward', null)).toEqual(at.map((tick) => [tick, 1]));
+  expect(await stopsAll('back', null)).toEqual(at.map((tick) => [tick, 1]).toReversed());
+
+  // the counter of the handler: written in each, and a predicate in between
+  await session.goto(at[0]!, HOOKS);
+  const writes = session.accesses('write', session.symbols.address('faults')!, 8);
+  session.hold(writes);
+  await session.run('forward', null, HOOKS);
+  await session.goto(session.now().tick + 1, HOOKS);
+  const behind = `0x${session.now().register('rip', null)!.toString(16)}`;
+  session.hold([{ kind: 'address', address }, ...writes]);
+  const found = await stopsAll('forward', behind);
+  expect(found.length).toBeGreaterThan(2 * at.length);
+  expect(found.filter(([, hits]) => hits === 0).length).toBeGreaterThan(0);
+  expect(await stopsAll('back', behind)).toEqual(found.toReversed());
+  session.hold([]);
+  expect(await errorIn(async () => session.accesses('any', 0x1234n, 8))).toMatch(/^E_USAGE: 0x1234 is not mapped/);
+});

@@ -23,6 +23,7 @@ import { EmulatorError } from '../../src/core/errors.ts';
 import type { RunEvent } from '../../src/inspect/investigate.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../../src/inspect/report.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
+import type { AccessStop, Hit, StopCondition } from '../../src/machine/stops.ts';
 import { createAnchor } from '../../store/anchor.ts';
 import { FakeMoment } from '../inspect/fake-moment.ts';
 
@@ -216,8 +217,21 @@ class FakeSession implements DebugSession {
     return moment.put(RIP, [0x0f, 0x05, 0x90, 0xc3]).put(0x8000n, [0x68, 0x69, 0, 0xff]);
   }
   stateHash = (): bigint => 0xabcdn;
-  check(predicate: string): void {
+  held: readonly StopCondition[] = [];
+  check(predicate: string): bigint | null {
     if (predicate.includes('nosuch')) throw new EmulatorError('E_EXPRESSION', `cannot understand ${predicate}`);
+    return predicate === 'panic' ? RIP : null;
+  }
+  accesses(access: AccessStop['access'], address: bigint, bytes: number): StopCondition[] {
+    return [{ kind: 'access', access, address: Number(address), bytes }];
+  }
+  hold(conditions: readonly StopCondition[]): void {
+    this.held = conditions;
+  }
+  async run(way: 'forward' | 'back', predicate: string | null): Promise<readonly Hit[]> {
+    this.searched.push([String(predicate), way]);
+    this.tick = way === 'forward' ? 700 : 200;
+    return this.held.slice(0, 1).map((condition) => ({ client: 'prompt', condition, vcpu: 0 }));
   }
   async goto(tick: number): Promise<void> {
     if (tick < 0 || tick > 1000) throw new EmulatorError('E_TICK', `tick ${tick} is outside the recording`);

@@ -8,7 +8,6 @@ import { Disassembler, MAX_INSTRUCTION_BYTES } from '../../inspect/disassembly.t
 import { eventFields, eventKinds } from '../../inspect/event-tap.ts';
 import { parsePredicate } from '../../inspect/expression.ts';
 import { instructionAt, type RunEvent } from '../../inspect/investigate.ts';
-import type { Moment } from '../../inspect/moment.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../../inspect/report.ts';
 import { SessionInvestigator } from '../../inspect/session-investigator.ts';
 import { registerOf } from '../../inspect/session-moment.ts';
@@ -37,6 +36,7 @@ import type {
 } from '../backend.ts';
 import { breather, searchHooks } from './breath.ts';
 import { builtRun } from './built-run.ts';
+import { LocalDebugSession } from './debug-session.ts';
 import { wantedTier } from './engine-options.ts';
 import { inflate } from './inflate.ts';
 import { sighting, verdictReport } from './verdict-report.ts';
@@ -284,43 +284,7 @@ export class Opened implements OpenRecording {
   }
 
   async debug(hooks: WorkHooks): Promise<DebugSession> {
-    const investigator = await this.#investigate(hooks);
-    const { session, symbols, moment, search } = investigator;
-    return {
-      firstTick: 0,
-      lastTick: session.endTick,
-      symbols,
-      now: (): Moment => moment,
-      stateHash: () => session.run.stateHash(),
-      goto: (tick, work) => session.goto(tick, breather(work.stop)),
-      check: (source) => void parsePredicate(source, moment),
-      async forward(source, work) {
-        const predicate = parsePredicate(source, moment);
-        const from = session.tick;
-        if (from >= session.endTick) return null;
-        try {
-          const found = await search.first(predicate, from + 1, session.endTick, searchHooks(work));
-          if (found.tick === null) await session.goto(session.endTick, breather(work.stop));
-          return found.tick;
-        } catch (error) {
-          // interrupted, it stands where it came to
-          if (!work.stop.aborted) await session.goto(from);
-          throw error;
-        }
-      },
-      async back(source, work) {
-        parsePredicate(source, moment);
-        const from = session.tick;
-        try {
-          const tick = await search.last(() => parsePredicate(source, moment), from, searchHooks(work));
-          if (tick === null) await session.goto(0);
-          return tick;
-        } catch (error) {
-          await session.goto(from);
-          throw error;
-        }
-      },
-    };
+    return new LocalDebugSession(await this.#investigate(hooks));
   }
 
   close(): Promise<void> {
