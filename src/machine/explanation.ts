@@ -5,6 +5,7 @@
  * Invariant: answering changes nothing of the machine, no accessed bit is set.
  */
 import type { PhysAddr, Tick, VirtAddr } from '../core/units.ts';
+import type { Machine } from './machine.ts';
 import type { MachineEvent } from './platform.ts';
 
 /** `va` is linear, `ma` a machine byte address, `pa` what the guest takes for a physical one. */
@@ -79,6 +80,36 @@ export interface Signs {
   userRuns?(): void;
 }
 
+/** From how many rounds on a place counts as one that cannot be left: so many, or fewer that have taken long. */
+export interface ReentryLimits {
+  readonly rounds: number;
+  readonly slowRounds: number;
+  /** Ticks that the slow rounds have taken. */
+  readonly slowTicks: number;
+}
+/** What one look at a loop gives. */
+export type Recurrence =
+  /** Nothing that the loop changes, and nothing that comes from outside it, ever leads out of it. */
+  | { readonly kind: 'endless'; readonly rip: VirtAddr; readonly steps: number }
+  /** Round after round the same but for counters and the clock, which may lead out of it. */
+  | { readonly kind: 'waiting' }
+  /** It computes something, or goes through memory. */
+  | { readonly kind: 'working' }
+  /** It is too long, or does what cannot be followed. */
+  | { readonly kind: 'unknown' };
+
+/** How a guest that gets nowhere is told from one that works. It watches the machine from its making on. */
+export interface HangRules {
+  /** Whether the guest has asked its platform for something new since this was asked last. */
+  tookNews(): boolean;
+  /** Whether it has given its turn away meanwhile. */
+  tookYields(): boolean;
+  /** The place that it cannot leave, in words; null where there is none. */
+  stuck(nameOf: (address: VirtAddr) => string): string | null;
+  /** Looks at the loop that the vCPU goes round, if it does, in at most `most` steps; nothing of the machine is changed. */
+  recurrence(most: number): Recurrence;
+}
+
 export interface Explanation {
   // ---- events ----
   /** Kinds of the platform's stream that {@link Explanation.decode} knows. */
@@ -110,6 +141,8 @@ export interface Explanation {
   ): Blame | null;
   /** What a vCPU waits for, as lines for people. */
   waits(vcpu: number): readonly string[];
+  /** Rules of a new watch; null where silence alone tells that a guest hangs. */
+  hangRules(machine: Machine, limits?: ReentryLimits): HangRules | null;
 }
 
 /** Of a platform that says nothing of itself. */
@@ -124,6 +157,7 @@ export const UNEXPLAINED: Explanation = {
   refusal: () => null,
   blame: () => null,
   waits: () => [],
+  hangRules: () => null,
 };
 
 /** Names of exceptions by vector (SDM vol. 3A table 6-1). */

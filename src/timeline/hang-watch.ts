@@ -1,8 +1,8 @@
 /**
- * Notices a guest that gets nowhere: it is stuck at one place ({@link ReentryWatch}), goes round a loop that it can never leave
- * ({@link recurrenceOf}), or nothing new has come of it for the idle limit.
+ * Notices a guest that gets nowhere: it is stuck at one place, goes round a loop that it can never leave, both as its platform's rules
+ * tell, or nothing new has come of it for the idle limit.
  *
- * News is console output, a hypercall number not used before, and a page of memory that held what the builder put there until now.
+ * News is console output, what the platform's rules take for news, and a page of memory that held what the builder put there until now.
  * An idle jump counts for a thirtieth of the limit at most: who sleeps for an hour is not hung when it wakes. A guest that has been
  * busy is hung only where the loop it is in does no more than count and wait; one that computes in silence goes on.
  *
@@ -10,12 +10,9 @@
  * bounded; between looks it costs a few comparisons an event.
  */
 import { hex, type Tick, type VirtAddr } from '../core/units.ts';
+import type { HangRules, Recurrence, ReentryLimits } from '../machine/explanation.ts';
 import type { Decision } from '../machine/inputs.ts';
-import { xenOf } from '../machine/xen-pv/xen-of.ts';
 import type { Verdict } from '../x86/seam.ts';
-import { HYPERCALL } from '../xen/abi/numbers.ts';
-import { ROUND_STEPS, recurrenceOf } from './recurrence.ts';
-import { REENTRY, ReentryWatch } from './reentry.ts';
 import { type Run, SLICE_TICKS } from './run.ts';
 
 /** When loops are looked at, in ticks or the hypervisor's work that takes as long. */
@@ -32,7 +29,7 @@ export interface HangLimits {
   /** Virtual ns without anything new before the run counts as hung. */
   readonly idleNs: number;
   /** From when on a place counts as one that cannot be left. */
-  readonly reentry?: typeof REENTRY;
+  readonly reentry?: ReentryLimits;
   readonly loops?: LoopLimits;
   /** How messages name code; by number unless told otherwise. */
   readonly nameOf?: (address: VirtAddr) => string;
@@ -47,6 +44,8 @@ const UNITS_A_LOOK = 2 ** 18;
 /** Steps of a round that is looked at first, and how much longer ones are the next time: a boot has loops that take a moment. */
 const FIRST_STEPS = 2 ** 7;
 const MORE_STEPS = 8;
+/** Steps of the longest round that is looked at. */
+export const ROUND_STEPS = 2 ** 12;
 /** Pages of code that a loop is found in at most, looked at now and then. */
 const LOOP_PAGES = 8;
 const PAGE_SHIFT = 12n;
@@ -55,15 +54,12 @@ const UNIT_TICKS = 32;
 /** How often within the limit, once it has passed, a loop that cannot be judged is looked at again, and for how many limits. */
 const AGAIN = 8;
 const PATIENCE = 10;
-/** Xen's numbers lie below. */
-const NUMBERS = 64;
-
 export class HangWatch {
   readonly #run: Run;
   readonly #limitNs: number;
   readonly #nameOf: (address: VirtAddr) => string;
-  /** Null where the platform is not Xen: only silence is noticed there. */
-  readonly #reentry: ReentryWatch | null;
+  /** Null where the platform has none: only silence is noticed there. */
+  readonly #rules: HangRules | null;
   #nextLook: Tick = LEAST_TICKS;
   #lookedAt: Tick = 0;
   /** The hypervisor's work until then. */
@@ -79,8 +75,6 @@ export class HangWatch {
   /** The loop was endless when it was looked at last. */
   #endless = false;
   // news
-  readonly #calls = new Uint8Array(NUMBERS);
-  #news = false;
   #written = 0;
   #quietSince = 0;
   #idleSince = 0;
@@ -89,31 +83,17 @@ export class HangWatch {
   #leaptNs = 0;
   /** By slot 1 where the page was as built when half of the limit had passed; null before. */
   #untouched: Uint8Array | null = null;
-  #yielded = false;
 
-  constructor(run: Run, { idleNs, reentry = REENTRY, loops = LOOPS, nameOf = hex }: HangLimits) {
+  constructor(run: Run, { idleNs, reentry, loops = LOOPS, nameOf = hex }: HangLimits) {
     this.#run = run;
     this.#limitNs = idleNs;
     this.#nameOf = nameOf;
     this.#loops = loops;
     this.#untilLoop = 2 * loops.work;
     this.#judgeAt = idleNs;
-    const xen = xenOf(run.machine);
-    this.#reentry = xen === null ? null : new ReentryWatch(run, reentry);
-    xen?.stream.on('hypercall', ({ way, op, args }) => this.#called(way === 'I', op, args[0]!));
-    xen?.stream.on('trap', (event) => this.#reentry?.trapped(event));
-    xen?.stream.on('upcall', ({ rip }) => this.#reentry?.upcalled(rip));
+    this.#rules = run.explanation.hangRules(run.machine, reentry);
   }
 
-  #called(returns: boolean, op: number, command: bigint): void {
-    if (returns) this.#reentry?.returned();
-    else this.#reentry?.called();
-    if (op < NUMBERS && this.#calls[op] === 0) {
-      this.#calls[op] = 1;
-      this.#news = true;
-    }
-    if ((op === HYPERCALL.sched_op || op === HYPERCALL.sched_op_compat) && command === 0n) this.#yielded = true;
-  }
   /** The machine has decided something by itself. */
   decided({ kind, detail }: Pick<Decision, 'kind' | 'detail'>): void {
     if (kind === 'idle') this.#leaptNs += Math.max(0, Number(detail) - this.#limitNs / JUMPS);
@@ -121,9 +101,7 @@ export class HangWatch {
 
   /** Whether the guest has yielded since the last time this was asked. */
   tookYields(): boolean {
-    const yielded = this.#yielded;
-    this.#yielded = false;
-    return yielded;
+    return this.#rules?.tookYields() ?? false;
   }
 
   /** The tick at which {@link HangWatch.look} wants to be called next. */
@@ -137,8 +115,8 @@ export class HangWatch {
    */
   look(awaited: boolean): Verdict | null {
     this.#plan();
-    const stuck = this.#reentry?.stuck() ?? null;
-    if (stuck !== null) return { kind: 'hang', message: this.#reentry!.describe(stuck, this.#nameOf) };
+    const message = this.#rules?.stuck(this.#nameOf) ?? null;
+    if (message !== null) return { kind: 'hang', message };
     return awaited ? this.#hear() : (this.#loop() ?? this.#silence());
   }
 
@@ -171,7 +149,7 @@ export class HangWatch {
     }
     if (this.#work < this.#untilLoop) return null;
     this.#work = 0;
-    const found = recurrenceOf(this.#run, this.#roundSteps);
+    const found = this.#recurrence(this.#roundSteps);
     const again = this.#endless;
     this.#endless = found.kind === 'endless';
     if (!this.#endless) this.#roundSteps = Math.min(this.#roundSteps * MORE_STEPS, ROUND_STEPS);
@@ -187,7 +165,7 @@ export class HangWatch {
   #silence(): Verdict | null {
     const { machine, terminal } = this.#run;
     const { written } = terminal;
-    if (this.#news || written !== this.#written) {
+    if (this.#tookNews() || written !== this.#written) {
       this.#written = written;
       return this.#hear();
     }
@@ -197,12 +175,19 @@ export class HangWatch {
     if (this.#touched()) return this.#hear();
     const idledNs = machine.loop.clock.idleNs - this.#idleSince;
     if (2 * idledNs < machine.now() - this.#quietSince) {
-      const { kind } = recurrenceOf(this.#run);
+      const { kind } = this.#recurrence(ROUND_STEPS);
       if (kind === 'working') return this.#hear();
       this.#judgeAt += this.#limitNs / AGAIN;
       if (kind === 'unknown' && quietNs < PATIENCE * this.#limitNs) return null;
     }
     return { kind: 'hang', message: `nothing new for ${this.#limitNs / 1e9} s of virtual time` };
+  }
+  #tookNews(): boolean {
+    return this.#rules?.tookNews() ?? false;
+  }
+  /** Where nothing can follow the loop, nobody knows what it does. */
+  #recurrence(most: number): Recurrence {
+    return this.#rules?.recurrence(most) ?? { kind: 'unknown' };
   }
   /** Something has come from outside. */
   heard(): void {
@@ -211,7 +196,7 @@ export class HangWatch {
   /** There is news now. */
   #hear(): null {
     const { machine } = this.#run;
-    this.#news = false;
+    this.#tookNews();
     this.#quietSince = machine.now();
     this.#idleSince = machine.loop.clock.idleNs;
     this.#judgeAt = this.#limitNs;

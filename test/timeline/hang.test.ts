@@ -1,8 +1,8 @@
 /** Guests that get nowhere are told so, those that only look like it are not: tools/guest-kernels/endings names both. */
 import { describe, expect, it } from 'vitest';
+import { REENTRY } from '../../src/machine/xen-pv/hang/reentry.ts';
 import { journalOf } from '../../src/timeline/edit.ts';
 import type { RecorderLimits } from '../../src/timeline/recorder.ts';
-import { REENTRY } from '../../src/timeline/reentry.ts';
 import { endingsGuest, type Recorded, recordGuest, replayGuest } from '../support/time-travel.ts';
 
 /** Rounds from which on a place counts as one that cannot be left, so few that a test is quick. */

@@ -13,7 +13,6 @@ const KNOWN: Readonly<Record<string, string>> = {
   'src/memory/guest-memory.ts: addressOf': UNDER_WAY,
   'src/memory/walk.ts: PF': UNDER_WAY,
   'src/timeline/hang-watch.ts: LOOPS': UNDER_WAY,
-  'src/timeline/taint.ts: ByteSet': UNDER_WAY,
   'src/x86/cpu-state.ts: CPU_FIELDS': UNDER_WAY,
   'src/x86/decode/record-io.ts: readRecord': UNDER_WAY,
   'src/x86/softfloat/control.ts: unmasked': UNDER_WAY,

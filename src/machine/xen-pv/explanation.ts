@@ -1,9 +1,20 @@
 /** What the Xen PV platform knows for people (../explanation.ts), put together. */
 import type { VirtAddr } from '../../core/units.ts';
 import type { XenEvent, XenPv } from '../../xen/pv/pv.ts';
-import type { Blame, Explanation, Look, NamedEvent, Question, Signs } from '../explanation.ts';
+import type {
+  Blame,
+  Explanation,
+  HangRules,
+  Look,
+  NamedEvent,
+  Question,
+  ReentryLimits,
+  Signs,
+} from '../explanation.ts';
+import type { Machine } from '../machine.ts';
 import type { MachineEvent } from '../platform.ts';
 import { decode, eventFields, HEARD, KINDS } from './events.ts';
+import { XenHangRules } from './hang/rules.ts';
 import { frameType, questions } from './questions.ts';
 import { blameEntry, blameRequest, refusal } from './refused.ts';
 import { portsOf, upcallOf, waitLines } from './waits.ts';
@@ -50,6 +61,9 @@ export class XenExplanation implements Explanation {
     nameOf: (address: VirtAddr) => string | null,
   ): Blame | null {
     return blameEntry(look, log, nameOf, (frame) => frameType(this.#xen, frame)) ?? blameRequest(look, event);
+  }
+  hangRules(machine: Machine, limits?: ReentryLimits): HangRules {
+    return new XenHangRules(machine, this.#xen, limits);
   }
   waits(vcpu: number): readonly string[] {
     return waitLines(vcpu, upcallOf(this.#xen, vcpu), portsOf(this.#xen));

@@ -5,29 +5,29 @@
  * ways back. Everything else ends it. For looking at what a loop does, a few thousand steps at a time.
  */
 
-import { EventStream } from '../core/event-stream.ts';
-import { PAGE_SIZE } from '../core/units.ts';
-import { plus } from '../core/words.ts';
-import { type Environment, evaluate } from '../ir/evaluate.ts';
-import { xenOf } from '../machine/xen-pv/xen-of.ts';
-import { hasBreakpoints } from '../x86/code-key.ts';
-import { Cpu } from '../x86/cpu.ts';
-import { environmentOf } from '../x86/emulate.ts';
-import type { Insn } from '../x86/form.ts';
-import { type Fault, fault, type Outcome } from '../x86/seam.ts';
-import { programOf } from '../x86/semantics/registry.ts';
-import { FLAG, GPR, STATE, STATE_BYTES, VECTOR } from '../x86/state.ts';
-import { executeSystem } from '../x86/system/execute.ts';
-import { CONSOLEIO, EVTCHNOP, HYPERCALL, SCHEDOP, VCPUOP, XENVER } from '../xen/abi/numbers.ts';
-import { AMD64 } from '../xen/abi/structures.ts';
-import { createBounceFrame } from '../xen/pv/bounce.ts';
-import { Events } from '../xen/pv/events.ts';
-import { GuestAccess } from '../xen/pv/guest-access.ts';
-import type { XenEvent, XenPv } from '../xen/pv/pv.ts';
-import { raiseTimer } from '../xen/pv/timers.ts';
-import { inject, syscall } from '../xen/pv/traps.ts';
-import { WorkMeter } from '../xen/work.ts';
-import type { Run } from './run.ts';
+import { EventStream } from '../../../core/event-stream.ts';
+import { PAGE_SIZE } from '../../../core/units.ts';
+import { plus } from '../../../core/words.ts';
+import { type Environment, evaluate } from '../../../ir/evaluate.ts';
+import { hasBreakpoints } from '../../../x86/code-key.ts';
+import { Cpu } from '../../../x86/cpu.ts';
+import { environmentOf } from '../../../x86/emulate.ts';
+import type { Insn } from '../../../x86/form.ts';
+import { type Fault, fault, type Outcome } from '../../../x86/seam.ts';
+import { programOf } from '../../../x86/semantics/registry.ts';
+import { FLAG, GPR, STATE, STATE_BYTES, VECTOR } from '../../../x86/state.ts';
+import { executeSystem } from '../../../x86/system/execute.ts';
+import { CONSOLEIO, EVTCHNOP, HYPERCALL, SCHEDOP, VCPUOP, XENVER } from '../../../xen/abi/numbers.ts';
+import { AMD64 } from '../../../xen/abi/structures.ts';
+import { createBounceFrame } from '../../../xen/pv/bounce.ts';
+import { Events } from '../../../xen/pv/events.ts';
+import { GuestAccess } from '../../../xen/pv/guest-access.ts';
+import type { XenEvent, XenPv } from '../../../xen/pv/pv.ts';
+import { raiseTimer } from '../../../xen/pv/timers.ts';
+import { inject, syscall } from '../../../xen/pv/traps.ts';
+import { WorkMeter } from '../../../xen/work.ts';
+import type { Machine } from '../../machine.ts';
+import { xenOf } from '../xen-of.ts';
 import { ShadowMemory } from './shadow-memory.ts';
 import type { Taint } from './taint.ts';
 
@@ -64,7 +64,7 @@ const TIMER_COMMANDS: readonly number[] = [
 ];
 
 export class Shadow {
-  readonly #run: Run;
+  readonly #machine: Machine;
   readonly #real: Cpu;
   readonly cpu: Cpu;
   readonly state = new Uint8Array(STATE_BYTES);
@@ -82,19 +82,19 @@ export class Shadow {
   readonly #now: number;
 
   /** `insns`: decoded instructions by address, which shadows of one machine state may share. */
-  constructor(run: Run, insns = new Map<bigint, Insn | null>(), memory = new ShadowMemory(run)) {
-    this.#run = run;
-    this.#real = run.machine.cpu;
+  constructor(machine: Machine, insns = new Map<bigint, Insn | null>(), memory = new ShadowMemory(machine)) {
+    this.#machine = machine;
+    this.#real = machine.cpu;
     this.#insns = insns;
     this.memory = memory;
     const { base, view, id } = this.#real;
     this.state.set(new Uint8Array(view.buffer, base, STATE_BYTES));
     this.cpu = new Cpu(new DataView(this.state.buffer), 0, id, memory);
-    this.#now = run.machine.now();
+    this.#now = machine.now();
   }
   /** Another one in the same state, its taint also. */
   fork(): Shadow {
-    const copy = new Shadow(this.#run, this.#insns, this.memory.fork());
+    const copy = new Shadow(this.#machine, this.#insns, this.memory.fork());
     copy.state.set(this.state);
     copy.steps = this.steps;
     copy.arms = this.arms;
@@ -119,7 +119,7 @@ export class Shadow {
   #fetch(rip: bigint): Insn | null {
     let insn = this.#insns.get(rip);
     if (insn === undefined) {
-      const found = this.#run.machine.engine.instructionAt(this.#real, rip)?.insn ?? null;
+      const found = this.#machine.engine.instructionAt(this.#real, rip)?.insn ?? null;
       insn = found === null || typeof found === 'string' ? null : found;
       this.#insns.set(rip, insn);
     }
@@ -165,7 +165,7 @@ export class Shadow {
   }
   #readClock(insn: Insn): boolean {
     const { cpu, taint } = this;
-    const { clock } = xenOf(this.#run.machine)!;
+    const { clock } = xenOf(this.#machine)!;
     const tsc = (BigInt(this.#now + this.steps) * BigInt(clock.tscKhz)) / 1_000_000n;
     cpu.setGpr(GPR.rax, tsc & 0xffffffffn);
     cpu.setGpr(GPR.rdx, (tsc >> 32n) & 0xffffffffn);
@@ -178,7 +178,7 @@ export class Shadow {
 
   #call(insn: Insn): boolean {
     const { cpu, taint, memory } = this;
-    const { kernelMode } = xenOf(this.#run.machine)!.vcpus[cpu.id]!;
+    const { kernelMode } = xenOf(this.#machine)!.vcpus[cpu.id]!;
     if (!kernelMode || insn.length !== SYSCALL_BYTES) return false;
     if (this.#isTainted(GPR.rax)) taint!.decides = true;
     const op = cpu.gpr32(GPR.rax);
@@ -224,7 +224,7 @@ export class Shadow {
   }
   /** Backends that are asked to look at their rings find nothing to do; the shadow does not write there. */
   get #isQuiet(): boolean {
-    return xenOf(this.#run.machine)!.backends.every(({ device }) => device.isQuiet);
+    return xenOf(this.#machine)!.backends.every(({ device }) => device.isQuiet);
   }
 
   // ---- events -------------------------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ export class Shadow {
     return this.isUnmasked && this.memory.byteAt(this.#info + AMD64.vcpuInfo.at.evtchn_upcall_pending) !== 0;
   }
   get #info(): number {
-    return xenOf(this.#run.machine)!.vcpus[this.cpu.id]!.infoAddress;
+    return xenOf(this.#machine)!.vcpus[this.cpu.id]!.infoAddress;
   }
   /** The vCPU's timer fires. */
   fire(): void {
@@ -252,7 +252,7 @@ export class Shadow {
   /** Takes an upcall; false where it cannot be followed. */
   upcall(): boolean {
     const { cpu, memory, taint } = this;
-    const { kernelMode, eventCallback } = xenOf(this.#run.machine)!.vcpus[cpu.id]!;
+    const { kernelMode, eventCallback } = xenOf(this.#machine)!.vcpus[cpu.id]!;
     const rsp = plus(cpu.rsp & ~0xfn, -FRAME_WORDS * WORD);
     if (!kernelMode || eventCallback.address === 0n || this.#isTainted(GPR.rsp)) return false;
     if (memory.reach(rsp, FRAME_WORDS * WORD, true) === null) return false;
@@ -313,7 +313,7 @@ export class Shadow {
   }
   /** Xen as it is, on the shadow's memory. Of its state nothing changes that could come back here: what may is refused before. */
   #view(): XenPv {
-    const xen = xenOf(this.#run.machine)!;
+    const xen = xenOf(this.#machine)!;
     const work = new WorkMeter();
     const memory = this.memory.asGuestMemory();
     const resolve = (_cpu: Cpu, address: bigint, write: boolean): number | null => {

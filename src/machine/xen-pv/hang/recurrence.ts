@@ -8,29 +8,17 @@
  * nobody looks at alike, and for none that is compared with an end, reads the clock to wait, or walks through memory.
  */
 
-import { PAGE_SIZE, type VirtAddr } from '../core/units.ts';
-import { xenOf } from '../machine/xen-pv/xen-of.ts';
-import type { Insn } from '../x86/form.ts';
-import { AMD64 } from '../xen/abi/structures.ts';
-import type { Run } from './run.ts';
+import { PAGE_SIZE } from '../../../core/units.ts';
+import type { Insn } from '../../../x86/form.ts';
+import { AMD64 } from '../../../xen/abi/structures.ts';
+import type { Recurrence } from '../../explanation.ts';
+import type { Machine } from '../../machine.ts';
+import { xenOf } from '../xen-of.ts';
 import { Shadow } from './shadow.ts';
 import { eventBytes, ringFrames } from './shadow-memory.ts';
 import { type Piece, Taint } from './taint.ts';
 import { type Budget, decisive, isFlag, type Traces, Upcalls } from './upcalls.ts';
 
-/** What one look at a loop gives. */
-export type Recurrence =
-  /** Nothing that the loop changes, and nothing that Xen will write, ever leads out of it. */
-  | { readonly kind: 'endless'; readonly rip: VirtAddr; readonly steps: number }
-  /** Round after round the same but for counters and the clock, which may lead out of it. */
-  | { readonly kind: 'waiting' }
-  /** It computes something, or goes through memory. */
-  | { readonly kind: 'working' }
-  /** It is too long, or does what cannot be followed. */
-  | { readonly kind: 'unknown' };
-
-/** Steps of the longest round that is looked at. */
-export const ROUND_STEPS = 2 ** 12;
 /** Ways back to the start that are tried, each with fewer differences than the one before. */
 const TRIES = 4;
 /** Times that taint may turn out to reach further. */
@@ -44,14 +32,13 @@ const NOTHING: Traces = { state: new Set(), memory: new Set() };
 const UNKNOWN: Recurrence = { kind: 'unknown' };
 
 /** Looks at the loop that the vCPU goes round, if it does, in `most` steps. */
-export function recurrenceOf(run: Run, most = ROUND_STEPS): Recurrence {
-  if (xenOf(run.machine) === null) return UNKNOWN;
+export function recurrenceOf(machine: Machine, most: number): Recurrence {
   const insns = new Map<bigint, Insn | null>();
   const budget = { steps: HANDLER_STEPS };
   let found = UNKNOWN;
   // what an inner loop counts decides about it: the whole way round an outer one comes later
-  for (const steps of roundsOf(run, insns, most)) {
-    const round = examine(run, insns, steps, budget);
+  for (const steps of roundsOf(machine, insns, most)) {
+    const round = examine(machine, insns, steps, budget);
     if (round.kind === 'endless') return round;
     if (round.kind !== 'unknown') found = round;
   }
@@ -59,8 +46,8 @@ export function recurrenceOf(run: Run, most = ROUND_STEPS): Recurrence {
 }
 
 /** Lengths of rounds that lead back to the same place and stack, each with fewer registers that differ. */
-function roundsOf(run: Run, insns: Map<bigint, Insn | null>, most: number): number[] {
-  const shadow = new Shadow(run, insns);
+function roundsOf(machine: Machine, insns: Map<bigint, Insn | null>, most: number): number[] {
+  const shadow = new Shadow(machine, insns);
   const { rip, rsp } = shadow.cpu;
   const start = shadow.state.slice();
   const rounds: number[] = [];
@@ -78,17 +65,17 @@ function differences(before: Uint8Array, after: Uint8Array): number[] {
   return [...decisive()].filter((i) => before[i] !== after[i]);
 }
 
-function examine(run: Run, insns: Map<bigint, Insn | null>, steps: number, budget: Budget): Recurrence {
-  const first = new Shadow(run, insns);
+function examine(machine: Machine, insns: Map<bigint, Insn | null>, steps: number, budget: Budget): Recurrence {
+  const first = new Shadow(machine, insns);
   const start = first.state.slice();
   if (!take(first, steps)) return UNKNOWN;
   const registers = differences(start, first.state);
   const memory = [...first.memory.changed()];
   const differing = { state: new Set(registers), memory: new Set(memory) };
-  const deciding = decidingOf(run, insns, steps, differing, budget);
+  const deciding = decidingOf(machine, insns, steps, differing, budget);
   if (deciding === 'unknown') return UNKNOWN;
   if (deciding === 'addresses') return { kind: 'working' };
-  const isEnding = xenOf(run.machine)!.domain.watchdogs.some((deadline) => deadline !== null);
+  const isEnding = xenOf(machine)!.domain.watchdogs.some((deadline) => deadline !== null);
   if (deciding === null && !isEnding) return { kind: 'endless', rip: first.cpu.rip, steps };
   return counts(first, steps, start, registers, memory) ? { kind: 'waiting' } : { kind: 'working' };
 }
@@ -104,22 +91,22 @@ type Deciding = 'decides' | 'addresses' | 'unknown' | null;
 
 /** Follows a round with taint from what differs, and from what Xen writes, by itself and then with the upcalls that may come. */
 function decidingOf(
-  run: Run,
+  machine: Machine,
   insns: Map<bigint, Insn | null>,
   steps: number,
   differing: Traces,
   budget: Budget,
 ): Deciding {
-  const sources = writtenByXen(run);
-  const alone = widen(run, insns, steps, differing, sources, null);
+  const sources = writtenByXen(machine);
+  const alone = widen(machine, insns, steps, differing, sources, null);
   if (alone !== null) return alone;
-  const upcalls = new Upcalls(run, sources, new Shadow(run, insns), budget);
-  return widen(run, insns, steps, differing, sources, upcalls);
+  const upcalls = new Upcalls(machine, sources, new Shadow(machine, insns), budget);
+  return widen(machine, insns, steps, differing, sources, upcalls);
 }
 
 /** Follows taint through a round until it reaches no further. */
 function widen(
-  run: Run,
+  machine: Machine,
   insns: Map<bigint, Insn | null>,
   steps: number,
   differing: Traces,
@@ -129,8 +116,8 @@ function widen(
   /** What upcalls leave behind, by the step of the round that they come before. */
   const left = Array.from({ length: steps }, (): Traces => ({ state: new Set(), memory: new Set() }));
   for (let i = 0; i < WIDENINGS; i++) {
-    const shadow = new Shadow(run, insns);
-    const taint = new Taint([...sources, ...eventBytes(xenOf(run.machine)!)]);
+    const shadow = new Shadow(machine, insns);
+    const taint = new Taint([...sources, ...eventBytes(xenOf(machine)!)]);
     shadow.taint = taint;
     spread(differing, taint);
     upcalls?.begin(i === 0);
@@ -165,7 +152,7 @@ function add({ state, memory }: Traces, moreState: Iterable<number>, moreMemory:
 }
 
 /** Where Xen writes while the vCPU runs, but for what says which events are pending: time, rings. */
-function writtenByXen({ machine }: Run): Piece[] {
+function writtenByXen(machine: Machine): Piece[] {
   const xen = xenOf(machine)!;
   const { at, bytes } = AMD64.sharedInfo;
   const { time } = AMD64.vcpuInfo.at;

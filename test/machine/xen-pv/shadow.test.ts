@@ -1,11 +1,12 @@
 /** A shadow goes the way that the machine then goes, and leaves no trace on it. */
 
 import { describe, expect, it } from 'vitest';
-import { xenOf } from '../../src/machine/xen-pv/xen-of.ts';
-import { recurrenceOf } from '../../src/timeline/recurrence.ts';
-import { Run } from '../../src/timeline/run.ts';
-import { Shadow } from '../../src/timeline/shadow.ts';
-import { endingsGuest, timeTravelGuest } from '../support/time-travel.ts';
+import { recurrenceOf } from '../../../src/machine/xen-pv/hang/recurrence.ts';
+import { Shadow } from '../../../src/machine/xen-pv/hang/shadow.ts';
+import { xenOf } from '../../../src/machine/xen-pv/xen-of.ts';
+import { ROUND_STEPS } from '../../../src/timeline/hang-watch.ts';
+import { Run } from '../../../src/timeline/run.ts';
+import { endingsGuest, timeTravelGuest } from '../../support/time-travel.ts';
 
 describe('a shadow', () => {
   it.each(['spin', 'count', 'yield', 'watch', 'sum', 'delay 90000000', 'clock 90000000', 'checksum 900', 'verify 900'])(
@@ -14,7 +15,7 @@ describe('a shadow', () => {
       const run = new Run(endingsGuest(way));
       run.runTo(10_007);
       const before = run.stateHash();
-      const shadow = new Shadow(run);
+      const shadow = new Shadow(run.machine);
       for (let i = 0; i < 300; i++) expect(shadow.step()).toBe(true);
       expect(run.stateHash()).toBe(before);
       run.runTo(run.tick + 300);
@@ -36,7 +37,7 @@ describe('a shadow', () => {
       run.runTo(fires - 1);
       const { rip } = run.machine.cpu;
       const before = run.stateHash();
-      const shadow = new Shadow(run);
+      const shadow = new Shadow(run.machine);
       expect(shadow.step()).toBe(true);
       shadow.fire();
       expect(shadow.upcall()).toBe(true);
@@ -57,7 +58,7 @@ describe('a shadow', () => {
     const run = new Run(timeTravelGuest());
     run.runTo(1000);
     const before = run.stateHash();
-    const shadow = new Shadow(run);
+    const shadow = new Shadow(run.machine);
     while (shadow.steps < 5000 && shadow.step());
     expect(shadow.steps).toBeLessThan(5000);
     expect(run.stateHash()).toBe(before);
@@ -99,7 +100,7 @@ describe('a loop', () => {
     for (const tick of way.startsWith('tick') ? [20_011, 5_000_021] : [20_011, 50_021, 70_001]) {
       run.runTo(tick);
       const before = run.stateHash();
-      expect(recurrenceOf(run).kind).toBe(kind);
+      expect(recurrenceOf(run.machine, ROUND_STEPS).kind).toBe(kind);
       expect(run.stateHash()).toBe(before);
     }
   });

@@ -11,23 +11,16 @@
  * Everything here follows from ticks, registers and shared_info: it is the same in every tier, on every host, in a replay.
  */
 
-import { hex, type Tick, type VirtAddr } from '../core/units.ts';
-import type { Machine } from '../machine/machine.ts';
-import { xenOf } from '../machine/xen-pv/xen-of.ts';
-import { type Fault, fault } from '../x86/seam.ts';
-import { STATE, VECTOR } from '../x86/state.ts';
-import { CHANNEL } from '../xen/pv/events.ts';
-import type { TrapEvent, XenPv } from '../xen/pv/pv.ts';
-import type { Run } from './run.ts';
+import { hex, type Tick, type VirtAddr } from '../../../core/units.ts';
+import { type Fault, fault } from '../../../x86/seam.ts';
+import { STATE, VECTOR } from '../../../x86/state.ts';
+import { CHANNEL } from '../../../xen/pv/events.ts';
+import type { TrapEvent, XenPv } from '../../../xen/pv/pv.ts';
+import type { ReentryLimits } from '../../explanation.ts';
+import type { Machine } from '../../machine.ts';
+import { xenOf } from '../xen-of.ts';
 import { Shadow } from './shadow.ts';
 
-/** From how many rounds on a place counts as one that cannot be left: so many, or fewer that have taken long. */
-export interface ReentryLimits {
-  readonly rounds: number;
-  readonly slowRounds: number;
-  /** Ticks that the slow rounds have taken. */
-  readonly slowTicks: number;
-}
 /** Some 2 CPU seconds of rounds with a short handler; a second of virtual time with a long one. */
 export const REENTRY: ReentryLimits = { rounds: 2 ** 17, slowRounds: 2 ** 10, slowTicks: 2 ** 30 };
 
@@ -116,7 +109,6 @@ class Candidate {
 }
 
 export class ReentryWatch {
-  readonly #run: Run;
   readonly #machine: Machine;
   readonly #xen: XenPv;
   readonly #limits: ReentryLimits;
@@ -127,13 +119,12 @@ export class ReentryWatch {
   readonly #behind: Candidate;
   readonly #native: Candidate;
 
-  constructor(run: Run, limits: ReentryLimits) {
-    this.#run = run;
-    this.#machine = run.machine;
-    this.#xen = xenOf(run.machine)!;
+  constructor(machine: Machine, limits: ReentryLimits) {
+    this.#machine = machine;
+    this.#xen = xenOf(machine)!;
     this.#limits = limits;
-    this.#behind = new Candidate(run.machine);
-    this.#native = new Candidate(run.machine);
+    this.#behind = new Candidate(machine);
+    this.#native = new Candidate(machine);
   }
 
   /** A hypercall other than iret. */
@@ -173,7 +164,7 @@ export class ReentryWatch {
   }
   /** The handler leads back to the place, and the same fault comes there. */
   #faultsAgain({ entry, registers, flags }: Candidate): boolean {
-    const shadow = new Shadow(this.#run);
+    const shadow = new Shadow(this.#machine);
     const isHere = (): boolean => {
       const { cpu, state } = shadow;
       if (cpu.rip !== entry.rip || cpu.rflags !== flags) return false;

@@ -5,14 +5,14 @@
  * It is conservative: an operation's result is tainted when an operand is, a select's also when its condition is. What decides where
  * the guest goes (a branch, a jump, a fault, the end of a REP) and what says where it reads and writes are noted apart.
  */
-import type { Node, Program, StateRef } from '../ir/program.ts';
-import type { Insn } from '../x86/form.ts';
-import { STATE_BYTES } from '../x86/state.ts';
+import type { Node, Program, StateRef } from '../../../ir/program.ts';
+import type { Insn } from '../../../x86/form.ts';
+import { STATE_BYTES } from '../../../x86/state.ts';
 
 const PAGE = 4096;
 
 /** Bytes of memory, by machine address. */
-export class ByteSet {
+class ByteSet {
   readonly #pages = new Map<number, Uint8Array>();
   size = 0;
 

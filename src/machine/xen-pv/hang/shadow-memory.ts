@@ -3,15 +3,15 @@
  * than the shadow would see: code, page tables, rings, and, but in an event handler, what Xen keeps in a page of the guest's.
  */
 
-import { PAGE_SIZE } from '../core/units.ts';
-import { xenOf } from '../machine/xen-pv/xen-of.ts';
-import { FRAME, type GuestMemory } from '../memory/guest-memory.ts';
-import type { Cpu, LinearMemory } from '../x86/cpu.ts';
-import { type Fault, fault } from '../x86/seam.ts';
-import { VECTOR } from '../x86/state.ts';
-import { AMD64 } from '../xen/abi/structures.ts';
-import type { XenPv } from '../xen/pv/pv.ts';
-import type { Run } from './run.ts';
+import { PAGE_SIZE } from '../../../core/units.ts';
+import { FRAME, type GuestMemory } from '../../../memory/guest-memory.ts';
+import type { Cpu, LinearMemory } from '../../../x86/cpu.ts';
+import { type Fault, fault } from '../../../x86/seam.ts';
+import { VECTOR } from '../../../x86/state.ts';
+import { AMD64 } from '../../../xen/abi/structures.ts';
+import type { XenPv } from '../../../xen/pv/pv.ts';
+import type { Machine } from '../../machine.ts';
+import { xenOf } from '../xen-of.ts';
 import type { Piece, Taint } from './taint.ts';
 
 /** Pages that a shadow writes at most. */
@@ -35,7 +35,7 @@ export function eventBytes({ sharedInfo, vcpus }: XenPv): Piece[] {
 export const ringFrames = ({ backends }: XenPv): number[] => backends.map(({ frame }) => frame);
 
 export class ShadowMemory implements LinearMemory {
-  readonly #run: Run;
+  readonly #machine: Machine;
   readonly #real: Cpu;
   /** Pages written, by frame. */
   readonly written = new Map<number, Uint8Array>();
@@ -53,10 +53,10 @@ export class ShadowMemory implements LinearMemory {
   readonly #kept: readonly Piece[];
   readonly #rings: readonly number[];
 
-  constructor(run: Run) {
-    this.#run = run;
-    this.#real = run.machine.cpu;
-    const xen = xenOf(run.machine)!;
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.#real = machine.cpu;
+    const xen = xenOf(machine)!;
     this.#events = eventBytes(xen);
     this.#kept = [
       { pa: xen.sharedInfo, bytes: PAGE_SIZE },
@@ -66,7 +66,7 @@ export class ShadowMemory implements LinearMemory {
   }
   /** Another one that has written the same. */
   fork(): ShadowMemory {
-    const copy = new ShadowMemory(this.#run);
+    const copy = new ShadowMemory(this.#machine);
     for (const [frame, page] of this.written) copy.written.set(frame, page.slice());
     copy.handles = this.handles;
     copy.readsTables = this.readsTables;
@@ -76,7 +76,7 @@ export class ShadowMemory implements LinearMemory {
 
   /** The pieces of an access; null where it would fault, or where something other than the shadow sees it. */
   reach(address: bigint, width: number, write: boolean): Piece[] | null {
-    const { mmu } = this.#run.machine.engine;
+    const { mmu } = this.#machine.engine;
     const pieces: Piece[] = [];
     for (let done = 0; done < width; ) {
       const at = BigInt.asUintN(64, address + BigInt(done));
@@ -92,11 +92,11 @@ export class ShadowMemory implements LinearMemory {
     return pieces;
   }
   #isTable({ pa }: Piece): boolean {
-    const { memory } = this.#run.machine.engine;
+    const { memory } = this.#machine.engine;
     return (memory.slotFlags[memory.frameSlots[Math.floor(pa / PAGE_SIZE)]!]! & FRAME.table) !== 0;
   }
   #isWritable(piece: Piece): boolean {
-    const { memory } = this.#run.machine.engine;
+    const { memory } = this.#machine.engine;
     const frame = Math.floor(piece.pa / PAGE_SIZE);
     const flags = memory.slotFlags[memory.frameSlots[frame]!]!;
     if ((flags & (FRAME.code | FRAME.table)) !== 0 || this.#rings.includes(frame)) return false;
@@ -112,20 +112,20 @@ export class ShadowMemory implements LinearMemory {
   /** The page of code at `rip` has been written. */
   hasWritten(rip: bigint): boolean {
     if (this.written.size === 0) return false;
-    const pa = this.#run.machine.engine.mmu.translate(this.#real, rip);
+    const pa = this.#machine.engine.mmu.translate(this.#real, rip);
     return pa !== null && this.written.has(Math.floor(pa / PAGE_SIZE));
   }
 
   /** The byte at `address` can be accessed by the vCPU. */
   isMapped(address: bigint, write: boolean): boolean {
-    return this.#run.machine.engine.mmu.reach(this.#real, address, write) !== null;
+    return this.#machine.engine.mmu.reach(this.#real, address, write) !== null;
   }
 
   // ---- by machine address -------------------------------------------------------------------------------------------
 
   /** A page as the shadow sees it. */
   #pageAt(frame: number): Uint8Array {
-    return this.written.get(frame) ?? this.#run.machine.engine.memory.page(frame);
+    return this.written.get(frame) ?? this.#machine.engine.memory.page(frame);
   }
   /** The byte at a machine address as the shadow sees it. */
   byteAt(pa: number): number {
@@ -148,7 +148,7 @@ export class ShadowMemory implements LinearMemory {
   #page(frame: number): Uint8Array {
     let page = this.written.get(frame);
     if (page === undefined) {
-      page = this.#run.machine.engine.memory.page(frame).slice();
+      page = this.#machine.engine.memory.page(frame).slice();
       this.written.set(frame, page);
     }
     return page;
@@ -180,7 +180,7 @@ export class ShadowMemory implements LinearMemory {
   /** Machine addresses of the bytes written that differ from the machine's, or from another shadow's. */
   *changed(from: ShadowMemory | null = null): Generator<number> {
     for (const [frame, page] of this.written) {
-      const before = from === null ? this.#run.machine.engine.memory.page(frame) : from.#pageAt(frame);
+      const before = from === null ? this.#machine.engine.memory.page(frame) : from.#pageAt(frame);
       for (let i = 0; i < PAGE_SIZE; i++) if (page[i] !== before[i]) yield frame * PAGE_SIZE + i;
     }
   }
@@ -207,7 +207,7 @@ export class ShadowMemory implements LinearMemory {
       address: refuse,
       willWrite: refuse,
     };
-    return Object.assign(Object.create(this.#run.machine.engine.memory), functions) as GuestMemory;
+    return Object.assign(Object.create(this.#machine.engine.memory), functions) as GuestMemory;
   }
 
   // ---- by linear address --------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@
  *
  * Invariant: a handler that may do anything else, or that is decided by what is tainted, is not followed.
  */
-import { xenOf } from '../machine/xen-pv/xen-of.ts';
-import { STATE } from '../x86/state.ts';
-import { VIRQ } from '../xen/abi/numbers.ts';
-import type { Run } from './run.ts';
+
+import { STATE } from '../../../x86/state.ts';
+import { VIRQ } from '../../../xen/abi/numbers.ts';
+import type { Machine } from '../../machine.ts';
+import { xenOf } from '../xen-of.ts';
 import type { Shadow } from './shadow.ts';
 import type { Piece } from './taint.ts';
 
@@ -54,7 +55,7 @@ export class Upcalls {
   readonly #budget: Budget;
   #grown = false;
 
-  constructor({ machine }: Run, sources: readonly Piece[], start: Shadow, budget: Budget) {
+  constructor(machine: Machine, sources: readonly Piece[], start: Shadow, budget: Budget) {
     this.#budget = budget;
     this.#sources = sources;
     const { id } = machine.cpu;

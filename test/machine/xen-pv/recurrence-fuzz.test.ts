@@ -3,9 +3,10 @@
  * tools/guest-kernels/endings. RECURRENCE_FUZZ_CASES and RECURRENCE_FUZZ_SEED look at others.
  */
 import { expect, it } from 'vitest';
-import { recurrenceOf } from '../../src/timeline/recurrence.ts';
-import { Run } from '../../src/timeline/run.ts';
-import { endingsGuest, pseudoRandom } from '../support/time-travel.ts';
+import { recurrenceOf } from '../../../src/machine/xen-pv/hang/recurrence.ts';
+import { ROUND_STEPS } from '../../../src/timeline/hang-watch.ts';
+import { Run } from '../../../src/timeline/run.ts';
+import { endingsGuest, pseudoRandom } from '../../support/time-travel.ts';
 
 const CASES = Number(process.env.RECURRENCE_FUZZ_CASES ?? 16);
 const SEED = Number(process.env.RECURRENCE_FUZZ_SEED ?? 2);
@@ -43,7 +44,7 @@ it('calls no loop endless that ends', () => {
     const run = new Run(endingsGuest(program));
     run.runTo(30_011 + below(2_000_000));
     if (run.machine.loop.ended !== null) continue;
-    const { kind } = recurrenceOf(run);
+    const { kind } = recurrenceOf(run.machine, ROUND_STEPS);
     found[kind] = (found[kind] ?? 0) + 1;
     if (kind === 'endless') expect(run.runTo(run.tick + TICKS_LATER).kind, program).toBe('limit');
   }
