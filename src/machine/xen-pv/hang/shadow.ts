@@ -244,18 +244,24 @@ export class Shadow {
   fire(): void {
     raiseTimer(this.#view(), this.cpu.id);
   }
+  /** Where Xen pushes a frame of so many words; null where it cannot, or comes from user mode, which has other tables. */
+  #frameAt(words: number): bigint | null {
+    const { kernelMode } = xenOf(this.#machine)!.vcpus[this.cpu.id]!;
+    const rsp = plus(this.cpu.rsp & ~0xfn, -words * WORD);
+    return kernelMode && this.memory.reach(rsp, words * WORD, true) !== null ? rsp : null;
+  }
   /** Enters the guest's handler of an exception; false where there is none. */
   trap(event: Fault): boolean {
+    if (this.#frameAt(FRAME_WORDS + 1) === null) return false;
     this.memory.handles = true;
     return inject(this.#view(), this.cpu, event) === null;
   }
   /** Takes an upcall; false where it cannot be followed. */
   upcall(): boolean {
     const { cpu, memory, taint } = this;
-    const { kernelMode, eventCallback } = xenOf(this.#machine)!.vcpus[cpu.id]!;
-    const rsp = plus(cpu.rsp & ~0xfn, -FRAME_WORDS * WORD);
-    if (!kernelMode || eventCallback.address === 0n || this.#isTainted(GPR.rsp)) return false;
-    if (memory.reach(rsp, FRAME_WORDS * WORD, true) === null) return false;
+    const { eventCallback } = xenOf(this.#machine)!.vcpus[cpu.id]!;
+    const rsp = this.#frameAt(FRAME_WORDS);
+    if (rsp === null || eventCallback.address === 0n || this.#isTainted(GPR.rsp)) return false;
     memory.handles = true;
     memory.readsTables = false;
     const flags = this.#flagsAreTainted();
@@ -329,6 +335,8 @@ export class Shadow {
       stream: new EventStream<XenEvent>(),
       backends: [],
       callConsole: { output: (): void => {} },
+      // no switch of page tables is followed
+      mmu: null,
     }) as XenPv;
     const events = Object.assign(new Events(view), { state: xen.events.state });
     return Object.assign(view, { events });
