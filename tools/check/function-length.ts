@@ -10,7 +10,8 @@ const UNDER_WAY = 'its module is being rewritten';
 /** Functions that are longer, by path and name, and why they are. */
 const KNOWN: Readonly<Record<string, string>> = {
   'src/machine/xen-pv/build.ts: buildPvMachine': UNDER_WAY,
-  'src/x86/decode/decode.ts: decode': UNDER_WAY,
+  'src/x86/decode/decode.ts: decode':
+    'each part writes what later ones read: as local variables it takes 0.10 us an instruction, as fields of an object 0.13',
   'src/xen/loader/lzma.ts: decode':
     'one loop over local variables: the state of the range coder and of the window is all of them',
 };
