@@ -8,7 +8,7 @@
  * - a page whose DIRTY bit is clear has not changed since `clearDirty`, and before the first of those is zero.
  */
 import { assert } from '../core/assert.ts';
-import { type MachineFrame, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, type PhysAddr } from '../core/units.ts';
+import { type MachineFrame, PAGE_MASK, PAGE_SIZE, type PhysAddr } from '../core/units.ts';
 import { type MemoryMap, type MemoryShape, memoryMap } from './layout.ts';
 
 /** Bits of a slot's flags. Any of CODE, TABLE or a clear DIRTY keeps the page's write tags out of the TLBs. */
@@ -206,7 +206,3 @@ function isZero(bytes: Uint8Array): boolean {
   for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
   return true;
 }
-/** Frame of a machine address. */
-export const frameOf = (pa: PhysAddr): MachineFrame => Math.floor(pa / PAGE_SIZE);
-/** Machine address of a frame's first byte. */
-export const addressOf = (frame: MachineFrame): PhysAddr => frame * 2 ** PAGE_SHIFT;

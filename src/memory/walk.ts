@@ -16,7 +16,7 @@ export type Access = 0 | 1 | 2;
 /** Bits of a page-table entry. */
 export const PTE = { p: 1, rw: 2, us: 4, a: 0x20, d: 0x40, ps: 0x80 } as const;
 /** Bits of a page-fault error code. */
-export const PF = { p: 1, w: 2, u: 4, rsvd: 8, i: 16 } as const;
+const PF = { p: 1, w: 2, u: 4, rsvd: 8, i: 16 } as const;
 
 const CR0_WP = 1 << 16;
 const CR0_PG = 1 << 31;

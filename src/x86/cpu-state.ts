@@ -12,15 +12,6 @@ const SLOTS: ReadonlyArray<readonly [SlotName, SlotInfo]> = (
 ).filter(([, info]) => info.architectural);
 const WIDTH = { u8: 1, u16: 2, u32: 4, u64: 8, u128: 16 } as const;
 
-/** The name and place of every architectural element, for reports and for the test that flips each. */
-interface CpuField {
-  readonly name: SlotName;
-  readonly index: number;
-}
-export const CPU_FIELDS: readonly CpuField[] = SLOTS.flatMap(([name, info]) =>
-  Array.from({ length: info.count }, (_, index) => ({ name, index })),
-);
-
 /** The architectural slots in declaration order, neighbours in memory taken together; RFLAGS stands alone. */
 const STRETCHES: ReadonlyArray<'rflags' | { readonly from: number; readonly to: number }> = SLOTS.reduce(
   (stretches, [name, { offset, count, type }]) => {

@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest';
 import { decode } from '../../src/x86/decode/decode.ts';
 import { enumerateForms } from '../../src/x86/decode/enumerate.ts';
-import { readRecord, writeRecord } from '../../src/x86/decode/record-io.ts';
-import type { CodeMode, CpuPolicy, DecodeFailure, Insn } from '../../src/x86/form.ts';
+import { writeRecord } from '../../src/x86/decode/record-io.ts';
+import type { CodeMode, CpuPolicy, DecodeFailure, Form, Insn } from '../../src/x86/form.ts';
 import { ATTR, RECORD, RECORD_BYTES } from '../../src/x86/record.ts';
 import { GPR, STATE } from '../../src/x86/state.ts';
 
@@ -155,6 +155,26 @@ test('string instructions name their segment bases', () => {
   expect(one('f2 a6').form.rep).toBe(2);
   expect(one('f2 a4').form.rep).toBe(1);
 });
+
+/** The instruction of the record at byte `at`, whose form the caller knows from the handler. */
+function readRecord(view: DataView, at: number, form: Form, mode: CodeMode): Insn {
+  return {
+    form,
+    mode,
+    pageOffset: view.getUint16(at + RECORD.place, true),
+    length: view.getUint8(at + RECORD.place + 2),
+    r: view.getInt32(at + RECORD.r, true),
+    m: view.getInt32(at + RECORD.m, true),
+    base: view.getInt32(at + RECORD.base, true),
+    index: view.getInt32(at + RECORD.index, true),
+    scale: view.getInt32(at + RECORD.scale, true),
+    seg: view.getInt32(at + RECORD.seg, true),
+    disp: view.getBigInt64(at + RECORD.disp, true),
+    imm: view.getBigInt64(at + RECORD.imm, true),
+    imm2: view.getInt32(at + RECORD.imm2, true),
+    attr: view.getInt32(at + RECORD.attr, true),
+  };
+}
 
 test('a record gives back the instruction', () => {
   const view = new DataView(new ArrayBuffer(RECORD_BYTES * 2));

@@ -11,7 +11,6 @@ import {
   controlOfFcw,
   EXCEPTIONS,
   type Result,
-  unmasked,
 } from '../../src/x86/softfloat/control.ts';
 import {
   convert,
@@ -24,6 +23,7 @@ import { F32, F64, F80, type Format } from '../../src/x86/softfloat/format.ts';
 import { fprem, fprem1, fscale, fxam, fxtract } from '../../src/x86/softfloat/x87.ts';
 import { choicesOf, hostSignature, signatureText } from '../native/hosts.ts';
 import { type Answer, buildOracle, CASES, type Case, disagreements, hex, Operands } from './softfloat-oracle.ts';
+import { unmasked } from './sse-unit.ts';
 
 const oracle = buildOracle();
 

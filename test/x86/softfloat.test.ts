@@ -1,14 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { reciprocal, reciprocalSqrt } from '../../src/x86/softfloat/approximate.ts';
 import { add, div, integerSqrt, mul, sqrt, sub } from '../../src/x86/softfloat/arithmetic.ts';
-import { type Control, controlOfFcw, controlOfMxcsr, type Result, unmasked } from '../../src/x86/softfloat/control.ts';
+import { type Control, controlOfFcw, controlOfMxcsr, type Result } from '../../src/x86/softfloat/control.ts';
 import { roundToIntegral } from '../../src/x86/softfloat/convert.ts';
 import * as fast from '../../src/x86/softfloat/fast.ts';
 import { F32, F64, F80, type Format } from '../../src/x86/softfloat/format.ts';
-import { packed, scalar } from '../../src/x86/softfloat/simd.ts';
-import { SSE_OPS, SseUnit, sseOp } from '../../src/x86/softfloat/sse.ts';
+import { packed } from '../../src/x86/softfloat/simd.ts';
+import { SSE_OPS, sseOp } from '../../src/x86/softfloat/sse.ts';
 import { fprem, fprem1, fscale } from '../../src/x86/softfloat/x87.ts';
 import { CASES, Operands } from './softfloat-oracle.ts';
+import { SseUnit, scalar, unmasked } from './sse-unit.ts';
 
 const NEAREST = controlOfMxcsr(0x1f80);
 

@@ -9,17 +9,7 @@ import type { Module, Modules } from './tree.ts';
 const UNDER_WAY = 'its module is being rewritten';
 /** Exports that stay, by path and name, and why. */
 const KNOWN: Readonly<Record<string, string>> = {
-  'src/memory/guest-memory.ts: frameOf': UNDER_WAY,
-  'src/memory/guest-memory.ts: addressOf': UNDER_WAY,
-  'src/memory/walk.ts: PF': UNDER_WAY,
   'src/timeline/hang-watch.ts: LOOPS': UNDER_WAY,
-  'src/x86/cpu-state.ts: CPU_FIELDS': UNDER_WAY,
-  'src/x86/decode/record-io.ts: readRecord': UNDER_WAY,
-  'src/x86/softfloat/control.ts: unmasked': UNDER_WAY,
-  'src/x86/softfloat/simd.ts: lanesOf': UNDER_WAY,
-  'src/x86/softfloat/simd.ts: scalar': UNDER_WAY,
-  'src/x86/softfloat/sse.ts: SseUnit': UNDER_WAY,
-  'src/x86/system/fpu-state.ts: MXCSR_MASK': UNDER_WAY,
   'src/xen/abi/structures.ts: I386': 'structures are declared once for both word sizes; 32-bit guests are to come',
   'test/native/cpu.ts: createCpus': 'imported by a path that test/native/cpus.ts puts together',
 };

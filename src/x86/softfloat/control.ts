@@ -79,9 +79,6 @@ export function controlOfFcw(fcw: number): Control {
   };
 }
 
-/** The flags of `raised` that are not masked, thus fault (SSE) or become pending (x87). */
-export const unmasked = (raised: number, masks: number): number => raised & ~masks & EXCEPTIONS;
-
 /** What remains of `raised` when an unmasked exception found before the computation stops it. */
 export const prioritized = (raised: number, masks: number): number =>
   raised & ~masks & BEFORE_COMPUTATION ? raised & BEFORE_COMPUTATION : raised;

@@ -6,7 +6,7 @@ import { controlOfMxcsr, prioritized, type Result } from './control.ts';
 import { SSE_OPS } from './sse.ts';
 
 /** The number of lanes that `op` handles in a 128-bit register: as many as the wider of source and result allows. */
-export function lanesOf(op: number): number {
+function lanesOf(op: number): number {
   const { from, to } = SSE_OPS[op]!;
   return 128 / Math.max(from, to);
 }
@@ -27,13 +27,4 @@ export function packed(op: number, a: bigint, b: bigint, mxcsr: number, lanes: n
     flags |= r.flags;
   }
   return { value, flags: prioritized(flags, control.masks) };
-}
-
-/** `op` on the lowest lane; the bits of `a` above the result stay, as the scalar instructions leave them. */
-export function scalar(op: number, a: bigint, b: bigint, mxcsr: number): Result {
-  const { from, to, operands, run } = SSE_OPS[op]!;
-  const source = operands === 1 ? b : a;
-  const r = run(BigInt.asUintN(from, source), BigInt.asUintN(from, b), controlOfMxcsr(mxcsr));
-  const width = BigInt(to);
-  return { value: ((a >> width) << width) | r.value, flags: r.flags };
 }

@@ -4,14 +4,14 @@
  *
  * Operands are in the instruction's order: `a` is the destination (first source), `b` the second source; operations
  * with one operand take it as `a`. Comparisons give all ones or zero; COMI and UCOMI give a {@link Relation}; integers
- * are zero-extended patterns. Faulting, and keeping the destination then, is the caller's part (`unmasked`).
+ * are zero-extended patterns. Faulting, and keeping the destination then, is the caller's part.
  */
 
 import { assert } from '../../core/assert.ts';
 import { reciprocal, reciprocalSqrt } from './approximate.ts';
 import * as exact from './arithmetic.ts';
 import { compare, compareMask, EQUAL, GREATER, LESS, maskOf, max, min, PREDICATES, type Relation } from './compare.ts';
-import { type Control, controlOfMxcsr, EXCEPTIONS, NEAREST, PE, type Result } from './control.ts';
+import { type Control, NEAREST, PE, type Result } from './control.ts';
 import { convert, fromInteger, roundToIntegral, toInteger, truncateToInteger } from './convert.ts';
 import * as fast from './fast.ts';
 import { F32, F64, type Format } from './format.ts';
@@ -228,17 +228,4 @@ export function sseOp(name: string): number {
   const number = NUMBERS.get(name);
   assert(number !== undefined, `no SSE operation ${name}`);
   return number;
-}
-
-/** Runs operations by number; `flags` holds the exceptions (MXCSR bits 0..5) that the last one raised. */
-export class SseUnit {
-  flags = 0;
-
-  /** The result pattern of {@link SSE_OPS}`[op]`. Operands may be signed 64-bit values, as WebAssembly passes them. */
-  run(op: number, a: bigint, b: bigint, mxcsr: number): bigint {
-    const { from, run } = SSE_OPS[op]!;
-    const result = run(BigInt.asUintN(from, a), BigInt.asUintN(from, b), controlOfMxcsr(mxcsr));
-    this.flags = result.flags & EXCEPTIONS;
-    return result.value;
-  }
 }

@@ -17,7 +17,7 @@ import {
 import { available, pendingFault } from './x87/stack.ts';
 
 /** MXCSR bits that exist, as FXSAVE reports them in MXCSR_MASK. */
-export const MXCSR_MASK = 0xffff;
+const MXCSR_MASK = 0xffff;
 const TOP_SHIFT = 11;
 const TOP_FIELD = 7 << TOP_SHIFT;
 /** Exception flags and their masks, the summary bit ES and its copy B in the status word. */

@@ -5,10 +5,10 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { EngineOptions } from '../../../src/engine/engine.ts';
 import { HELPERS } from '../../../src/x86/helpers.ts';
-import { unmasked } from '../../../src/x86/softfloat/control.ts';
-import { packed, scalar } from '../../../src/x86/softfloat/simd.ts';
+import { packed } from '../../../src/x86/softfloat/simd.ts';
 import { SSE_OPS, sseOp } from '../../../src/x86/softfloat/sse.ts';
 import { CODE, DATA, parseHex, TestMachine } from '../../engine/machine.ts';
+import { scalar, unmasked } from '../sse-unit.ts';
 
 /** Patterns of binary32 or binary64, positive; each is used with both signs. */
 const bits64 = new BigUint64Array(1);
