@@ -88,7 +88,7 @@ export const startFrame = (machine: MachineLayout, pfn: PseudoFrame): MachineFra
 function builderHost(vcpuCount: number): DomainHost {
   const tables: VcpuTables = { kernelTable: 0, userTable: 0, gdtFrames: [], gdtEntries: 0, ldtBase: 0n, ldtEntries: 0 };
   return {
-    tlb: { entryChanged: () => {}, flushAll: () => {}, flushPage: () => {} },
+    entryChanged: () => {},
     vcpu: 0,
     tables,
     vcpuCount,

@@ -12,16 +12,6 @@ import type { MachineLayout } from './mm/machine-layout.ts';
 import { FrameTable } from './mm/page-info.ts';
 import { WorkMeter } from './work.ts';
 
-/** What must be told when translations may have changed. Implemented in src/memory/mmu.ts. */
-export interface TlbControl {
-  /** The page-table entry at `address` had its accessed bit set and now holds something else. */
-  entryChanged(address: PhysAddr): void;
-  /** The guest or the hypervisor asks for a full flush. */
-  flushAll(): void;
-  /** The guest asks for one page's translation to go. */
-  flushPage(address: VirtAddr): void;
-}
-
 /** Page-table roots and descriptor tables of one vCPU; frame 0 means none. */
 export interface VcpuTables {
   /** L4 of kernel mode. */
@@ -36,7 +26,11 @@ export interface VcpuTables {
 
 /** The rest of the hypervisor, as seen during one hypercall or fault of one vCPU. */
 export interface DomainHost {
-  readonly tlb: TlbControl;
+  /**
+   * The page-table entry at `address` had its accessed bit set and now holds something else. Translations follow at once
+   * (src/memory/mmu.ts), so that the flushes a guest asks for, and Xen's own, have nothing left to do.
+   */
+  entryChanged(address: PhysAddr): void;
   /** The vCPU whose call or fault is being handled. */
   readonly vcpu: number;
   readonly tables: VcpuTables;

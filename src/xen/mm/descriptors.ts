@@ -40,7 +40,6 @@ export function setGdt(d: Domain, frames: readonly MachineFrame[], entries: numb
   destroyGdt(d);
   v.gdtEntries = entries;
   v.gdtFrames = frames.slice(0, count);
-  d.host.tlb.flushAll();
   return 0;
 }
 
@@ -60,18 +59,15 @@ export function doUpdateDescriptor(d: Domain, address: bigint, descriptor: bigin
   return rc === 0 ? 0 : -ERRNO.EINVAL;
 }
 
-/** pv_destroy_ldt: gives the LDT's pages back; true when there were any. An LDT without entries has none. */
-export function destroyLdt(d: Domain): boolean {
-  if (d.host.tables.ldtEntries === 0) return false;
+/** pv_destroy_ldt: gives the LDT's pages back. An LDT without entries has none. */
+export function destroyLdt(d: Domain): void {
+  if (d.host.tables.ldtEntries === 0) return;
   const pages = d.state.ldtPages[d.host.vcpu]!;
-  let dropped = false;
   for (const [i, mfn] of pages.entries()) {
     if (mfn === 0) continue;
     pages[i] = 0;
     putPageAndType(d, mfn);
-    dropped = true;
   }
-  return dropped;
 }
 
 /**

@@ -4,7 +4,7 @@
 
 import type { MachineFrame } from '../../core/units.ts';
 import { PAGE_MASK, PAGE_SIZE, type PhysAddr, type VirtAddr } from '../../core/units.ts';
-import type { Domain, DomainHost, TlbControl, VcpuTables } from '../domain.ts';
+import type { Domain, DomainHost, VcpuTables } from '../domain.ts';
 import { doMemoryOp } from '../memory-op.ts';
 import type { Continuation } from '../work.ts';
 import { doUpdateDescriptor, mapLdtPage, setGdt } from './descriptors.ts';
@@ -115,14 +115,8 @@ export class MemoryManager<C extends { readonly id: number }> {
 
 /** The surroundings as one vCPU's calls see them. */
 function hostOf<C extends { readonly id: number }>(pv: PvSurroundings<C>, cpu: C): DomainHost {
-  const tlb: TlbControl = {
-    entryChanged: (address) => pv.mmu.entryChanged(address),
-    // every change of an entry was told: there is nothing left to flush
-    flushAll: () => {},
-    flushPage: () => {},
-  };
   return {
-    tlb,
+    entryChanged: (address) => pv.mmu.entryChanged(address),
     vcpu: cpu.id,
     vcpuCount: pv.vcpus.length,
     get tables() {

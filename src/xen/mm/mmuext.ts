@@ -72,7 +72,6 @@ export function doMmuextOp(
 }
 
 function runOne(d: Domain, { cmd, arg1, arg2 }: Operation): number {
-  const { tlb } = d.host;
   switch (cmd) {
     case MMUEXT.PIN_L1_TABLE:
     case MMUEXT.PIN_L2_TABLE:
@@ -86,19 +85,13 @@ function runOne(d: Domain, { cmd, arg1, arg2 }: Operation): number {
     case MMUEXT.NEW_USER_BASEPTR:
       return newUserBaseptr(d, frameNumber(arg1));
     case MMUEXT.TLB_FLUSH_MULTI:
-      if (!vcpuMaskReadable(d, arg2)) return -ERRNO.EINVAL;
-      tlb.flushAll();
-      return 0;
+    case MMUEXT.INVLPG_MULTI:
+      return vcpuMaskReadable(d, arg2) ? 0 : -ERRNO.EINVAL;
     case MMUEXT.TLB_FLUSH_LOCAL:
     case MMUEXT.TLB_FLUSH_ALL:
-      tlb.flushAll();
-      return 0;
-    case MMUEXT.INVLPG_MULTI:
-      if (!vcpuMaskReadable(d, arg2)) return -ERRNO.EINVAL;
-      return invalidate(d, arg1);
     case MMUEXT.INVLPG_LOCAL:
     case MMUEXT.INVLPG_ALL:
-      return invalidate(d, arg1);
+      return 0;
     case MMUEXT.FLUSH_CACHE:
       // Only a domain with devices of its own may.
       return -ERRNO.EACCES;
@@ -116,11 +109,6 @@ function runOne(d: Domain, { cmd, arg1, arg2 }: Operation): number {
     default:
       return -ERRNO.ENOSYS;
   }
-}
-
-function invalidate(d: Domain, address: VirtAddr): number {
-  if (addressOk(address)) d.host.tlb.flushPage(address & ~BigInt(PAGE_MASK));
-  return 0;
 }
 
 /** Takes a type reference that lasts until the guest unpins the table. */
@@ -163,10 +151,7 @@ function unpin(d: Domain, mfn: MachineFrame): number {
 export function newBaseptr(d: Domain, mfn: MachineFrame): number {
   const v = d.host.tables;
   const old = v.kernelTable;
-  if (old === mfn) {
-    d.host.tlb.flushAll();
-    return 0;
-  }
+  if (old === mfn) return 0;
   const rc = getPageAndType(d, mfn, PGT.l4);
   if (rc !== 0) {
     gdprintk(d, 'mm.c:3346', `Error while installing new baseptr ${frameText(mfn)}`);
@@ -176,7 +161,6 @@ export function newBaseptr(d: Domain, mfn: MachineFrame): number {
   if (!d.host.m2pStrict) fillRoMpt(d, mfn);
   v.kernelTable = mfn;
   d.host.rootChanged();
-  d.host.tlb.flushAll();
   if (old !== 0) putPageAndType(d, old);
   return 0;
 }
@@ -208,7 +192,7 @@ function setLdt(d: Domain, base: VirtAddr, entries: number): number {
   }
   const start = entries === 0 ? 0n : base;
   if (v.ldtEntries === entries && v.ldtBase === start) return 0;
-  if (destroyLdt(d)) d.host.tlb.flushAll();
+  destroyLdt(d);
   v.ldtBase = start;
   v.ldtEntries = entries;
   return 0;

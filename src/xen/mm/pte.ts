@@ -53,5 +53,5 @@ export function writePte(d: Domain, mfn: MachineFrame, index: number, lo: number
   memory.words[at] = lo;
   memory.words[at + 1] = hi;
   if ((oldLo & (PTE.present | PTE.accessed)) === (PTE.present | PTE.accessed))
-    d.host.tlb.entryChanged(mfn * PAGE_SIZE + index * 8);
+    d.host.entryChanged(mfn * PAGE_SIZE + index * 8);
 }

@@ -4,7 +4,7 @@
  * Invariant: the number of requests done is written even when one fails, and when the call goes on as another step.
  * Source: xen/arch/x86/mm.c (do_mmu_update, __do_update_va_mapping), xen/common/page_alloc.c (get_pg_owner), Xen 4.17.
  */
-import { type MachineFrame, PAGE_MASK, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
+import { type MachineFrame, PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
 import { highWord, joinWords, lowWord, plus } from '../../core/words.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { DOMID, MMU, MMU_UPDATE_PREEMPTED, UVMF } from '../abi/numbers.ts';
@@ -76,7 +76,6 @@ export function doMmuUpdate(
   let i = 0;
   if (pgOwner === null) rc = -ERRNO.ESRCH;
   else {
-    let flush = false;
     for (; i < count; i++) {
       if (i > 0 && d.work.isSpent) {
         rc = requestsLeft(plus(ureqs, i * size), count - i, pdone, foreigndom);
@@ -86,19 +85,13 @@ export function doMmuUpdate(
         rc = -ERRNO.EFAULT;
         break;
       }
-      const result = updateOne(d, REQUEST.words, ptOwner, pgOwner);
-      flush ||= result === LINEAR_FLUSH;
-      rc = result === LINEAR_FLUSH ? 0 : result;
+      rc = updateOne(d, REQUEST.words, ptOwner, pgOwner);
       if (rc !== 0) break;
     }
-    if (flush) d.host.tlb.flushAll();
   }
   writeDone(d, pdone, done + i);
   return rc;
 }
-
-/** Success of an update above L1, after which Xen flushes the TLB at the end of the call. */
-const LINEAR_FLUSH = 1;
 
 /** The request being carried out: low and high word of `ptr`, then of `val`. */
 const REQUEST = (() => {
@@ -141,8 +134,7 @@ function updateWord(
   if (level === 1) return modL1Entry(d, mfn, offset / 8, lo, hi, { preserveAd, pgOwner });
   if (level > 1) {
     if (pgOwner !== OWNER.domain) return -ERRNO.EINVAL;
-    const rc = modUpperEntry(d, mfn, offset / 8, lo, hi, level, preserveAd);
-    return rc === 0 ? LINEAR_FLUSH : rc;
+    return modUpperEntry(d, mfn, offset / 8, lo, hi, level, preserveAd);
   }
   // A page in use for something else than a page table or for writing is not the guest's to change.
   if (inUse && (type & PGT.typeMask) !== PGT.writable) return -ERRNO.EINVAL;
@@ -168,7 +160,7 @@ export function vcpuMaskReadable(d: Domain, pointer: VirtAddr): boolean {
   return d.host.copyIn(pointer, Math.ceil(d.host.vcpuCount / 64) * 8) !== null;
 }
 
-/** Hypercall update_va_mapping: 0 or a negated error; on an error nothing is flushed. */
+/** Hypercall update_va_mapping: 0 or a negated error. */
 export function doUpdateVaMapping(d: Domain, address: VirtAddr, value: bigint, flags: bigint): number {
   const place = findL1e(d, address);
   if (place === null || !getPageFromMfn(d, place.table)) return -ERRNO.EINVAL;
@@ -181,8 +173,5 @@ export function doUpdateVaMapping(d: Domain, address: VirtAddr, value: bigint, f
   const what = flags & UVMF.flushtypeMask;
   const who = flags & ~UVMF.flushtypeMask;
   if (what !== UVMF.tlbFlush && what !== UVMF.invlpg) return 0;
-  if (who !== UVMF.local && who !== UVMF.all && !vcpuMaskReadable(d, who)) return -ERRNO.EFAULT;
-  if (what === UVMF.tlbFlush) d.host.tlb.flushAll();
-  else d.host.tlb.flushPage(address & ~BigInt(PAGE_MASK));
-  return 0;
+  return who === UVMF.local || who === UVMF.all || vcpuMaskReadable(d, who) ? 0 : -ERRNO.EFAULT;
 }

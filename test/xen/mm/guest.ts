@@ -28,12 +28,6 @@ export class Guest implements DomainHost {
   readonly log: string[] = [];
   readonly changed: number[] = [];
   readonly arguments = new Uint8Array(0x8000);
-  flushes = 0;
-  readonly tlb = {
-    entryChanged: (address: number) => void this.changed.push(address),
-    flushAll: () => void this.flushes++,
-    flushPage: () => void this.flushes++,
-  };
   readonly vcpu = 0;
   readonly vcpuCount = 1;
   m2pStrict = false;
@@ -51,6 +45,9 @@ export class Guest implements DomainHost {
     const memory = new GuestMemory({ vcpus: 1, slots: layout.slots, frameLimit: layout.frameLimit, recordBytes: 0 });
     this.d = new Domain({ id: 1, layout, memory, log: (line) => this.log.push(line) }, this);
     createMemory(this.d);
+  }
+  entryChanged(address: number): void {
+    this.changed.push(address);
   }
   rootChanged(): void {}
   copyIn(address: bigint, length: number): Uint8Array | null {
