@@ -251,7 +251,11 @@ export class ColdTier implements Tier {
   }
 
   #isPause(cpu: Cpu): boolean {
-    return this.#pauses.size > 0 && this.#pauses.has(cpu.rip);
+    if (this.#pauses.size === 0) return false;
+    // by words: most that is asked about is no pause
+    const at = (cpu.base + STATE.rip.offset) >>> 2;
+    const lo = this.#words[at]!;
+    return this.#pausePages.get(pageNumber(lo, this.#words[at + 1]!))?.has(lo & 4095) ?? false;
   }
 
   run(cpu: Cpu, steps: number, resume = false): TierExit {
