@@ -23,7 +23,7 @@ export interface LoopLimits {
   readonly mostWork: number;
 }
 /** A quarter of a second, and some seconds, of plain code. */
-export const LOOPS: LoopLimits = { work: 2 ** 28, mostWork: 2 ** 30 };
+const LOOPS: LoopLimits = { work: 2 ** 28, mostWork: 2 ** 30 };
 
 export interface HangLimits {
   /** Virtual ns without anything new before the run counts as hung. */

@@ -3,7 +3,7 @@
  * Hypercalls are SYSCALL instructions that the guest kernel executes.
  */
 import { expect } from 'vitest';
-import { DEFAULT_EPOCH_SECONDS } from '../../src/machine/config.ts';
+import { DEFAULT_EPOCH_SECONDS, type MachineConfig } from '../../src/machine/config.ts';
 import type { InputDoor } from '../../src/machine/inputs.ts';
 import type { RunEnd } from '../../src/machine/machine.ts';
 import { buildPvMachine, type PvMachine } from '../../src/machine/xen-pv/build.ts';
@@ -63,6 +63,18 @@ export interface PvGuestOptions {
   readonly watched?: boolean;
 }
 
+/** The configuration of a guest's machine. */
+export const imageConfig = (options: PvGuestOptions = {}): MachineConfig => ({
+  platform: 'xen-pv',
+  images: { kernel: image() },
+  commandLine: 'test',
+  memoryBytes: 8 << 20,
+  vcpus: 1,
+  cpuPolicy: options.policy ?? 'x86-64-v1',
+  tscKhz: options.tscKhz ?? 1_000_000,
+  epochSeconds: DEFAULT_EPOCH_SECONDS,
+});
+
 export class PvGuest {
   readonly machine: PvMachine['machine'];
   readonly xen: XenPv;
@@ -79,19 +91,9 @@ export class PvGuest {
   #allocated = DATA + 0x10000n;
 
   constructor(options: PvGuestOptions = {}) {
-    const { machine, xen, console, xenstore } = buildPvMachine(
-      {
-        platform: 'xen-pv',
-        images: { kernel: image() },
-        commandLine: 'test',
-        memoryBytes: 8 << 20,
-        vcpus: 1,
-        cpuPolicy: options.policy ?? 'x86-64-v1',
-        tscKhz: options.tscKhz ?? 1_000_000,
-        epochSeconds: DEFAULT_EPOCH_SECONDS,
-      },
-      { engine: { tier: options.tier ?? 'cold' } },
-    );
+    const { machine, xen, console, xenstore } = buildPvMachine(imageConfig(options), {
+      engine: { tier: options.tier ?? 'cold' },
+    });
     if (options.watched ?? true) {
       xen.stream.on('hypercall', (event) => this.calls.push(event));
       xen.stream.on('trap', (event) => this.traps.push(event));

@@ -6,10 +6,8 @@
 import { unexpected } from './exceptions.ts';
 import type { Module, Modules } from './tree.ts';
 
-const UNDER_WAY = 'its module is being rewritten';
 /** Exports that stay, by path and name, and why. */
 const KNOWN: Readonly<Record<string, string>> = {
-  'src/timeline/hang-watch.ts: LOOPS': UNDER_WAY,
   'src/xen/abi/structures.ts: I386': 'structures are declared once for both word sizes; 32-bit guests are to come',
   'test/native/cpu.ts: createCpus': 'imported by a path that test/native/cpus.ts puts together',
 };

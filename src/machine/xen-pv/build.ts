@@ -42,14 +42,49 @@ export interface PvMachine extends BuiltMachine {
   readonly xenstore: XenStore;
 }
 
-/** Why no domain has so many vCPUs; null where one can. */
-export const vcpusProblem = (vcpus: number): string | null =>
-  vcpus === 1 ? null : `a domain of ${vcpus} vCPUs is not supported yet: use one`;
-
-/** Builds the machine at tick 0; E_IMAGE, E_PLATFORM or E_MEMORY for what cannot be. */
+/** Builds the machine at tick 0, its vCPUs but the first down; E_IMAGE, E_PLATFORM or E_MEMORY for what cannot be. */
 export function buildPvMachine(config: MachineConfig, options: { engine?: EngineOptions } = {}): PvMachine {
-  const tooMany = vcpusProblem(config.vcpus);
-  if (tooMany !== null) throw new EmulatorError('E_USAGE', tooMany);
+  const { elf, memory, built } = loadDomain(config);
+  let machine: Machine | null = null;
+  let xen: XenPv;
+  const spaceOf = (cpu: Cpu): 0 | 1 => (xen.vcpus[cpu.id]!.kernelMode ? 0 : 1);
+  const engine = new Engine(memory, { ...options.engine, policy: config.cpuPolicy, mmu: { spaceOf } });
+  const host: DeviceHost = {
+    memory,
+    charge: (units) => built.domain.work.charge(units),
+    notify: (port) => void xen.events.setPending(port),
+  };
+  const console = new Console(host);
+  const xenstore = new XenStore(host);
+  xen = new XenPv({
+    memory,
+    mmu: engine.mmu,
+    clock: { now: () => machine?.now() ?? 0, tscKhz: config.tscKhz },
+    vcpus: config.vcpus,
+    policy: config.cpuPolicy,
+    domain: built.domain,
+    places: { sharedInfo: built.sharedInfo * PAGE_SIZE, grantFrames: built.grantFrames },
+    backends: [
+      { device: xenstore, ...built.xenstore },
+      { device: console, ...built.console },
+    ],
+    callConsole: console,
+  });
+  attachDevices(console, xenstore, built, config);
+  xen.sections = sectionsOf(xen, built.domain);
+  machine = new Machine(engine, xen, config.tscKhz);
+  startVcpu(xen, built.context, config);
+  return {
+    ...{ machine, elf, xen, console, xenstore },
+    terminal: new PvTerminal(console),
+    explanation: new XenExplanation(xen),
+  };
+}
+
+type Built = ReturnType<typeof buildDomain>;
+
+/** The domain's memory with everything in it that the toolstack puts there. */
+function loadDomain(config: MachineConfig): { elf: Uint8Array; memory: GuestMemory; built: Built } {
   const problem = memoryProblem(config.memoryBytes);
   if (problem !== null) throw new EmulatorError('E_MEMORY', problem);
   const { elf } = unpackKernel(imageOf(config, 'kernel'), config.inflate);
@@ -68,9 +103,6 @@ export function buildPvMachine(config: MachineConfig, options: { engine?: Engine
     frameLimit: layout.frameLimit,
     recordBytes: RECORD_BYTES,
   });
-  let machine: Machine | null = null;
-  let xen: XenPv;
-  const lines: string[] = [];
   const built = buildDomain({
     id: 1,
     vcpus: config.vcpus,
@@ -80,34 +112,13 @@ export function buildPvMachine(config: MachineConfig, options: { engine?: Engine
     pieces: image.pieces,
     ramdisk: ramdisk === null ? null : unpackModule(ramdisk, config.inflate),
     commandLine: config.commandLine,
-    log: (line) => lines.push(line),
+    log: () => {},
   });
-  const spaceOf = (cpu: Cpu): 0 | 1 => (xen.vcpus[cpu.id]!.kernelMode ? 0 : 1);
-  const engine = new Engine(memory, { ...options.engine, policy: config.cpuPolicy, mmu: { spaceOf } });
-  const host: DeviceHost = {
-    memory,
-    charge: (units) => built.domain.work.charge(units),
-    notify: (port) => void xen.events.setPending(port),
-  };
-  const console = new Console(host);
-  const xenstore = new XenStore(host);
-  xen = new XenPv({
-    memory,
-    mmu: engine.mmu,
-    clock: { now: () => machine?.now() ?? 0, tscKhz: config.tscKhz },
-    vcpus: config.vcpus,
-    policy: config.cpuPolicy,
-    domain: built.domain,
-    places: {
-      sharedInfo: built.sharedInfo * PAGE_SIZE,
-      grantFrames: built.grantFrames,
-    },
-    backends: [
-      { device: xenstore, ...built.xenstore },
-      { device: console, ...built.console },
-    ],
-    callConsole: console,
-  });
+  return { elf, memory, built };
+}
+
+/** Gives the devices their rings, and the store what the toolstack says of the domain. */
+function attachDevices(console: Console, xenstore: XenStore, built: Built, config: MachineConfig): void {
   console.attach(built.console.frame, built.console.port);
   xenstore.attach(built.xenstore.frame, built.xenstore.port);
   xenstore.describe({
@@ -118,25 +129,18 @@ export function buildPvMachine(config: MachineConfig, options: { engine?: Engine
     commandLine: config.commandLine,
     console: built.console,
   });
-  const sections: StateSection[] = [
-    sectionOf('pv', pvState, xen),
-    {
-      name: 'mm',
-      encode: () => encode(domainMmSchema, built.domain.state),
-      decode: (bytes) => built.domain.restore(decode(domainMmSchema, bytes), built.domain.frames.bytes.slice()),
-    },
-    frameTableSection(built.domain.frames),
-    ...xen.backends.map(({ device }) => device.section),
-  ];
-  xen.sections = sections;
-  machine = new Machine(engine, xen, config.tscKhz);
-  startVcpu(xen, built.context, config);
-  return {
-    ...{ machine, elf, xen, console, xenstore },
-    terminal: new PvTerminal(console),
-    explanation: new XenExplanation(xen),
-  };
 }
+
+const sectionsOf = (xen: XenPv, domain: Built['domain']): StateSection[] => [
+  sectionOf('pv', pvState, xen),
+  {
+    name: 'mm',
+    encode: () => encode(domainMmSchema, domain.state),
+    decode: (bytes) => domain.restore(decode(domainMmSchema, bytes), domain.frames.bytes.slice()),
+  },
+  frameTableSection(domain.frames),
+  ...xen.backends.map(({ device }) => device.section),
+];
 
 /** The frame table as a section: its hash is the sum of one hash a chunk, and only chunks that changed are hashed anew. */
 function frameTableSection(frames: FrameTable): StateSection {
@@ -166,7 +170,7 @@ function frameTableSection(frames: FrameTable): StateSection {
 }
 
 /** vCPU 0 as Xen leaves it for the guest's first instruction (D-15). */
-function startVcpu(xen: XenPv, context: ReturnType<typeof buildDomain>['context'], config: MachineConfig): void {
+function startVcpu(xen: XenPv, context: Built['context'], config: MachineConfig): void {
   const cpu = xen.cpus[0]!;
   const v = xen.vcpus[0]!;
   cpu.rflags = Number(context.rflags);

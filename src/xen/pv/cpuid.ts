@@ -42,6 +42,7 @@ export function pvCpuid(context: CpuidContext, leaf: number, subleaf: number): L
     case 0:
       return [1, v0! >>> 0, v2! >>> 0, v1! >>> 0];
     case 1:
+      // the initial APIC id of a PV vCPU is 0, whichever it is (guest_cpuid)
       return [SIGNATURE, (CLFLUSH_WORDS << 8) | (context.vcpus << 16), features('ecx'), features('edx')];
     case 0x40000000: {
       const [x0, x1, x2] = text('XenVMMXenVMM');

@@ -33,7 +33,7 @@ import { pvCpuid } from './cpuid.ts';
 import { readDescriptor, writeDescriptor } from './descriptors.ts';
 import { type EventHost, Events, eventState } from './events.ts';
 import { GuestAccess, type Translator } from './guest-access.ts';
-import { deliverable, isRunnable, wake, wakePollers } from './scheduler.ts';
+import { deliverable, isRunnable, switchVcpus, wake, wakePollers } from './scheduler.ts';
 import { tscAt } from './time.ts';
 import { expire, nextDeadline } from './timers.ts';
 import { deliver, syscall } from './traps.ts';
@@ -410,7 +410,8 @@ export class XenPv implements Platform, EventHost {
     return { outcome: createBounceFrame(this, cpu, { address, error: null, maskEvents: true }) };
   }
   /** The turn has passed from one vCPU to another. */
-  switched(_from: Cpu, to: Cpu): void {
+  switched(from: Cpu, to: Cpu): void {
+    switchVcpus(this, from.id, to.id);
     this.loadTables(to);
   }
   input(device: string, data: Uint8Array): void {

@@ -1,6 +1,6 @@
 /**
- * When a vCPU runs: block, poll, wake, shutdown and the watchdog (D-37, D-56; xen/common/sched/core.c). A domain of one vCPU
- * has the processor to itself, so that a vCPU is either running or asleep.
+ * When a vCPU runs: block, poll, wake, shutdown and the watchdog (D-37, D-56; xen/common/sched/core.c). Whose turn it is among those
+ * that can run is the machine's scheduler's to say; a domain of one vCPU has the processor to itself and runs as it wakes.
  */
 import { type Stop, stop, type Verdict } from '../../x86/seam.ts';
 import { ERRNO } from '../abi/errno.ts';
@@ -50,7 +50,13 @@ export function wake(pv: XenPv, vcpu: number): void {
   v.blocked = false;
   v.polling = null;
   v.pollTimeout = null;
-  setRunstate(pv, vcpu, RUNSTATE.running);
+  setRunstate(pv, vcpu, pv.vcpus.length === 1 ? RUNSTATE.running : RUNSTATE.runnable);
+}
+
+/** The turn has passed from one vCPU to another (vcpu_runstate_change of both). */
+export function switchVcpus(pv: XenPv, from: number, to: number): void {
+  if (isRunnable(pv.vcpus[from]!)) setRunstate(pv, from, RUNSTATE.runnable);
+  setRunstate(pv, to, RUNSTATE.running);
 }
 
 /** evtchn_check_pollers: a port became pending. A poll of one port waits for that one, any other for every port. */

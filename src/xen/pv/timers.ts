@@ -23,8 +23,9 @@ export function timerDeadline(timeout: bigint, now: number): number | null {
   return isMistake ? after(now, MISTAKE_NS) : momentOf(timeout);
 }
 
-/** The next moment (ns) at which time does something to this vCPU, or Infinity. */
+/** The next moment (ns) at which time does something to this vCPU, or Infinity; none of a vCPU that is down. */
 function nextOf(v: VcpuState): number {
+  if (v.down) return Number.POSITIVE_INFINITY;
   let at = isRunnable(v) ? v.timeRefresh : Number.POSITIVE_INFINITY;
   if (v.singleshot !== null && v.singleshot < at) at = v.singleshot;
   if (v.periodicPeriod > 0 && v.periodicNext < at) at = v.periodicNext;
@@ -52,6 +53,7 @@ export function nextDeadline(pv: XenPv): number {
 export function expire(pv: XenPv, now: number): string[] {
   const fired: string[] = [];
   for (const [id, v] of pv.vcpus.entries()) {
+    if (v.down) continue;
     if (v.singleshot !== null && v.singleshot <= now) {
       v.singleshot = null;
       raiseTimer(pv, id);
