@@ -7,16 +7,19 @@ import { RoundRobin } from '../../src/machine/scheduler.ts';
 import { StopSet } from '../../src/machine/stops.ts';
 import { PageVersions } from '../../src/timeline/checkpoints.ts';
 import { RecordingDoor, ReplayDoor } from '../../src/timeline/journal.ts';
+import { Session } from '../../src/timeline/session.ts';
 import type { JournalEntry } from '../../src/timeline/trace-store.ts';
 import { Track } from '../../src/timeline/witness.ts';
 import { GPR } from '../../src/x86/state.ts';
 import { EAGER } from '../engine/pair.ts';
 import { randomGuest } from '../support/stop-reference.ts';
-import { pseudoRandom } from '../support/time-travel.ts';
+import { pseudoRandom, recordGuest, replayGuest } from '../support/time-travel.ts';
 import {
+  configOf,
   HANDLER,
   machineAddress,
   PLACES,
+  platformsOf,
   rootOf,
   SHARED,
   type VcpuGuest,
@@ -167,6 +170,31 @@ it('a checkpoint of two vCPUs restores both, the turn and what the platform hold
     }
     expect(await track.to(TICKS, async () => {})).toBeNull();
     expect(other.tracker.stateHash()).toBe(end);
+  }
+});
+
+it('a recording of two vCPUs replays, and its snapshots are states of both', async () => {
+  const guest = randomGuest(9, ['legacy', 'long']);
+  const platforms = platformsOf(guest);
+  const { recording, outcome } = await recordGuest(configOf(guest), {
+    platforms,
+    limitTicks: TICKS,
+    strideTicks: 97,
+    flushTicks: 200,
+    snapshotTicks: 500,
+    lines: [{ tick: 1000, text: 'x' }],
+  });
+  expect(recording.snapshots.length).toBeGreaterThan(4);
+  const replayed = await replayGuest(configOf(guest), recording, undefined, platforms);
+  expect(replayed).toMatchObject({ verified: true, tick: TICKS, stateHash: outcome.stateHash });
+  for (const tier of TIERS) {
+    const session = new Session(vcpuMachine(guest, tier).run, recording);
+    for (const { tick, stateHash } of recording.snapshots.toReversed()) {
+      await session.goto(tick);
+      expect([session.tick, session.run.stateHash()]).toEqual([tick, stateHash]);
+    }
+    await session.goto(TICKS);
+    expect(session.run.stateHash()).toBe(outcome.stateHash);
   }
 });
 

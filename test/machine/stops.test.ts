@@ -7,33 +7,43 @@ import { Search } from '../../src/inspect/search.ts';
 import { SessionMoment } from '../../src/inspect/session-moment.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
 import { type Hit, isAddress, StopClients, type StopCondition, StopSet } from '../../src/machine/stops.ts';
-import { RecordingDoor, ReplayDoor } from '../../src/timeline/journal.ts';
-import { MemoryStore } from '../../src/timeline/memory-store.ts';
+import { ReplayDoor } from '../../src/timeline/journal.ts';
 import { Session } from '../../src/timeline/session.ts';
 import type { NewRecording } from '../../src/timeline/trace-store.ts';
 import { EAGER } from '../engine/pair.ts';
-import { EVENT_KINDS, type Met, Reference, randomGuest } from '../support/stop-reference.ts';
-import { headerOf, pseudoRandom, timeTravelGuest } from '../support/time-travel.ts';
-import { type Paging, PLACES, rootOf, SHARED, type VcpuGuest, vcpuMachine, WORD } from '../support/vcpus.ts';
+import { type Met, Reference, randomGuest } from '../support/stop-reference.ts';
+import { pseudoRandom, recordGuest } from '../support/time-travel.ts';
+import {
+  configOf,
+  type Paging,
+  PLACES,
+  platformsOf,
+  rootOf,
+  SHARED,
+  type VcpuGuest,
+  vcpuMachine,
+  WORD,
+} from '../support/vcpus.ts';
 
 const TICKS = 3000;
 const TIERS: readonly EngineOptions[] = [{ tier: 'cold' }, { tier: 'hot', promotion: EAGER }, { tier: 'oracle' }];
 const GUESTS: ReadonlyArray<readonly Paging[]> = [['long'], ['long', 'legacy'], ['legacy', 'long']];
 const CLIENTS = ['prompt', 'gdb', 'explore'];
 
-/** A recording of the guest with some input, as a recorder makes one. */
+/** A recording of the guest with some input, blocks and snapshots. */
 async function record(guest: VcpuGuest, seed: number): Promise<NewRecording> {
-  const recording = await new MemoryStore().create('stops', headerOf(timeTravelGuest()), new Map());
-  const door = new RecordingDoor('ports', (entry) => recording.append(entry));
-  const { machine, tracker } = vcpuMachine(guest, {}, door);
   const random = pseudoRandom(seed);
-  for (let tick = 0; tick < TICKS; ) {
-    tick = Math.min(TICKS, tick + 100 + random(400));
-    machine.runTo(tick);
-    door.seal(machine.tick);
-    recording.endBlock(machine.tick, tracker.stateHash());
-    door.push(new Uint8Array([random(256)]));
-  }
+  let tick = 0;
+  const lines = Array.from({ length: 9 }, () => ({ tick: (tick += 1 + random(400)), text: String(random(10)) }));
+  const { recording } = await recordGuest(configOf(guest), {
+    platforms: platformsOf(guest),
+    limitTicks: TICKS,
+    strideTicks: 101,
+    flushTicks: 300,
+    snapshotTicks: 600,
+    lines,
+  });
+  expect(recording.snapshots.length).toBeGreaterThan(3);
   return recording;
 }
 
@@ -49,7 +59,8 @@ function randomCondition(
     const { accesses } = reference.moments[random(TICKS)]!;
     return accesses.length > 0 && random(4) > 0 ? accesses[random(accesses.length)]!.pa : SHARED + random(100);
   };
-  switch (random(10)) {
+  const happened = reference.happened(near - 200, near + 200);
+  switch (random(13)) {
     case 0:
     case 1:
     case 2: {
@@ -58,10 +69,12 @@ function randomCondition(
       return { kind: 'address', address: rip ?? BigInt(PLACES.code), ...vcpu, ...root };
     }
     case 3:
-      return { kind: 'event', event: EVENT_KINDS[random(EVENT_KINDS.length)]!, ...vcpu };
+    case 6:
+    case 7:
+      return { kind: 'event', event: happened[random(happened.length)] ?? 'bell', ...vcpu };
     case 4:
     case 5:
-      return { kind: 'tick', tick: Math.max(0, near + random(40) - 20) };
+      return { kind: 'tick', tick: Math.max(0, near + random(14) - 7) };
     default:
       return {
         kind: 'access',

@@ -113,8 +113,6 @@ interface Moment {
 
 const EVENTS = ['timer', 'upcall', 'input', 'trap', 'bell'];
 
-export { EVENTS as EVENT_KINDS };
-
 /** What the instruction at `rip` would access, by iced-x86. */
 function accessesOf(cpu: Cpu, bytes: Uint8Array, infos: InstructionInfoFactory): Access[] {
   const decoder = new Decoder(cpu.longMode ? 64 : 32, bytes, 0);
@@ -198,6 +196,11 @@ export class Reference {
     infos.free();
   }
 
+  /** Kinds of the events between two ticks, each once. */
+  happened(from: Tick, to: Tick): string[] {
+    const moments = this.moments.slice(Math.max(0, from), to + 1);
+    return [...new Set(moments.flatMap(({ events }) => events.map((e) => e.kind)))];
+  }
   #isBehind(c: StopCondition, tick: Tick): number | null {
     const { accesses, events, vcpu } = this.moments[tick]!;
     const mine = (of: number): boolean => !('vcpu' in c) || c.vcpu === undefined || c.vcpu === of;

@@ -5,13 +5,16 @@
 import { EventStream } from '../../src/core/event-stream.ts';
 import type { StateSection } from '../../src/core/state-section.ts';
 import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
+import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type MachineConfig } from '../../src/machine/config.ts';
+import { UNEXPLAINED } from '../../src/machine/explanation.ts';
 import type { InputDoor } from '../../src/machine/inputs.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { MachineEvent, MachinePlatform } from '../../src/machine/platform.ts';
+import type { PlatformKind, Terminal } from '../../src/machine/platform-kind.ts';
 import { RoundRobin } from '../../src/machine/scheduler.ts';
-import { StateTracker } from '../../src/machine/tracker.ts';
+import type { StateTracker } from '../../src/machine/tracker.ts';
 import { GuestMemory } from '../../src/memory/guest-memory.ts';
-import type { Run } from '../../src/timeline/run.ts';
+import { Run } from '../../src/timeline/run.ts';
 import type { Cpu } from '../../src/x86/cpu.ts';
 import type { Insn } from '../../src/x86/form.ts';
 import { type EventKind, type Fault, isFault, type Outcome, stop } from '../../src/x86/seam.ts';
@@ -230,42 +233,64 @@ function start(cpu: Cpu, paging: Paging): void {
   setFlatSegment(cpu, SEG.cs, 0, 0xc09b);
 }
 
-/** A machine with what follows it. */
-export interface VcpuMachine {
-  readonly machine: Machine;
-  readonly platform: VcpuPlatform;
-  readonly tracker: StateTracker;
-  /** As much of a run as sessions and searches ask of it. */
-  readonly run: Run;
+const ID = 'ports';
+/** The kind of platform that a guest's machine is, for a run's table. */
+export function platformsOf(guest: VcpuGuest): ReadonlyMap<string, PlatformKind> {
+  const terminal: Terminal = {
+    ...{ device: ID, written: 0, drained: true },
+    onOutput: () => {},
+    endOfOutput: () => new Uint8Array(),
+  };
+  const kind: PlatformKind = {
+    id: ID,
+    images: [],
+    problem: () => null,
+    unpack: (kernel) => kernel,
+    build: (config, options) => {
+      const machine = build(guest, { ...options, policy: config.cpuPolicy });
+      return { machine, elf: new Uint8Array(), terminal, explanation: UNEXPLAINED };
+    },
+  };
+  return new Map([[ID, kind]]);
 }
+export const configOf = (guest: VcpuGuest): MachineConfig => ({
+  platform: ID,
+  images: {},
+  commandLine: '',
+  memoryBytes: 1 << 20,
+  vcpus: guest.pagings.length,
+  cpuPolicy: 'x86-64-v2',
+  tscKhz: DEFAULT_TSC_KHZ,
+  epochSeconds: DEFAULT_EPOCH_SECONDS,
+});
 
-/** Builds the machine at tick 0. */
-export function vcpuMachine(guest: VcpuGuest, options: EngineOptions = {}, door?: InputDoor): VcpuMachine {
-  const vcpus = guest.pagings.length;
+function build({ pagings, code, quantum }: VcpuGuest, options: EngineOptions): Machine {
+  const vcpus = pagings.length;
   const frames = 2 + vcpus * FRAMES;
   const memory = new GuestMemory({ vcpus, slots: frames, frameLimit: frames, recordBytes: 1 << 20 });
   memory.addFrames(0, frames);
-  for (const [vcpu, paging] of guest.pagings.entries()) {
+  for (const [vcpu, paging] of pagings.entries()) {
     mapAll(memory, vcpu, paging);
-    memory.writeBytes(machineAddress(vcpu, PLACES.code)!, guest.code[vcpu]!);
+    memory.writeBytes(machineAddress(vcpu, PLACES.code)!, code[vcpu]!);
   }
-  const engine = new Engine(memory, { policy: 'x86-64-v2', ...options });
-  for (const cpu of engine.cpus) start(cpu, guest.pagings[cpu.id]!);
+  const engine = new Engine(memory, options);
+  for (const cpu of engine.cpus) start(cpu, pagings[cpu.id]!);
   const platform = new VcpuPlatform(memory, vcpus);
-  const machine = new Machine(engine, platform, 1_000_000, new RoundRobin(vcpus, guest.quantum ?? 17));
-  platform.machine = machine;
+  platform.machine = new Machine(engine, platform, DEFAULT_TSC_KHZ, new RoundRobin(vcpus, quantum ?? 17));
+  return platform.machine;
+}
+
+/** A run of a guest, and what a test looks at. */
+export interface VcpuMachine {
+  readonly run: Run;
+  readonly machine: Machine;
+  readonly platform: VcpuPlatform;
+  readonly tracker: StateTracker;
+}
+/** The machine at tick 0. */
+export function vcpuMachine(guest: VcpuGuest, options: EngineOptions = {}, door?: InputDoor): VcpuMachine {
+  const run = new Run(configOf(guest), options, platformsOf(guest));
+  const { machine, tracker } = run;
   if (door !== undefined) machine.door = door;
-  const tracker = new StateTracker(machine);
-  const run = {
-    machine,
-    tracker,
-    get tick() {
-      return machine.tick;
-    },
-    runTo: machine.runTo.bind(machine),
-    slice: machine.runTo.bind(machine),
-    stateHash: () => tracker.stateHash(),
-    explanation: { kinds: [], heard: [], questions: new Map(), eventFields: () => null },
-  };
-  return { machine, platform, tracker, run: run as unknown as Run };
+  return { run, machine, platform: machine.platform as VcpuPlatform, tracker };
 }
