@@ -11,7 +11,7 @@ import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { Divergence } from '../machine/inputs.ts';
 import type { RunEnd, RunOptions } from '../machine/machine.ts';
-import { type Hit, isAddress, StopClients, type StopSet } from '../machine/stops.ts';
+import { type Hit, StopClients, type StopSet } from '../machine/stops.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
 import { editedFrom } from './edit.ts';
 import { ReplayDoor } from './journal.ts';
@@ -198,12 +198,11 @@ export class Session {
     for (const start of this.startsBefore(before)) {
       let found: { tick: Tick; hits: readonly Hit[] } | null = null;
       await this.goto(start, breathe);
-      for (let resume = false; this.tick <= last; ) {
+      for (let resume = false; this.tick <= last; resume = true) {
         const hits = await this.advance(last + 1, stops, resume, breathe);
         if (hits.length === 0 || this.tick > last) break;
         // what is met at a segment's start belongs to the one before it, which has come there
         if (this.tick > start || start === 0) found = { tick: this.tick, hits };
-        resume = isAddress(hits);
       }
       if (found !== null) {
         await this.goto(found.tick, breathe);

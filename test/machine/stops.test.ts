@@ -208,6 +208,22 @@ describe.each(GUESTS.map((pagings) => [pagings.join(' and '), pagings] as const)
         it(`lead where single steps lead: ${tier.tier} tier, seed ${seed}`, () => compare(pagings, seed, tier, 60));
   },
 );
+it('going back tells all that is met at a tick, also where a segment that it looks at begins', async () => {
+  const { guest, recording, reference } = await prepare(['long', 'legacy'], 2);
+  const session = new Session(vcpuMachine(guest, {}).run, recording);
+  let told = 0;
+  for (const { tick } of recording.snapshots) {
+    const { coming } = reference.moments[tick]!;
+    if (coming === null || tick === TICKS) continue;
+    session.stops.set('prompt', [{ kind: 'tick', tick }]);
+    session.stops.set('gdb', [{ kind: 'address', address: coming.rip, vcpu: coming.vcpu }]);
+    await session.goto(tick + 1);
+    const hits = await session.back(session.stops.all);
+    expect([session.tick, hits.map((hit) => hit.client)]).toEqual([tick, ['prompt', 'gdb']]);
+    told++;
+  }
+  expect(told).toBeGreaterThan(1);
+});
 it('of each kind are met', () => {
   for (const [kind, least] of [
     ['address', 50],
