@@ -191,7 +191,7 @@ export class Replayer {
   }
 }
 
-function nameOf({ rip, form, components }: Difference): string {
+function nameOf({ vcpu, rip, form, components }: Difference): string {
   const instruction = form === null ? 'the step' : `the instruction "${form}"`;
-  return `${instruction} at 0x${rip.toString(16)} is the first that they execute differently (${components.join(', ')})`;
+  return `${instruction} at 0x${rip.toString(16)} of vCPU ${vcpu} is the first that they execute differently (${components.join(', ')})`;
 }

@@ -13,6 +13,8 @@ import { BREATH_TICKS, type Run } from './run.ts';
 export interface Difference {
   /** The tick after the step that they execute differently. */
   readonly tick: Tick;
+  /** Whose turn it was, and the place of the instruction. */
+  readonly vcpu: number;
   readonly rip: VirtAddr;
   /** Key of the instruction's form; null where there is none to decode. */
   readonly form: string | null;
@@ -111,8 +113,8 @@ export async function firstDifference(
   }
   one.start(starts[0]);
   const { machine } = one.run;
-  const { rip } = machine.cpu;
+  const { id: vcpu, rip } = machine.cpu;
   const here = machine.engine.instructionAt(machine.cpu, rip);
   const form = here === null || typeof here.insn === 'string' ? null : here.insn.form.key;
-  return { tick: high, rip, form, components: await compare(high) };
+  return { tick: high, vcpu, rip, form, components: await compare(high) };
 }

@@ -9,7 +9,8 @@ import { PageVersions } from '../../src/timeline/checkpoints.ts';
 import { RecordingDoor, ReplayDoor } from '../../src/timeline/journal.ts';
 import { Session } from '../../src/timeline/session.ts';
 import type { JournalEntry } from '../../src/timeline/trace-store.ts';
-import { Track } from '../../src/timeline/witness.ts';
+import { firstDifference, Track } from '../../src/timeline/witness.ts';
+import { programOf } from '../../src/x86/semantics/registry.ts';
 import { GPR } from '../../src/x86/state.ts';
 import { EAGER } from '../engine/pair.ts';
 import { randomGuest } from '../support/stop-reference.ts';
@@ -196,6 +197,17 @@ it('a recording of two vCPUs replays, and its snapshots are states of both', asy
     await session.goto(TICKS);
     expect(session.run.stateHash()).toBe(outcome.stateHash);
   }
+});
+
+it('the first difference of two machines names the vCPU that made it', async () => {
+  // the second one counts down, which the other machine cannot
+  const down = COUNTING.with(6, 0x0f);
+  const guest: VcpuGuest = { ...counting(7), code: [COUNTING, down] };
+  const track = (options: EngineOptions): Track => Track.of(vcpuMachine(guest, options).run, doorOf([]));
+  const one = track({});
+  const other = track({ programOf: (form) => (form.name === 'dec' ? null : programOf(form)) });
+  const found = await firstDifference(one, other, one.take(), 60, async () => {});
+  expect(found).toMatchObject({ vcpu: 1, rip: BigInt(PLACES.code + 5), components: ['memory', 'loop', 'cpu1'] });
 });
 
 it('time leaps to the next timer where all sleep', () => {
