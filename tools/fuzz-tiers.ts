@@ -3,9 +3,9 @@
  * `node tools/run.mjs fuzz-tiers [--minutes N] [--seed S] [--jobs N] [--oracle N] [--forms]`.
  *
  * Every Nth program runs on the oracle tier too (--oracle, 4). A mismatch is shrunk and printed with the command that shows it
- * again (`--seed S --units ... --happenings ... --stops ...`), and ends the run with status 1. `--forms` lists the forms that no
- * region was made of. `--mutate` breaks one lowering after the other (test/engine/fuzz/mutations.ts) and shows that each is
- * found; `--mutation NAME` breaks one.
+ * again (`--seed S --units ... --happenings ... --stops ...`, with the mutation if there is one), and ends the run with status 1.
+ * `--forms` lists the forms that no region was made of. `--mutate` breaks one lowering after the other
+ * (test/engine/fuzz/mutations.ts) and shows that each is found; `--mutation NAME` breaks one.
  */
 import { spawn } from 'node:child_process';
 import type { TierName } from '../test/engine/fuzz/machine.ts';
@@ -53,18 +53,19 @@ async function report(seed: number, tiers: readonly TierName[]): Promise<void> {
   const { Fuzzer } = await import('../test/engine/fuzz/run.ts');
   const { policyOf, scenarioOf } = await import('../test/engine/fuzz/scenario.ts');
   const { listing, shrink, trail } = await import('../test/engine/fuzz/shrink.ts');
-  const shrunk = shrink(new Fuzzer(), scenarioOf(seed), tiers, 60, seconds);
+  const shrunk = shrink(scenarioOf(seed), tiers, 60, seconds);
   if (shrunk === null) {
     console.log(`seed ${seed}: the mismatch does not come again on fresh machines`);
     return;
   }
   const { kept, mismatch } = shrunk;
   const list = (name: keyof Kept): string => `--${name} ${kept[name].join(',') || "''"}`;
+  const broken = values.mutation === undefined ? '' : ` --mutation '${values.mutation}'`;
   console.log(`seed ${seed} (${policyOf(seed)}): first wrong step ${mismatch.tick - 1}\n  ${mismatch.what}`);
   console.log(`program left (${kept.units.length} units; the rest are NOPs):\n${listing(shrunk)}`);
   console.log(`before it, as the ${tiers[1]} tier executes it:\n${trail(new Fuzzer(), shrunk, tiers[1]!, 12)}`);
   console.log(
-    `again: node tools/run.mjs fuzz-tiers --seed ${seed} --tiers ${tiers.join(',')} ${list('units')} ${list('happenings')} ${list('stops')}`,
+    `again: node tools/run.mjs fuzz-tiers --seed ${seed} --tiers ${tiers.join(',')} ${list('units')} ${list('happenings')} ${list('stops')}${broken}`,
   );
 }
 
@@ -87,7 +88,7 @@ async function again(): Promise<number> {
     return 0;
   }
   const shrunk = { kept, scenario, mismatch };
-  console.log(`step ${mismatch.tick - 1}\n  ${mismatch.what}`);
+  console.log(`wrong step ${mismatch.tick - 1}\n  ${mismatch.what}`);
   console.log(`${listing(shrunk)}\n${trail(fuzzer, shrunk, tiers[1]!, 12)}`);
   return 1;
 }

@@ -15,6 +15,13 @@ test('a mismatch ends with status 1, that of seed 0 too', () => {
   expect(run('--programs', '1').status).toBe(0);
 });
 
-test('what is left of a program can be run again', () => {
-  expect(run('--stops', '3,100', '--units', '0,1')).toMatchObject({ status: 0, stdout: 'the tiers agree\n' });
+test('the command that is printed shows what is left of a program again', () => {
+  const { stdout } = run('--programs', '1', '--mutation', MUTATION);
+  const [, command = '', wrong = ''] =
+    /^again: node tools\/run\.mjs fuzz-tiers (.*--stops \S+(.*))$/m.exec(stdout) ?? [];
+  expect(wrong).toBe(` --mutation '${MUTATION}'`);
+  const left = command.slice(0, -wrong.length).replaceAll("''", '').split(' ');
+  const step = /first (wrong step \d+\n.*)/.exec(stdout)?.[1];
+  expect(run(...left, '--mutation', MUTATION)).toMatchObject({ status: 1, stdout: expect.stringMatching(`^${step}`) });
+  expect(run(...left)).toMatchObject({ status: 0, stdout: 'the tiers agree\n' });
 });

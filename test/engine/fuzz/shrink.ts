@@ -2,7 +2,7 @@
 import { decode } from '../../../src/x86/decode/decode.ts';
 import type { TierName } from './machine.ts';
 import { CODE } from './places.ts';
-import type { Fuzzer, Mismatch } from './run.ts';
+import { Fuzzer, type Mismatch } from './run.ts';
 import type { Scenario } from './scenario.ts';
 
 /** Which parts of a scenario are left, as a command line can name them. */
@@ -52,16 +52,13 @@ export interface Shrunk {
   readonly mismatch: Mismatch;
 }
 
-/** Shrinks for `seconds` at most, as `now` (seconds) counts them. */
-export function shrink(
-  fuzzer: Fuzzer,
-  whole: Scenario,
-  tiers: readonly TierName[],
-  seconds: number,
-  now: () => number,
-): Shrunk | null {
+/**
+ * Shrinks for `seconds` at most, as `now` (seconds) counts them. Each attempt is made on machines of its own: which regions a hot tier
+ * has made of earlier programs, and when it looks for new ones, decides what it makes of this one.
+ */
+export function shrink(whole: Scenario, tiers: readonly TierName[], seconds: number, now: () => number): Shrunk | null {
   const end = now() + seconds;
-  const failure = (kept: Kept): Mismatch | null => fuzzer.run(reduced(whole, kept), tiers);
+  const failure = (kept: Kept): Mismatch | null => new Fuzzer().run(reduced(whole, kept), tiers);
   let kept = allOf(whole);
   let mismatch = failure(kept);
   if (mismatch === null) return null;
