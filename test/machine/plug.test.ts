@@ -1,6 +1,6 @@
 /**
- * A platform and a device that only this test knows: recorded, replayed, gone about in and searched by code that has never heard of
- * them.
+ * A platform, a device and a stop client that only this test knows: recorded, replayed, gone about in and searched by code that has
+ * never heard of them.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ import { SessionMoment } from '../../src/inspect/session-moment.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type MachineConfig } from '../../src/machine/config.ts';
 import { kindOf, PLATFORMS } from '../../src/machine/platforms.ts';
-import { StopSet } from '../../src/machine/stops.ts';
+import { type StopCondition, StopSet } from '../../src/machine/stops.ts';
 import { journalOf } from '../../src/timeline/edit.ts';
 import { isPayload } from '../../src/timeline/journal.ts';
 import { Run, SEMANTICS_VERSION } from '../../src/timeline/run.ts';
@@ -25,6 +25,7 @@ import { errorOf } from '../support/error.ts';
 import { hexBytes } from '../support/pv-guest.ts';
 import { PORT } from '../support/test-device.ts';
 import { BOARD } from '../support/test-platform.ts';
+import { Tracer } from '../support/test-stop-client.ts';
 import { pseudoRandom, type RecordOptions, recordGuest, replayGuest } from '../support/time-travel.ts';
 
 /**
@@ -174,5 +175,30 @@ describe('a platform and a device of somebody else', () => {
     await session.goto(0);
     const writes = StopSet.of('test', [{ kind: 'access', access: 'write', address: 0x3008, bytes: 1 }]);
     expect(session.forward(end, { stops: writes })).toMatchObject({ kind: 'hit' });
+  });
+});
+
+describe('a stop client of somebody else', () => {
+  /** Of `add ebx, eax`, once for each byte. */
+  const ADD = 0x101an;
+  const held: readonly StopCondition[] = [
+    { kind: 'address', address: ADD },
+    { kind: 'access', access: 'write', address: 0x3008, bytes: 1 },
+    { kind: 'event', event: 'mail' },
+    { kind: 'tick', tick: 1234 },
+  ];
+  it('meets conditions of each kind, forwards and back, whoever else holds some', async () => {
+    const session = new Session(machine(), recording);
+    const tracer = new Tracer(session, 'tracer', held);
+    const alone = await tracer.forward();
+    const count = (kind: StopCondition['kind']): number => alone.filter((mark) => mark[1] === kind).length;
+    // a byte comes with the flag that the program clears
+    expect(held.map(({ kind }) => count(kind))).toEqual([TYPED.length, 2 * TYPED.length, TYPED.length, 1]);
+    expect(session.tick).toBe(end);
+    const other = new Tracer(session, 'other', [{ kind: 'tick', tick: 100 }, held[0]!]);
+    const back = await tracer.back();
+    expect([session.tick, back]).toEqual([0, alone]);
+    tracer.end();
+    expect(await other.forward()).toEqual([[100, 'tick'], ...alone.filter((mark) => mark[1] === 'address')]);
   });
 });
