@@ -1,9 +1,9 @@
 /**
  * Searching a recording: the first state that fulfils a predicate, the last change of a place in memory.
  *
- * A search runs at full speed between the moments that can matter and looks only there: the places in code that it names
- * (pauses), changes of the memory the predicate reads (watches), events, console output. Only a predicate about registers
- * anywhere is looked at after every step.
+ * A search runs at full speed between the moments that can matter and looks only there: at the places in code that it names and at
+ * writes of the memory the predicate reads (stops), at events, at console output. Only a predicate about registers anywhere is looked
+ * at after every step.
  */
 import type { Tick } from '../core/units.ts';
 import { isBefore } from '../machine/machine.ts';

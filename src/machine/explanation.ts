@@ -1,6 +1,7 @@
 /**
  * The explanation socket: what a platform knows for people. `timeline` and `inspect` ask it for names of what happens, for functions
- * of predicates, for the word in memory that decided something, for what a vCPU waits for; neither knows a platform itself.
+ * of predicates, for the word in memory that decided something, for what a vCPU waits for, for rules by which a hang is told; neither
+ * knows a platform itself.
  *
  * Invariant: answering changes nothing of the machine, no accessed bit is set.
  */

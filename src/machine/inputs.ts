@@ -1,9 +1,9 @@
 /**
- * The only door through which anything from outside enters the machine.
+ * The input socket: the only door through which anything from outside enters the machine.
  *
- * Two kinds of journal entry exist and never mix: a *payload* cannot be recomputed (bytes typed at the console); a
- * *decision* follows from the machine's own state (a timer that fired, an idle jump) and is recomputed and compared, since
- * following it would hide a timer bug. Recording, replay and tests each implement {@link InputDoor}.
+ * Two kinds of journal entry exist and never mix: a *payload* cannot be recomputed (bytes for a device, such as what is typed); a
+ * *decision* follows from the machine's own state (a timer that fired, an idle jump, a switch) and is recomputed and compared, since
+ * following it would hide a bug. Recording, replay and tests each implement {@link InputDoor}.
  */
 import type { Tick } from '../core/units.ts';
 

@@ -1,8 +1,9 @@
 /**
  * The tick loop: one machine of vCPUs, engine, platform and input door, driven to a tick or to its end.
  *
- * What plugs into it: a scheduler (scheduler.ts) says whose turn it is, a platform (platform.ts) what surrounds the vCPUs, stops
- * (stops.ts) where a run comes back, the door (inputs.ts) what comes from outside.
+ * What plugs into it: a platform (platform.ts) says what surrounds the vCPUs, a scheduler (scheduler.ts) whose turn it is, stops
+ * (stops.ts) where a run comes back, the door (inputs.ts) what comes from outside. What a platform knows for people
+ * (explanation.ts) plugs in beside it; the loop has no use for that.
  *
  * Invariants (the determinism contract):
  * - the state after `runTo(n)` depends on n only, never on how the run was cut into calls;

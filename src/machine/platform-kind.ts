@@ -1,6 +1,6 @@
 /**
  * A kind of platform: how a machine is built of a configuration, and what whoever runs it gets beside the machine. Recorder, replay,
- * sessions and searches know no more of a platform than this and its socket (platform.ts).
+ * sessions and searches know no more of a platform than this and its sockets (platform.ts, explanation.ts).
  *
  * Building is a pure function of the configuration: the state at tick 0 is the same wherever it is built, which is what lets a
  * recording leave it out.

@@ -1,5 +1,5 @@
 /**
- * The stops socket: where runs are to come back, asked for by any number of clients (a prompt, a debugger, a search) at a time.
+ * The stops socket: where runs are to come back, asked for by any number of clients (a prompt, a search, a recorder) at a time.
  *
  * A {@link StopSet} is passed into a run and holds for that run alone: nothing of it stays behind in engine or MMU, so that a run
  * which was given none goes through. What a client holds for longer stands in {@link StopClients}. Each {@link Hit} names the
