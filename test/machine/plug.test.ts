@@ -12,6 +12,7 @@ import { Search } from '../../src/inspect/search.ts';
 import { SessionInvestigator } from '../../src/inspect/session-investigator.ts';
 import { SessionMoment } from '../../src/inspect/session-moment.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
+import { why } from '../../src/inspect/why.ts';
 import { DEFAULT_EPOCH_SECONDS, DEFAULT_TSC_KHZ, type MachineConfig } from '../../src/machine/config.ts';
 import { kindOf, PLATFORMS } from '../../src/machine/platforms.ts';
 import { type StopCondition, StopSet } from '../../src/machine/stops.ts';
@@ -132,7 +133,13 @@ describe('a platform and a device of somebody else', () => {
     const moment = new SessionMoment(session, SymbolTable.empty);
     const search = new Search(session, moment);
     const sum = TYPED.charCodeAt(0) + TYPED.charCodeAt(1);
-    for (const source of [`ebx == ${sum}`, 'u8[0x3000] == 0x4d', 'u8[pa:0x3008] == 1 && ebx != 0', 'console ~ "IBM"']) {
+    for (const source of [
+      `ebx == ${sum}`,
+      'u8[0x3000] == 0x4d',
+      'u8[pa:0x3008] == 1 && ebx != 0',
+      'full(0) == 0 && ebx != 0',
+      'console ~ "IBM"',
+    ]) {
       const { tick } = await search.first(parsePredicate(source, moment), 0, end);
       expect(tick, source).not.toBeNull();
       await session.goto(tick!);
@@ -155,6 +162,22 @@ describe('a platform and a device of somebody else', () => {
     for await (const events of investigator.events(0, end)) names.push(...events.map((e) => e.name));
     expect(names.filter((name) => name === 'mail').length).toBe(TYPED.length);
     expect(names.filter((name) => name === 'mailbox').length).toBe(2);
+  });
+  it('are explained: why names the word that the board refused, and the store that wrote it', async () => {
+    // mov esi, REQUEST; mov dword [esi], 7; mov ecx, 9; dec ecx; jnz; out 0x12, al
+    const config = {
+      ...CONFIG,
+      images: { program: hexBytes('be 10 30 00 00 c7 06 07 00 00 00 b9 09 00 00 00 49 75 fd e6 12') },
+    };
+    const made = await recordGuest(config, { platforms });
+    expect(made.outcome.verdict).toEqual({ kind: 'crash', message: 'the board refused a request' });
+    const session = new Session(new Run(config, {}, platforms), made.recording);
+    const { tick } = made.outcome;
+    const verdict = { ...made.outcome.verdict, tick, vcpu: 0, rip: 0n, symbol: null };
+    const told = await why(new SessionInvestigator(session, SymbolTable.empty, verdict));
+    expect(told.operand).toBe('the request is 7');
+    expect(told.lastWriter).toMatchObject({ tick: 1, rip: 0x1005n, value: 7n });
+    expect(told.chain.map(({ what }) => what)).toContain('refused = no');
   });
   it('are noticed where nothing comes of them, by silence', async () => {
     const config = { ...CONFIG, images: { program: hexBytes('eb fe') } };

@@ -1,6 +1,6 @@
 /**
  * A platform for tests: a CPU in flat 32-bit mode without paging, which runs a program of plain bytes, and a mailbox. OUT to port 0x10
- * rings it, to 0x11 ends the run. HLT sleeps until the mailbox notifies; delivery is a step that puts the notified port into EDX.
+ * rings it, to 0x11 ends the run, to 0x12 asks for what the word REQUEST says, of which the board grants 0 alone. HLT sleeps until the mailbox notifies; delivery is a step that puts the notified port into EDX.
  */
 import { bool, integer, optional, struct } from '../../src/core/schema.ts';
 import { sectionOf } from '../../src/core/state-section.ts';
@@ -19,14 +19,20 @@ import { GPR } from '../../src/x86/state.ts';
 import { Mailbox } from './test-device.ts';
 
 const START = 0x1000;
+/** Machine address of the word, and the flag that a guest clears to take its mail. */
+const REQUEST = 0x3010;
+const FULL = 0x3008;
 
 class Board extends IdtPlatform {
   readonly mailbox: Mailbox;
   readonly line = { state: { asleep: false, notified: null as number | null } };
   override readonly sections: MachinePlatform['sections'];
 
+  readonly #memory: GuestMemory;
+
   constructor(memory: GuestMemory) {
     super();
+    this.#memory = memory;
     this.mailbox = new Mailbox({
       memory,
       charge: (units) => void (this.work.total += units),
@@ -56,6 +62,10 @@ class Board extends IdtPlatform {
   }
   override portOut(_cpu: Cpu, port: number): Outcome {
     if (port === 0x10) this.mailbox.service();
+    if (port === 0x12 && this.#memory.read32(REQUEST) !== 0) {
+      this.stream.tell({ kind: 'refused' });
+      return stop('crash', 'the board refused a request');
+    }
     return port === 0x11 ? stop('poweroff', 'the program ended') : null;
   }
   override halt(): Outcome {
@@ -64,16 +74,39 @@ class Board extends IdtPlatform {
   }
 }
 
-/** The board tells of mail, by its port. */
+/** The board tells of mail, by its port, and of what it refuses; `full(0)` asks for the mailbox's flag. */
 const EXPLANATION: Explanation = {
   ...UNEXPLAINED,
-  heard: ['mail'],
-  kinds: [{ kind: 'mail', names: false }],
-  eventFields: (name) => (name === 'mail' ? ['port'] : null),
+  heard: ['mail', 'refused'],
+  kinds: [
+    { kind: 'mail', names: false },
+    { kind: 'refused', names: false },
+  ],
+  eventFields: (name) => (name === 'mail' ? ['port'] : name === 'refused' ? [] : null),
   decode: (event, { vcpu, rip }) => {
-    const fields = { port: BigInt((event as unknown as { port: number }).port) };
-    return [{ vcpu, rip, kind: 'mail', name: 'mail', fields, text: null }];
+    const { kind, port } = event as MachineEvent & { port?: number };
+    return [{ vcpu, rip, kind, name: kind, fields: port === undefined ? {} : { port: BigInt(port) }, text: null }];
   },
+  questions: new Map([
+    [
+      'full',
+      {
+        limit: 1n,
+        answers: 1n,
+        ask: (_of, look) => {
+          look.note(FULL, 1);
+          return look.read('ma', BigInt(FULL), 1);
+        },
+      },
+    ],
+  ]),
+  refusal: ({ kind }) => (kind === 'refused' ? { error: 'no', isCascade: () => false } : null),
+  blame: (_event, _log, look) => ({
+    place: { space: 'ma', address: BigInt(REQUEST) },
+    bytes: 4,
+    text: `the request is ${look.read('ma', BigInt(REQUEST), 4)}`,
+    guilty: ({ after }) => after !== 0n,
+  }),
 };
 
 export const BOARD: PlatformKind = {
