@@ -1,15 +1,15 @@
 /**
- * LZMA decoding, the part that LZMA2 chunks (xz) and the older `.lzma` files share: properties, state, range decoder.
+ * LZMA decoding, the part that LZMA2 chunks (xz) and the older `.lzma` files share: properties, state, literals and matches.
  *
  * Invariants: the output buffer is the dictionary (everything is decoded at once), so a match may reach back to the last
  * dictionary reset and no further; no byte is written behind the end that the caller names, and every turn of the loop
- * writes one or ends it. Anything else throws an `EmulatorError` E_IMAGE. Literals and matches are decoded in one loop
- * over local variables, because this is where unpacking a kernel spends its time.
+ * writes one or ends it. Anything else throws an `EmulatorError` E_IMAGE.
  *
  * Source: the LZMA specification of the LZMA SDK.
  */
 
 import { corrupt } from './limits.ts';
+import { RangeDecoder } from './range-decoder.ts';
 
 const HALF = 1024;
 const STATES = 12;
@@ -60,7 +60,11 @@ export class LzmaDecoder {
   #pb = 0;
   #state = 0;
   readonly #budget: SymbolBudget;
-  #reps: [number, number, number, number] = [0, 0, 0, 0];
+  /** Recent distances less 1, the last one first. */
+  #rep0 = 0;
+  #rep1 = 0;
+  #rep2 = 0;
+  #rep3 = 0;
 
   /** Reads `input` from `start` and fills `output`; `format` names the payload in errors. */
   constructor(format: 'xz' | 'lzma', input: Uint8Array, start: number, output: Uint8Array, budget: SymbolBudget) {
@@ -75,7 +79,7 @@ export class LzmaDecoder {
   resetState(): void {
     this.#probs.fill(HALF);
     this.#state = 0;
-    this.#reps = [0, 0, 0, 0];
+    this.#rep0 = this.#rep1 = this.#rep2 = this.#rep3 = 0;
   }
 
   /** Sets lc, lp and pb from their byte; E_IMAGE unless lc + lp is at most 4, as in LZMA2 and in every kernel. */
@@ -94,169 +98,123 @@ export class LzmaDecoder {
    */
   decode(size: number, packed: number, ending: 'exact' | 'marker' | 'open'): void {
     const fail = this.#fail;
-    const input = this.input;
-    const out = this.output;
-    const probs = this.#probs;
+    const coder = this.#coder(packed);
     const inEnd = this.inPos + packed;
-    if (inEnd > input.length) fail(`it ends at byte ${input.length} inside a chunk that reaches to ${inEnd}`);
-    if (packed < 5 || input[this.inPos] !== 0) fail(`the range coder at byte ${this.inPos} does not start with 0`);
     const outEnd = this.outPos + size;
-    if (outEnd > out.length) fail(`it unpacks to more than ${out.length} bytes`);
+    if (outEnd > this.output.length) fail(`it unpacks to more than ${this.output.length} bytes`);
     // one more symbol where it must be the marker
     const loopEnd = ending === 'marker' ? outEnd + 1 : outEnd;
-    let isMarked = false;
     const posMask = (1 << this.#pb) - 1;
-    const literalMask = (1 << this.#lp) - 1;
-    const lc = this.#lc;
-    const dictStart = this.dictStart;
-    let pos = this.outPos;
-    let state = this.#state;
-    let symbolsLeft = this.#budget.symbols;
-    let [rep0, rep1, rep2, rep3] = this.#reps;
-
-    // The range coder. `range` and `code` are int32 with unsigned meaning; reads past the input give undefined = 0
-    // and are caught at the end, where the position may not be behind `inEnd`.
-    let at = this.inPos + 5;
-    let range = -1;
-    let code = (input[at - 4]! << 24) | (input[at - 3]! << 16) | (input[at - 2]! << 8) | input[at - 1]!;
-    const bit = (index: number): number => {
-      if (range >>> 0 < 0x1000000) {
-        range <<= 8;
-        code = (code << 8) | input[at++]!;
-      }
-      const p = probs[index]!;
-      const bound = (range >>> 11) * p;
-      if (code >>> 0 < bound) {
-        range = bound | 0;
-        probs[index] = p + ((2048 - p) >> 5);
-        return 0;
-      }
-      range = (range - bound) | 0;
-      code = (code - bound) | 0;
-      probs[index] = p - (p >> 5);
-      return 1;
-    };
-    const tree = (base: number, bits: number): number => {
-      let symbol = 1;
-      for (let i = 0; i < bits; i++) symbol = (symbol << 1) | bit(base + symbol);
-      return symbol - (1 << bits);
-    };
-    const reverseTree = (base: number, bits: number): number => {
-      let symbol = 1;
-      let value = 0;
-      for (let i = 0; i < bits; i++) {
-        const b = bit(base + symbol);
-        symbol = (symbol << 1) | b;
-        value |= b << i;
-      }
-      return value;
-    };
-    const length = (base: number, posState: number): number => {
-      if (bit(base + LEN_CHOICE) === 0) return 2 + tree(base + LEN_LOW + (posState << 3), 3);
-      if (bit(base + LEN_CHOICE + 1) === 0) return 10 + tree(base + LEN_MID + (posState << 3), 3);
-      return 18 + tree(base + LEN_HIGH, 8);
-    };
-
-    while (pos < loopEnd && symbolsLeft > 0) {
-      const posState = (pos - dictStart) & posMask;
-      if (bit(IS_MATCH + (state << 4) + posState) === 0) {
-        const previous = pos > dictStart ? out[pos - 1]! : 0;
-        const base = LITERAL + 0x300 * ((((pos - dictStart) & literalMask) << lc) + (previous >> (8 - lc)));
-        let symbol = 1;
-        if (state >= 7) {
-          let match = out[pos - rep0 - 1]!;
-          let offset = 0x100;
-          while (symbol < 0x100) {
-            match <<= 1;
-            const matchBit = match & offset;
-            if (bit(base + offset + matchBit + symbol) === 0) {
-              symbol <<= 1;
-              offset &= ~matchBit;
-            } else {
-              symbol = (symbol << 1) | 1;
-              offset &= matchBit;
-            }
-          }
-        } else while (symbol < 0x100) symbol = (symbol << 1) | bit(base + symbol);
-        out[pos++] = symbol;
-        symbolsLeft--;
-        state = state < 4 ? 0 : state < 10 ? state - 3 : state - 6;
+    const budget = this.#budget;
+    let isMarked = false;
+    while (this.outPos < loopEnd && budget.symbols > 0) {
+      const posState = (this.outPos - this.dictStart) & posMask;
+      if (coder.bit(IS_MATCH + (this.#state << 4) + posState) === 0) {
+        budget.symbols--;
+        this.#literal(coder);
         continue;
       }
-      symbolsLeft -= MATCH_SYMBOLS;
-      let len: number;
-      if (bit(IS_REP + state) === 0) {
-        rep3 = rep2;
-        rep2 = rep1;
-        rep1 = rep0;
-        state = state < 7 ? 7 : 10;
-        len = length(MATCH_LEN, posState);
-        const slot = tree(DIST_SLOT + (len < 6 ? (len - 2) << 6 : 3 << 6), 6);
-        if (slot < 4) rep0 = slot;
-        else {
-          const bits = (slot >> 1) - 1;
-          rep0 = (2 | (slot & 1)) << bits;
-          if (slot < 14) rep0 += reverseTree(DIST_SPECIAL + rep0 - slot, bits);
-          else {
-            let direct = 0;
-            for (let i = bits - 4; i > 0; i--) {
-              if (range >>> 0 < 0x1000000) {
-                range <<= 8;
-                code = (code << 8) | input[at++]!;
-              }
-              range >>>= 1;
-              const over = code >>> 0 >= range >>> 0 ? 1 : 0;
-              if (over) code = (code - range) | 0;
-              direct = (direct << 1) | over;
-            }
-            rep0 = (rep0 + (direct << 4) + reverseTree(DIST_ALIGN, 4)) >>> 0;
-            if (rep0 === END_MARKER && ending === 'marker') {
-              isMarked = true;
-              break;
-            }
-          }
-        }
-      } else {
-        if (bit(IS_REP0 + state) === 0) {
-          if (bit(IS_REP0_LONG + (state << 4) + posState) === 0) {
-            state = state < 7 ? 9 : 11;
-            if (rep0 >= pos - dictStart) fail(`a match reaches ${rep0 + 1} bytes back from byte ${pos}`);
-            out[pos] = out[pos - rep0 - 1]!;
-            pos++;
-            continue;
-          }
-        } else {
-          let distance = rep1;
-          if (bit(IS_REP1 + state) === 1) {
-            distance = rep2;
-            if (bit(IS_REP2 + state) === 1) {
-              distance = rep3;
-              rep3 = rep2;
-            }
-            rep2 = rep1;
-          }
-          rep1 = rep0;
-          rep0 = distance;
-        }
-        state = state < 7 ? 8 : 11;
-        len = length(REP_LEN, posState);
-      }
-      if (rep0 >= pos - dictStart) fail(`a match reaches ${rep0 + 1} bytes back from byte ${pos}`);
-      if (pos + len > outEnd) fail(`a match of ${len} bytes at byte ${pos} passes the end of its chunk at ${outEnd}`);
-      for (let from = pos - rep0 - 1, end = pos + len; pos < end; ) out[pos++] = out[from++]!;
+      budget.symbols -= MATCH_SYMBOLS;
+      const isNew = coder.bit(IS_REP + this.#state) === 0;
+      const length = isNew ? this.#match(coder, posState) : this.#repeat(coder, posState);
+      isMarked = ending === 'marker' && this.#rep0 === END_MARKER;
+      if (isMarked) break;
+      this.#copy(length, outEnd);
     }
-    if (symbolsLeft <= 0) fail('it has more symbols than any kernel');
+    if (budget.symbols <= 0) fail('it has more symbols than any kernel');
     if (ending === 'marker' && !isMarked) fail(`it unpacks to more than ${outEnd} bytes`);
-    if (range >>> 0 < 0x1000000) {
-      range <<= 8;
-      code = (code << 8) | input[at++]!;
-    }
-    if (at > inEnd || (ending === 'exact' && at < inEnd) || (ending !== 'open' && code !== 0))
+    const isEmpty = coder.finish();
+    if (coder.at > inEnd || (ending === 'exact' && coder.at < inEnd) || (ending !== 'open' && !isEmpty))
       fail(`the data that ends at byte ${inEnd} does not end where its header says`);
-    this.inPos = at;
-    this.outPos = pos;
-    this.#state = state;
-    this.#budget.symbols = symbolsLeft;
-    this.#reps = [rep0, rep1, rep2, rep3];
+    this.inPos = coder.at;
   }
+
+  /** The range decoder of `packed` bytes of input, which begin with a 0. */
+  #coder(packed: number): RangeDecoder {
+    const { input, inPos } = this;
+    const inEnd = inPos + packed;
+    if (inEnd > input.length) this.#fail(`it ends at byte ${input.length} inside a chunk that reaches to ${inEnd}`);
+    if (packed < 5 || input[inPos] !== 0) this.#fail(`the range coder at byte ${inPos} does not start with 0`);
+    return new RangeDecoder(input, inPos + 5, this.#probs);
+  }
+  #literal(coder: RangeDecoder): void {
+    const { output: out, outPos: pos } = this;
+    const from = pos - this.dictStart;
+    const previous = from > 0 ? out[pos - 1]! : 0;
+    const context = ((from & ((1 << this.#lp) - 1)) << this.#lc) + (previous >> (8 - this.#lc));
+    const base = LITERAL + 0x300 * context;
+    const state = this.#state;
+    let symbol = 1;
+    if (state >= 7) {
+      // behind a match the byte that it would have gone on with takes part, up to the first bit that differs
+      let match = out[pos - this.#rep0 - 1]!;
+      let offset = 0x100;
+      while (symbol < 0x100) {
+        match <<= 1;
+        const matchBit = match & offset;
+        const bit = coder.bit(base + offset + matchBit + symbol);
+        symbol = (symbol << 1) | bit;
+        offset = bit === 0 ? offset & ~matchBit : offset & matchBit;
+      }
+    } else while (symbol < 0x100) symbol = (symbol << 1) | coder.bit(base + symbol);
+    out[pos] = symbol;
+    this.outPos = pos + 1;
+    this.#state = state < 4 ? 0 : state < 10 ? state - 3 : state - 6;
+  }
+  /** A match at a new distance, which becomes the first of the recent ones; its length. */
+  #match(coder: RangeDecoder, posState: number): number {
+    this.#rep3 = this.#rep2;
+    this.#rep2 = this.#rep1;
+    this.#rep1 = this.#rep0;
+    this.#state = this.#state < 7 ? 7 : 10;
+    const length = lengthOf(coder, MATCH_LEN, posState);
+    const slot = coder.tree(DIST_SLOT + (Math.min(length - 2, 3) << 6), 6);
+    this.#rep0 = slot;
+    if (slot < 4) return length;
+    const bits = (slot >> 1) - 1;
+    const base = (2 | (slot & 1)) << bits;
+    if (slot < 14) this.#rep0 = base + coder.reverseTree(DIST_SPECIAL + base - slot, bits);
+    else this.#rep0 = (base + (coder.direct(bits - 4) << 4) + coder.reverseTree(DIST_ALIGN, 4)) >>> 0;
+    return length;
+  }
+  /** A match at one of the recent distances, which becomes the first; its length. */
+  #repeat(coder: RangeDecoder, posState: number): number {
+    const state = this.#state;
+    if (coder.bit(IS_REP0 + state) === 0) {
+      if (coder.bit(IS_REP0_LONG + (state << 4) + posState) === 0) {
+        this.#state = state < 7 ? 9 : 11;
+        return 1;
+      }
+    } else {
+      let distance = this.#rep1;
+      if (coder.bit(IS_REP1 + state) === 1) {
+        distance = this.#rep2;
+        if (coder.bit(IS_REP2 + state) === 1) {
+          distance = this.#rep3;
+          this.#rep3 = this.#rep2;
+        }
+        this.#rep2 = this.#rep1;
+      }
+      this.#rep1 = this.#rep0;
+      this.#rep0 = distance;
+    }
+    this.#state = state < 7 ? 8 : 11;
+    return lengthOf(coder, REP_LEN, posState);
+  }
+  /** Copies `length` bytes from the first recent distance; none behind `outEnd`. */
+  #copy(length: number, outEnd: number): void {
+    const { output: out, outPos: pos } = this;
+    const distance = this.#rep0 + 1;
+    const end = pos + length;
+    if (distance > pos - this.dictStart) this.#fail(`a match reaches ${distance} bytes back from byte ${pos}`);
+    if (end > outEnd) this.#fail(`a match of ${length} bytes at byte ${pos} passes the end of its chunk at ${outEnd}`);
+    for (let to = pos, from = pos - distance; to < end; ) out[to++] = out[from++]!;
+    this.outPos = end;
+  }
+}
+
+function lengthOf(coder: RangeDecoder, base: number, posState: number): number {
+  if (coder.bit(base + LEN_CHOICE) === 0) return 2 + coder.tree(base + LEN_LOW + (posState << 3), 3);
+  if (coder.bit(base + LEN_CHOICE + 1) === 0) return 10 + coder.tree(base + LEN_MID + (posState << 3), 3);
+  return 18 + coder.tree(base + LEN_HIGH, 8);
 }
