@@ -38,8 +38,10 @@ const NEVER: Record<string, string[]> = {
 
 /** Layers above the machine, which see hypervisor and engine through it alone. */
 const ABOVE_MACHINE = ['timeline', 'inspect', 'cli', 'store'];
-/** Chains of members that no layer above the machine may walk: whatever they lead to, the machine should be asked for. */
-const FORBIDDEN_CHAINS = ['xen.*', 'engine.mmu.*'];
+/** Members that no layer above the machine may name, however it comes by what has them: the machine should be asked instead. */
+const FORBIDDEN_MEMBERS: readonly string[] = ['xen', 'mmu'];
+/** What plugs into the machine's sockets; the layers above see the sockets. */
+const PLUG = /^src\/machine\/[^/]+\//;
 
 const layerOf = (path: string): string => {
   const [top = '', next = ''] = path.split('/');
@@ -53,7 +55,7 @@ export function layerFaults(modules: Modules, known: readonly string[] = []): st
   if (sources.length === 0) return ['layers: saw no module of src or store'];
   const faults = new Map<string, string>();
   for (const module of sources)
-    for (const fault of [...wrongImports(module), ...wrongChains(module)]) {
+    for (const fault of [...wrongImports(module), ...wrongMembers(module)]) {
       const about = `${module.path}: ${fault}`;
       faults.set(about, about);
     }
@@ -66,46 +68,34 @@ function wrongImports({ path, imports }: Module): string[] {
     if (target.startsWith('node:'))
       return from === 'cli' || from === 'store' ? [] : [`${target} (Node API outside cli and store)`];
     if (!/^(src|store|test|tools)\//.test(target)) return [];
+    if (ABOVE_MACHINE.includes(from) && PLUG.test(target))
+      return [`${from} must not import ${target}: it sees the sockets`];
     const to = layerOf(target);
     if (to === from || (rank(to) >= 0 && rank(to) <= rank(from) && !NEVER[from]?.includes(to))) return [];
     return [`${from} must not import ${to}`];
   });
 }
 
-function wrongChains({ path, program }: Module): string[] {
+function wrongMembers({ path, program }: Module): string[] {
   const from = layerOf(path);
   if (!ABOVE_MACHINE.includes(from)) return [];
   const found = new Set<string>();
-  const judge = (names: readonly string[]): void => {
-    for (const forbidden of FORBIDDEN_CHAINS)
-      if (`.${names.join('.')}`.includes(`.${forbidden.slice(0, -1)}`)) found.add(`${from} must not walk ${forbidden}`);
+  const judge = (name: string | null): void => {
+    if (name !== null && FORBIDDEN_MEMBERS.includes(name)) found.add(`${from} must not reach for ${name}`);
   };
   new Visitor({
-    MemberExpression: (node) => judge(chainOf(node)),
-    VariableDeclarator: ({ id, init }) => {
-      if (id.type === 'ObjectPattern' && init !== null) judge([...chainOf(init), '?']);
+    MemberExpression: ({ property }) => judge(nameOf(property)),
+    ObjectPattern: ({ properties }) => {
+      for (const property of properties) if (property.type === 'Property') judge(nameOf(property.key));
     },
   }).visit(program);
   return [...found];
 }
 
-/** The names of a chain of members, `this.#run.machine!.engine` as this, run, machine, engine; `?` for what has no name. */
-function chainOf(node: ESTree.Node): string[] {
-  switch (node.type) {
-    case 'MemberExpression':
-      return [...chainOf(node.object), node.computed || !('name' in node.property) ? '?' : node.property.name];
-    case 'TSNonNullExpression':
-    case 'TSAsExpression':
-    case 'ChainExpression':
-    case 'ParenthesizedExpression':
-      return chainOf(node.expression);
-    case 'Identifier':
-      return [node.name];
-    case 'ThisExpression':
-      return ['this'];
-    default:
-      return ['?'];
-  }
+/** The name that a key or a member's property is, written as a word or as a text. */
+function nameOf(node: ESTree.Node): string | null {
+  if (node.type === 'Identifier' || node.type === 'PrivateIdentifier') return node.name;
+  return node.type === 'Literal' && typeof node.value === 'string' ? node.value : null;
 }
 
 if (import.meta.main) {

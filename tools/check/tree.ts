@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type ESTree, type ParseResult, parseSync } from 'rolldown/utils';
+import { type ESTree, type ParseResult, parseSync, Visitor } from 'rolldown/utils';
 
 /** What a module takes of another. */
 export interface Import {
@@ -45,9 +45,10 @@ export function readModules(root: string): Modules {
 }
 
 function readModule(path: string, text: string): Module {
-  const { program, module, errors } = parseSync(path, text);
+  const parsed = parseSync(path, text);
+  const { program, module, errors } = parsed;
   if (errors.length > 0) throw new Error(`${path}: ${errors[0]!.message}`);
-  return { path, text, program, imports: importsOf(path, text, module), exports: exportsOf(module, program) };
+  return { path, text, program, imports: importsOf(path, text, parsed), exports: exportsOf(module, program) };
 }
 
 function exportsOf(module: ParseResult['module'], program: ESTree.Program): Export[] {
@@ -67,7 +68,7 @@ function exportsOf(module: ParseResult['module'], program: ESTree.Program): Expo
   );
 }
 
-function importsOf(path: string, text: string, module: ParseResult['module']): Import[] {
+function importsOf(path: string, text: string, { program, module }: ParseResult): Import[] {
   const place = (request: string): string => (request.startsWith('.') ? join(dirname(path), request) : request);
   const early = module.staticImports.map(({ moduleRequest, entries }) => ({
     from: place(moduleRequest.value),
@@ -81,12 +82,18 @@ function importsOf(path: string, text: string, module: ParseResult['module']): I
     ),
   );
   const late = module.dynamicImports.flatMap(({ start, moduleRequest }) => {
-    const request = /^'(.*)'$/.exec(text.slice(moduleRequest.start, moduleRequest.end))?.[1];
+    const request = /^['"`]([^$]*)['"`]$/.exec(text.slice(moduleRequest.start, moduleRequest.end))?.[1];
     if (request === undefined) return [];
     const taken = /\{([\w\s,:]*)\} = (?:await )?$/.exec(text.slice(Math.max(0, start - 200), start))?.[1];
     return [{ from: place(request), names: taken?.match(/\w+(?=\s*(?:[,:]|$))/g) ?? ['*'] }];
   });
-  return [...early, ...passedOn, ...late];
+  const types: Import[] = [];
+  new Visitor({
+    TSImportType: ({ source }) => {
+      types.push({ from: place(source.value), names: ['*'] });
+    },
+  }).visit(program);
+  return [...early, ...passedOn, ...late, ...types];
 }
 
 /** What is used of a module that is imported as `name`: `*` where the name stands for itself. */
