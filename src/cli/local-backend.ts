@@ -8,20 +8,20 @@ import { SEMANTICS_VERSION } from '../timeline/run.ts';
 import type { Recording } from '../timeline/trace-store.ts';
 import type { Backend, VerifyResult, WorkHooks } from './backend.ts';
 
-/** The recording in a directory, whatever that is called; E_RECORDING, E_SEMANTICS, E_HOST. */
-async function openRecording(path: string): Promise<Recording> {
+/** The recording in a directory, whatever that is called, of any version where it is not run; E_RECORDING, E_SEMANTICS, E_HOST. */
+async function openRecording(path: string, semantics: number | null = SEMANTICS_VERSION): Promise<Recording> {
   const { RecordingReader } = await import('../../store/recording-reader.ts');
-  return RecordingReader.open(resolve(path), basename(path), SEMANTICS_VERSION);
+  return RecordingReader.open(resolve(path), basename(path), semantics);
 }
 
 async function verify(path: string, hooks: WorkHooks): Promise<VerifyResult> {
   const findings: Array<{ place: string; problem: string }> = [];
   let recording: Recording | null = null;
   try {
-    recording = await openRecording(path);
+    recording = await openRecording(path, null);
     await recording.verify((done, total) => hooks.progress(done, total));
   } catch (error) {
-    // What the host refuses, or another version recorded, may be whole.
+    // What the host refuses may be whole.
     if (!(error instanceof EmulatorError) || error.code !== 'E_RECORDING') throw error;
     findings.push({ place: error.code, problem: error.message });
   }
@@ -46,7 +46,7 @@ export const LOCAL_BACKEND: Backend = {
     return new Opened(path, await openRecording(path));
   },
   async info(path) {
-    const recording = await openRecording(path);
+    const recording = await openRecording(path, null);
     const { infoOf } = await import('./local/opened.ts');
     const info = infoOf(path, recording);
     await recording.close();
