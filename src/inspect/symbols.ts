@@ -200,9 +200,15 @@ function rangeOf(areas: readonly Range[], symbols: readonly Symbol[]): Range {
   return { start, end };
 }
 
-/** Linux's kallsyms out of a kernel ELF file or flat guest memory; null when there are none. */
-export function symbolsOfKallsyms(image: Uint8Array): SymbolTable | null {
-  const found = findKallsyms(image);
+/** The address that the byte at `offset` of the file is loaded at, null when it is not. */
+function addressInFile(elf: Elf, offset: number): VirtAddr | null {
+  const at = elf.segments.find((s) => s.type === PT_LOAD && offset >= s.offset && offset < s.offset + s.filesz);
+  return at === undefined ? null : at.vaddr + BigInt(offset - at.offset);
+}
+
+/** Linux's kallsyms out of a kernel's ELF file; null when there are none. */
+export function symbolsOfKallsyms(elf: Elf): SymbolTable | null {
+  const found = findKallsyms(elf.bytes, (offset) => addressInFile(elf, offset));
   if (found === null) return null;
   const { addresses, names } = found;
   const first = addresses.findIndex((address) => address >= KERNEL_HALF);
@@ -214,5 +220,6 @@ export function symbolsOfKallsyms(image: Uint8Array): SymbolTable | null {
 
 /** The best table of an unpacked kernel image: its symbol table, else kallsyms, else an empty one. */
 export function symbolsOfImage(image: Uint8Array): SymbolTable {
-  return symbolsOfElf(readElf(image)) ?? symbolsOfKallsyms(image) ?? SymbolTable.empty;
+  const elf = readElf(image);
+  return symbolsOfElf(elf) ?? symbolsOfKallsyms(elf) ?? SymbolTable.empty;
 }

@@ -1,15 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { readElf } from '../../src/elf/elf.ts';
-import { findKallsyms } from '../../src/inspect/kallsyms.ts';
-import {
-  SymbolTable,
-  symbolsOfElf,
-  symbolsOfImage,
-  symbolsOfKallsyms,
-  type Symbol as TableSymbol,
-} from '../../src/inspect/symbols.ts';
+import { SymbolTable, symbolsOfElf, symbolsOfImage, type Symbol as TableSymbol } from '../../src/inspect/symbols.ts';
 import { unpackKernel } from '../../src/xen/loader/payload.ts';
-import { ascii, buildElf, concat, le, symbol } from '../support/elf.ts';
+import { ascii, buildElf, concat, symbol } from '../support/elf.ts';
 import { guest, hasGuest, KNOWN_VMLINUZ, sha256 } from '../support/guests.ts';
 
 const BASE = 0xffffffff81000000n;
@@ -105,80 +98,6 @@ test('[D-12] ELF symbols: files and undefined ones left out, a global name befor
   expect(found.lookup(BASE + 5n)).toEqual({ name: 'global', offset: 1 });
   expect(found.range).toEqual({ start: BASE, end: BASE + 0x100n });
   expect(symbolsOfImage(buildElf({})).size).toBe(0);
-});
-
-/** Which kernels put what where (scripts/kallsyms.c): before 6.2, 6.2 and 6.3, since 6.4. */
-type Era = 'before 6.2' | '6.2' | '6.4';
-
-/** A kallsyms area of `count` symbols f0, f1, ... 16 bytes apart, behind two per-CPU symbols, as `era` writes it. */
-function kallsymsImage(count: number, era: Era): Uint8Array {
-  const pad8 = (bytes: Uint8Array): Uint8Array => concat(bytes, new Uint8Array(-bytes.length & 7));
-  // Tokens: themselves for printable characters, "Tf" for 1, a long one for 2.
-  const tokens = Array.from({ length: 256 }, (_, i) =>
-    i === 1 ? 'Tf' : i === 2 ? 'a_rather_long_prefix_' : i >= 0x20 && i < 0x7f ? String.fromCharCode(i) : `~${i}`,
-  );
-  const tokenTable = ascii(tokens.map((t) => `${t}\0`).join(''));
-  let offset = 0;
-  const tokenIndex = concat(...tokens.map((t) => le((offset += t.length + 1) - t.length - 1, 2)));
-  const packed = Array.from({ length: count }, (_, i) => {
-    if (i < 2) return ascii(`Apercpu${i}`);
-    if (i === 2) return concat(ascii('T'), new Uint8Array(200).fill(2)); // longer than 127 tokens
-    return concat(Uint8Array.of(1), ascii(String(i)));
-  });
-  const entries = packed.map((p) =>
-    concat(p.length < 128 ? Uint8Array.of(p.length) : Uint8Array.of((p.length & 0x7f) | 0x80, p.length >> 7), p),
-  );
-  const markers: number[] = [];
-  let at = 0;
-  entries.forEach((entry, i) => {
-    if (i % 256 === 0) markers.push(at);
-    at += entry.length;
-  });
-  const offsets = pad8(concat(...entries.map((_, i) => le(i < 2 ? i * 8 : -1 - 16 * i, 4))));
-  const base = le(BASE, 8);
-  const names = [le(count, 8), pad8(concat(...entries)), pad8(concat(...markers.map((m) => le(m, 4))))];
-  const seqs = pad8(new Uint8Array(3 * count).fill(7));
-  const tokenParts = [pad8(tokenTable), tokenIndex];
-  const noise = concat(ascii('0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0'), new Uint8Array(1004).fill(0x5a));
-  const parts =
-    era === '6.4'
-      ? [...names, ...tokenParts, offsets, base, seqs]
-      : [offsets, base, ...names, ...(era === '6.2' ? [seqs] : []), ...tokenParts];
-  return concat(noise, ...parts, noise);
-}
-
-describe('kallsyms', () => {
-  test.each(['before 6.2', '6.2', '6.4'] as const)('[D-13] finds the tables of kernels %s', (era) => {
-    for (const count of [600, 1024, 1300]) {
-      const found = findKallsyms(kallsymsImage(count, era));
-      expect(found?.names.length).toBe(count);
-      expect(found?.names.slice(0, 2)).toEqual(['percpu0', 'percpu1']);
-      expect(found?.names[2]).toBe('a_rather_long_prefix_'.repeat(200));
-      expect(found?.names[count - 1]).toBe(`f${count - 1}`);
-      expect(found?.types.slice(0, 4)).toBe('AATT');
-      expect(found?.addresses[1]).toBe(8n);
-      expect(found?.addresses[count - 1]).toBe(BASE + BigInt(16 * (count - 1)));
-    }
-  });
-
-  test('[D-13] an image without them has none, a damaged one none or fewer claims than a crash', () => {
-    expect(findKallsyms(new Uint8Array(10_000))).toBeNull();
-    const whole = kallsymsImage(600, 'before 6.2');
-    for (let at = 0; at < whole.length; at += 13) {
-      const bad = whole.slice();
-      bad[at] = bad[at]! ^ 0xff;
-      expect(() => findKallsyms(bad)).not.toThrow();
-    }
-    for (let length = 0; length < whole.length; length += 97)
-      expect(() => findKallsyms(whole.subarray(0, length))).not.toThrow();
-  });
-
-  test('[D-13] per-CPU symbols are known by name only', () => {
-    const symbols = symbolsOfKallsyms(kallsymsImage(600, 'before 6.2'))!;
-    expect(symbols.address('percpu1')).toBe(8n);
-    expect(symbols.lookup(8n)).toBeNull();
-    expect(symbols.lookup(BASE + 16n * 5n + 3n)).toEqual({ name: 'f5', offset: 3 });
-  });
 });
 
 describe.skipIf(!hasGuest('debian/vmlinuz'))("Debian's stripped kernel", () => {
