@@ -170,19 +170,29 @@ function letter(type: number, binding: number, section: number, flags: bigint): 
   return binding === 0 ? lower : lower.toUpperCase();
 }
 
+/** Names that linker scripts give to the edges of sections, as Linux's scripts/kallsyms.c (compare_symbols) knows them. */
+const EDGE = /^__(start|stop|end)_|^__.*_(start|end)$/;
+
+/**
+ * Of several names for one address the lowest rank says most: functions before objects before labels before the edges of sections, and
+ * among equals a global one. Where `.data` begins, `__text_end` ends what nobody asks about.
+ */
+function rank(type: number, binding: number, name: string): number {
+  const kind = type === 2 ? 0 : type === 1 ? 1 : EDGE.test(name) ? 3 : 2;
+  return 2 * kind + Number(binding === 0);
+}
+
 /** The symbols of an ELF file's SHT_SYMTAB (functions, objects and plain labels); null when it is stripped. */
 export function symbolsOfElf(elf: Elf): SymbolTable | null {
-  const found: Array<Symbol & { readonly isFunction: boolean }> = [];
+  const found: Array<Symbol & { readonly rank: number }> = [];
   for (const { name, value, type, binding, section } of readSymbols(elf)) {
     // Sections and files name no address; an undefined symbol (section 0) has none.
     if (type > 2 || section === 0 || name === '') continue;
     const nm = letter(type, binding, section, elf.sections[section]?.flags ?? 0n);
-    found.push({ address: value, name, type: nm, isFunction: type === 2 });
+    found.push({ address: value, name, type: nm, rank: rank(type, binding, name) });
   }
   if (found.length === 0) return null;
-  // Of several names for one address a global one says more, and a function's more than a section's edge.
-  const rank = (s: (typeof found)[number]): number => Number(s.type >= 'a') * 2 + Number(!s.isFunction);
-  const symbols = found.sort((a, b) => rank(a) - rank(b));
+  const symbols = found.sort((a, b) => a.rank - b.rank);
   const loads = elf.segments.filter((segment) => segment.type === PT_LOAD);
   const areas = loads.map((s) => ({ start: s.vaddr, end: s.vaddr + BigInt(s.memsz) }));
   return SymbolTable.of(symbols, rangeOf(areas, symbols));

@@ -61,33 +61,32 @@ describe('serialised form', () => {
   });
 });
 
-test('[D-12] ELF symbols: files and undefined ones left out, a global name before a local one, nm letters', () => {
-  const strings = '\0local\0global\0data\0abs\0file\0undefined\0';
-  const at = (name: string): number => strings.indexOf(`\0${name}\0`) + 1;
-  const entry = (name: string, value: bigint, info: number, section: number): Uint8Array =>
-    symbol(64, { name: at(name), value, info, section });
-  const bytes = buildElf({
+/** An ELF file with a text and a data section and the symbols of `entries`: name, address, `info`, section. */
+function elfWith(...entries: ReadonlyArray<readonly [string, bigint, number, number]>): Uint8Array {
+  const strings = `\0${entries.map(([name]) => `${name}\0`).join('')}`;
+  const symbols = entries.map(([name, value, info, section]) =>
+    symbol(64, { name: strings.indexOf(`\0${name}\0`) + 1, value, info, section }),
+  );
+  return buildElf({
     segments: [{ vaddr: BASE, content: new Uint8Array(16), memsz: 0x100 }],
     sections: [
       { name: '.text', type: 1, flags: 6n, content: new Uint8Array(0) },
       { name: '.data', type: 1, flags: 3n, content: new Uint8Array(0) },
-      {
-        name: '.symtab',
-        type: 2,
-        link: 4,
-        content: concat(
-          symbol(64, { name: 0, value: 0n }),
-          entry('local', BASE + 4n, 0x02, 1),
-          entry('global', BASE + 4n, 0x12, 1),
-          entry('data', BASE + 8n, 0x11, 2),
-          entry('abs', 0x33n, 0x10, 0xfff1),
-          entry('file', 0n, 0x04, 0xfff1),
-          entry('undefined', 0n, 0x10, 0),
-        ),
-      },
+      { name: '.symtab', type: 2, link: 4, content: concat(symbol(64, { name: 0, value: 0n }), ...symbols) },
       { name: '.strtab', type: 3, content: ascii(strings) },
     ],
   });
+}
+
+test('[D-12] ELF symbols: files and undefined ones left out, a global name before a local one, nm letters', () => {
+  const bytes = elfWith(
+    ['local', BASE + 4n, 0x02, 1],
+    ['global', BASE + 4n, 0x12, 1],
+    ['data', BASE + 8n, 0x11, 2],
+    ['abs', 0x33n, 0x10, 0xfff1],
+    ['file', 0n, 0x04, 0xfff1],
+    ['undefined', 0n, 0x10, 0],
+  );
   const found = symbolsOfElf(readElf(bytes))!;
   expect(Array.from({ length: found.size }, (_, i) => `${found.at(i).type} ${found.at(i).name}`)).toEqual([
     'A abs',
@@ -98,6 +97,22 @@ test('[D-12] ELF symbols: files and undefined ones left out, a global name befor
   expect(found.lookup(BASE + 5n)).toEqual({ name: 'global', offset: 1 });
   expect(found.range).toEqual({ start: BASE, end: BASE + 0x100n });
   expect(symbolsOfImage(buildElf({})).size).toBe(0);
+});
+
+test('[D-12] a function or an object names its address, local or not, before a label, and that before the edge of a section', () => {
+  const found = symbolsOfImage(
+    elfWith(
+      ['__text_start', BASE, 0x10, 1],
+      ['start', BASE, 0x10, 1],
+      ['__inittext_start', BASE + 0x20n, 0x10, 1],
+      ['setup', BASE + 0x20n, 0x02, 1],
+      ['__text_end', BASE + 0x80n, 0x10, 2],
+      ['devices', BASE + 0x80n, 0x01, 2],
+    ),
+  );
+  const nameAt = (offset: bigint): string => found.lookup(BASE + offset)!.name;
+  expect([0x4n, 0x24n, 0xc0n].map(nameAt)).toEqual(['start', 'setup', 'devices']);
+  expect(found.address('__text_end')).toBe(BASE + 0x80n);
 });
 
 describe.skipIf(!hasGuest('debian/vmlinuz'))("Debian's stripped kernel", () => {
