@@ -3,4 +3,4 @@ import { join } from 'node:path';
 import { ensureInstalled, ROOT, runNode } from './runtime.mjs';
 
 ensureInstalled();
-runNode([join(ROOT, 'src/cli/main.ts'), ...process.argv.slice(2)]);
+runNode(['--disable-sigusr1', join(ROOT, 'src/cli/main.ts'), ...process.argv.slice(2)]);

@@ -1,6 +1,8 @@
 /** Sizes, times, ticks and typing rules of the command line. Each throws E_USAGE with the option's name. */
+
 import { memoryProblem } from '../core/domain-memory.ts';
 import { EmulatorError } from '../core/errors.ts';
+import { patternOf } from '../core/pattern.ts';
 import type { Tick } from '../core/units.ts';
 import { CPU_POLICIES, cpuPolicyOf } from '../x86/features.ts';
 import type { CpuPolicy } from '../x86/form.ts';
@@ -100,7 +102,7 @@ export function parseTypeRule(text: string): TypeRule {
       code.length === 3 ? String.fromCharCode(Number.parseInt(code.slice(1), 16)) : (ESCAPES[code] ?? code),
     );
   try {
-    return { rule: text, pattern: new RegExp(text.slice(0, at), 'm'), text: typed };
+    return { rule: text, pattern: patternOf(text.slice(0, at)), text: typed };
   } catch (error) {
     return usage(`--type ${text}: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -1,5 +1,7 @@
 /** Turns the syntax of a predicate into evaluators, and finds out where it can begin to hold. */
+
 import type { Expression } from 'acorn';
+import { patternOf } from '../core/pattern.ts';
 import type { Dependencies, Extent, Names, Scope } from './expression.ts';
 import { COMPARISONS, type Side, type Value, whySettled } from './expression-comparison.ts';
 import { type Parsed, parseExpression, refuse } from './expression-syntax.ts';
@@ -40,6 +42,13 @@ const REGISTER =
   /^(r([abcd]x|[sbi]p|[sd]i|[89]|1[0-5]|flags)|e([abcd]x|[sb]p|[sd]i|flags)|[abcd]x|[abcd][lh]|cr[02348]|dr[0-7]|[cdefgs]s(_base)?|cpl|mxcsr|efer)$/;
 /** Whether a name means a register (it may not be one on every CPU). */
 const isRegisterName = (name: string): boolean => REGISTER.test(name);
+/** Bits of a register at most. */
+function bitsOf(name: string): bigint {
+  if (name === 'cpl') return 2n;
+  if (/^[abcd][lh]$/.test(name)) return 8n;
+  if (/^([abcd]x|[cdefgs]s)$/.test(name)) return 16n;
+  return /^(e(?!fer)|mxcsr)/.test(name) ? 32n : 64n;
+}
 
 /** What asks a pattern for a place: without it, what is found in the empty text is found in every one. */
 const ASSERTION = /[$^]|\\b|\(\?<?[=!]/i;
@@ -190,7 +199,10 @@ export class Compiler {
       return { ...read((s) => s.consoleText), texts: 'any' };
     }
     if (isRegisterName(name))
-      return word(free((s) => s.register(name, null) ?? this.#fail(`${name} is not a register here`)));
+      return word(
+        free((s) => s.register(name, null) ?? this.#fail(`${name} is not a register here`)),
+        bitsOf(name),
+      );
     const { address } = this.#symbol(name);
     return { ...constant(address), location: address };
   }
@@ -249,7 +261,7 @@ export class Compiler {
       return this.#fail('console ~ needs a quoted pattern');
     let pattern: RegExp;
     try {
-      pattern = new RegExp(right.value, 'm');
+      pattern = patternOf(right.value);
     } catch (error) {
       return this.#fail(error instanceof Error ? error.message : String(error));
     }
@@ -278,7 +290,10 @@ export class Compiler {
       if (!isRegisterName(field)) return this.#fail(`${field} is not a register`);
       const term = this.#compile(object.property as Expression);
       const index = this.#within(term, 'cpu[]', BigInt(this.#names.vcpus));
-      return word(free((s) => s.register(field, Number(index(s))) ?? this.#fail(`${field} is not a register here`)));
+      return word(
+        free((s) => s.register(field, Number(index(s))) ?? this.#fail(`${field} is not a register here`)),
+        bitsOf(field),
+      );
     }
     if (object.type === 'CallExpression' && object.callee.type === 'Identifier' && object.callee.name === 'pte')
       return this.#entryField(object.arguments as Expression[], field);

@@ -72,6 +72,14 @@ it('a place in code is one in break, until, rback and bisect alike', async () =>
   expect(new Set(first).size).toBe(1);
 });
 
+it('a range that ends before it begins is refused', async () => {
+  const range = { from: 5, to: 1 };
+  expect(await errorIn(() => recording.bisect({ when: 'rax == 0', monotone: false, ...range }, HOOKS))).toMatch(
+    /^E_USAGE: --from 5 lies behind --to 1/,
+  );
+  expect(await errorIn(() => recording.events({ names: [], ...range }, HOOKS).next())).toMatch(/^E_USAGE: --from 5/);
+});
+
 it('events of a name that there is none of are refused, results are signed', async () => {
   const only = async (...names: string[]): Promise<RunEvent[]> => {
     const found: RunEvent[] = [];

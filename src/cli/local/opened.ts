@@ -109,6 +109,13 @@ export function infoOf(path: string, recording: Recording): RecordingInfo {
   };
 }
 
+/** The ticks asked for, all unless told otherwise; E_USAGE where they end before they begin. */
+function rangeOf(asked: { from: Tick | null; to: Tick | null }, last: Tick): { from: Tick; to: Tick } {
+  const { from, to } = { from: asked.from ?? 0, to: asked.to ?? last };
+  if (from > to) throw new EmulatorError('E_USAGE', `--from ${from} lies behind --to ${to}`);
+  return { from, to };
+}
+
 /** An open recording. */
 export class Opened implements OpenRecording {
   readonly info: RecordingInfo;
@@ -223,8 +230,7 @@ export class Opened implements OpenRecording {
     const investigator = await this.#investigate(hooks);
     const { session, symbols, moment, search } = investigator;
     const predicate = parsePredicate(options.when, moment);
-    const from = options.from ?? 0;
-    const to = options.to ?? session.endTick;
+    const { from, to } = rangeOf(options, session.endTick);
     const found = options.monotone
       ? await search.monotone(predicate, from, to, searchHooks(hooks))
       : await search.first(predicate, from, to, searchHooks(hooks));
@@ -276,8 +282,9 @@ export class Opened implements OpenRecording {
           `there is no event ${name}; kinds are ${kinds.join(', ')}, and names those of hypercalls, of their parts (pin, new_baseptr) and of traps (page_fault)`,
         );
     const { names } = filter;
+    const { from, to } = rangeOf(filter, investigator.lastTick);
     const asked = (e: RunEvent): boolean => names.length === 0 || names.includes(e.kind) || names.includes(e.name);
-    for await (const events of investigator.events(filter.from ?? 0, filter.to ?? investigator.lastTick)) {
+    for await (const events of investigator.events(from, to)) {
       const found = events.filter(asked);
       if (found.length > 0) yield found;
     }

@@ -31,7 +31,10 @@ export async function verifyRecording(setting: Setting, name: string | undefined
 function verifyLines(result: VerifyResult, paint: Paint): string[] {
   const { journalBlocks, snapshots, pages, ticks, findings } = result;
   const held = `${journalBlocks} journal blocks, ${snapshots} snapshots, ${pages} pages, ${tickText(ticks)} ticks`;
-  if (result.ok) return [`${paint.green(paint.bold('whole'))} ${result.recording}: ${held}`];
+  if (result.ok) {
+    const empty = journalBlocks === 0 ? '; its recorder ended before anything was stored' : '';
+    return [`${paint.green(paint.bold('whole'))} ${result.recording}: ${held}${empty}`];
+  }
   return [
     `${paint.red(paint.bold('damaged'))} ${result.recording}: ${held}`,
     ...findings.map(({ place, problem }) => `  ${place}: ${problem}`),
