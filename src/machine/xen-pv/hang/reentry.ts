@@ -41,6 +41,16 @@ export interface Reentry {
 const MNEMONICS = new Map<number, string>(
   Object.entries(VECTOR).map(([name, vector]) => [vector, `#${name.toUpperCase()}`]),
 );
+/** Exceptions that bring an error code (SDM vol. 3A table 6-1). */
+const WITH_ERROR: ReadonlySet<number> = new Set([
+  VECTOR.df,
+  VECTOR.ts,
+  VECTOR.np,
+  VECTOR.ss,
+  VECTOR.gp,
+  VECTOR.pf,
+  VECTOR.ac,
+]);
 /** Words of the general registers and of `rip`. */
 const GPR_WORDS = 32;
 const NONE = -1;
@@ -203,7 +213,8 @@ export class ReentryWatch {
     const place = nameOf(rip);
     if (kind === 'fault') {
       const on = vector === VECTOR.pf ? ` on ${hex(address)}` : '';
-      return `fault loop: ${MNEMONICS.get(vector) ?? `vector ${vector}`}${on}, error ${error}, at ${place}: ${rounds} times with the same registers`;
+      const code = WITH_ERROR.has(vector) ? `, error ${error}` : '';
+      return `fault loop: ${MNEMONICS.get(vector) ?? `vector ${vector}`}${on}${code}, at ${place}: ${rounds} times with the same registers`;
     }
     const handler = nameOf(this.#xen.vcpus[this.#machine.cpu.id]!.eventCallback.address);
     const port = `port${ports.length > 1 ? 's' : ''} ${ports.join(', ') || 'unknown'}`;
