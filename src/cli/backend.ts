@@ -5,6 +5,7 @@
  * Everything may throw EmulatorError; a replay that differs is a result, not an error.
  */
 import type { Tick, VirtAddr } from '../core/units.ts';
+import type { Symbolizer } from '../inspect/disassembly.ts';
 import type { RunEvent } from '../inspect/investigate.ts';
 import type { Moment } from '../inspect/moment.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../inspect/report.ts';
@@ -172,7 +173,10 @@ export interface VerifyResult {
 export interface DebugSession {
   readonly firstTick: Tick;
   readonly lastTick: Tick;
+  /** The kernel's own symbols. */
   readonly symbols: SymbolTable;
+  /** Names of addresses as the state is now, those in modules too. */
+  readonly names: Symbolizer;
   /** The state now; good until the session moves. */
   now(): Moment;
   stateHash(): bigint;

@@ -47,7 +47,7 @@ export class DebugPrompt {
   constructor(session: DebugSession, paint: Paint) {
     this.#session = session;
     this.#paint = paint;
-    this.#disassembler = new Disassembler(session.symbols);
+    this.#disassembler = new Disassembler(session.names);
     this.#commands = [...this.#moves(), ...this.#stopCommands(), ...this.#views()];
   }
 
@@ -69,7 +69,7 @@ export class DebugPrompt {
     const moment = this.#session.now();
     const rip = moment.register('rip', null) ?? 0n;
     const text = this.#disassembler.text(moment.bytes(rip, MAX_INSTRUCTION_BYTES), rip, moment.codeBits);
-    const place = symbolText(this.#session.symbols, rip) ?? hex(rip);
+    const place = symbolText(this.#session.names, rip) ?? hex(rip);
     return [`${tickText(moment.tick)}  ${this.#paint.cyan(place)}  ${this.#paint.yellow(text)}`];
   }
 
@@ -168,7 +168,7 @@ export class DebugPrompt {
         names: ['bt'],
         usage: 'bt',
         text: 'who called whom',
-        run: () => renderBacktrace(backtrace(s.now(), s.symbols), this.#paint),
+        run: () => renderBacktrace(backtrace(s.now(), s.names), this.#paint),
       },
       { names: ['console'], usage: 'console', text: 'the last lines printed so far', run: () => this.#console() },
       { names: ['hash'], usage: 'hash', text: 'the state hash', run: () => [hex(s.stateHash())] },
@@ -288,7 +288,7 @@ export class DebugPrompt {
     const code = moment.bytes(address, Math.min(wanted, 1000) * MAX_INSTRUCTION_BYTES);
     const rows: string[][] = [];
     for (const found of this.#disassembler.listing(code, address, moment.codeBits)) {
-      const place = symbolText(this.#session.symbols, found.rip) ?? hex(found.rip);
+      const place = symbolText(this.#session.names, found.rip) ?? hex(found.rip);
       rows.push([found.rip === rip ? '=>' : '', place, found.text]);
       if (rows.length === wanted) break;
     }

@@ -31,9 +31,9 @@ const CONSOLE = [
 const HELPERS =
   /^(hypercall|xen_hypercall|_?hypercall\d|__x86_|_raw_|__raw_|raw_|mem(cpy|set|move)|__mem|str|notify_|evtchn_|xen_(irq|save|restore|force)|down_|up_|mutex_|native_|pv_|paravirt_|irq_|__irq|arch_|rcu_|__local_bh|delay|__delay|__const_udelay|udelay|ndelay|__udelay)/;
 
-/** The bare name of a frame's function: without offset and without what the compiler appends (`.cold`, `.isra.0`). */
+/** The bare name of a frame's function: without offset, module and what the compiler appends (`.cold`, `.isra.0`). */
 export function functionName(frame: Frame): string | null {
-  const name = frame.symbol?.replace(/\+0x[0-9a-f]+$/, '').replace(/\..*$/, '') ?? '';
+  const name = /^[^+. ]*/.exec(frame.symbol ?? '')![0];
   return name === '' ? null : name;
 }
 

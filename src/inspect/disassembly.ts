@@ -23,7 +23,7 @@ import { symbolText } from './symbol-text.ts';
 /** Names addresses; a symbol table is one. */
 export interface Symbolizer {
   /** The symbol that `address` lies in, or null. */
-  lookup(address: VirtAddr): { readonly name: string; readonly offset: number } | null;
+  lookup(address: VirtAddr): { readonly name: string; readonly offset: number; readonly module?: string } | null;
 }
 
 /** Longest instruction in bytes (SDM vol. 2A 2.3.11). */

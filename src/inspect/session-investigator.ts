@@ -6,6 +6,7 @@ import type { Session } from '../timeline/session.ts';
 import { EVENTS_AT_ONCE, journalEvents, Merge } from './event-order.ts';
 import { tapEvents } from './event-tap.ts';
 import type { Investigator, RunEvent, Write } from './investigate.ts';
+import { GuestSymbols } from './modules.ts';
 import type { Moment } from './moment.ts';
 import type { VerdictReport } from './report.ts';
 import { QUIET, Search, type SearchHooks } from './search.ts';
@@ -15,7 +16,7 @@ import type { SymbolTable } from './symbols.ts';
 
 export class SessionInvestigator implements Investigator {
   readonly session: Session;
-  readonly symbols: SymbolTable;
+  readonly symbols: GuestSymbols;
   readonly explanation: Explanation;
   readonly moment: SessionMoment;
   readonly search: Search;
@@ -26,9 +27,9 @@ export class SessionInvestigator implements Investigator {
 
   constructor(session: Session, symbols: SymbolTable, verdict: VerdictReport, hooks: SearchHooks = QUIET) {
     this.session = session;
-    this.symbols = symbols;
     this.explanation = session.run.explanation;
     this.moment = new SessionMoment(session, symbols);
+    this.symbols = new GuestSymbols(symbols, session.run.elf, this.moment);
     this.search = new Search(session, this.moment);
     this.verdict = verdict;
     this.lastTick = session.endTick;

@@ -19,10 +19,11 @@ export interface Symbol {
   readonly type: string;
 }
 
-/** What an address is: `offset` bytes behind the start of `name`. */
+/** What an address is: `offset` bytes behind the start of `name`, which is one of `module`'s where there is one. */
 export interface Location {
   readonly name: string;
   readonly offset: number;
+  readonly module?: string;
 }
 
 /** Addresses that lookups answer for: `start` up to but not including `end`. */

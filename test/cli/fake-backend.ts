@@ -207,6 +207,7 @@ class FakeSession implements DebugSession {
   readonly firstTick = 0;
   readonly lastTick = 1000;
   readonly symbols = symbols;
+  readonly names = symbols;
   tick = 500;
   searched: [string, 'forward' | 'back'][] = [];
 

@@ -1,6 +1,7 @@
 /** A session for the debug prompt: it moves, and stops for what its clients hold and for what predicates say. */
 import { EmulatorError } from '../../core/errors.ts';
 import { hex, PAGE_SIZE, type Tick, u64, type VirtAddr } from '../../core/units.ts';
+import type { Symbolizer } from '../../inspect/disassembly.ts';
 import { type Predicate, parsePredicate } from '../../inspect/expression.ts';
 import type { Moment } from '../../inspect/moment.ts';
 import type { Search } from '../../inspect/search.ts';
@@ -18,10 +19,12 @@ export class LocalDebugSession implements DebugSession {
   readonly #investigator: SessionInvestigator;
   readonly firstTick = 0;
   readonly symbols: SymbolTable;
+  readonly names: Symbolizer;
 
   constructor(investigator: SessionInvestigator) {
     this.#investigator = investigator;
-    this.symbols = investigator.symbols;
+    this.symbols = investigator.symbols.kernel;
+    this.names = investigator.symbols;
   }
   get #session(): Session {
     return this.#investigator.session;
