@@ -10,6 +10,7 @@ import { explainTrap } from './causes/trap.ts';
 import { Disassembler } from './disassembly.ts';
 import { type Finding, type Inquiry, type Investigator, instructionAt } from './investigate.ts';
 import type { Link, VerdictReport, WhyReport } from './report.ts';
+import { symbolText } from './symbol-text.ts';
 
 type Explain = (inquiry: Inquiry) => Promise<Finding>;
 
@@ -22,10 +23,12 @@ const EXPLANATIONS: Partial<Record<VerdictReport['kind'], Explain>> = {
 
 /** Explains the ending of a run. */
 export async function why(of: Investigator): Promise<WhyReport> {
-  const { verdict } = of;
   const last = await of.at(of.lastTick);
   const { consoleText } = last;
-  const moment = verdict.tick === of.lastTick ? last : await of.at(verdict.tick);
+  const moment = of.verdict.tick === of.lastTick ? last : await of.at(of.verdict.tick);
+  // Which modules there are is known where the verdict stands only.
+  const { rip } = of.verdict;
+  const verdict = { ...of.verdict, symbol: rip === null ? null : symbolText(of.symbols, rip) };
   const disassembler = new Disassembler(of.symbols);
   const frames = backtrace(moment, of.symbols, verdict.vcpu);
   const instruction = instructionAt(disassembler, moment, moment.register('rip', verdict.vcpu) ?? 0n);

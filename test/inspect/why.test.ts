@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Symbolizer } from '../../src/inspect/disassembly.ts';
 import type { Investigator, RunEvent, Write } from '../../src/inspect/investigate.ts';
 import type { Moment } from '../../src/inspect/moment.ts';
 import { PLAIN, renderWhy } from '../../src/inspect/render.ts';
@@ -32,7 +33,7 @@ const INT3 = [0xcc];
 
 /** Moments by tick, and what else an investigation asks for. */
 class FakeCase implements Investigator {
-  readonly symbols = symbols;
+  symbols: Symbolizer = symbols;
   /** Xen's words, of what the moment at hand holds. */
   readonly explanation: Explanation = {
     ...UNEXPLAINED,
@@ -165,6 +166,19 @@ describe('[S01] why of a pin that Xen refused', () => {
     expect(text).toContain('crash at tick 900');
     expect(text).toMatch(/The store behind it\n +tick +300\n +in +map_image\+0x5b/);
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(130);
+  });
+
+  it('names the place of the verdict as it is there: in a module, which is gone in the end', async () => {
+    const inModule = new FakeCase(verdict('crash', 900, 0xffffffffc0200004n, 'page fault'), 950);
+    let tick = 0;
+    inModule.at = (to) => {
+      tick = to;
+      return Promise.resolve(inModule.moment(to));
+    };
+    inModule.symbols = { lookup: () => (tick === 900 ? { name: 'work', offset: 4, module: 'first' } : null) };
+    const report = await why(inModule);
+    expect(report.verdict.symbol).toBe('work+0x4 [first]');
+    expect(report.chain[0]!.symbol).toBe('work+0x4 [first]');
   });
 });
 

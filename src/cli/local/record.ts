@@ -1,7 +1,8 @@
 /** Recording a guest: files in, a recording out, the terminal in between. */
 import { basename, dirname, join, resolve } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { hex, type Tick } from '../../core/units.ts';
+import { hex, type Tick, type VirtAddr } from '../../core/units.ts';
+import { GuestSymbols } from '../../inspect/modules.ts';
 import { type PanicEntry, PanicWatch, panicEntries, panicText } from '../../inspect/panic.ts';
 import { registerOf } from '../../inspect/session-moment.ts';
 import { symbolText } from '../../inspect/symbol-text.ts';
@@ -13,7 +14,7 @@ import type { Machine } from '../../machine/machine.ts';
 import { DEFAULT_PLATFORM } from '../../machine/platforms.ts';
 import { StopSet } from '../../machine/stops.ts';
 import { Recorder, type RecorderHost } from '../../timeline/recorder.ts';
-import { SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
+import { type Run, SEMANTICS_VERSION, SLICE_TICKS } from '../../timeline/run.ts';
 import type { NewRecording, RecordingHeader } from '../../timeline/trace-store.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Verdict } from '../../x86/seam.ts';
@@ -98,6 +99,18 @@ class Host implements RecorderHost {
   }
 }
 
+/** Names of a guest's addresses as its memory is when they are asked for. */
+function guestSymbols(run: Run): GuestSymbols {
+  const { machine, elf } = run;
+  const memory = {
+    get tick(): Tick {
+      return run.tick;
+    },
+    bytes: (address: VirtAddr, length: number): Uint8Array => bytesAt(machine, machine.cpu, address, length),
+  };
+  return new GuestSymbols(symbolsOfImage(elf), elf, memory);
+}
+
 /** Boots a guest and records it until it ends. */
 export async function record(config: RecordConfig, hooks: RecordHooks): Promise<RecordResult> {
   const kernel = readFile(config.image, KERNEL_FILE);
@@ -118,10 +131,10 @@ export async function record(config: RecordConfig, hooks: RecordHooks): Promise<
   const stored = await newRecording(config, machineConfig.images, hooks.stop);
   const recording = stored?.recording ?? null;
   if (stored !== null) hooks.created(stored.directory);
-  const symbols = symbolsOfImage(run.elf);
-  const panics = panicEntries(symbols);
-  const watch = new PanicWatch(panics.size > 0);
   const { machine } = run;
+  const symbols = guestSymbols(run);
+  const panics = panicEntries(symbols.kernel);
+  const watch = new PanicWatch(panics.size > 0);
   run.explanation.watch({ log: hooks.log, userRuns: () => watch.userRuns() });
   run.onOutput = (data) => {
     watch.written(data, () => sighting(machine, machine.visibleAt));

@@ -1,9 +1,9 @@
 /** Verdicts, and where they stand. */
 import type { Tick } from '../../core/units.ts';
+import type { Symbolizer } from '../../inspect/disassembly.ts';
 import type { Sighting } from '../../inspect/panic.ts';
 import type { VerdictReport } from '../../inspect/report.ts';
 import { symbolText } from '../../inspect/symbol-text.ts';
-import type { SymbolTable } from '../../inspect/symbols.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { Verdict } from '../../x86/seam.ts';
 
@@ -11,7 +11,7 @@ import type { Verdict } from '../../x86/seam.ts';
 export function verdictReport(
   { kind, message }: Verdict,
   { tick, vcpu, rip }: Sighting,
-  symbols: SymbolTable,
+  symbols: Symbolizer,
 ): VerdictReport {
   return { kind, tick, vcpu, rip, symbol: symbolText(symbols, rip), message };
 }
