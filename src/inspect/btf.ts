@@ -17,6 +17,8 @@ const FIXED = [0, 4, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 4, 0, 0];
 const PER_MEMBER = [0, 0, 0, 0, 12, 12, 8, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 12];
 /** Aliases, and structures without a name inside each other, that are followed. */
 const DEEPEST = 16;
+/** Members that are looked at in all: a structure can hold itself very often. */
+const MOST_MEMBERS = 1 << 16;
 
 /** A member: its distance from the start of the outermost structure in bytes, the number of its type. */
 export interface Member {
@@ -30,6 +32,7 @@ export class Btf {
   /** Where each type stands. */
   readonly #types: readonly number[];
   readonly #strings: number;
+  #looked = 0;
 
   private constructor(bytes: DataView, types: readonly number[], strings: number) {
     this.#bytes = bytes;
@@ -100,7 +103,7 @@ export class Btf {
     const at = this.#resolved(type);
     if (at === 0 || depth > DEEPEST || ![STRUCT, UNION].includes(this.#kind(at))) return null;
     const info = this.#u32(at + 4);
-    for (let i = 0; i < (info & 0xffff); i++) {
+    for (let i = 0; i < (info & 0xffff) && this.#looked++ < MOST_MEMBERS; i++) {
       const entry = at + TYPE_BYTES + 12 * i;
       // With bit 31 of the info a member's upper 8 bits are the size of a bit field.
       const bits = info >>> 31 === 1 ? this.#u32(entry + 8) & 0xff_ffff : this.#u32(entry + 8);

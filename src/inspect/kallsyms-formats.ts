@@ -3,7 +3,7 @@
  *
  * In every format there are, in `.rodata` and each aligned: the number of symbols, their names as strings of token numbers with the
  * length in front, markers (the offset of every 256th name), 256 tokens with NULs behind, and the index of the tokens (an offset of 16 bits
- * each). The numbers behind the names follow each other in this order; a format says what else stands where.
+ * each). They follow each other in this order; a format says what else stands where.
  *
  * Source: scripts/kallsyms.c (write_src) and kernel/kallsyms.c (kallsyms_sym_address, get_symbol_offset) from Linux 4.4 to 7.3. Late
  * versions of 6.1 (6.1.176 is one) have the format of 6.2.

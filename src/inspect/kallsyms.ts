@@ -207,8 +207,8 @@ function grown(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
 
 /**
  * Finds the kernel's symbols in `image`: the ELF file of a kernel or a flat copy of the memory it is loaded in. Without `addressOf`
- * those of Linux 7.0 and later are not found. Null when there are none (not Linux, or built without KALLSYMS) and when the search takes
- * too many steps.
+ * those of Linux 7.0 and later are not found; only what is kept in one of `formats` is. Null when there are none (not Linux, or built
+ * without KALLSYMS) and when the search takes too many steps.
  */
 export function findKallsyms(
   image: Uint8Array,

@@ -102,6 +102,7 @@ export class GuestSymbols implements Symbolizer {
   readonly kernel: SymbolTable;
   readonly #image: Uint8Array;
   readonly #memory: Source;
+  /** Undefined until an address outside the kernel is asked for. */
   #layout: Layout | null | undefined;
   #tick = -1;
   #areas: readonly Area[] = [];
@@ -134,7 +135,7 @@ export class GuestSymbols implements Symbolizer {
   *#walk(): Generator<Area> {
     const head = this.kernel.address('modules');
     if (head === null) return;
-    this.#layout ??= this.#layout === undefined ? layoutOf(this.#image) : null;
+    if (this.#layout === undefined) this.#layout = layoutOf(this.#image);
     const layout = this.#layout;
     if (layout === null) return;
     let next = this.#u64(head);

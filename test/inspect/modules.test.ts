@@ -142,6 +142,12 @@ describe('modules of a Linux guest', () => {
     expect(new GuestSymbols(kernel, image, new FakeMoment()).lookup(AREA)).toBeNull();
   });
 
+  test('[D-13] structures inside each other end', () => {
+    const members = Array.from({ length: 1000 }, () => at('', 0, 1));
+    const btf = Btf.read(encodeBtf([{ kind: 'struct', name: 'module', size: 8, members }]))!;
+    expect(btf.member(1, 'list')).toBeNull();
+  });
+
   test('[D-13] damaged BTF gives something or nothing', () => {
     const section = encodeBtf(KERNELS[0]![1]);
     expect(Btf.read(section.subarray(0, 20))).toBeNull();
