@@ -42,6 +42,7 @@ export async function firstInConsole(
     return predicate.holds({ ...NOWHERE, consoleText: log.textAt(ticks[index]!) });
   };
   const last = ticks.length - 1;
+  if (from > 0) predicate.begin({ ...NOWHERE, consoleText: log.textAt(from - 1) });
   if (!staysTrue(predicate.source)) {
     for (let i = 0; i <= last; i++) if (await holds(i)) return { tick: ticks[i]!, probes };
     return { tick: null, probes };

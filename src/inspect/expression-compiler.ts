@@ -73,13 +73,16 @@ export class Compiler {
   readonly #names: Names;
   readonly #parsed: Parsed;
   #console = false;
-  #events = false;
+  readonly #events = new Set<string>();
+  #eventsAsked = 0;
+  readonly #changes = new Set<string>();
   #memoryRead = false;
   readonly #places: Extent[] = [];
   /** What the whole predicate is where it is a place in code. */
   place: bigint | null = null;
   /** Run after each evaluation: prev() remembers, count() counts. */
   readonly #memories: Array<(scope: Scope) => void> = [];
+  readonly #counters: Array<{ count: bigint; was: boolean }> = [];
 
   constructor(source: string, names: Names) {
     this.#source = source;
@@ -94,12 +97,19 @@ export class Compiler {
   dependencies(everyStep: boolean): Dependencies {
     return {
       console: this.#console,
-      events: this.#events,
+      events: [...this.#events],
       memory: this.#memoryRead,
       places: this.#places,
       everyStep,
       remembers: this.#memories.length > 0,
+      counts: this.#counters.length > 0,
+      changes: [...this.#changes],
     };
+  }
+  /** What comes is compared with this state; nothing has been counted. */
+  begin(scope: Scope): void {
+    this.stepped(scope);
+    for (const counter of this.#counters) counter.count = 0n;
   }
   /** An evaluation is over: prev() and count() remember it. */
   stepped(scope: Scope): void {
@@ -322,7 +332,8 @@ export class Compiler {
     if (fields === null) return this.#fail(`there is no event ${name}`);
     if (!fields.includes(field))
       return this.#fail(`${name} has no ${field}; it has ${fields.length === 0 ? 'no fields' : fields.join(', ')}`);
-    this.#events = true;
+    this.#events.add(name);
+    this.#eventsAsked++;
     return read((s) => (s.event?.name === name ? (s.event.fields[field] ?? absent()) : absent()));
   }
 
@@ -356,8 +367,11 @@ export class Compiler {
         const { location } = this.#compile(first);
         return location === null ? this.#fail('call() takes the name of a function') : this.#at(location);
       }
-      case 'prev':
-        return this.#previous(this.#compile(first));
+      case 'prev': {
+        const asked = this.#eventsAsked;
+        const inner = this.#compile(first);
+        return this.#previous(inner, this.#eventsAsked > asked);
+      }
       case 'count':
         return this.#count(this.#condition(first));
       case 'pte':
@@ -373,6 +387,7 @@ export class Compiler {
     const term = this.#compile(argument);
     const number = this.#within(term, `${name}()`, question.limit);
     this.#memoryRead = true;
+    for (const kind of question.changes ?? []) this.#changes.add(kind);
     const told = read((s) => s.ask(question, number(s)) ?? absent(), term);
     const { answers } = question;
     return typeof answers === 'bigint' ? { ...told, most: answers } : { ...told, texts: answers };
@@ -389,24 +404,26 @@ export class Compiler {
     return within;
   }
 
-  /** The value the expression had when the predicate was evaluated before. */
-  #previous(inner: Term): Term {
+  /** The value the expression had when the predicate was evaluated before; of an event's, at an event before. */
+  #previous(inner: Term, ofEvent: boolean): Term {
     let last: Value = null;
     this.#memories.push((s) => {
-      last = valueOrNull(inner.run, s);
+      const value = valueOrNull(inner.run, s);
+      if (value !== null || !ofEvent) last = value;
     });
     return { ...inner, run: () => last ?? absent(), location: null, placed: false };
   }
   /** How often the expression has become true so far, now included. */
   #count(inner: Term): Term {
-    let [count, was] = [0n, false];
+    const counter = { count: 0n, was: false };
+    this.#counters.push(counter);
     const now = (s: Scope): boolean => truth(valueOrNull(inner.run, s) ?? false);
     this.#memories.push((s) => {
       const is = now(s);
-      if (is && !was) count++;
-      was = is;
+      if (is && !counter.was) counter.count++;
+      counter.was = is;
     });
-    return { ...read((s) => count + (now(s) && !was ? 1n : 0n)), free: inner.free };
+    return { ...read((s) => counter.count + (now(s) && !counter.was ? 1n : 0n)), free: inner.free };
   }
 }
 

@@ -38,7 +38,7 @@ export interface Scope {
   ask(question: Question, of: bigint): bigint | boolean | string | null;
   /** Everything the guest has written to its console so far. */
   readonly consoleText: string;
-  /** The event that has just happened at this tick, if any. */
+  /** An event of the step that led to this state, where it is asked about. */
   readonly event: MachineEvent | null;
 }
 
@@ -59,8 +59,8 @@ export interface Extent {
 export interface Dependencies {
   /** It reads only the console. */
   readonly console: boolean;
-  /** It names events. */
-  readonly events: boolean;
+  /** Names of the events that it asks about. */
+  readonly events: readonly string[];
   /** It reads memory, page tables, or asks the platform. */
   readonly memory: boolean;
   /** Code at whose instructions it is to be looked at. */
@@ -69,6 +69,10 @@ export interface Dependencies {
   readonly everyStep: boolean;
   /** It remembers what it saw (prev, count): the state after one that was looked at is to be looked at as well. */
   readonly remembers: boolean;
+  /** It counts. */
+  readonly counts: boolean;
+  /** Kinds of the platform's events that change what it answers ({@link Question.changes}). */
+  readonly changes: readonly string[];
 }
 
 /** A parsed predicate. Values remembered by prev() and count() live in it: use a fresh one for every search. */
@@ -77,6 +81,8 @@ export interface Predicate {
   readonly dependencies: Dependencies;
   /** The place in code where RIP is, and nothing else, makes it hold; null where there is more to it. */
   readonly place: bigint | null;
+  /** Remembers a state that is not asked about: the one before the first that is. */
+  begin(scope: Scope): void;
   holds(scope: Scope): boolean;
 }
 
@@ -88,6 +94,7 @@ export function parsePredicate(source: string, names: Names): Predicate {
     source,
     dependencies: compiler.dependencies(free),
     place: compiler.place,
+    begin: (scope) => compiler.begin(scope),
     holds(scope) {
       try {
         return truth(run(scope));

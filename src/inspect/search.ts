@@ -1,10 +1,14 @@
 /**
  * Searching a recording: the first state that fulfils a predicate, the last change of a place in memory.
  *
+ * What happens in a step belongs to the tick behind it: a search of ticks `from` to `to` sees the events and changes of the step that
+ * leads to `from`, whatever known state it sets out from. A predicate on an event is asked of the state at that tick.
+ *
  * A search runs at full speed between the moments that can matter and looks only there: at the places in code that it names and at
  * writes of the memory the predicate reads (stops), at events, at console output. Only a predicate about registers anywhere is looked
  * at after every step.
  */
+import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
 import { isBefore } from '../machine/machine.ts';
 import { type StopCondition, StopSet } from '../machine/stops.ts';
@@ -12,7 +16,7 @@ import { BREATH_TICKS } from '../timeline/run.ts';
 import type { Session } from '../timeline/session.ts';
 import { firstInConsole } from './console-search.ts';
 import { tapEvents } from './event-tap.ts';
-import type { Predicate } from './expression.ts';
+import type { MachineEvent, Predicate } from './expression.ts';
 import type { SessionMoment } from './session-moment.ts';
 
 export interface SearchHooks {
@@ -33,25 +37,99 @@ const STOPS_PER_BREATH = 1024;
 const WORK_PER_BREATH = 2 ** 18;
 const WATCHES_AT_MOST = 512;
 const CLIENT = 'search';
-/** What changes how memory is read without a write to what was read: other page tables, types of frames. */
-const TRANSLATIONS: readonly StopCondition[] = [
-  { kind: 'event', event: 'tables' },
-  { kind: 'event', event: 'type' },
-];
 const written = (range: { address: number; bytes: number }): StopCondition => ({
   kind: 'access',
   access: 'write',
   ...range,
 });
 
+const happening = (event: string): StopCondition => ({ kind: 'event', event });
+/** Addresses at which a predicate is to be looked at. */
+function addressesOf({ dependencies }: Predicate): StopCondition[] {
+  const out = new Set<bigint>();
+  for (const { address, bytes } of dependencies.places) for (let at = 0n; at < bytes; at++) out.add(address + at);
+  return Array.from(out, (address) => ({ kind: 'address', address }));
+}
+
 /** When a run is looked at. */
 interface Look {
   /** What it comes back for, asked before each stretch. */
   stops(): StopSet;
-  /** Whether the next step is looked at by itself; told whether the last stretch came to a stop. */
+  /** Whether the next step is looked at by itself; told whether the last stretch came to something. */
   everyStep(stopped: boolean): boolean;
   /** Something was met while the stretch ran. */
   met(): boolean;
+}
+
+/** A predicate while a search asks it of one state after the other: what has happened in between, and when to look next. */
+class Asked {
+  readonly #session: Session;
+  readonly #moment: SessionMoment;
+  readonly #predicate: Predicate;
+  /** What has happened on the way to the present tick. */
+  #events: MachineEvent[] = [];
+  readonly #fixed: readonly StopCondition[];
+  /** Ends the listening. */
+  readonly end: () => void;
+  /** What may change the answer. */
+  stops: StopSet;
+  /** The predicate reads what no stop tells of: it is looked at after every step. */
+  overflow = false;
+  /** How often the predicate was evaluated. */
+  probes = 0;
+
+  constructor(session: Session, moment: SessionMoment, predicate: Predicate) {
+    this.#session = session;
+    this.#moment = moment;
+    this.#predicate = predicate;
+    const { dependencies: d } = predicate;
+    this.#fixed = [...addressesOf(predicate), ...d.changes.map(happening)];
+    this.stops = StopSet.of(CLIENT, this.#fixed);
+    this.end =
+      d.events.length === 0
+        ? () => {}
+        : tapEvents(session, moment, (event) => {
+            if (!d.events.includes(event.name)) return;
+            this.#events.push(event);
+            session.run.machine.leave();
+          });
+  }
+  /** Something that the predicate names has happened since the last look. */
+  get happened(): boolean {
+    return this.#events.length > 0;
+  }
+  /** The state before the first one that is asked about. */
+  begin(): void {
+    this.#predicate.begin(this.#moment);
+  }
+  /** Whether it holds at the present tick: with what has happened on the way there, one event after the other, or by its state. */
+  holds(): boolean {
+    const events = this.#events;
+    this.#events = [];
+    for (const event of events) if (this.#evaluate(event) || this.#evaluate(null)) return true;
+    return events.length === 0 && this.#evaluate(null);
+  }
+  #evaluate(event: MachineEvent | null): boolean {
+    const moment = this.#moment;
+    const { memory } = this.#predicate.dependencies;
+    this.probes++;
+    moment.event = event;
+    moment.reads = memory && event === null ? [] : null;
+    try {
+      return this.#predicate.holds(moment);
+    } finally {
+      if (moment.reads !== null) this.#lookOut(merge(moment.reads), moment.walked);
+      moment.event = null;
+      moment.reads = null;
+    }
+  }
+  /** Sees to it that a change of what has been read is noticed; `walked`: by way of page tables. */
+  #lookOut(ranges: ReadonlyArray<{ address: number; bytes: number }>, walked: boolean): void {
+    const { translations } = this.#session.run.explanation;
+    this.overflow = ranges.length > WATCHES_AT_MOST || (walked && translations === null);
+    const tables = walked ? (translations ?? []).map(happening) : [];
+    this.stops = StopSet.of(CLIENT, this.overflow ? this.#fixed : [...this.#fixed, ...tables, ...ranges.map(written)]);
+  }
 }
 
 export class Search {
@@ -66,7 +144,7 @@ export class Search {
   /** The first tick in `from` to `to` whose state fulfils the predicate. The session then stands there. */
   async first(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks = QUIET): Promise<Found> {
     const { dependencies: d } = predicate;
-    const plain = !d.everyStep && !d.events && !d.memory && d.places.length === 0;
+    const plain = !d.everyStep && d.events.length === 0 && !d.memory && d.places.length === 0;
     if (plain && d.console) return this.#inConsole(predicate, from, to, hooks);
     return this.#scan(predicate, from, to, hooks);
   }
@@ -86,60 +164,34 @@ export class Search {
 
   async #scan(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks): Promise<Found> {
     const session = this.#session;
-    const moment = this.#moment;
     const { dependencies: d } = predicate;
-    let probes = 0;
-    let eventTick: Tick | null = null;
-    /** The predicate reads more places than can be watched. */
-    let overflow = false;
-    const addresses = this.#addresses(predicate);
-    const fixed: StopCondition[] = d.memory ? [...addresses, ...TRANSLATIONS] : addresses;
-    let stops = StopSet.of(CLIENT, fixed);
-    const look = (): boolean => {
-      if (eventTick !== null) return true;
-      probes++;
-      moment.reads = d.memory ? [] : null;
-      const holds = predicate.holds(moment);
-      if (moment.reads !== null) {
-        const ranges = merge(moment.reads);
-        overflow = ranges.length > WATCHES_AT_MOST;
-        stops = StopSet.of(CLIENT, overflow ? fixed : [...fixed, ...ranges.map(written)]);
-      }
-      moment.reads = null;
-      return holds;
-    };
-    const untap = d.events
-      ? tapEvents(session, moment, (event) => {
-          if (eventTick !== null || event.tick < from) return;
-          moment.event = event;
-          probes++;
-          if (predicate.holds(moment)) {
-            eventTick = event.tick + 1;
-            session.run.machine.leave();
-          }
-          moment.event = null;
-        })
-      : () => {};
+    await session.goto(Math.max(0, from - 1), hooks.breathe);
+    const asked = new Asked(session, this.#moment, predicate);
     try {
-      await session.goto(from, hooks.breathe);
-      const options: Look = {
-        stops: () => stops,
-        everyStep: (stopped) => d.everyStep || overflow || (d.remembers && stopped),
-        met: () => eventTick !== null,
-      };
-      const found = look() || (await this.#run(to, hooks, look, options));
-      return { tick: found ? (eventTick ?? session.tick) : null, probes };
+      if (from > 0) {
+        asked.begin();
+        this.#step();
+      }
+      const found =
+        asked.holds() ||
+        (await this.#run(to, hooks, () => asked.holds(), {
+          stops: () => asked.stops,
+          everyStep: (stopped) => d.everyStep || asked.overflow || (d.remembers && stopped),
+          met: () => asked.happened,
+        }));
+      return { tick: found ? session.tick : null, probes: asked.probes };
     } finally {
-      untap();
+      asked.end();
     }
   }
-
-  /** Addresses at which a predicate is to be looked at. */
-  #addresses(predicate: Predicate): StopCondition[] {
-    const out = new Set<bigint>();
-    for (const { address, bytes } of predicate.dependencies.places)
-      for (let at = 0n; at < bytes; at++) out.add(address + at);
-    return Array.from(out, (address) => ({ kind: 'address', address }));
+  /** One step on, where the run has one. */
+  #step(): void {
+    const session = this.#session;
+    const to = session.tick + 1;
+    while (session.tick < to) {
+      const { kind } = session.forward(to);
+      if (kind === 'stop' || kind === 'blocked') return;
+    }
   }
 
   /**
@@ -152,7 +204,8 @@ export class Search {
     { stops = () => StopSet.NONE, everyStep = () => false, met = () => false }: Partial<Look> = {},
   ): Promise<boolean> {
     const session = this.#session;
-    let resume = false;
+    // the state that it begins at has been looked at
+    let resume = true;
     let stopped = true;
     let looks = 0;
     const { work } = session.run.machine.platform;
@@ -163,7 +216,8 @@ export class Search {
       const end = session.forward(until, { resume, stops: stops() });
       resume = isBefore(end);
       stopped = end.kind === 'hit';
-      if ((stepping || stopped || met()) && look()) return true;
+      stopped ||= met();
+      if ((stepping || stopped) && look()) return true;
       if (end.kind === 'stop' || end.kind === 'blocked') break;
       if (end.kind === 'limit' && !stepping) looks = STOPS_PER_BREATH;
       if (++looks < STOPS_PER_BREATH && work.total - rested < WORK_PER_BREATH) continue;
@@ -201,10 +255,17 @@ export class Search {
    * backwards.
    */
   async last(fresh: () => Predicate, before: Tick, hooks: SearchHooks = QUIET, least: Tick = 0): Promise<Tick | null> {
+    if (fresh().dependencies.counts)
+      throw new EmulatorError(
+        'E_EXPRESSION',
+        'count() counts from where a search begins, and going back begins nowhere',
+      );
     let end = before;
     for (const start of this.#session.startsBefore(before)) {
+      // what happens in the step to a segment's first tick is seen by whoever sets out from the tick before
+      const first = start === 0 ? least : Math.max(start + 1, least);
       let hit: Tick | null = null;
-      for (let from = Math.max(start, least); from < end; ) {
+      for (let from = first; from < end; ) {
         const found = await this.first(fresh(), from, end - 1, hooks);
         if (found.tick === null) break;
         hit = found.tick;
@@ -214,8 +275,8 @@ export class Search {
         await this.#session.goto(hit, hooks.breathe);
         return hit;
       }
-      if (start <= least) break;
-      end = start;
+      if (first <= least) break;
+      end = first;
     }
     return null;
   }

@@ -57,14 +57,26 @@ export class SessionMoment implements Moment, Scope, Names {
   readonly #symbols: SymbolTable;
   /** What has just happened, while events are being watched. */
   event: MachineEvent | null = null;
-  /** Machine addresses read since it was last emptied; null: not noted. */
-  reads: Array<{ address: number; bytes: number }> | null = null;
+  #reads: Array<{ address: number; bytes: number }> | null = null;
+  #walked = false;
 
   constructor(session: Session, symbols: SymbolTable) {
     this.#session = session;
     this.#symbols = symbols;
   }
 
+  /** Machine addresses read since it was last emptied; null: not noted. */
+  get reads(): Array<{ address: number; bytes: number }> | null {
+    return this.#reads;
+  }
+  set reads(reads: Array<{ address: number; bytes: number }> | null) {
+    this.#reads = reads;
+    this.#walked = false;
+  }
+  /** A linear address is among what has been read since then. */
+  get walked(): boolean {
+    return this.#walked;
+  }
   get #cpu(): Cpu {
     return this.#session.run.machine.cpu;
   }
@@ -100,22 +112,22 @@ export class SessionMoment implements Moment, Scope, Names {
   // ---- memory -------------------------------------------------------------------------------------------------------
 
   translate(address: VirtAddr): bigint | null {
+    if (this.#reads !== null) this.#noteWalk(address);
     return translate(this.#session.run.machine, this.#cpu, address);
   }
   /** Machine address of a byte in any address space, or null. */
   #machine(space: AddressSpace, address: bigint): number | null {
     const { explanation, machine } = this.#session.run;
     let at: bigint | null = address;
-    if (space === 'va') {
-      if (this.reads !== null) this.#noteWalk(address);
-      at = this.translate(address);
-    } else if (space === 'pa') at = explanation.machineAddress(address);
+    if (space === 'va') at = this.translate(address);
+    else if (space === 'pa') at = explanation.machineAddress(address);
     if (at === null || at < 0n || at >= 1n << 52n) return null;
     return machine.engine.memory.hasFrame(Math.floor(Number(at) / 4096)) ? Number(at) : null;
   }
   /** Notes the table entries that translate an address: a change of one changes what is read. */
   #noteWalk(address: bigint): void {
     const { machine } = this.#session.run;
+    this.#walked = true;
     for (const entry of entriesOf(machine, this.#cpu, address)) this.note(entry.address, entry.bytes);
   }
   read(space: AddressSpace, address: bigint, bytes: number): bigint | null {
@@ -139,7 +151,7 @@ export class SessionMoment implements Moment, Scope, Names {
     return Uint8Array.from(out);
   }
   pte(address: bigint): bigint | null {
-    if (this.reads !== null) this.#noteWalk(address);
+    if (this.#reads !== null) this.#noteWalk(address);
     return leafEntry(this.#session.run.machine, this.#cpu, address);
   }
 

@@ -52,6 +52,8 @@ export interface Question {
   readonly limit: bigint;
   /** What it can answer: names, or numbers up to this one; a comparison with anything else is a mistake. */
   readonly answers: readonly string[] | bigint;
+  /** Kinds of the platform's stream after which the answer may be another, beside what it notes; none unless given. */
+  readonly changes?: readonly string[];
   /** Null where there is nothing to ask. */
   ask(of: bigint, look: Look): bigint | boolean | string | null;
 }
@@ -127,6 +129,11 @@ export interface Explanation {
   // ---- predicates ----
   /** Functions by name. */
   readonly questions: ReadonlyMap<string, Question>;
+  /**
+   * Kinds of the platform's stream that are told whenever linear addresses may lead elsewhere without a write to a table: another root,
+   * another vCPU's turn. Null where the platform does not tell: a search that reads linear memory then looks after every step.
+   */
+  readonly translations: readonly string[] | null;
   /** Machine address of a guest's physical one, or null. */
   machineAddress(physical: bigint): bigint | null;
 
@@ -154,6 +161,7 @@ export const UNEXPLAINED: Explanation = {
   decode: () => [],
   watch: () => () => {},
   questions: new Map(),
+  translations: null,
   machineAddress: (physical) => physical,
   refusal: () => null,
   blame: () => null,

@@ -405,13 +405,13 @@ describe('what a predicate depends on', () => {
   it('tells a search that only the console matters', () => {
     expect(parse('console ~ "x"').dependencies).toMatchObject({
       console: true,
-      events: false,
+      events: [],
       memory: false,
       everyStep: false,
     });
   });
   it('tells events, memory, registers and places', () => {
-    expect(parse('pin.result == -22').dependencies).toMatchObject({ events: true, console: false });
+    expect(parse('pin.result == -22').dependencies).toMatchObject({ events: ['pin'], console: false });
     expect(parse('u64[0x10] == 1').dependencies).toMatchObject({ memory: true, everyStep: false });
     expect(parse('rax == 1').dependencies).toMatchObject({ everyStep: true });
     expect(parse('call(panic)').dependencies.places).toEqual([{ address: 0x2000n, bytes: 1n }]);

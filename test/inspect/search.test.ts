@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Tick } from '../../src/core/units.ts';
 import { tapEvents } from '../../src/inspect/event-tap.ts';
-import { parsePredicate } from '../../src/inspect/expression.ts';
+import { type MachineEvent, parsePredicate } from '../../src/inspect/expression.ts';
 import { Search } from '../../src/inspect/search.ts';
 import { SessionMoment } from '../../src/inspect/session-moment.ts';
 import { SymbolTable, symbolsOfImage } from '../../src/inspect/symbols.ts';
@@ -30,21 +30,26 @@ beforeAll(async () => {
   search = new Search(session, moment);
 });
 
-/** The first tick in the range after looking at each of its states, and at each event where it names events. */
+/** The first tick in the range after looking at each of its states, and at each event of the step that led there. */
 async function bruteForce(source: string, from: Tick, to: Tick): Promise<Tick | null> {
   const predicate = parsePredicate(source, moment);
-  let byEvent: Tick | null = null;
-  const undo = tapEvents(session, moment, (event) => {
+  let events: MachineEvent[] = [];
+  await session.goto(Math.max(0, from - 1));
+  if (from > 0) predicate.begin(moment);
+  const undo = tapEvents(session, moment, (event) => events.push(event));
+  const holds = (event: MachineEvent | null): boolean => {
     moment.event = event;
-    if (event.tick >= from && predicate.holds(moment)) byEvent ??= event.tick + 1;
+    const is = predicate.holds(moment);
     moment.event = null;
-  });
+    return is;
+  };
   try {
-    await session.goto(from);
+    if (from > 0) session.forward(from);
     for (;;) {
-      if (byEvent !== null) return byEvent;
-      if (predicate.holds(moment)) return session.tick;
+      for (const event of events) if (holds(event) || holds(null)) return session.tick;
+      if (events.length === 0 && holds(null)) return session.tick;
       if (session.tick >= to) return null;
+      events = [];
       session.forward(session.tick + 1);
     }
   } finally {
@@ -81,6 +86,9 @@ const PREDICATES = [
   'page_fault.error == 3',
   'update_va_mapping.result == 0',
   'set_timer_op.result == 0',
+  'count(update_va_mapping.result == 0) == 3',
+  'prev(update_va_mapping.result) == update_va_mapping.result',
+  'update_va_mapping.result == 0 && rax == 0 && u64[faults] == 1',
 ];
 
 describe('the first state that fulfils a predicate', () => {
@@ -101,6 +109,39 @@ describe('the first state that fulfils a predicate', () => {
       await fresh.goto(found.tick!);
       expect(fresh.run.stateHash()).toBe(hash);
     }
+  });
+});
+
+/** Whether a look sees what happens in the step to its first tick, and from whichever known states it sets out. */
+describe('what happens in a step belongs to the tick behind it', () => {
+  const HAPPENING = ['update_va_mapping.result == 0', 'prev(u64[faults]) != u64[faults]', 'prev(rax) == rax + 1'];
+  it.each(HAPPENING)('%s', async (source) => {
+    const fresh = () => parsePredicate(source, moment);
+    const { tick } = await search.first(fresh(), 31_234, end);
+    expect(tick).not.toBeNull();
+    for (const from of [tick! - 1, tick!]) expect((await search.first(fresh(), from, end)).tick).toBe(tick);
+    expect((await search.first(fresh(), tick! + 1, end)).tick).not.toBe(tick);
+    expect((await search.first(fresh(), tick!, tick!)).tick).toBe(tick);
+    for (const known of [tick! - 1, tick!, tick! + 1]) {
+      const other = new Session(new Run(GUEST), recorded.recording);
+      const looking = new Search(other, new SessionMoment(other, symbolsOfImage(other.run.elf) ?? SymbolTable.empty));
+      // leaves a known state there, of which a segment begins
+      await other.goto(known + 2 ** 12);
+      expect(other.startsBefore(end)).toContain(known);
+      expect([known, await looking.last(fresh, tick! + 1)]).toEqual([known, tick]);
+    }
+  });
+  it('a predicate with an event is asked of the state that shows it', async () => {
+    const { tick } = await search.first(parsePredicate('update_va_mapping.result == 0', moment), 0, end);
+    await session.goto(tick!);
+    const rip = moment.register('rip', null)!;
+    const both = parsePredicate(`update_va_mapping.result == 0 && rip == ${rip}`, moment);
+    expect((await search.first(both, 0, end)).tick).toBe(tick);
+  });
+  it('going back refuses to count', async () => {
+    await expect(search.last(() => parsePredicate('count(on_page_fault) == 2', moment), end)).rejects.toThrow(
+      /count\(\) counts from where a search begins/,
+    );
   });
 });
 

@@ -26,6 +26,7 @@ export class XenExplanation implements Explanation {
   readonly kinds = KINDS;
   readonly eventFields = eventFields;
   readonly questions: ReadonlyMap<string, Question>;
+  readonly translations = ['tables'];
   readonly refusal = refusal;
   readonly #xen: XenPv;
 

@@ -29,7 +29,7 @@ export function questions(xen: XenPv): Map<string, Question> {
   });
   const frames = BigInt(xen.mm.domain.frames.limit);
   return new Map<string, Question>([
-    ['type', { limit: frames, answers: TYPE_NAMES, ask: (frame) => frameType(xen, frame) }],
+    ['type', { limit: frames, answers: TYPE_NAMES, changes: ['type'], ask: (frame) => frameType(xen, frame) }],
     ['pending', bit(SHARED.evtchn_pending, (port) => xen.events.isPending(port))],
     ['masked', bit(SHARED.evtchn_mask, (port) => xen.events.isMasked(port))],
   ]);
