@@ -50,6 +50,8 @@ const CONFIG: MachineConfig = {
 };
 const platforms = new Map([[BOARD.id, BOARD]]);
 const TYPED = 'HAL/q';
+/** Behind `out 0x10, al`. */
+const BELL = 0x1029n;
 const machine = (tier: 'cold' | 'hot' | 'oracle' = 'hot'): Run => new Run(CONFIG, { tier }, platforms);
 
 const folder = mkdtempSync(join(tmpdir(), 'hindsight-plug-'));
@@ -138,6 +140,7 @@ describe('a platform and a device of somebody else', () => {
       'u8[0x3000] == 0x4d',
       'u8[pa:0x3008] == 1 && ebx != 0',
       'full(0) == 0 && ebx != 0',
+      'rings(0) == 2',
       'console ~ "IBM"',
     ]) {
       const { tick } = await search.first(parsePredicate(source, moment), 0, end);
@@ -147,6 +150,9 @@ describe('a platform and a device of somebody else', () => {
       await session.goto(tick! - 1);
       expect(parsePredicate(source, moment).holds(moment), source).toBe(false);
     }
+    const seen = await search.first(parsePredicate('rings(0) != prev(rings(0))', moment), 0, end);
+    await session.goto(seen.tick!);
+    expect(session.run.machine.cpu.rip).toBe(BELL);
     const { tick: typed } = journalOf(recording).filter(isPayload)[1]!;
     const mail = await search.first(parsePredicate(`mail.port == ${PORT}`, moment), typed - 1, end);
     expect(mail.tick).toBe(typed);

@@ -7,7 +7,7 @@ import { sectionOf } from '../../src/core/state-section.ts';
 import { giveInput } from '../../src/devices/device.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { imageOf } from '../../src/machine/config.ts';
-import { type Explanation, UNEXPLAINED } from '../../src/machine/explanation.ts';
+import { type Explanation, type Question, UNEXPLAINED } from '../../src/machine/explanation.ts';
 import { IdtPlatform, startFlat } from '../../src/machine/idt/build.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { MachineEvent, MachinePlatform } from '../../src/machine/platform.ts';
@@ -61,7 +61,10 @@ class Board extends IdtPlatform {
     giveInput([this.mailbox], device, data);
   }
   override portOut(_cpu: Cpu, port: number): Outcome {
-    if (port === 0x10) this.mailbox.service();
+    if (port === 0x10) {
+      this.mailbox.service();
+      this.stream.tell({ kind: 'ring' });
+    }
     if (port === 0x12 && this.#memory.read32(REQUEST) !== 0) {
       this.stream.tell({ kind: 'refused' });
       return stop('crash', 'the board refused a request');
@@ -74,8 +77,11 @@ class Board extends IdtPlatform {
   }
 }
 
-/** The board tells of mail, by its port, and of what it refuses; `full(0)` asks for the mailbox's flag. */
-const EXPLANATION: Explanation = {
+/**
+ * The board tells of mail, by its port, and of what it refuses; `full(0)` asks for the mailbox's flag, which is memory, `rings(0)` how often
+ * it was rung, which is none.
+ */
+const explanationOf = ({ mailbox }: Board): Explanation => ({
   ...UNEXPLAINED,
   heard: ['mail', 'refused'],
   kinds: [
@@ -87,7 +93,8 @@ const EXPLANATION: Explanation = {
     const { kind, port } = event as MachineEvent & { port?: number };
     return [{ vcpu, rip, kind, name: kind, fields: port === undefined ? {} : { port: BigInt(port) }, text: null }];
   },
-  questions: new Map([
+  questions: new Map<string, Question>([
+    ['rings', { limit: 1n, answers: 1000n, changes: ['ring'], ask: () => BigInt(mailbox.written) }],
     [
       'full',
       {
@@ -107,7 +114,7 @@ const EXPLANATION: Explanation = {
     text: `the request is ${look.read('ma', BigInt(REQUEST), 4)}`,
     guilty: ({ after }) => after !== 0n,
   }),
-};
+});
 
 export const BOARD: PlatformKind = {
   id: 'board',
@@ -124,6 +131,6 @@ export const BOARD: PlatformKind = {
     const board = new Board(memory);
     const machine = new Machine(engine, board, config.tscKhz);
     startFlat(machine.cpu, START);
-    return { machine, elf: program, terminal: board.mailbox, explanation: EXPLANATION };
+    return { machine, elf: program, terminal: board.mailbox, explanation: explanationOf(board) };
   },
 };
