@@ -169,6 +169,12 @@ export interface VerifyResult {
   readonly findings: readonly VerifyFinding[];
 }
 
+/** What a run has come to: conditions that are met there, and the numbers of predicates that hold. */
+export interface Met {
+  readonly hits: readonly Hit[];
+  readonly predicates: readonly number[];
+}
+
 /** A recording to step about in. What fails moves nothing. */
 export interface DebugSession {
   readonly firstTick: Tick;
@@ -193,10 +199,10 @@ export interface DebugSession {
   /** Runs back to the last earlier tick at which the predicate holds; null and the start when there is none. */
   back(predicate: string, hooks: WorkHooks): Promise<Tick | null>;
   /**
-   * Runs on from here, or back, to the first tick where a condition that is held by whomever is met, or the predicate holds: the
-   * conditions met there; null and the end or the start of the recording where there is none.
+   * Runs on from here, or back, to the first tick where a condition that is held by whomever is met, or any of the
+   * predicates holds; null and the end or the start of the recording where there is none.
    */
-  run(direction: 'forward' | 'back', predicate: string | null, hooks: WorkHooks): Promise<readonly Hit[] | null>;
+  run(direction: 'forward' | 'back', predicates: readonly string[], hooks: WorkHooks): Promise<Met | null>;
 }
 
 export interface OpenRecording {

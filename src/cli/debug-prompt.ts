@@ -197,20 +197,26 @@ export class DebugPrompt {
 
   async #run(direction: 'forward' | 'back', hooks: WorkHooks): Promise<string[]> {
     if (this.#stops.length === 0) return usage('nothing to stop at; set a break or a watch first');
-    const predicates = this.#stops.filter((stop) => stop.conditions === null).map((stop) => `(${stop.text})`);
-    const hits = await this.#session.run(direction, predicates.length === 0 ? null : predicates.join(' || '), hooks);
+    const predicates = this.#stops.filter((stop) => stop.conditions === null);
+    const texts = predicates.map((stop) => stop.text);
+    const met = await this.#session.run(direction, texts, hooks);
     const [side, end] = direction === 'forward' ? ['later', 'end'] : ['earlier', 'start'];
-    if (hits === null) return [`nothing met ${side}; at the ${end} of the recording`, ...this.where()];
-    return [...this.where(), ...new Set(hits.map((hit) => this.#met(hit)))];
+    if (met === null) return [`nothing met ${side}; at the ${end} of the recording`, ...this.where()];
+    const holding = met.predicates.map((number) => this.#stops.indexOf(predicates[number]!));
+    const lines = [...met.hits.map((hit) => this.#met(hit)), ...holding.map((at) => this.#listed(at))];
+    return [...this.where(), ...new Set(lines)];
   }
   /** What is met, as it is listed. */
   #met({ client, condition, vcpu }: Hit): string {
     const at = this.#stops.findIndex((stop) => stop.conditions?.includes(condition));
-    return `${at < 0 ? client : at + 1}  ${this.#stops[at]?.text ?? condition.kind}, vCPU ${vcpu}`;
+    return `${at < 0 ? `${client}  ${condition.kind}` : this.#listed(at)}, vCPU ${vcpu}`;
+  }
+  #listed(at: number): string {
+    return `${at + 1}  ${this.#stops[at]!.text}`;
   }
   #list(): string[] {
     if (this.#stops.length === 0) return ['no breaks or watches'];
-    return this.#stops.map(({ text }, i) => `${i + 1}  ${text}`);
+    return this.#stops.map((_, at) => this.#listed(at));
   }
   #changed(): string[] {
     this.#session.hold(this.#stops.flatMap((stop) => stop.conditions ?? []));

@@ -107,3 +107,30 @@ export function parsePredicate(source: string, names: Names): Predicate {
     },
   };
 }
+
+/** Holds where any of `all` does, and then tells the numbers of those that do. */
+export function anyOf(all: readonly Predicate[], told: (holding: readonly number[]) => void): Predicate {
+  const parts = all.map(({ dependencies }) => dependencies);
+  return {
+    source: all.map(({ source }) => `(${source})`).join(' || '),
+    dependencies: {
+      console: parts.some((d) => d.console),
+      events: parts.flatMap((d) => d.events),
+      memory: parts.some((d) => d.memory),
+      places: parts.flatMap((d) => d.places),
+      everyStep: parts.some((d) => d.everyStep),
+      remembers: parts.some((d) => d.remembers),
+      counts: parts.some((d) => d.counts),
+      changes: parts.flatMap((d) => d.changes),
+    },
+    place: null,
+    begin(scope) {
+      for (const predicate of all) predicate.begin(scope);
+    },
+    holds(scope) {
+      const holding = all.flatMap((predicate, number) => (predicate.holds(scope) ? [number] : []));
+      if (holding.length > 0) told(holding);
+      return holding.length > 0;
+    },
+  };
+}

@@ -109,13 +109,13 @@ it('events of any range are those of the whole, however many come at a time', as
 });
 
 /** Everything that `run` comes to from one end of the recording to the other, with how many conditions are met there. */
-async function stopsAll(way: 'forward' | 'back', predicate: string | null): Promise<Array<readonly [number, number]>> {
+async function stopsAll(way: 'forward' | 'back', ...predicates: string[]): Promise<Array<readonly [number, number]>> {
   const found: Array<readonly [number, number]> = [];
   await session.goto(way === 'forward' ? 0 : session.lastTick, HOOKS);
   for (;;) {
-    const hits = await session.run(way, predicate, HOOKS);
-    if (hits === null) break;
-    found.push([session.now().tick, hits.length]);
+    const met = await session.run(way, predicates, HOOKS);
+    if (met === null) break;
+    found.push([session.now().tick, met.hits.length]);
   }
   expect(session.now().tick).toBe(way === 'forward' ? session.lastTick : 0);
   return found;
@@ -135,14 +135,14 @@ it('breaks and watches are run to, with predicates beside them, and back over th
   }
   session.hold([{ kind: 'address', address }]);
   expect(at.length).toBeGreaterThan(1);
-  expect(await stopsAll('forward', null)).toEqual(at.map((tick) => [tick, 1]));
-  expect(await stopsAll('back', null)).toEqual(at.map((tick) => [tick, 1]).toReversed());
+  expect(await stopsAll('forward')).toEqual(at.map((tick) => [tick, 1]));
+  expect(await stopsAll('back')).toEqual(at.map((tick) => [tick, 1]).toReversed());
 
   // the counter of the handler: written in each, and a predicate in between
   await session.goto(at[0]!, HOOKS);
   const writes = session.accesses('write', session.symbols.address('faults')!, 8);
   session.hold(writes);
-  await session.run('forward', null, HOOKS);
+  await session.run('forward', [], HOOKS);
   await session.goto(session.now().tick + 1, HOOKS);
   const behind = `0x${session.now().register('rip', null)!.toString(16)}`;
   session.hold([{ kind: 'address', address }, ...writes]);
@@ -152,4 +152,24 @@ it('breaks and watches are run to, with predicates beside them, and back over th
   expect(await stopsAll('back', behind)).toEqual(found.toReversed());
   session.hold([]);
   expect(await errorIn(async () => session.accesses('any', 0x1234n, 8))).toMatch(/^E_USAGE: 0x1234 is not mapped/);
+});
+
+it('what a run came to is named, predicates by their numbers', async () => {
+  const place = session.check('on_page_fault')!;
+  const predicates = ['rip in on_page_fault', 'u64[faults] == 99', 'rip == on_page_fault'];
+  await session.goto(0, HOOKS);
+  session.hold([{ kind: 'address', address: place }]);
+  const met = await session.run('forward', predicates, HOOKS);
+  expect([session.now().register('rip', null), met?.hits.length, met?.predicates]).toEqual([place, 1, [0, 2]]);
+  const { tick } = session.now();
+  await session.goto(tick + 1, HOOKS);
+  expect(await session.run('back', predicates, HOOKS)).toEqual(met);
+  expect(session.now().tick).toBe(tick);
+  session.hold([]);
+  expect(await session.run('forward', ['rip == on_event', 'call(on_debug)'], HOOKS)).toMatchObject({ hits: [] });
+  expect((await session.run('back', predicates.slice(1), HOOKS))?.predicates).toEqual([1]);
+  expect(session.now().tick).toBe(tick);
+  expect(await errorIn(() => session.run('back', ['count(on_page_fault) == 2'], HOOKS))).toMatch(
+    /^E_EXPRESSION: count/,
+  );
 });

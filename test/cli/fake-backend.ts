@@ -8,6 +8,7 @@ import type {
   BisectOptions,
   DebugSession,
   EventFilter,
+  Met,
   OpenRecording,
   RecordConfig,
   RecordHooks,
@@ -23,7 +24,7 @@ import { EmulatorError } from '../../src/core/errors.ts';
 import type { RunEvent } from '../../src/inspect/investigate.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../../src/inspect/report.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
-import type { AccessStop, Hit, StopCondition } from '../../src/machine/stops.ts';
+import type { AccessStop, StopCondition } from '../../src/machine/stops.ts';
 import { createAnchor } from '../../store/anchor.ts';
 import { FakeMoment } from '../inspect/fake-moment.ts';
 
@@ -229,10 +230,11 @@ class FakeSession implements DebugSession {
   hold(conditions: readonly StopCondition[]): void {
     this.held = conditions;
   }
-  async run(way: 'forward' | 'back', predicate: string | null): Promise<readonly Hit[]> {
-    this.searched.push([String(predicate), way]);
+  async run(way: 'forward' | 'back', predicates: readonly string[]): Promise<Met> {
+    this.searched.push([predicates.join(', '), way]);
     this.tick = way === 'forward' ? 700 : 200;
-    return this.held.slice(0, 1).map((condition) => ({ client: 'prompt', condition, vcpu: 0 }));
+    const hits = this.held.slice(0, 1).map((condition) => ({ client: 'prompt', condition, vcpu: 0 }));
+    return { hits, predicates: way === 'forward' ? predicates.map((_, number) => number) : [] };
   }
   async goto(tick: number): Promise<void> {
     if (tick < 0 || tick > 1000) throw new EmulatorError('E_TICK', `tick ${tick} is outside the recording`);

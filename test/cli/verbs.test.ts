@@ -459,7 +459,7 @@ describe('debug', () => {
     const exchanges = json() as unknown as { command: string; output: string[] }[];
     expect(exchanges.at(2)?.output).toEqual(['1  panic', '2  rax == 5', '3  writes of 4 bytes at 0x8008']);
     expect(exchanges.at(3)?.output[0]).toMatch(/^700 /);
-    expect(exchanges.at(3)?.output.slice(1)).toEqual(['1  panic, vCPU 0']);
+    expect(exchanges.at(3)?.output.slice(1)).toEqual(['1  panic, vCPU 0', '2  rax == 5']);
     expect(exchanges.at(4)?.output[0]).toMatch(/^200 /);
     expect(exchanges.at(5)?.output).toHaveLength(2);
     expect(exchanges.at(6)).toMatchObject({ output: [], error: { code: 'E_EXPRESSION' } });

@@ -2,18 +2,23 @@
 import { EmulatorError } from '../../core/errors.ts';
 import { hex, PAGE_SIZE, type Tick, u64, type VirtAddr } from '../../core/units.ts';
 import type { Symbolizer } from '../../inspect/disassembly.ts';
-import { type Predicate, parsePredicate } from '../../inspect/expression.ts';
+import { anyOf, type Predicate, parsePredicate } from '../../inspect/expression.ts';
 import type { Moment } from '../../inspect/moment.ts';
 import type { Search } from '../../inspect/search.ts';
 import type { SessionInvestigator } from '../../inspect/session-investigator.ts';
 import type { SymbolTable } from '../../inspect/symbols.ts';
 import { type AccessStop, type Hit, type StopCondition, StopSet } from '../../machine/stops.ts';
 import type { Session } from '../../timeline/session.ts';
-import type { DebugSession, WorkHooks } from '../backend.ts';
+import type { DebugSession, Met, WorkHooks } from '../backend.ts';
 import { breather, searchHooks } from './breath.ts';
 
 /** The client of the session's stops that the prompt is. */
 const CLIENT = 'prompt';
+
+interface Reached {
+  readonly hits: readonly Hit[];
+  readonly tick: Tick | null;
+}
 
 export class LocalDebugSession implements DebugSession {
   readonly #investigator: SessionInvestigator;
@@ -50,7 +55,7 @@ export class LocalDebugSession implements DebugSession {
   // ---- stops --------------------------------------------------------------------------------------------------------
 
   check(source: string): VirtAddr | null {
-    return parsePredicate(source, this.#investigator.moment).place;
+    return this.#parse(source).place;
   }
   accesses(access: AccessStop['access'], address: VirtAddr, bytes: number): StopCondition[] {
     const pieces: StopCondition[] = [];
@@ -80,51 +85,64 @@ export class LocalDebugSession implements DebugSession {
       throw error;
     }
   }
-  /** The first tick behind the present one, up to `to`, at which the predicate holds; the session stands there, or at `to`. */
-  async #first(source: string | null, from: Tick, to: Tick, work: WorkHooks): Promise<Tick | null> {
-    const predicate = source === null ? null : parsePredicate(source, this.#investigator.moment);
+  #parse(source: string): Predicate {
+    return parsePredicate(source, this.#investigator.moment);
+  }
+  /** The first tick behind `from`, up to `to`, at which the predicate holds; the session stands there, or at `to`. */
+  async #first(predicate: Predicate | null, from: Tick, to: Tick, work: WorkHooks): Promise<Tick | null> {
     const looks = predicate !== null && from < to;
     const { tick } = looks ? await this.#search.first(predicate, from + 1, to, searchHooks(work)) : { tick: null };
     if (tick === null) await this.#session.goto(to, breather(work.stop));
     return tick;
   }
-  /** The last tick before `before`, from `least` on; the session stands there, or at `least`. */
-  async #last(source: string | null, before: Tick, least: Tick, work: WorkHooks): Promise<Tick | null> {
-    const fresh = (): Predicate => parsePredicate(source!, this.#investigator.moment);
-    if (source !== null) fresh();
-    const tick = source === null ? null : await this.#search.last(fresh, before, searchHooks(work), least);
+  /** The last tick before `before`, from `least` on; the session stands there, or at `least`. `fresh` makes the predicate. */
+  async #last(fresh: (() => Predicate) | null, before: Tick, least: Tick, work: WorkHooks): Promise<Tick | null> {
+    const tick = fresh === null ? null : await this.#search.last(fresh, before, searchHooks(work), least);
     if (tick === null) await this.#session.goto(least, breather(work.stop));
     return tick;
   }
 
   forward(source: string, work: WorkHooks): Promise<Tick | null> {
-    return this.#move(true, work, () => this.#first(source, this.#session.tick, this.lastTick, work));
+    return this.#move(true, work, () => this.#first(this.#parse(source), this.#session.tick, this.lastTick, work));
   }
   back(source: string, work: WorkHooks): Promise<Tick | null> {
-    return this.#move(false, work, () => this.#last(source, this.#session.tick, 0, work));
+    return this.#move(false, work, () => this.#last(() => this.#parse(source), this.#session.tick, 0, work));
   }
-  run(direction: 'forward' | 'back', source: string | null, work: WorkHooks): Promise<readonly Hit[] | null> {
+  run(direction: 'forward' | 'back', sources: readonly string[], work: WorkHooks): Promise<Met | null> {
     const forward = direction === 'forward';
-    return this.#move(forward, work, () => (forward ? this.#runForward(source, work) : this.#runBack(source, work)));
+    return this.#move(forward, work, async () => {
+      let predicates: readonly number[] = [];
+      const fresh = (): Predicate =>
+        anyOf(
+          sources.map((source) => this.#parse(source)),
+          (holding) => {
+            predicates = holding;
+          },
+        );
+      const any = sources.length === 0 ? null : fresh;
+      const { hits, tick } = forward ? await this.#runForward(any, work) : await this.#runBack(any, work);
+      return hits.length > 0 || tick !== null ? { hits, predicates } : null;
+    });
   }
-  async #runForward(source: string | null, work: WorkHooks): Promise<readonly Hit[] | null> {
+  /** What is met, and the tick to which the predicate led, null where it did not. */
+  async #runForward(any: (() => Predicate) | null, work: WorkHooks): Promise<Reached> {
     const session = this.#session;
     const from = session.tick;
     const { all } = session.stops;
     const hits = all === StopSet.NONE ? [] : await session.advance(this.lastTick, all, true, this.#breathe(work));
     const reached = hits.length > 0 ? session.tick : this.lastTick;
     // a predicate may hold on the way there
-    const tick = await this.#first(source, from, reached, work);
-    return tick === null || tick === reached ? told(hits, tick) : [];
+    const tick = await this.#first(any?.() ?? null, from, reached, work);
+    return { tick, hits: tick === null || tick === reached ? hits : [] };
   }
-  async #runBack(source: string | null, work: WorkHooks): Promise<readonly Hit[] | null> {
+  async #runBack(any: (() => Predicate) | null, work: WorkHooks): Promise<Reached> {
     const session = this.#session;
     const before = session.tick;
     const { all } = session.stops;
     const hits = all === StopSet.NONE ? [] : await session.back(all, this.#breathe(work));
     const least = hits.length > 0 ? session.tick : 0;
-    const tick = await this.#last(source, before, least, work);
-    return tick === null || tick === least ? told(hits, tick) : [];
+    const tick = await this.#last(any, before, least, work);
+    return { tick, hits: tick === null || tick === least ? hits : [] };
   }
   #breathe(work: WorkHooks): () => Promise<void> {
     const breathe = breather(work.stop);
@@ -134,7 +152,3 @@ export class LocalDebugSession implements DebugSession {
     };
   }
 }
-
-/** What a run tells that came to conditions or, at a tick, to the predicate; null where it came to neither. */
-const told = (hits: readonly Hit[], tick: Tick | null): readonly Hit[] | null =>
-  hits.length > 0 || tick !== null ? hits : null;
