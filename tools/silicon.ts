@@ -2,7 +2,7 @@
  * Compares our CPU with the host's silicon on random cases and prints a table of forms:
  * `node tools/run.mjs silicon [--cases N] [--mode 64|compat|prot32|prot16|all] [--seed S] [--form REGEX] [--cpu NAME] [--seconds T] [--group N] [--list] [--all]`.
  * `--group`: so many cases in a row have the same code. `--report FILE` (docs/silicon.json) notes the cases of each form in the
- * modes that ran, for tools/instructions.ts; modes that did not run stay as they are in the file.
+ * modes that ran, for tools/instructions.ts; modes that did not run stay as they are in the file, and with `--form` all other forms.
  * Exit status 1 when something differed or is unimplemented, 77 when the host cannot run the oracle. `--list` prints the forms
  * in scope and the excluded ones with their reasons and runs nothing.
  */
@@ -14,8 +14,8 @@ import { enumerateForms, PASSED_OVER } from '../test/native/enumerate.ts';
 import { choicesOf, hostSignature, signatureText } from '../test/native/hosts.ts';
 import { NativeOracle, oracleMissing } from '../test/native/oracle.ts';
 import { isSegmented, MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../test/native/records.ts';
-import { amountOf, commandLine, countOf, oneOf, patternOf, refuse } from './command-line.ts';
-import type { Campaign } from './instructions.ts';
+import { amountOf, commandLine, countOf, oneOf, patternOf } from './command-line.ts';
+import type { Campaign, CampaignMode } from './instructions.ts';
 
 const { values } = commandLine({
   options: {
@@ -34,10 +34,15 @@ const { values } = commandLine({
   },
 });
 
-/** Notes modes in the report, a line a mode; what it has of other modes stays. */
-function writeReport(file: string, ran: Campaign): void {
+/** Notes modes in the report, a line a mode; what it has of other modes stays. Of some forms alone it is a later campaign of its mode. */
+function writeReport(file: string, ran: Campaign, some: boolean): void {
   const before = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Campaign) : {};
-  const lines = Object.entries({ ...before, ...ran }).map(
+  const added = Object.entries(ran).flatMap(([mode, x]): Array<[string, CampaignMode]> => {
+    const whole = before[mode];
+    if (!some) return [[mode, x]];
+    return whole === undefined ? [] : [[mode, { ...whole, later: [...(whole.later ?? []), x] }]];
+  });
+  const lines = Object.entries({ ...before, ...Object.fromEntries(added) }).map(
     ([mode, x]) => `${JSON.stringify(mode)}: ${JSON.stringify(x)}`,
   );
   writeFileSync(file, `{\n${lines.join(',\n')}\n}\n`);
@@ -61,7 +66,6 @@ const sizes = {
   group: countOf(values.group, '--group', 1),
 };
 const examples = countOf(values.examples, '--examples');
-if (values.report !== undefined && values.form !== '.') refuse('--report is of every form: without --form');
 
 if (values.list) {
   for (const { name, mode } of modes) {
@@ -134,6 +138,6 @@ for (const { name, mode } of modes) {
   });
 }
 oracle.close();
-if (values.report !== undefined) writeReport(values.report, ran);
+if (values.report !== undefined) writeReport(values.report, ran, values.form !== '.');
 console.log(`${((performance.now() - start) / 1000).toFixed(1)} s`);
 process.exit(wrong > 0 ? 1 : 0);

@@ -90,7 +90,7 @@ export type DecodeFailure =
   | 'long'
   /** Not an instruction of this CPU: #UD. */
   | 'invalid'
-  /** An instruction of this CPU that Hindsight does not implement: the run stops with verdict `unimplemented`. */
+  /** The engine's answer for a form that has no semantics: the run stops with verdict `unimplemented`. */
   | 'outside';
 
 /** Which instructions exist: the CPUID policy of the guest. */

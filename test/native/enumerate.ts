@@ -66,7 +66,6 @@ const REASONS: Array<[RegExp, string]> = [
   [/^(Mov_Sreg|Pop[wdq]?_[DEFGS]S|L[defgs]s_r)/i, `loads a segment register: ${HOST_TABLES}`],
   [/^(Cpuid|Rdtsc|Rdpmc|Rdtscp)/, 'its result is not a function of the state'],
   [/^Bswap_r16$/, 'undefined for a 16-bit operand (SDM vol. 2 "BSWAP")'],
-  [/^(Fsin|Fcos|Fsincos|Fptan|Fpatan|F2xm1|Fyl2x|Fyl2xp1)$/, 'transcendental: accuracy is the implementation’s own'],
   [/^(Ud0|Ud1)/, 'length depends on the vendor; UD2 is compared'],
   [/^(Fndisi|Fneni|Fnsetpm|Frstpm|Fnop_|Fstsg|Fdisi|Feni|Fsetpm)/, 'no operation since the 387 and not on every CPU'],
   [/^Salc$/, 'not in the manual'],

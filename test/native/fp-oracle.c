@@ -162,6 +162,14 @@ X87(do_fscale, "fscale")
 X87(do_fprem, "fprem")
 X87(do_fprem1, "fprem1")
 X87(do_fxtract, "fxtract")
+X87(do_f2xm1, "f2xm1")
+X87(do_fyl2x, "fyl2x")
+X87(do_fyl2xp1, "fyl2xp1")
+X87(do_fpatan, "fpatan")
+X87(do_fsin, "fsin")
+X87(do_fcos, "fcos")
+X87(do_fsincos, "fsincos")
+X87(do_fptan, "fptan")
 X87(do_fcom, "fcom")
 X87(do_fucom, "fucom")
 X87(do_ftst, "ftst")
@@ -191,6 +199,7 @@ X87_STORE(do_fisttpll, "fisttpll (%5)")
 X87_STORE(do_fbstp, "fbstp (%5)")
 #define X87_NAMES(X)                                                                                                  \
   X(fadd) X(fsub) X(fsubr) X(fmul) X(fdiv) X(fdivr) X(fsqrt) X(frndint) X(fscale) X(fprem) X(fprem1) X(fxtract)       \
+  X(f2xm1) X(fyl2x) X(fyl2xp1) X(fpatan) X(fsin) X(fcos) X(fsincos) X(fptan)                                          \
   X(fcom) X(fucom) X(ftst) X(fxam) X(fadds) X(faddl) X(fsubl) X(fsubrs) X(fmuls) X(fmull) X(fdivs) X(fdivrl) X(fcoms) \
   X(fcoml) X(flds) X(fldl) X(fildll) X(fbld) X(fstps) X(fstpl) X(fistps) X(fistpl) X(fistpll) X(fisttps) X(fisttpl)   \
   X(fisttpll) X(fbstp)

@@ -140,6 +140,7 @@ describe('comparison', () => {
       memory: null,
       memoryMayChange: false,
       approximate: false,
+      transcendental: null,
       skip: null,
     };
     const random = new SplitMix64(3n);

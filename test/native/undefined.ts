@@ -18,6 +18,7 @@ import {
 } from './records.ts';
 import { loadedSegment, segmentBase } from './segments.ts';
 import type { Template } from './templates.ts';
+import { openOperand, registerPattern, TRANSCENDENTAL } from './transcendental.ts';
 
 /** The parts of an outcome that are not compared. */
 export interface Ignored {
@@ -40,6 +41,8 @@ export interface Ignored {
   memoryMayChange: boolean;
   /** XMM lanes are single-precision approximations with relative error up to 1.5 * 2^-12. */
   approximate: boolean;
+  /** The transcendental x87 instruction by whose bound registers are compared. */
+  transcendental: string | null;
   /** The whole case says nothing, and why. */
   skip: string | null;
 }
@@ -60,6 +63,10 @@ const AF = 0x10;
 const ZF = 0x40;
 const SF = 0x80;
 const OF = 0x800;
+
+/** Of the x87 status word. */
+const STACK_FAULT = 0x40;
+const C1 = 0x200;
 
 /** Operand width in bits by the form's name. */
 function width(name: string): number {
@@ -149,6 +156,7 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
     memory: null,
     memoryMayChange: false,
     approximate: /^r(cp|sqrt)[ps]s$/.test(mnemonic),
+    transcendental: TRANSCENDENTAL.test(mnemonic) ? mnemonic : null,
     skip: null,
   };
   if (/^(sh[lr]d?|sa[lr]|ro[lr]|rc[lr])$/.test(mnemonic)) shift(template, record, ignored);
@@ -163,6 +171,11 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   if (/^i?div$/.test(mnemonic)) ignored.rflags = CF | OF | SF | ZF | AF | PF;
   // SDM vol. 2 "FPREM": by how much a partial remainder reduces is the implementation's choice.
   if (/^fprem1?$/.test(mnemonic) && (host.fxsave[3]! & 4) !== 0) ignored.skip = 'partial remainder';
+  // C1 says how the last bit was made; a stack fault's is defined.
+  if (ignored.transcendental !== null) {
+    if ((host.fxsave[FX.fsw]! & ~record.fxsave[FX.fsw]! & STACK_FAULT) === 0) ignored.fsw |= C1;
+    ignored.skip = openOperand(mnemonic, registerPattern(record.fxsave, 0));
+  }
   // SDM vol. 2 "FBLD": invalid digits load an undefined value; only poked operands are known to be valid.
   if (mnemonic === 'fbld') {
     const at = Number(operandAddresses(template, record)[0]!) - DATA_BASE;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { CAMPAIGN, type Campaign, currentPage, definedValues, PAGE } from '../../tools/instructions.ts';
+import { CAMPAIGN, type Campaign, casesOf, currentPage, definedValues, PAGE } from '../../tools/instructions.ts';
 import { enumerateForms } from '../native/enumerate.ts';
 import { MODE_64, MODE_COMPAT, MODE_PROT16, MODE_PROT32 } from '../native/records.ts';
 
@@ -12,13 +12,13 @@ test('docs/instructions.md is up to date (node tools/run.mjs instructions)', () 
 
 test('the last campaign of each mode compared every form, and nothing differed', () => {
   const campaign = JSON.parse(readFileSync(CAMPAIGN, 'utf8')) as Campaign;
-  for (const [mode, { forms, differing }] of Object.entries(campaign)) {
-    const missing = enumerateForms(MODES[mode]!).forms.filter(({ name }) => !forms[name]);
+  for (const [mode, ran] of Object.entries(campaign)) {
+    const missing = enumerateForms(MODES[mode]!).forms.filter(({ name }) => casesOf(ran, name) === 0);
     expect(
       missing.map(({ name }) => name),
       mode,
     ).toEqual([]);
-    expect(differing, mode).toBe(0);
+    for (const { differing } of [ran, ...(ran.later ?? [])]) expect(differing, mode).toBe(0);
   }
 });
 

@@ -142,10 +142,6 @@ test('90 is XCHG only with REX.B, PAUSE with F3', () => {
   expect(one('41 90').form.key).toBe('xchg.4.m,a');
 });
 
-test('transcendental x87 instructions are outside the scope', () => {
-  expect(any('d9 fe')).toBe('outside');
-});
-
 test('string instructions name their segment bases', () => {
   const insn = one('64 f3 a5', 1);
   expect(insn.form.key).toBe('movs.4.mem/a4/rep');

@@ -11,6 +11,7 @@ import {
   controlOfFcw,
   EXCEPTIONS,
   type Result,
+  UE,
 } from '../../src/x86/softfloat/control.ts';
 import {
   convert,
@@ -20,8 +21,10 @@ import {
   truncateToInteger,
 } from '../../src/x86/softfloat/convert.ts';
 import { F32, F64, F80, type Format } from '../../src/x86/softfloat/format.ts';
+import { f2xm1, fcos, fpatan, fptan, fsin, fsincos, fyl2x, fyl2xp1 } from '../../src/x86/softfloat/transcendental.ts';
 import { fprem, fprem1, fscale, fxam, fxtract } from '../../src/x86/softfloat/x87.ts';
 import { choicesOf, hostSignature, signatureText } from '../native/hosts.ts';
+import { agree, openOperand, ulpsBetween } from '../native/transcendental.ts';
 import { type Answer, buildOracle, CASES, type Case, disagreements, hex, Operands } from './softfloat-oracle.ts';
 import { unmasked } from './sse-unit.ts';
 
@@ -34,6 +37,9 @@ function cases(seed: number, second: Format, a = (random: Operands): bigint => r
     return { a: x, b: second === F80 ? random.related(F80, x) : random.value(second), control: random.fcw() };
   });
 }
+
+/** Cases of one transcendental operation. */
+const TRANSCENDENTAL_CASES = Math.max(CASES, 10_000);
 
 const host = hostSignature();
 /** Codes that the manual leaves undefined but for comparisons, FXAM and remainders: compared where the host is known. */
@@ -188,3 +194,70 @@ describe.skipIf(oracle === undefined)('x87 operations against the processor (nee
     expect(problems).toEqual([]);
   });
 });
+
+/** Random operands, every second time where most results are neither exact nor out of range. */
+function transcendentalCases(seed: number, positive: boolean, [low, high]: readonly [number, number]): Case[] {
+  const random = new Operands(seed * 7919);
+  const middle = (from: number, to: number): bigint =>
+    (BigInt(F80.bias + from + random.below(to - from)) << 64n) | F80.integerBit | random.wide(63);
+  const sign = (): bigint => BigInt(random.below(2)) << F80.signShift;
+  return Array.from({ length: TRANSCENDENTAL_CASES }, (_, i) => {
+    if (i % 2 === 0) {
+      const a = random.value(F80);
+      return { a, b: random.related(F80, a), control: random.fcw() };
+    }
+    const a = middle(low, high) | (positive ? 0n : sign());
+    return { a, b: middle(-20, 20) | sign(), control: i % 4 === 1 ? 0x37f : random.fcw() };
+  });
+}
+
+describe.skipIf(oracle === undefined)(
+  'transcendental x87 operations against the processor (needs x86-64 and gcc)',
+  () => {
+    /** The status bits that a manual defines. */
+    const DEFINED = EXCEPTIONS | 0x40 | C2;
+    const compareOne = (name: string, c: Case, results: readonly bigint[], flags: number, real: Answer) => {
+      const open = openOperand(name, c.a);
+      if (open !== null || c.a === ONE || c.a === (ONE | MINUS)) return undefined;
+      // the last bit decides whether the result is the smallest normal number or below it
+      const border = results.some((x) => ulpsBetween(x & ~MINUS, SMALLEST) <= 2);
+      if (border && (flags ^ real.flags) & UE) return undefined;
+      if (((flags ^ real.flags) & DEFINED) !== 0) return `status ${hex(flags)}, processor ${hex(real.flags)}`;
+      if (unmasked(flags, c.control) & BEFORE_COMPUTATION || flags & C2) return undefined;
+      const nearest = (c.control & 0xc00) === 0;
+      const processor = results.length === 2 ? [real.value, real.second] : [real.value];
+      const wrong = results.findIndex((x, i) => !agree(name, c.a, nearest, x, processor[i]!));
+      return wrong < 0 ? undefined : `result ${wrong}: ${hex(results[wrong]!)}, processor ${hex(processor[wrong]!)}`;
+    };
+    const ONE = 0x3fff_8000_0000_0000_0000n;
+    const MINUS = 1n << F80.signShift;
+    const SMALLEST = 0x0001_8000_0000_0000_0000n;
+    const SINGLE: Array<[string, (a: bigint, b: bigint, control: Control) => Result, boolean, [number, number]]> = [
+      ['f2xm1', (a, _, control) => f2xm1(a, control), false, [-20, 0]],
+      ['fyl2x', fyl2x, true, [-3, 3]],
+      ['fyl2xp1', fyl2xp1, false, [-40, -1]],
+      ['fpatan', fpatan, false, [-20, 20]],
+      ['fsin', (a, _, control) => fsin(a, control), false, [-20, 63]],
+      ['fcos', (a, _, control) => fcos(a, control), false, [-20, 63]],
+    ];
+    for (const [n, [name, model, positive, range]] of SINGLE.entries())
+      test(`${name} within the architecture's bound`, () => {
+        const problems = disagreements(oracle!, name, transcendentalCases(n + 1, positive, range), (c, real) => {
+          const { value, flags } = model(c.a, c.b, controlOfFcw(c.control));
+          return compareOne(name, c, [value], flags, real);
+        });
+        expect(problems).toEqual([]);
+      });
+    for (const [name, model] of [
+      ['fsincos', fsincos],
+      ['fptan', fptan],
+    ] as const)
+      test(`${name} within the architecture's bound`, () => {
+        const problems = disagreements(oracle!, name, transcendentalCases(9, false, [-20, 63]), (c, real) => {
+          const { below, top, flags } = model(c.a, controlOfFcw(c.control));
+          return compareOne(name, c, [top, below], flags, real);
+        });
+        expect(problems).toEqual([]);
+      });
+  },
+);

@@ -299,7 +299,6 @@ export function decode(
     }
     p += count;
   }
-  if (row.outside) return 'outside';
   const length = p - at;
   if (ripRelative) {
     base = STATE.pageBase.offset;

@@ -16,7 +16,7 @@ const precisionOf = (format: Format, control: Control): number =>
   control.x87 ? Math.min(control.precision, format.significandBits) : format.significandBits;
 
 /** `value` with the flags of its operands; an unmasked DE stops before the computation. */
-function computed(early: number, control: Control, compute: () => Result): Result {
+export function computed(early: number, control: Control, compute: () => Result): Result {
   if (early & ~control.masks) return { value: 0n, flags: early };
   const result = compute();
   return early === 0 ? result : { value: result.value, flags: result.flags | early };

@@ -87,7 +87,6 @@ export interface CompiledRow {
   readonly rep: boolean;
   readonly repcc: boolean;
   readonly hint: boolean;
-  readonly outside: boolean;
   readonly feature: Feature | null;
   /** The x86-64-v1 policy lacks the feature. */
   readonly v2: boolean;
@@ -248,7 +247,6 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
     rep: has('rep'),
     repcc: has('repcc'),
     hint: has('hint'),
-    outside: has('outside'),
     feature: row.feature,
     v2: row.feature !== null && !policyHas('x86-64-v1', row.feature),
     alternate: null,

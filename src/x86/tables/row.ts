@@ -60,8 +60,6 @@ export type Flag =
   | 'repcc'
   /** The operands are decoded but never used. */
   | 'hint'
-  /** An instruction of the CPU that Hindsight does not implement. */
-  | 'outside'
   /** ModRM.mod is ignored: the operand is a register whatever it says. */
   | 'anymod';
 

@@ -4,8 +4,8 @@ import { having, type Row, row } from './row.ts';
 const ARITHMETIC = ['fadd', 'fmul', 'fcom', 'fcomp', 'fsub', 'fsubr', 'fdiv', 'fdivr'];
 const integerOf = (name: string): string => `fi${name.slice(1)}`;
 
-/** Instructions of D9 E0 to FF by their last byte; transcendental ones are outside the scope. */
-const D9_SINGLE: ReadonlyArray<readonly [string, string, string?]> = [
+/** Instructions of D9 E0 to FF by their last byte. */
+const D9_SINGLE: ReadonlyArray<readonly [string, string]> = [
   ['E0', 'fchs'],
   ['E1', 'fabs'],
   ['E4', 'ftst'],
@@ -17,22 +17,22 @@ const D9_SINGLE: ReadonlyArray<readonly [string, string, string?]> = [
   ['EC', 'fldlg2'],
   ['ED', 'fldln2'],
   ['EE', 'fldz'],
-  ['F0', 'f2xm1', 'outside'],
-  ['F1', 'fyl2x', 'outside'],
-  ['F2', 'fptan', 'outside'],
-  ['F3', 'fpatan', 'outside'],
+  ['F0', 'f2xm1'],
+  ['F1', 'fyl2x'],
+  ['F2', 'fptan'],
+  ['F3', 'fpatan'],
   ['F4', 'fxtract'],
   ['F5', 'fprem1'],
   ['F6', 'fdecstp'],
   ['F7', 'fincstp'],
   ['F8', 'fprem'],
-  ['F9', 'fyl2xp1', 'outside'],
+  ['F9', 'fyl2xp1'],
   ['FA', 'fsqrt'],
-  ['FB', 'fsincos', 'outside'],
+  ['FB', 'fsincos'],
   ['FC', 'frndint'],
   ['FD', 'fscale'],
-  ['FE', 'fsin', 'outside'],
-  ['FF', 'fcos', 'outside'],
+  ['FE', 'fsin'],
+  ['FF', 'fcos'],
 ];
 /** First byte of the eight ModRM values that select operation `n` with a register. */
 const registers = (n: number): string => `${(0xc0 + n * 8).toString(16).toUpperCase()}+i`;
@@ -60,7 +60,7 @@ const ROWS: readonly Row[] = [
   row('D9 C8+i', 'fxch', 'ST0,STi'),
   row('D9 D0', 'fnop'),
   row('D9 D8+i', 'fstpnce', 'STi'),
-  ...D9_SINGLE.map(([modrm, name, flags]) => row(`D9 ${modrm}`, name, '', flags ?? '')),
+  ...D9_SINGLE.map(([modrm, name]) => row(`D9 ${modrm}`, name)),
   row('DA C0+i', 'fcmovb', 'ST0,STi'),
   row('DA C8+i', 'fcmove', 'ST0,STi'),
   row('DA D0+i', 'fcmovbe', 'ST0,STi'),
