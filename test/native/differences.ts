@@ -16,7 +16,7 @@ import {
   VECTOR_NONE,
 } from './records.ts';
 import { codeBase, loadedSegment } from './segments.ts';
-import { agree, registerPattern } from './transcendental.ts';
+import { agree, isNearest, registerPattern } from './transcendental.ts';
 import type { Ignored } from './undefined.ts';
 
 const GPRS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'];
@@ -46,8 +46,6 @@ const hexBytes = (bytes: Uint8Array): string =>
     .map((b) => b.toString(16).padStart(2, '0'))
     .join('');
 const RF = 0x10000;
-/** RC in the x87 control word. */
-const ROUNDING = 0xc00;
 const VECTOR_NAMES: Record<number, string> = {
   0: '#DE',
   1: '#DB',
@@ -89,7 +87,7 @@ function floatingDifferences(record: CaseRecord, host: OutcomeRecord, cpu: Outco
   };
   const withinBound = (i: number): boolean => {
     if (ignored.transcendental === null) return false;
-    const nearest = (hv.getUint16(FX.fcw, true) & ROUNDING) === 0;
+    const nearest = isNearest(hv.getUint16(FX.fcw, true));
     const [silicon, ours] = [registerPattern(h, i), registerPattern(c, i)];
     return agree(ignored.transcendental, registerPattern(record.fxsave, 0), nearest, ours, silicon);
   };

@@ -1,9 +1,8 @@
 /**
- * Two results of a transcendental x87 instruction beside each other. SDM vol. 1, 8.3.10 bounds the error by 1 ulp in rounding to nearest and
- * by 1.5 in the other modes; ours is off by half a ulp and by one. Processors reduce angles by a pi of 66 bits (8.3.8) or of more: what that
- * makes of a result is within the architecture's bound too.
+ * Two results of a transcendental x87 instruction beside each other. SDM vol. 1, 8.3.10 bounds the error by 1 ulp in rounding to nearest
+ * and by 1.5 in the other modes; ours is off by half a ulp and by one. Processors reduce angles by a pi of 66 bits (8.3.8) or of more:
+ * what that makes of a result is within the architecture's bound too.
  */
-
 import { FX } from './records.ts';
 
 /** The mnemonics. */
@@ -40,6 +39,9 @@ const PI_ERROR = 2 ** -69;
 /** Smaller angles are not reduced. */
 const REDUCED = 0.78;
 
+/** RC in a control word says nearest. */
+export const isNearest = (fcw: number): boolean => (fcw & 0xc00) === 0;
+
 /** True when both may be what the instruction gives; `st0` is its operand, and `nearest` its rounding mode. */
 export function agree(mnemonic: string, st0: bigint, nearest: boolean, a: bigint, b: bigint): boolean {
   if (a === b) return true;
@@ -58,15 +60,15 @@ export function registerPattern(image: Uint8Array, i: number): bigint {
   return view.getBigUint64(0, true) | (BigInt(view.getUint16(8, true)) << 64n);
 }
 
-/** Why the architecture says nothing of the operand `st0`, or leaves open whether PE is raised; null when it does. */
-export function openOperand(mnemonic: string, st0: bigint): string | null {
+/** Why the architecture says nothing of the operand `st0`, or leaves open whether PE or UE is raised; null when it does. */
+export function openOperand(mnemonic: string, st0: bigint, nearest: boolean): string | null {
   const exponent = exponentOf(st0) - BIAS;
   const significand = st0 & SIGNIFICAND;
   if (mnemonic === 'f2xm1' && exponent >= 0) return 'F2XM1 beyond 1';
   if (mnemonic === 'fyl2xp1' && exponent >= -2 && toNumber(st0 & ~SIGN) > 1 - Math.SQRT1_2)
     return 'FYL2XP1 beyond 1 - sqrt(1/2)';
-  // the last bit of a sine in a directed rounding decides
-  if (OF_ANGLE.test(mnemonic) && rank(st0 & ~SIGN) === INTEGER) return 'the smallest normal number or less';
+  // in a directed rounding the last bit of its sine decides
+  if (!nearest && /^fsin/.test(mnemonic) && rank(st0 & ~SIGN) === INTEGER) return 'the smallest normal number or less';
   // Intel's raise PE, and UE with it, for the logarithm of a power of two too
   return mnemonic === 'fyl2x' && (significand & (significand - 1n)) === 0n ? 'an exact logarithm' : null;
 }

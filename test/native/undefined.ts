@@ -18,7 +18,7 @@ import {
 } from './records.ts';
 import { loadedSegment, segmentBase } from './segments.ts';
 import type { Template } from './templates.ts';
-import { openOperand, registerPattern, TRANSCENDENTAL } from './transcendental.ts';
+import { isNearest, openOperand, registerPattern, TRANSCENDENTAL } from './transcendental.ts';
 
 /** The parts of an outcome that are not compared. */
 export interface Ignored {
@@ -174,7 +174,7 @@ export function ignoredParts(template: Template, record: CaseRecord, host: Outco
   // C1 says how the last bit was made; a stack fault's is defined.
   if (ignored.transcendental !== null) {
     if ((host.fxsave[FX.fsw]! & ~record.fxsave[FX.fsw]! & STACK_FAULT) === 0) ignored.fsw |= C1;
-    ignored.skip = openOperand(mnemonic, registerPattern(record.fxsave, 0));
+    ignored.skip = openOperand(mnemonic, registerPattern(record.fxsave, 0), isNearest(record.fxsave[FX.fcw + 1]! << 8));
   }
   // SDM vol. 2 "FBLD": invalid digits load an undefined value; only poked operands are known to be valid.
   if (mnemonic === 'fbld') {

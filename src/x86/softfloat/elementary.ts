@@ -21,7 +21,10 @@ type Real = (width: number) => Rational;
 const SLACK = 16;
 const FIRST_WIDTH = 128;
 const LAST_WIDTH = 4096;
-/** Powers of an argument below `2^-TINY` are a hair beside it: their ratio is below that of any quotient of two 64-bit numbers to a boundary. */
+/**
+ * The next term of a series in x is a hair beside x below `2^-TINY`: below `2^-144` of it, and no quotient of two numbers of 64 bits is as
+ * near to a boundary of rounding.
+ */
 const TINY = 72;
 
 /** `x` in extended80; precision control does not apply. */

@@ -1,9 +1,9 @@
 /**
  * F2XM1, FYL2X, FYL2XP1, FPATAN, FSIN, FCOS, FSINCOS and FPTAN (SDM vol. 2). The architecture bounds their error by 1 ulp (1.5 in the
- * directed roundings, vol. 1, 8.3.10) and every processor differs in the last bit, so this file *defines* what the emulated processor gives: the
- * exact value rounded as RC says, precision control ignored. Angles are reduced by the architecture's pi of 66 bits (vol. 1, 8.3.8), to
- * which that bound refers. An exact result raises no PE and no UE. Where a manual leaves an operand's range undefined, the result is what
- * Intel's processors give.
+ * directed roundings, vol. 1, 8.3.10) and every processor differs in the last bit, so this file *defines* what the emulated processor
+ * gives: the exact value rounded as RC says, precision control ignored. Angles are reduced by the architecture's pi of 66 bits (vol. 1,
+ * 8.3.8), to which that bound refers. An exact result raises no PE and no UE. Where a manual leaves an operand's range undefined, the
+ * result is what a Xeon gives.
  */
 import { computed } from './arithmetic.ts';
 import { C2, type Control, PE, type Result, ZE } from './control.ts';
