@@ -142,6 +142,37 @@ describe('angles', () => {
   });
 });
 
+describe('values', () => {
+  // mpmath 1.3 at 600 bits, angles less the nearest multiple of pi/2 of 66 bits; RC is 0 to 3
+  test.each<[Name, number, bigint[], bigint]>([
+    ['f2xm1', 0, [0x3fcc_aa9b_6ab9_2150_529an], 0x3fcb_ec82_fbf1_49ae_4e6an],
+    ['f2xm1', 3, [0x3fb3_92c8_e162_0eb5_5c48n], 0x3fb2_cb7c_9e0e_9c68_5964n],
+    ['f2xm1', 2, [0xbfcf_a01d_6b09_e650_e006n], 0xbfce_ddf7_6632_4dc0_7a9en],
+    ['fyl2x', 0, [0x3ff9_cf7a_54f3_987e_6b23n, 0xbfed_a150_529a_8b4b_d6f0n], 0x3fef_d5de_8641_cd90_b3den],
+    ['fyl2x', 3, [0x3ffe_a4bc_a80d_75fe_6128n, 0x400c_a5df_baed_285c_04a3n], 0xc00b_d2fc_247b_cf1d_5fb0n],
+    ['fyl2x', 2, [0x3fe1_d319_85f3_28ee_142dn, 0x3ff1_c541_a02d_37fc_6399n], 0xbff6_b47a_8476_ffe5_cfbdn],
+    ['fyl2xp1', 0, [0x3fd6_df0d_7cb5_2205_08c1n, 0x3ff7_a2f1_6929_1986_f018n], 0x3fcf_ccd2_9280_9eed_16f0n],
+    ['fyl2xp1', 3, [0x3fef_ec6a_74dd_53b8_9fefn, 0xc00c_cc32_857f_3643_aa78n], 0xbffe_8806_e9e4_2cc0_9fc3n],
+    ['fyl2xp1', 2, [0xbfbd_ba8f_fabc_60e7_234dn, 0xbfef_cc09_0436_a720_35d2n], 0x3fae_d684_a03e_4b39_d590n],
+    ['fpatan', 0, [0x4012_df0d_7cb5_2205_08c1n, 0x3ff7_a2f1_6929_1986_f018n], 0x3fe3_bb02_efd3_6f01_7082n],
+    ['fpatan', 3, [0x4026_ec6a_74dd_53b8_9fefn, 0xc00c_cc32_857f_3643_aa78n], 0xbfe4_dd1c_d31d_e829_1f66n],
+    ['fpatan', 2, [0xbfab_ba8f_fabc_60e7_234dn, 0xbfef_cc09_0436_a720_35d2n], 0xbfff_c90f_daa2_2168_c234n],
+    ['fsin', 0, [0x4007_aa9b_6ab9_2150_529an], 0x3ffe_f05b_666d_de43_edd9n],
+    ['fsin', 3, [0x3ffa_92c8_e162_0eb5_5c48n], 0x3ffa_92c0_d68a_52c1_7718n],
+    ['fsin', 2, [0xc004_a01d_6b09_e650_e006n], 0xbffe_b9c4_1329_91c7_6744n],
+    ['fcos', 0, [0x4007_aa9b_6ab9_2150_529an], 0xbffd_b03b_96d2_5384_45fdn],
+    ['fcos', 3, [0x3ffa_92c8_e162_0eb5_5c48n], 0x3ffe_ffd5_ec47_c6df_5bf1n],
+    ['fcos', 2, [0xc004_a01d_6b09_e650_e006n], 0xbffe_b025_17d1_f268_a97an],
+    ['fptan', 0, [0x4007_aa9b_6ab9_2150_529an], 0xc000_ae93_00b4_aaf7_a6dbn],
+    ['fptan', 3, [0x3ffa_92c8_e162_0eb5_5c48n], 0x3ffa_92d8_f973_06dc_7438n],
+    ['fptan', 2, [0xc004_a01d_6b09_e650_e006n], 0x3fff_86fd_c939_0242_baffn],
+  ])('%s of %# is the exact value, rounded as RC = %i says', (name, rc, before, result) => {
+    const { stack, status } = run(name, before, 0x37f | (rc << 10));
+    expect(stack.at(-1)).toBe(result);
+    expect(status & ~C1).toBe(PE);
+  });
+});
+
 describe('stack and exceptions', () => {
   test('precision control does not apply', () => {
     for (const fcw of [0x07f, 0x27f, 0x37f]) expect(run('fpatan', [ZERO, ONE], fcw).stack).toEqual([HALF_PI]);
