@@ -1,8 +1,9 @@
 /** The program: runs the command line it was started with. The only place that knows the real streams and backend. */
 import { EmulatorError } from '../core/errors.ts';
+import { beforePatterns } from '../core/pattern.ts';
 import { Interrupt } from './interrupt.ts';
 import { run } from './program.ts';
-import { setV8Flags } from './v8-flags.ts';
+import { allowLinearPatterns, setV8Flags } from './v8-flags.ts';
 import { TOOL_VERSION } from './version.ts';
 
 function workingDirectory(): string {
@@ -15,6 +16,7 @@ function workingDirectory(): string {
 }
 
 setV8Flags();
+beforePatterns(allowLinearPatterns);
 const status = await run(process.argv.slice(2), {
   streams: { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr },
   cwd: workingDirectory,

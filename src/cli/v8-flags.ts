@@ -9,9 +9,15 @@ export function setV8Flags(): void {
   setFlagsFromString('--experimental-wasm-branch-hinting');
   // A region is left when its budget ends: it needs no look at the stack's limit at every head of a loop.
   setFlagsFromString('--no-wasm-stack-checks');
-  // A pattern over a guest's text goes on breadth-first where backtracking takes long (src/core/pattern.ts).
-  setFlagsFromString('--enable-experimental-regexp-engine');
-  setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
   // After V8's own 3,000 calls much is compiled by TurboFan that does not run long enough to pay for it.
   setFlagsFromString('--invocation-count-for-turbofan=30000');
+}
+
+/**
+ * Lets patterns over a guest's text go on breadth-first where backtracking takes long (src/core/pattern.ts). V8 keeps no machine code
+ * from one process to the next for a process of these flags, which costs a boot 1.3 s: they are set where there is a pattern.
+ */
+export function allowLinearPatterns(): void {
+  setFlagsFromString('--enable-experimental-regexp-engine');
+  setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
 }

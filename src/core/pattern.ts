@@ -3,8 +3,15 @@
 const UNBOUNDED =
   'it cannot be matched in bounded time: leave out look-aheads (?=, back references \\1, and counts in the hundreds';
 
+let prepare = (): void => {};
+/** Has `host` make itself ready before a pattern is made. */
+export function beforePatterns(host: () => void): void {
+  prepare = host;
+}
+
 /** The pattern, `^` and `$` at lines; SyntaxError says what is wrong with it. */
 export function patternOf(source: string): RegExp {
+  prepare();
   const pattern = new RegExp(source, 'm');
   // V8 takes the flag where src/cli/v8-flags.ts has allowed it, and then also falls back from long backtracking.
   if (takesLinear()) {

@@ -1,11 +1,11 @@
 /** Patterns of users are matched in time that grows with the text, whatever they and the guest say. */
 import { beforeAll, expect, test } from 'vitest';
 import { parseTypeRule } from '../../src/cli/parsers.ts';
-import { setV8Flags } from '../../src/cli/v8-flags.ts';
-import { patternOf } from '../../src/core/pattern.ts';
+import { allowLinearPatterns } from '../../src/cli/v8-flags.ts';
+import { beforePatterns, patternOf } from '../../src/core/pattern.ts';
 import { errorOf } from '../support/error.ts';
 
-beforeAll(setV8Flags);
+beforeAll(() => beforePatterns(allowLinearPatterns));
 
 test.each(['(a+)+c', '(a|a)*c', '(a*)*c', '^(([a-z])+.)+[A-Z]$'])('%s over text that it almost matches', (source) => {
   // by backtracking alone: longer than the world is old
