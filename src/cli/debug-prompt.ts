@@ -224,7 +224,7 @@ export class DebugPrompt {
   }
   #break(text: string): string[] {
     const address = this.#session.check(text);
-    this.#stops.push({ text, conditions: address === null ? null : [{ kind: 'address', address }] });
+    this.#stops.push({ text, conditions: address === null ? null : [{ kind: 'address', address, standing: true }] });
     return this.#changed();
   }
   #watch(access: AccessStop['access'], argument: string): string[] {

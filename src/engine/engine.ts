@@ -64,6 +64,8 @@ const DR6_BS = 1n << 14n;
 /** The interrupt shadow of MOV SS and POP SS. */
 const STACK_SHADOW = 2;
 
+const NOWHERE: ReadonlySet<bigint> = new Set();
+
 export class Engine {
   readonly memory: GuestMemory;
   readonly mmu: Mmu;
@@ -71,7 +73,8 @@ export class Engine {
   readonly #policy: CpuPolicy;
   readonly #words: Int32Array;
   readonly #tier: Tier;
-  #pauses: ReadonlySet<bigint> = new Set();
+  #pauses = NOWHERE;
+  #standing = NOWHERE;
   /** Executes what accesses watched bytes: access by access. */
   readonly #oracle: OracleTier;
   /** The cold tier, for measurements; null in an oracle engine. */
@@ -117,10 +120,12 @@ export class Engine {
 
   /**
    * Has `run` return before every step that begins with the instruction at one of these values of `rip`, also where it cannot be fetched
-   * or decoded, and before each iteration of one that repeats; none ends that.
+   * or decoded, and before each iteration of one that repeats; none ends that. Where `rip` is one of `standing`, also before a step that
+   * is a debug trap.
    */
-  pauseAt(addresses: ReadonlySet<bigint>): void {
+  pauseAt(addresses: ReadonlySet<bigint>, standing: ReadonlySet<bigint> = NOWHERE): void {
     this.#pauses = addresses;
+    this.#standing = standing;
     this.#tier.pauseAt(addresses);
   }
   /** Whether the next step of `cpu` begins with an instruction that `run` pauses before. */
@@ -265,10 +270,12 @@ export class Engine {
   #single(cpu: Cpu, platform: Platform, resume: boolean): Stop | 'pause' | null {
     const trap = cpu.num('pendingTrap');
     const shadow = cpu.num('interruptShadow');
-    if (this.#isTrapDue(cpu)) return this.#trap(cpu, platform, trap);
+    const pauses = !resume && this.#standing.has(cpu.rip);
+    if (this.#isTrapDue(cpu)) return pauses ? 'pause' : this.#trap(cpu, platform, trap);
     const flags = cpu.systemFlags;
     const met = this.#breakpointsMet(cpu);
     if (met !== 0) {
+      if (pauses) return 'pause';
       cpu.set('dr', cpu.get('dr', 6) | BigInt(met), 6);
       const stopped = this.#deliver(cpu, 'fault', fault(VECTOR.db), null, platform);
       if (!stopped) this.#count(cpu, 1);

@@ -48,7 +48,7 @@ const happening = (event: string): StopCondition => ({ kind: 'event', event });
 function addressesOf({ dependencies }: Predicate): StopCondition[] {
   const out = new Set<bigint>();
   for (const { address, bytes } of dependencies.places) for (let at = 0n; at < bytes; at++) out.add(address + at);
-  return Array.from(out, (address) => ({ kind: 'address', address }));
+  return Array.from(out, (address) => ({ kind: 'address', address, standing: true }));
 }
 
 /** When a run is looked at. */

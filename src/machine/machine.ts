@@ -191,6 +191,10 @@ export class Machine {
       if (loop.clock.tick >= until) return { kind: 'limit' };
       if (this.now() >= untilNs) return { kind: 'time' };
       if (this.#leaves || platform.work.total >= this.#workEnd) return { kind: 'limit' };
+      if (stops.addresses.length > 0 && loop.clock.tick !== passed && !this.#executes()) {
+        const hits = this.#atAddress(stops);
+        if (hits.length > 0) return { kind: 'hit', hits };
+      }
       if (loop.ending !== null) {
         this.#end(loop.ending);
         continue;
@@ -233,8 +237,7 @@ export class Machine {
     if (stops === armed) return;
     this.#armed = stops;
     const { engine } = this;
-    if (stops.addresses.length + armed.addresses.length > 0)
-      engine.pauseAt(new Set(stops.addresses.map((p) => p.condition.address)));
+    if (stops.addresses.length + armed.addresses.length > 0) engine.pauseAt(stops.pauses, stops.standing);
     if (stops.accesses.length + armed.accesses.length > 0) engine.watch(stops.accesses.map((p) => p.condition));
   }
   #listen(point: StopSet['events'][number]): () => void {
@@ -265,18 +268,24 @@ export class Machine {
   }
   /** Whose address the next step begins at. */
   #coming(stops: StopSet): Hit[] {
-    const { platform, engine, loop, cpu } = this;
-    if (loop.ended !== null || loop.ending !== null || !platform.runnable(cpu.id)) return [];
-    if (loop.deliveryDue && platform.hasPending(cpu)) return [];
-    return engine.isBeforePause(cpu) ? this.#atAddress(stops) : [];
+    return stops.addresses.length === 0 || this.loop.ended !== null ? [] : this.#atAddress(stops);
   }
-  /** Whose address the instruction stands at. */
+  /** Whether the next step is the engine's: no end, no idling, no event. */
+  #executes(): boolean {
+    const { platform, loop, cpu } = this;
+    return loop.ending === null && platform.runnable(cpu.id) && !(loop.deliveryDue && platform.hasPending(cpu));
+  }
+  /** Whose address the vCPU stands at. */
   #atAddress({ addresses }: StopSet): Hit[] {
     const { cpu } = this;
+    const executes = this.#executes() && this.engine.isBeforePause(cpu);
     const root = Number((cpu.get('cr3') >> 12n) & 0xffffffffffn);
     const met = addresses.filter(
       ({ condition: c }) =>
-        c.address === cpu.rip && (c.vcpu ?? cpu.id) === cpu.id && (c.root === undefined || c.root === root),
+        (executes || c.standing) &&
+        c.address === cpu.rip &&
+        (c.vcpu ?? cpu.id) === cpu.id &&
+        (c.root === undefined || c.root === root),
     );
     return met.map(({ client, condition }) => ({ client, condition, vcpu: cpu.id }));
   }

@@ -7,7 +7,8 @@
  *
  * A condition is met *at a tick*, whatever the run that comes there, its tier and how it is cut:
  * - an address at the tick *before* which its instruction would be executed: the next step begins with it. A step that takes an event
- *   or a trap, or in which everybody is idle, begins with no instruction; each iteration of a REP is a step;
+ *   or a trap, or in which everybody is idle, begins with no instruction, and an address is met before it only where it is
+ *   {@link AddressStop.standing}; each iteration of a REP is a step;
  * - accesses and events at the tick *behind* the step or the zero-width actions in which they happen; a tick on reaching it. A run that
  *   begins at a tick does not meet what was met on the way there.
  * A run comes back once for a tick, with all that is met at it, also at the tick at which the guest ends, whose end the next run tells.
@@ -27,6 +28,8 @@ export interface AddressStop {
   readonly vcpu?: number;
   /** In any address space unless the frame of its root table (CR3) is named. */
   readonly root?: MachineFrame;
+  /** Met as well where the vCPU whose turn it is stands there and the next step begins with no instruction. */
+  readonly standing?: boolean;
 }
 /**
  * Memory is accessed. A read-modify-write is both. Writes of the hypervisor and of devices count, their reads do not; fetches and
@@ -83,10 +86,16 @@ export class StopSet {
   readonly accesses: ReadonlyArray<Watchpoint & { readonly condition: AccessStop }>;
   readonly events: ReadonlyArray<Watchpoint & { readonly condition: EventStop }>;
   readonly ticks: ReadonlyArray<Watchpoint & { readonly condition: TickStop }>;
+  /** Values of RIP before whose instructions a run comes back, and those before which it does without one. */
+  readonly pauses: ReadonlySet<VirtAddr>;
+  readonly standing: ReadonlySet<VirtAddr>;
 
   constructor(points: readonly Watchpoint[]) {
     this.points = points;
     this.addresses = ofKind(points, 'address');
+    this.pauses = new Set(this.addresses.map((p) => p.condition.address));
+    const standing = this.addresses.filter((p) => p.condition.standing);
+    this.standing = new Set(standing.map((p) => p.condition.address));
     this.accesses = ofKind(points, 'access');
     this.events = ofKind(points, 'event');
     this.ticks = ofKind(points, 'tick').toSorted((a, b) => a.condition.tick - b.condition.tick);

@@ -48,6 +48,20 @@ describe.each(TIERS)('pauses in the $tier tier', (options) => {
     expect(stops(m, 0x20)).toEqual([CODE + 0x1ff4n]);
   });
 
+  it('happen before a debug trap where a vCPU that stands there is asked for', () => {
+    for (const standing of [new Set<bigint>(), new Set([CODE + 2n])]) {
+      const m = paged();
+      m.code('90 90 90 90');
+      m.cpu.rflags = 0x102;
+      m.engine.pauseAt(new Set([CODE + 2n]), standing);
+      m.engine.run(m.cpu, 1, m.platform);
+      m.cpu.rip = CODE + 2n; // with the trap of the first due
+      expect(m.cpu.num('pendingTrap')).not.toBe(0);
+      expect(m.engine.isBeforePause(m.cpu)).toBe(false);
+      expect(m.engine.run(m.cpu, 1, m.platform).kind).toBe(standing.size === 0 ? 'stop' : 'pause');
+    }
+  });
+
   it('happen every time round a loop, and before every iteration of a REP instruction', () => {
     const m = new TestMachine(options);
     m.code('f3 aa eb fc'); // 1: rep stosb; jmp 1

@@ -138,6 +138,26 @@ describe('what happens in a step belongs to the tick behind it', () => {
     const both = parsePredicate(`update_va_mapping.result == 0 && rip == ${rip}`, moment);
     expect((await search.first(both, 0, end)).tick).toBe(tick);
   });
+  it('a place in code is where RIP is, also where an upcall comes or everybody idles before its instruction', async () => {
+    const upcalls: Array<{ readonly rip: bigint; readonly at: Tick }> = [];
+    await session.goto(0);
+    const undo = tapEvents(session, moment, ({ name, rip, tick }) => {
+      if (name === 'upcall') upcalls.push({ rip, at: tick });
+    });
+    while (session.tick < end) session.forward(end);
+    undo();
+    expect(upcalls.length).toBeGreaterThan(1);
+    for (const { rip, at } of upcalls) {
+      await session.goto(at);
+      expect(moment.register('rip', null)).toBe(rip);
+      const fresh = () => parsePredicate(`rip == ${rip}`, moment);
+      expect((await search.first(fresh(), at, end)).tick).toBe(at);
+      expect((await search.first(fresh(), at - 1, at + 1)).tick).toBe(
+        await bruteForce(`rip == ${rip}`, at - 1, at + 1),
+      );
+      expect(await search.last(fresh, at + 1)).toBe(at);
+    }
+  });
   it('going back refuses to count', async () => {
     await expect(search.last(() => parsePredicate('count(on_page_fault) == 2', moment), end)).rejects.toThrow(
       /count\(\) counts from where a search begins/,

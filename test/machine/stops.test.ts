@@ -64,9 +64,10 @@ function randomCondition(
     case 0:
     case 1:
     case 2: {
-      const rip = reference.moments[random(TICKS)]!.coming?.rip;
+      const standing = random(2) === 0 ? { standing: true } : {};
+      const rip = reference.moments[random(TICKS)]!.stands?.rip;
       const root = random(4) === 0 ? { root: rootOf(random(vcpus)) } : {};
-      return { kind: 'address', address: rip ?? BigInt(PLACES.code), ...vcpu, ...root };
+      return { kind: 'address', address: rip ?? BigInt(PLACES.code), ...vcpu, ...root, ...standing };
     }
     case 3:
     case 6:
@@ -223,6 +224,26 @@ it('going back tells all that is met at a tick, also where a segment that it loo
     told++;
   }
   expect(told).toBeGreaterThan(1);
+});
+it('an address is met where a vCPU stands at it and no instruction comes, if so asked', async () => {
+  for (const tier of TIERS) {
+    const { guest, recording, reference } = await prepare(['long', 'legacy'], 1);
+    const session = new Session(vcpuMachine(guest, tier).run, recording);
+    const idle = reference.moments.flatMap(({ coming, stands }, tick) =>
+      coming === null && stands !== null && tick > 0 && tick < TICKS ? [{ ...stands, tick }] : [],
+    );
+    expect(idle.length).toBeGreaterThan(10);
+    for (const { rip, vcpu, tick } of idle.slice(0, 40)) {
+      for (const standing of [true, false]) {
+        const stops = StopSet.of('prompt', [{ kind: 'address', address: rip, vcpu, standing }]);
+        await session.goto(tick - 1);
+        const hits = await session.advance(tick + 1, stops, true);
+        const wanted = reference.forward(stops.points, tick - 1, tick + 1, true);
+        expect([standing, session.tick, told(hits)]).toEqual([standing, wanted.tick, told(wanted.met)]);
+        if (standing) expect(session.tick).toBe(tick);
+      }
+    }
+  }
 });
 it('of each kind are met', () => {
   for (const [kind, least] of [

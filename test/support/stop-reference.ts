@@ -99,9 +99,16 @@ interface Access {
   readonly vcpu: number;
 }
 /** What is met at a tick, and the state there. */
+interface Standing {
+  readonly rip: bigint;
+  readonly vcpu: number;
+  readonly root: number;
+}
 interface Moment {
   /** The instruction that the step from here executes, null where it executes none. */
-  coming: { readonly rip: bigint; readonly vcpu: number; readonly root: number } | null;
+  coming: Standing | null;
+  /** Where the vCPU is whose turn it is, null where the guest has ended. */
+  readonly stands: Standing | null;
   readonly accesses: readonly Access[];
   readonly events: ReadonlyArray<{ readonly kind: string; readonly vcpu: number }>;
   readonly vcpu: number;
@@ -174,7 +181,9 @@ export class Reference {
       const own = platform.writes.map((x) => ({ ...x, read: false, write: true }));
       const shared = memory.words.slice(memory.slotAddress(1) / 4, memory.slotAddress(1) / 4 + 64);
       const [vcpu, hash, rax] = [machine.cpu.id, tracker.stateHash(), machine.cpu.gpr(GPR.rax)];
-      this.moments.push({ coming: null, accesses: [...accesses, ...own], events, vcpu, hash, rax, shared });
+      const { rip, id } = machine.cpu;
+      const stands = machine.loop.ended === null ? { rip, vcpu: id, root: rootOf(id) } : null;
+      this.moments.push({ coming: null, stands, accesses: [...accesses, ...own], events, vcpu, hash, rax, shared });
       accesses = [];
       events = [];
       platform.writes = [];
@@ -224,8 +233,9 @@ export class Reference {
     }
   }
   #isComing(c: StopCondition, tick: Tick): number | null {
-    const { coming } = this.moments[tick]!;
-    if (c.kind !== 'address' || coming === null || coming.rip !== c.address) return null;
+    if (c.kind !== 'address') return null;
+    const coming = this.moments[tick]![c.standing ? 'stands' : 'coming'];
+    if (coming === null || coming.rip !== c.address) return null;
     if ((c.vcpu ?? coming.vcpu) !== coming.vcpu || (c.root ?? coming.root) !== coming.root) return null;
     return coming.vcpu;
   }
