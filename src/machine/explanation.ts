@@ -92,8 +92,8 @@ export interface ReentryLimits {
 }
 /** What one look at a loop gives. */
 export type Recurrence =
-  /** Nothing that the loop changes, and nothing that comes from outside it, ever leads out of it. */
-  | { readonly kind: 'endless'; readonly rip: VirtAddr; readonly steps: number }
+  /** Nothing that the loop changes, and nothing that comes from outside it, ever leads out of it: so many steps a round, or instructions. */
+  | { readonly kind: 'endless'; readonly rip: VirtAddr; readonly count: number; readonly of: 'step' | 'instruction' }
   /** Round after round the same but for counters and the clock, which may lead out of it. */
   | { readonly kind: 'waiting' }
   /** It computes something, or goes through memory. */

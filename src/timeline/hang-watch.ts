@@ -155,7 +155,7 @@ export class HangWatch {
     if (!this.#endless) this.#roundSteps = Math.min(this.#roundSteps * MORE_STEPS, ROUND_STEPS);
     this.#untilLoop = this.#endless ? this.#loops.work : Math.min(2 * this.#untilLoop, this.#loops.mostWork);
     if (found.kind !== 'endless' || !again) return null;
-    const round = `${found.steps} step${found.steps === 1 ? '' : 's'}`;
+    const round = `${found.count} ${found.of}${found.count === 1 ? '' : 's'}`;
     return {
       kind: 'hang',
       message: `endless loop: ${round} at ${this.#nameOf(found.rip)}, which nothing leads out of`,

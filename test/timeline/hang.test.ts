@@ -87,9 +87,23 @@ describe('a loop', () => {
     expect((await replayGuest(run.config, recording)).verified).toBe(true);
   });
   it.each([
+    ['poll 1000', 'waits a microsecond between two looks'],
+    ['poll 1000000', 'waits a millisecond'],
+    ['poll-y 100000', 'yields meanwhile'],
+    ['poll-v 1000', 'asks for the version meanwhile'],
+    ['tick-spin-pd', 'waits beside a periodic timer'],
+  ])('that the clock leads round, and never out, is a hang: %s, %s', async (way) => {
+    const { outcome } = await record(way, { loops: SOON });
+    const message = expect.stringMatching(/^endless loop: \d+ instructions at 0x\w+, which nothing leads out of$/);
+    expect(outcome.verdict).toEqual({ kind: 'hang', message });
+    expect(outcome.tick).toBeLessThan(2 ** 24);
+  });
+  it.each([
     ['delay 4000000', 'counts to a number in a register'],
     ['memory-delay 3000000', 'counts to a number in memory'],
     ['clock 1000000', 'waits for the clock'],
+    ['late-y 1000000', 'yields until the clock has come so far'],
+    ['tries 500', 'looks so many times, a delay apart'],
     ['wait 15000000', 'waits for a word that an interrupt will write'],
     ['checksum 200', 'sums up memory'],
     ['verify 300', 'reads memory'],
@@ -106,6 +120,7 @@ describe('a loop', () => {
     ['tick-smooth-p 3', 'the same without a branch'],
     ['tick-time-p 9000000', 'waits for a word that the handler writes by the clock'],
     ['tick-table-p 3', 'waits for a word that the handler takes from a table'],
+    ['tick-raise-pd 3', 'looks now and then for a word that the handler writes'],
     ['tick-clock-p 3000000', 'waits for the clock beside a periodic timer'],
   ])('that ends is none beside a timer: %s, %s', async (way) => {
     expect((await record(way, { loops: SOON })).outcome.verdict.kind).toBe('poweroff');

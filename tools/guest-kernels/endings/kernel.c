@@ -12,6 +12,7 @@ typedef unsigned char u8;
 #define SET_CALLBACKS 4
 #define UPDATE_VA_MAPPING 14
 #define SET_TIMER_OP 15
+#define XEN_VERSION 17
 #define CONSOLE_IO 18
 #define VCPU_OP 24
 #define SCHED_OP 29
@@ -53,7 +54,7 @@ static volatile u64 lazy[64][512] __attribute__((aligned(4096)));
 static u64 area[8192] __attribute__((aligned(4096)));
 static const u64 *p2m;
 static u32 console_port, own_port, timer_port;
-static int prints, mends, sends, scans;
+static int prints, mends, sends, scans, delays;
 static volatile u64 flag, counter, faults, ticks;
 /* What the event handler does at each tick: asks for the next so many ns later; raises the flag in one of these ways. */
 static u64 again_ns, raise_tick, raise_tick_smoothly, raise_time;
@@ -62,6 +63,7 @@ static u64 steps_of_table[16];
 /* What it does instead, in a language of its own. */
 static const char *program;
 static volatile u64 cells[8];
+static u64 set_up_at;
 
 static inline long hypercall3(u64 nr, u64 a, u64 b, u64 c)
 {
@@ -155,6 +157,18 @@ static void __attribute__((noinline)) scan(void)
         }
     } while (shared[0]);
 }
+/* So many ns by the clock; `how` says what is done meanwhile: y yields, v asks for Xen's version. */
+static void __attribute__((noinline)) delay(u64 ns, char how)
+{
+    u64 end = now() + ns;
+    while (now() < end)
+        if (how == 'y')
+            hypercall3(SCHED_OP, SCHEDOP_yield, 0, 0);
+        else if (how == 'v')
+            hypercall3(XEN_VERSION, 0, 0, 0);
+        else
+            __asm__ volatile("pause");
+}
 /* Four letters an instruction: what to do, and cells. */
 static void __attribute__((noinline)) interpret(const char *p)
 {
@@ -175,6 +189,15 @@ static void __attribute__((noinline)) interpret(const char *p)
             *a = cells[*b & 7];
         else if (*p == 't')
             *a = now() >> 20;
+        else if (*p == 'w')
+            delay((*b & 7) << 10, 0);
+        else if (*p == 'k') {
+            if (now() >> (12 + (*b & 7)) & 1)
+                *a = *c;
+        } else if (*p == 'd') {
+            if (now() - set_up_at >= *b << 20)
+                *a = *c;
+        }
         else if (*p == 'p')
             *(volatile u64 *)(shared + 0x800) = 0;
         else if (*p == 's')
@@ -252,13 +275,14 @@ static void yield(void)
 {
     hypercall3(SCHED_OP, SCHEDOP_yield, 0, 0);
 }
-/* Beside a timer; the letters behind say how: p periodic, s by port, n returns by IRETQ. */
+/* Beside a timer; the letters behind say how: p periodic, s by port, n returns by IRETQ, d delays between looks at the flag. */
 static void beside_timer(const char *how)
 {
     int periodic = 0;
     for (; *how && *how != ' '; how++) {
         periodic |= *how == 'p';
         scans |= *how == 's';
+        delays |= *how == 'd';
         if (*how == 'n')
             hypercall3(SET_CALLBACKS, (u64)native_event_entry, (u64)failsafe_entry, 0);
     }
@@ -329,7 +353,15 @@ void kernel_main(const struct start_info *info)
     if (begins(way, "say"))
         for (;;)
             print("again\n");
+    if (begins(way, "poll"))
+        while (!flag)
+            delay(n, way[4] == '-' ? way[5] : 0);
     /* somewhere, by and by */
+    if (begins(way, "tries"))
+        for (counter = 0; !flag && counter < n; counter++)
+            delay(1000, way[5] == '-' ? way[6] : 0);
+    if (begins(way, "late"))
+        delay(n, way[4] == '-' ? way[5] : 0);
     if (begins(way, "lazy")) {
         mends = 1;
         for (i = 0; i < n; i++) {
@@ -402,11 +434,14 @@ void kernel_main(const struct start_info *info)
         else if (begins(way, "block"))
             while (!flag)
                 hypercall3(SCHED_OP, SCHEDOP_block, 0, 0);
+        else if (delays)
+            while (!flag)
+                delay(100000, 0);
         else
             while (!flag)
                 __asm__ volatile("pause");
     }
-    if (begins(way, "mix ")) { /* with or without a period, the handler's program, the loop's; until a cell is set */
+    if (begins(way, "mix ")) { /* p periodic, s by set_timer, q no timer; the handler's program, the loop's; until a cell is set */
         u64 period = 1000000;
         for (i = 0; i < 8; i++)
             cells[i] = i;
@@ -415,9 +450,10 @@ void kernel_main(const struct start_info *info)
             ;
         if (way[4] == 'p')
             hypercall3(VCPU_OP, VCPUOP_set_periodic_timer, 0, (u64)&period);
-        else
+        else if (way[4] == 's')
             hypercall3(SET_TIMER_OP, now() + period, 0, 0);
         shared[1] = 0;
+        set_up_at = now();
         while (!cells[0])
             interpret(c + 1);
     }

@@ -5,19 +5,19 @@
  * sums up. Taint from there and from everything that Xen may write (clock, pending bits, rings) is followed through one round,
  * with the upcalls that may come (upcalls.ts). Where it decides nothing and addresses nothing, each later round takes the same
  * way, by induction: the loop never ends. That is a proof, and it holds for a counter in a register, in memory or a checksum that
- * nobody looks at alike, and for none that is compared with an end, reads the clock to wait, or walks through memory.
+ * nobody looks at alike, and for none that is compared with an end, reads the clock to wait, or walks through memory. Where it finds
+ * nothing, closure.ts follows both ways of what clocks and counters decide.
  */
 
-import { PAGE_SIZE } from '../../../core/units.ts';
 import type { Insn } from '../../../x86/form.ts';
-import { AMD64 } from '../../../xen/abi/structures.ts';
 import type { Recurrence } from '../../explanation.ts';
 import type { Machine } from '../../machine.ts';
 import { xenOf } from '../xen-of.ts';
+import { closureOf } from './closure.ts';
 import { Shadow } from './shadow.ts';
-import { eventBytes, ringFrames } from './shadow-memory.ts';
+import { eventBytes, writtenByXen } from './shadow-memory.ts';
 import { type Piece, Taint } from './taint.ts';
-import { type Budget, decisive, isFlag, type Traces, Upcalls } from './upcalls.ts';
+import { type Budget, DECISIVE, isFlag, type Traces, Upcalls } from './upcalls.ts';
 
 /** Ways back to the start that are tried, each with fewer differences than the one before. */
 const TRIES = 4;
@@ -42,8 +42,12 @@ export function recurrenceOf(machine: Machine, most: number): Recurrence {
     if (round.kind === 'endless') return round;
     if (round.kind !== 'unknown') found = round;
   }
-  return found;
+  if (isEnding(machine)) return found;
+  const count = closureOf(machine, insns, budget);
+  return count === null ? found : { kind: 'endless', rip: machine.cpu.rip, count, of: 'instruction' };
 }
+/** A watchdog ends the guest by and by. */
+const isEnding = (machine: Machine): boolean => xenOf(machine)!.domain.watchdogs.some((deadline) => deadline !== null);
 
 /** Lengths of rounds that lead back to the same place and stack, each with fewer registers that differ. */
 function roundsOf(machine: Machine, insns: Map<bigint, Insn | null>, most: number): number[] {
@@ -62,7 +66,7 @@ function roundsOf(machine: Machine, insns: Map<bigint, Insn | null>, most: numbe
 }
 
 function differences(before: Uint8Array, after: Uint8Array): number[] {
-  return [...decisive()].filter((i) => before[i] !== after[i]);
+  return DECISIVE.filter((i) => before[i] !== after[i]);
 }
 
 function examine(machine: Machine, insns: Map<bigint, Insn | null>, steps: number, budget: Budget): Recurrence {
@@ -75,8 +79,7 @@ function examine(machine: Machine, insns: Map<bigint, Insn | null>, steps: numbe
   const deciding = decidingOf(machine, insns, steps, differing, budget);
   if (deciding === 'unknown') return UNKNOWN;
   if (deciding === 'addresses') return { kind: 'working' };
-  const isEnding = xenOf(machine)!.domain.watchdogs.some((deadline) => deadline !== null);
-  if (deciding === null && !isEnding) return { kind: 'endless', rip: first.cpu.rip, steps };
+  if (deciding === null && !isEnding(machine)) return { kind: 'endless', rip: first.cpu.rip, count: steps, of: 'step' };
   return counts(first, steps, start, registers, memory) ? { kind: 'waiting' } : { kind: 'working' };
 }
 
@@ -97,7 +100,7 @@ function decidingOf(
   differing: Traces,
   budget: Budget,
 ): Deciding {
-  const sources = writtenByXen(machine);
+  const sources = writtenByXen(xenOf(machine)!);
   const alone = widen(machine, insns, steps, differing, sources, null);
   if (alone !== null) return alone;
   const upcalls = new Upcalls(machine, sources, new Shadow(machine, insns), budget);
@@ -131,8 +134,8 @@ function widen(
       if (!shadow.step()) return 'unknown';
     }
     if (taint.addresses) return 'addresses';
-    if (taint.decides) return 'decides';
-    const state = [...decisive()].filter((at) => taint.state[at] === 1);
+    if (taint.branches || taint.decides) return 'decides';
+    const state = DECISIVE.filter((at) => taint.state[at] === 1);
     if (add(differing, state, taint.memory)) grown = true;
     if (!grown && (upcalls?.isKnown ?? true)) return null;
   }
@@ -149,18 +152,6 @@ function add({ state, memory }: Traces, moreState: Iterable<number>, moreMemory:
   for (const at of moreState) state.add(at);
   for (const at of moreMemory) memory.add(at);
   return state.size + memory.size > before;
-}
-
-/** Where Xen writes while the vCPU runs, but for what says which events are pending: time, rings. */
-function writtenByXen(machine: Machine): Piece[] {
-  const xen = xenOf(machine)!;
-  const { at, bytes } = AMD64.sharedInfo;
-  const { time } = AMD64.vcpuInfo.at;
-  return [
-    { pa: xen.sharedInfo + at.wc_version, bytes: bytes - at.wc_version },
-    ...xen.vcpus.map((v) => ({ pa: v.infoAddress + time, bytes: AMD64.vcpuInfo.bytes - time })),
-    ...ringFrames(xen).map((frame) => ({ pa: frame * PAGE_SIZE, bytes: PAGE_SIZE })),
-  ];
 }
 
 /** What differs changes by the same amount, or as much as the clock has gone on, in each of a few more rounds. */

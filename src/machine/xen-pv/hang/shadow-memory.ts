@@ -32,7 +32,18 @@ export function eventBytes({ sharedInfo, vcpus }: XenPv): Piece[] {
   ];
 }
 /** Rings, which a backend reads and writes. */
-export const ringFrames = ({ backends }: XenPv): number[] => backends.map(({ frame }) => frame);
+const ringFrames = ({ backends }: XenPv): number[] => backends.map(({ frame }) => frame);
+
+/** Where Xen writes while the vCPU runs, but for what says which events are pending: time, rings. */
+export function writtenByXen(xen: XenPv): Piece[] {
+  const { at, bytes } = AMD64.sharedInfo;
+  const { time } = AMD64.vcpuInfo.at;
+  return [
+    { pa: xen.sharedInfo + at.wc_version, bytes: bytes - at.wc_version },
+    ...xen.vcpus.map((v) => ({ pa: v.infoAddress + time, bytes: AMD64.vcpuInfo.bytes - time })),
+    ...ringFrames(xen).map((frame) => ({ pa: frame * PAGE_SIZE, bytes: PAGE_SIZE })),
+  ];
+}
 
 export class ShadowMemory implements LinearMemory {
   readonly #machine: Machine;
@@ -144,6 +155,10 @@ export class ShadowMemory implements LinearMemory {
   setBytes(pa: number, data: Uint8Array): void {
     if (this.guarded?.some((piece) => overlap(piece, { pa, bytes: data.length }))) this.guarded = null;
     for (const [i, byte] of data.entries()) this.#page(Math.floor((pa + i) / PAGE_SIZE))[(pa + i) % PAGE_SIZE] = byte;
+  }
+  /** Keeps a page apart, as if it had been written. */
+  keep(frame: number): void {
+    this.#page(frame);
   }
   #page(frame: number): Uint8Array {
     let page = this.written.get(frame);

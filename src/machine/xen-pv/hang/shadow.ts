@@ -52,6 +52,8 @@ interface CallRule {
   readonly varies?: boolean;
   /** It sets a timer. */
   readonly arms?: boolean;
+  /** It writes to the console. */
+  readonly speaks?: boolean;
   /** It changes which events are pending. */
   readonly signals?: boolean;
 }
@@ -75,6 +77,12 @@ export class Shadow {
   steps = 0;
   /** It has set a timer. */
   arms = false;
+  /** It has written to the console. */
+  speaks = false;
+  /** Where the last step would have led, had a branch that taint decided gone the other way; null where there was none. */
+  otherwise: bigint | null = null;
+  /** The last step was an iteration of a REP that goes on. */
+  repeats = false;
   /** The last step came back from a handler. */
   returned = false;
   /** What the step raises that could not be taken. */
@@ -98,6 +106,7 @@ export class Shadow {
     copy.state.set(this.state);
     copy.steps = this.steps;
     copy.arms = this.arms;
+    copy.speaks = this.speaks;
     copy.taint = this.taint?.fork() ?? null;
     return copy;
   }
@@ -106,6 +115,8 @@ export class Shadow {
   step(): boolean {
     const { cpu } = this;
     this.returned = false;
+    this.otherwise = null;
+    this.repeats = false;
     if (cpu.systemFlags & (FLAG.tf | FLAG.rf) || cpu.interruptShadow !== 0 || cpu.num('pendingTrap') !== 0)
       return false;
     if (hasBreakpoints(cpu)) return false;
@@ -142,7 +153,10 @@ export class Shadow {
       this.fault = completion.fault;
       return false;
     }
-    this.taint?.retire(program, insn, memory.reached);
+    const { taint } = this;
+    taint?.retire(program, insn, memory.reached);
+    if (taint?.branches) this.otherwise = completion.kind === 'jump' ? next : env.targetRip();
+    this.repeats = completion.kind === 'repeat';
     if (completion.kind === 'jump') this.cpu.rip = completion.rip;
     else if (completion.kind === 'next') this.cpu.rip = next;
     return true;
@@ -189,6 +203,7 @@ export class Shadow {
     memory.reached = [];
     if (this.#xenDoes(insn) !== null) return false;
     if (rule.arms) this.arms = true;
+    if (rule.speaks) this.speaks = true;
     if (rule.signals) {
       memory.touched = true;
       if (taint !== null && memory.reached.some((pieces) => taint.has(pieces))) taint.decides = true;
@@ -204,18 +219,18 @@ export class Shadow {
     switch (op) {
       case HYPERCALL.sched_op:
       case HYPERCALL.sched_op_compat:
-        return command === SCHEDOP.yield && this.#isQuiet ? { decisive: 1 } : null;
+        return command === SCHEDOP.yield && this.isQuiet ? { decisive: 1 } : null;
       case HYPERCALL.set_timer_op:
         return { decisive: 0, arms: true };
       case HYPERCALL.vcpu_op:
         return TIMER_COMMANDS.includes(command) ? TIMER : null;
       case HYPERCALL.event_channel_op: {
         const tells = command === EVTCHNOP.send || command === EVTCHNOP.unmask;
-        return tells && this.memory.handles && this.#isQuiet ? { decisive: 2, signals: true } : null;
+        return tells && this.memory.handles && this.isQuiet ? { decisive: 2, signals: true } : null;
       }
       case HYPERCALL.console_io:
         // what is written does not come back
-        return command === CONSOLEIO.write && cpu.gpr32(GPR.rsi) <= PAGE_SIZE ? { decisive: 3 } : null;
+        return command === CONSOLEIO.write && cpu.gpr32(GPR.rsi) <= PAGE_SIZE ? { decisive: 3, speaks: true } : null;
       case HYPERCALL.xen_version:
         return command === XENVER.version ? { decisive: 1 } : null;
       default:
@@ -223,7 +238,7 @@ export class Shadow {
     }
   }
   /** Backends that are asked to look at their rings find nothing to do; the shadow does not write there. */
-  get #isQuiet(): boolean {
+  get isQuiet(): boolean {
     return xenOf(this.#machine)!.backends.every(({ device }) => device.isQuiet);
   }
 

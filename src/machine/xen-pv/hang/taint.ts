@@ -59,7 +59,9 @@ export class Taint {
   memory = new ByteSet();
   /** Memory that is tainted whatever is written there. */
   readonly #sources: readonly Piece[];
-  /** Tainted bytes have decided where the guest goes, or what the platform is asked. */
+  /** Tainted bytes have decided a conditional branch. */
+  branches = false;
+  /** They have decided otherwise where the guest goes, or what the platform is asked. */
   decides = false;
   /** Tainted bytes have been part of an address. */
   addresses = false;
@@ -72,6 +74,7 @@ export class Taint {
     const copy = new Taint(sources);
     copy.state.set(this.state);
     copy.memory = this.memory.fork();
+    copy.branches = this.branches;
     copy.decides = this.decides;
     copy.addresses = this.addresses;
     return copy;
@@ -120,8 +123,11 @@ export class Taint {
         case 'jump':
           if (values[commit.rip]) this.decides = true;
           break;
+        case 'branch':
+          if (commit.cond !== null && values[commit.cond]) this.branches = true;
+          break;
         default:
-          if (commit.cond !== null && values[commit.cond]) this.decides = true;
+          if (values[commit.cond]) this.decides = true;
       }
   }
 

@@ -33,12 +33,13 @@ export interface Traces {
   readonly memory: Set<number>;
 }
 
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 /** State that says what a vCPU does next, by offset: all that is architectural but `rip` and the count of steps. */
-export function* decisive(): Generator<number> {
-  for (let i = 0; i < STATE.rip.offset; i++) yield i;
-  for (let i = STATE.flagsResult.offset; i < STATE.zero.offset; i++) yield i;
-  for (let i = STATE.segmentBase.offset; i < STATE.steps.offset; i++) yield i;
-}
+export const DECISIVE: readonly number[] = [
+  ...range(0, STATE.rip.offset),
+  ...range(STATE.flagsResult.offset, STATE.zero.offset),
+  ...range(STATE.segmentBase.offset, STATE.steps.offset),
+];
 /** Bytes that hold the arithmetic flags, in one of several ways. */
 export const isFlag = (offset: number): boolean => offset >= STATE.flagsResult.offset && offset < STATE.rflags.offset;
 
@@ -130,7 +131,8 @@ export class Upcalls {
     const taint = way.taint!;
     do {
       way.memory.touched = false;
-      if (this.#budget.steps-- <= 0 || !way.step() || taint.decides || taint.addresses) return false;
+      if (this.#budget.steps-- <= 0 || !way.step()) return false;
+      if (taint.branches || taint.decides || taint.addresses) return false;
       if (way.arms) this.#mayFireAnytime();
       if (!way.memory.touched || this.#isBack(way, place)) continue;
       if (way.memory.eventsTaintedBy(taint)) return false;
@@ -151,7 +153,7 @@ export class Upcalls {
     const before = place.taint!;
     const after = way.taint!;
     const flags = way.cpu.rflags !== place.cpu.rflags;
-    for (const at of decisive()) {
+    for (const at of DECISIVE) {
       if (before.state[at] === 1) continue;
       const changed = isFlag(at) ? flags : way.state[at] !== place.state[at];
       if (changed || after.state[at] === 1) traces.state.add(at);
@@ -167,11 +169,11 @@ export class Upcalls {
 }
 
 /** What `other` has been followed from includes the state of `way`: the same but for what is tainted there. */
-function covers(other: Shadow, way: Shadow): boolean {
+export function covers(other: Shadow, way: Shadow): boolean {
   if (other.cpu.rip !== way.cpu.rip || other.memory.guarded !== way.memory.guarded) return false;
   const known = other.taint!;
   const taint = way.taint!;
-  for (const at of decisive())
+  for (const at of DECISIVE)
     if (known.state[at] !== 1 && (taint.state[at] === 1 || other.state[at] !== way.state[at])) return false;
   for (const pa of taint.memory) if (!known.memory.has(pa, 1)) return false;
   for (const pa of way.memory.changed(other.memory)) if (!known.memory.has(pa, 1)) return false;
