@@ -82,14 +82,16 @@ describe('what a recording says', () => {
     }
   });
 
-  it('[X-02] what another version recorded is refused by every verb, and called damaged by none', async () => {
+  it('[X-02] what another version recorded is refused by every verb that would run it, and called damaged by none', async () => {
     const path = copy('foreign');
     await Forgery.of(
       path,
       header((m) => void (m.semanticsVersion = 99)),
     );
     for (const { verb: asked, status, text } of await answers(path)) {
-      expect([asked, status, text]).toEqual([asked, 2, expect.stringContaining('E_SEMANTICS: ')]);
+      const runs = !['info', 'verify'].includes(asked);
+      expect([asked, status]).toEqual([asked, runs ? 2 : 0]);
+      if (runs) expect(text).toContain('E_SEMANTICS: ');
       expect(text).not.toContain('damaged');
     }
   });

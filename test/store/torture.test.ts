@@ -250,7 +250,7 @@ describe('a recording under torture', () => {
     const anchor = readFileSync(join(path, 'anchor'), 'latin1');
     writeFileSync(join(path, 'anchor'), anchor.replace('RECORDING 5', 'RECORDING 7'), 'latin1');
     expect(await why('other')).toBe(
-      'E_RECORDING: the anchor of other says format version 7; this version of hindsight reads 3 to 4',
+      'E_RECORDING: the anchor of other says format version 7; this version of hindsight reads 3 to 5',
     );
     writeFileSync(join(path, 'anchor'), anchor, 'latin1');
     expect(await why('other')).toBe('opened');

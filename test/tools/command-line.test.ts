@@ -34,7 +34,6 @@ test.each([
   ['silicon --mode 65', '--mode 65: there are 64, compat, prot32, prot16, all'],
   ['silicon --form (', '--form (: Invalid regular expression'],
   ['silicon --seconds 0', '--seconds 0: not a number above 0'],
-  ['silicon --form Add --report x.json', '--report is of every form'],
   ['pin-vectors --mode 65', '--mode 65: there are'],
   ['pin-vectors --seed x', '--seed x: not a whole number'],
   ['check-timeline --spacings 1.5', '--spacings 1.5: not a whole number'],
