@@ -231,6 +231,8 @@ export class Search {
 
   /** The first such tick by bisection: right only for a predicate that never turns false again. */
   async monotone(predicate: Predicate, from: Tick, to: Tick, hooks: SearchHooks = QUIET): Promise<Found> {
+    if (predicate.dependencies.events)
+      throw new EmulatorError('E_EXPRESSION', 'an event holds at its tick alone: --monotone finds what stays true');
     let probes = 0;
     const holdsAt = async (tick: Tick): Promise<boolean> => {
       probes++;

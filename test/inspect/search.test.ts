@@ -158,6 +158,10 @@ describe('what happens in a step belongs to the tick behind it', () => {
       expect(await search.last(fresh, at + 1)).toBe(at);
     }
   });
+  it('halving refuses an event, which does not stay true', async () => {
+    const predicate = parsePredicate('page_fault.vector == 14', moment);
+    await expect(search.monotone(predicate, 0, end)).rejects.toThrow(/an event holds at its tick alone/);
+  });
   it('going back refuses to count', async () => {
     await expect(search.last(() => parsePredicate('count(on_page_fault) == 2', moment), end)).rejects.toThrow(
       /count\(\) counts from where a search begins/,
