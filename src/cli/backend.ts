@@ -8,6 +8,7 @@ import type { Tick, VirtAddr } from '../core/units.ts';
 import type { Symbolizer } from '../inspect/disassembly.ts';
 import type { RunEvent } from '../inspect/investigate.ts';
 import type { Moment } from '../inspect/moment.ts';
+import type { OriginReport } from '../inspect/origin/report.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../inspect/report.ts';
 import type { SymbolTable } from '../inspect/symbols.ts';
 import type { AccessStop, Hit, StopCondition } from '../machine/stops.ts';
@@ -115,6 +116,17 @@ export interface GotoResult {
   readonly stateHash: bigint;
 }
 
+export interface OriginOptions {
+  /** A register, or `ADDRESS[:BYTES]`. */
+  readonly place: string;
+  /** The state that is asked about; the last one where null. */
+  readonly tick: Tick | null;
+  /** Whose registers; of the vCPU whose turn it is where null. */
+  readonly vcpu: number | null;
+  /** Values looked at in all. */
+  readonly values: number;
+}
+
 export interface BisectOptions {
   readonly when: string;
   /** Search binarily: right only for a predicate that never turns false again. */
@@ -212,6 +224,8 @@ export interface OpenRecording {
   /** The first step that makes the predicate true; `tick` is null when none does. */
   bisect(options: BisectOptions, hooks: WorkHooks): Promise<BisectReport>;
   why(hooks: WorkHooks): Promise<WhyReport>;
+  /** Where a value came from; E_USAGE for a place that is none. */
+  origin(options: OriginOptions, hooks: WorkHooks): Promise<OriginReport>;
   /** Events in order, so many at a time; nothing else may be asked meanwhile. E_USAGE for a name that no event has. */
   events(filter: EventFilter, hooks: WorkHooks): AsyncGenerator<readonly RunEvent[]>;
   debug(hooks: WorkHooks): Promise<DebugSession>;

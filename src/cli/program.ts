@@ -16,6 +16,7 @@ import { addEvents } from './verbs/events.ts';
 import { addGoto } from './verbs/goto.ts';
 import { addInfo } from './verbs/info.ts';
 import { addLs } from './verbs/ls.ts';
+import { addOrigin } from './verbs/origin.ts';
 import { addRecord } from './verbs/record.ts';
 import { addReplay } from './verbs/replay.ts';
 import { addRm } from './verbs/rm.ts';
@@ -42,6 +43,7 @@ const VERBS: readonly AddVerb[] = [
   addRecord,
   addReplay,
   addWhy,
+  addOrigin,
   addBisect,
   addGoto,
   addDebug,

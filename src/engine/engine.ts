@@ -5,6 +5,7 @@
  * are executed (tier, caches, slices) is unobservable. Everything here that is not in guest memory or in the
  * architectural slots of the vCPU state is derived and rebuilt by {@link Engine.reset}.
  */
+import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import { Mmu, type MmuOptions, WATCH_VECTOR } from '../memory/mmu.ts';
@@ -22,7 +23,7 @@ import { ColdTier } from './cold/cold.ts';
 import { HotTier } from './hot/hot.ts';
 import { PROMOTION, type Promotion } from './hot/promotion.ts';
 import { fetchInstruction, OracleTier } from './oracle.ts';
-import type { Tier, TierExit } from './tier.ts';
+import type { Tier, TierExit, Tracer } from './tier.ts';
 
 /** How a run ended; `steps` have been taken. */
 export type RunExit =
@@ -73,6 +74,8 @@ export class Engine {
   readonly #policy: CpuPolicy;
   readonly #words: Int32Array;
   readonly #tier: Tier;
+  /** Who is told of every step. */
+  #tracer: Tracer | null = null;
   #pauses = NOWHERE;
   #standing = NOWHERE;
   /** Executes what accesses watched bytes: access by access. */
@@ -137,6 +140,19 @@ export class Engine {
   /** Has `run` return after every step that accesses bytes in these ranges of machine addresses; none ends that. */
   watch(ranges: readonly WatchRange[]): void {
     this.mmu.watch(ranges);
+  }
+  /** Has every step told to `tracer`, in an engine that is no oracle; null ends that. */
+  trace(tracer: Tracer | null): void {
+    assert(this.cold !== null, 'an oracle tells nothing');
+    this.#tracer = tracer;
+    this.cold.trace(tracer);
+  }
+  /** The step of `cpu` in which `act` happens, which is no instruction's, as whoever traces is told of it. */
+  told<T>(cpu: Cpu, act: () => T): T {
+    this.#tracer?.begins(cpu, null);
+    const result = act();
+    this.#tracer?.ends(cpu);
+    return result;
   }
   /** Numbers of the watched ranges that have been met since the last call, by steps and otherwise, ascending. */
   takeMet(): number[] {
@@ -208,6 +224,13 @@ export class Engine {
 
   /** What the tier could not do by itself; null when it came to one step. */
   #event(cpu: Cpu, exit: TierExit, platform: Platform): Stop | null {
+    if (this.#tracer === null) return this.#happen(cpu, exit, platform);
+    this.#tracer.begins(cpu, exit.kind === 'system' ? exit.insn : null);
+    const stopped = this.#happen(cpu, exit, platform);
+    this.#tracer.ends(cpu);
+    return stopped;
+  }
+  #happen(cpu: Cpu, exit: TierExit, platform: Platform): Stop | null {
     switch (exit.kind) {
       case 'system': {
         const outcome = executeSystem(cpu, exit.insn, platform);
@@ -229,8 +252,10 @@ export class Engine {
   }
   #deliver(cpu: Cpu, kind: EventKind, event: Fault, insn: Insn | null, platform: Platform): Stop | null {
     this.mmu.watches.forgetReads();
+    this.#tracer?.begins(cpu, insn);
     let outcome = platform.deliver(cpu, kind, event, insn);
     while (isFault(outcome)) outcome = platform.deliver(cpu, 'fault', outcome, insn);
+    this.#tracer?.ends(cpu);
     if (outcome !== null) return outcome;
     cpu.interruptShadow = 0;
     return null;
@@ -293,7 +318,10 @@ export class Engine {
     let retired = exit.kind === 'steps';
     let traps = (flags & FLAG.tf) !== 0;
     if (exit.kind === 'system') {
-      const outcome = executeSystem(cpu, exit.insn, platform);
+      const { insn } = exit;
+      this.#tracer?.begins(cpu, insn);
+      const outcome = executeSystem(cpu, insn, platform);
+      this.#tracer?.ends(cpu);
       if (isStop(outcome)) return outcome;
       if (exit.insn.form.newTf) traps = (cpu.systemFlags & FLAG.tf) !== 0;
       retired = outcome === null;

@@ -27,3 +27,16 @@ export function unimplemented(cpu: Cpu, bytes: Uint8Array): Stop {
   const text = Array.from(bytes, (x) => x.toString(16).padStart(2, '0')).join(' ');
   return stop('unimplemented', `instruction not implemented at ${hex(cpu.rip)}: ${text}`);
 }
+
+/** Told of every step while it is in place ({@link Engine.trace}); what it does is unobservable to the guest. */
+export interface Tracer {
+  /**
+   * The instruction of `record` (src/x86/record.ts), which handler `handler` executes, is about to be executed as the step behind `taken` others
+   * that the vCPU's step count does not know of yet. It may turn out to fault: the step is then told by {@link Tracer.begins} again.
+   */
+  executes(cpu: Cpu, record: number, handler: number, taken: number): void;
+  /** A step that no handler takes begins: a system instruction, or the delivery of an event. */
+  begins(cpu: Cpu, insn: Insn | null): void;
+  /** That step is over. */
+  ends(cpu: Cpu): void;
+}

@@ -5,9 +5,11 @@
 import type { Tick, VirtAddr } from '../core/units.ts';
 import type { Explanation, NamedEvent, Place } from '../machine/explanation.ts';
 import type { Frame } from './backtrace.ts';
+import type { Asked } from './causes/decision.ts';
 import { type Disassembler, MAX_INSTRUCTION_BYTES, type Symbolizer } from './disassembly.ts';
 import type { Moment } from './moment.ts';
-import type { Link, VerdictReport, WriterReport } from './report.ts';
+import type { Origin } from './origin/origin.ts';
+import type { DecidesReport, Link, LoopReport, RootReport, VerdictReport, WaitReport, WriterReport } from './report.ts';
 import { symbolText } from './symbol-text.ts';
 
 /** Something that happened during a step. `tick` is the state the step started from: `goto tick` stands on it. */
@@ -40,6 +42,12 @@ export interface Investigator {
   events(from: Tick, to: Tick): AsyncGenerator<readonly RunEvent[]>;
   /** The last step before the state at `before` that changed any of the `bytes` (1 to 8) at a place; null when none did. */
   lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null>;
+  /** The last step from `least` to before `before` that read any of the bytes; `place` is mapped as it is in the present moment. */
+  lastRead(place: Place, bytes: number, before: Tick, least: Tick): Promise<{ tick: Tick; rip: VirtAddr } | null>;
+  /** Where a value came from, looking at so many values in all; null where the place is none. */
+  origin(place: Asked, tick: Tick, values: number): Promise<Origin | null>;
+  /** Whether a vCPU's stack pointer comes to lie above `above`, on the same stack, in a state from `from` to `to`. */
+  rises(vcpu: number, above: VirtAddr, from: Tick, to: Tick): Promise<boolean>;
   /** Shows every state from `from` to `to` in order; a moment is good during its visit. */
   walk(from: Tick, to: Tick, visit: (moment: Moment) => void): Promise<void>;
 }
@@ -50,7 +58,21 @@ export interface Finding {
   readonly instruction: string | null;
   readonly operand: string | null;
   readonly lastWriter: WriterReport | null;
+  readonly decides: DecidesReport | null;
+  readonly root: RootReport | null;
+  readonly loop?: LoopReport | null;
+  readonly wait?: WaitReport | null;
 }
+
+/** Nothing was found out. */
+export const NOTHING: Finding = {
+  chain: [],
+  instruction: null,
+  operand: null,
+  lastWriter: null,
+  decides: null,
+  root: null,
+};
 
 /** The case as the causes see it. */
 export interface Inquiry {

@@ -74,7 +74,7 @@ export function renderVerdict({ kind, tick, symbol, rip, message }: VerdictRepor
 
 /** The answer of `why`. */
 export function renderWhy(report: WhyReport, paint: Paint, width = 100): string[] {
-  const lines = [renderVerdict(report.verdict, paint), ''];
+  const lines = [renderVerdict(report.verdict, paint), ...rootLines(report, paint, width), ''];
   lines.push(paint.bold('What led to it, from the end back'));
   lines.push(...renderChain(report.chain.slice(1), paint, width));
   if (report.instruction !== null) lines.push('', `${paint.bold('Instruction')}  ${report.instruction}`);
@@ -93,6 +93,25 @@ export function renderWhy(report: WhyReport, paint: Paint, width = 100): string[
   if (report.caller !== null) lines.push('', `${paint.bold('Caller')}       ${paint.yellow(report.caller)}`);
   lines.push(...renderBacktrace(report.backtrace, paint));
   return lines;
+}
+
+/** The root in one sentence: what decided, who stored it, where that began. */
+function rootLines({ decides, root, wait }: WhyReport, paint: Paint, width: number): string[] {
+  const said: string[] = [];
+  if (decides !== null) {
+    const place = decides.symbol === null ? '' : ` in ${paint.yellow(decides.symbol)}`;
+    said.push(`${decides.text}${place}`);
+  }
+  if (root !== null) {
+    const { store, source } = root;
+    if (store !== null) {
+      const place = store.caller ?? store.symbol ?? hex(store.rip);
+      said.push(`it was stored by ${paint.yellow(`${store.instruction} in ${place}`)} at tick ${tickText(store.tick)}`);
+    }
+    said.push(source.kind === 'never written' ? `it was ${source.text}` : `it began as ${source.text}`);
+  }
+  if (wait?.lostWakeup) said.push(`the wake-up was lost: the event came between the look and the block`);
+  return said.length === 0 ? [] : ['', ...wrap(`${paint.bold('Root')}  `, `${said.join('; ')}.`, width)];
 }
 
 const XEN_LINE = /^\(XEN\) /;

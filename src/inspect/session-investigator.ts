@@ -1,13 +1,19 @@
 /** A recording opened in a session, as `why` investigates it. */
 import type { Tick, VirtAddr } from '../core/units.ts';
 import type { Explanation, Place } from '../machine/explanation.ts';
+import { StackWatch } from '../machine/step-trace.ts';
 import { BREATH_TICKS } from '../timeline/run.ts';
 import type { Session } from '../timeline/session.ts';
+import type { Asked } from './causes/decision.ts';
+import { Disassembler } from './disassembly.ts';
 import { EVENTS_AT_ONCE, journalEvents, Merge } from './event-order.ts';
 import { tapEvents } from './event-tap.ts';
 import type { Investigator, RunEvent, Write } from './investigate.ts';
 import { GuestSymbols } from './modules.ts';
 import type { Moment } from './moment.ts';
+import { type Origin, OriginSearch } from './origin/origin.ts';
+import type { Bytes } from './origin/past.ts';
+import { registerBytes } from './origin/place.ts';
 import type { VerdictReport } from './report.ts';
 import { QUIET, Search, type SearchHooks } from './search.ts';
 import { SessionMoment } from './session-moment.ts';
@@ -24,6 +30,7 @@ export class SessionInvestigator implements Investigator {
   readonly firstTick = 0;
   readonly lastTick: Tick;
   readonly #hooks: SearchHooks;
+  readonly #origins: OriginSearch;
 
   constructor(session: Session, symbols: SymbolTable, verdict: VerdictReport, hooks: SearchHooks = QUIET) {
     this.session = session;
@@ -34,6 +41,8 @@ export class SessionInvestigator implements Investigator {
     this.verdict = verdict;
     this.lastTick = session.endTick;
     this.#hooks = hooks;
+    const disassembler = new Disassembler(this.symbols);
+    this.#origins = new OriginSearch(session, { moment: this.moment, symbols: this.symbols, disassembler }, hooks);
   }
 
   async at(tick: Tick): Promise<Moment> {
@@ -86,6 +95,52 @@ export class SessionInvestigator implements Investigator {
     }
     const at = place.space === 'pa' ? this.explanation.machineAddress(place.address) : place.address;
     return at === null ? null : Number(at);
+  }
+
+  async lastRead(
+    place: Place,
+    bytes: number,
+    before: Tick,
+    least: Tick,
+  ): Promise<{ tick: Tick; rip: VirtAddr } | null> {
+    const address = this.#machine(place);
+    if (address === null) return null;
+    const tick = await this.#origins.past.lastRead({ space: 'memory', address, bytes }, before, least);
+    if (tick === null) return null;
+    await this.session.goto(tick, this.#hooks.breathe);
+    return { tick, rip: this.moment.rip };
+  }
+  async origin(place: Asked, tick: Tick, values: number): Promise<Origin | null> {
+    await this.session.goto(tick, this.#hooks.breathe);
+    const found = this.#bytesOf(place);
+    return found === null ? null : this.#origins.of(found.bytes, tick, found.address, { values });
+  }
+  #bytesOf(place: Asked): { bytes: Bytes; address: VirtAddr | null } | null {
+    if (place.space === 'register') {
+      const register = registerBytes(place.name);
+      return register === null ? null : { bytes: { space: 'state', vcpu: place.vcpu, ...register }, address: null };
+    }
+    const machine = this.#machine(place as Place);
+    if (machine === null) return null;
+    const address = place.space === 'va' ? place.address : null;
+    return { bytes: { space: 'memory', address: machine, bytes: place.bytes }, address };
+  }
+  async rises(vcpu: number, above: VirtAddr, from: Tick, to: Tick): Promise<boolean> {
+    const { session } = this;
+    await session.goto(from, this.#hooks.breathe);
+    const watch = new StackWatch(vcpu, above);
+    const { engine } = session.run.machine;
+    engine.trace(watch);
+    try {
+      while (session.tick < to && !watch.rose) {
+        const { kind } = session.forward(Math.min(to, session.tick + BREATH_TICKS));
+        if (kind === 'stop' || kind === 'blocked') break;
+        await this.#hooks.breathe();
+      }
+    } finally {
+      engine.trace(null);
+    }
+    return watch.rose;
   }
 
   async walk(from: Tick, to: Tick, visit: (moment: Moment) => void): Promise<void> {

@@ -13,7 +13,8 @@ import type { MachineEvent, Names, Scope } from './expression.ts';
 import type { Moment } from './moment.ts';
 import type { SymbolTable } from './symbols.ts';
 
-const LOW_NAMES: Readonly<Record<string, readonly [number, number, number]>> = registerNames();
+/** Parts of general registers by name: [register, shift, bits]. */
+export const LOW_NAMES: Readonly<Record<string, readonly [number, number, number]>> = registerNames();
 
 /** Register names of 32, 16 and 8 bits: [register, shift, bits]. */
 function registerNames(): Record<string, readonly [number, number, number]> {
@@ -149,6 +150,9 @@ export class SessionMoment implements Moment, Scope, Names {
       out.push(this.#session.run.machine.engine.memory.read8(at));
     }
     return Uint8Array.from(out);
+  }
+  entries(address: VirtAddr): ReturnType<Moment['entries']> {
+    return entriesOf(this.#session.run.machine, this.#cpu, address);
   }
   pte(address: bigint): bigint | null {
     if (this.#reads !== null) this.#noteWalk(address);

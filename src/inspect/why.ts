@@ -19,6 +19,8 @@ const EXPLANATIONS: Partial<Record<VerdictReport['kind'], Explain>> = {
   panic: explainPanic,
   'triple-fault': explainTrap,
   hang: explainHang,
+  limit: explainHang,
+  stopped: explainHang,
 };
 
 /** Explains the ending of a run. */
@@ -38,6 +40,11 @@ export async function why(of: Investigator): Promise<WhyReport> {
   const found = explain === undefined ? null : await explain(inquiry);
   return {
     verdict,
+    decides: found?.decides ?? null,
+    root: found?.root ?? null,
+    loop: found?.loop ?? null,
+    wait: found?.wait ?? null,
+    confirmed: null,
     chain: [verdictLink(verdict), ...(found?.chain ?? [])],
     instruction: found?.instruction ?? instruction,
     operand: found?.operand ?? null,

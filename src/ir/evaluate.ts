@@ -66,6 +66,39 @@ const BITS = { i32: 32, i64: 64, v128: 128 } as const;
 /** #GP: the vector of misaligned accesses. */
 const GENERAL_PROTECTION = 13;
 
+/** Nodes whose value follows from those of other nodes alone. */
+export type PureNode = Extract<
+  Node,
+  { readonly op: 'const' | 'unary' | 'binary' | 'select' | 'extract' | 'replace' | 'shuffle' }
+>;
+
+/** The value of a node that asks nothing of the machine; `of` gives those that it uses. */
+export function evaluateNode(node: PureNode, of: (id: number) => bigint): bigint {
+  switch (node.op) {
+    case 'const':
+      return node.value;
+    case 'unary':
+      return (isScalar(node.name) ? evaluateUnary : evaluateVectorUnary)(node.name, of(node.a));
+    case 'binary':
+      return (isScalar(node.name) ? evaluateBinary : evaluateVectorBinary)(node.name, of(node.a), of(node.b));
+    case 'select':
+      return of(node.cond) !== 0n ? of(node.a) : of(node.b);
+    case 'extract':
+      return lanesOf(of(node.a), LANE_BITS[node.shape])[node.lane]!;
+    case 'replace': {
+      const bits = LANE_BITS[node.shape];
+      return vectorOf(lanesOf(of(node.a), bits).with(node.lane, of(node.b)), bits);
+    }
+    case 'shuffle': {
+      const bytes = [...lanesOf(of(node.a), 8), ...lanesOf(of(node.b), 8)];
+      return vectorOf(
+        node.lanes.map((lane) => bytes[lane]!),
+        8,
+      );
+    }
+  }
+}
+
 class Run<F> {
   readonly #program: Program;
   readonly #env: Environment<F>;
@@ -112,30 +145,13 @@ class Run<F> {
     const env = this.#env;
     switch (node.op) {
       case 'const':
-        return node.value;
       case 'unary':
-        return (isScalar(node.name) ? evaluateUnary : evaluateVectorUnary)(node.name, this.#of(node.a));
       case 'binary':
-        return (isScalar(node.name) ? evaluateBinary : evaluateVectorBinary)(
-          node.name,
-          this.#of(node.a),
-          this.#of(node.b),
-        );
       case 'select':
-        return this.#of(node.cond) !== 0n ? this.#of(node.a) : this.#of(node.b);
       case 'extract':
-        return lanesOf(this.#of(node.a), LANE_BITS[node.shape])[node.lane]!;
-      case 'replace': {
-        const bits = LANE_BITS[node.shape];
-        return vectorOf(lanesOf(this.#of(node.a), bits).with(node.lane, this.#of(node.b)), bits);
-      }
-      case 'shuffle': {
-        const bytes = [...lanesOf(this.#of(node.a), 8), ...lanesOf(this.#of(node.b), 8)];
-        return vectorOf(
-          node.lanes.map((lane) => bytes[lane]!),
-          8,
-        );
-      }
+      case 'replace':
+      case 'shuffle':
+        return evaluateNode(node, (id) => this.#of(id));
       case 'field':
         return BigInt.asUintN(BITS[node.type], env.field(node.name));
       case 'get':
@@ -217,13 +233,23 @@ class Run<F> {
     return this.#env.targetRip();
   }
 
-  run(): Completion<F> {
-    const { body, commits } = this.#program;
-    for (const node of body) {
+  /** Computes the body; how the instruction ends in it, or null with the values of all nodes. */
+  body(): Completion<F> | null {
+    for (const node of this.#program.body) {
       const value = this.#node(node);
       if (typeof value !== 'bigint') return value;
       this.#values.push(value);
     }
+    return null;
+  }
+  get values(): readonly bigint[] {
+    return this.#values;
+  }
+
+  run(): Completion<F> {
+    const { commits } = this.#program;
+    const early = this.body();
+    if (early !== null) return early;
     const target = this.#target();
     const refused = target === null ? null : this.#env.transfer(target);
     if (refused !== null) return { kind: 'fault', fault: refused };
@@ -249,4 +275,10 @@ class Run<F> {
 /** Runs one instruction (or one REP iteration) to its end; on a fault nothing has changed, except what `raiseAfter` keeps. */
 export function evaluate<F>(program: Program, env: Environment<F>): Completion<F> {
   return new Run(program, env).run();
+}
+
+/** Values of all nodes of the body, nothing of which commits; null where the instruction ends in it. */
+export function evaluateBody<F>(program: Program, env: Environment<F>): readonly bigint[] | null {
+  const run = new Run(program, env);
+  return run.body() === null ? run.values : null;
 }

@@ -32,6 +32,16 @@ export interface NamedEvent {
   readonly text: string | null;
 }
 
+/**
+ * What was at a place before the first step, in the platform's words (`image`, `initrd`, `command line`, `page tables`), and how far into
+ * that; `bss`: memory of the image that its file says nothing of.
+ */
+export interface Provenance {
+  readonly what: string;
+  /** In bytes. */
+  readonly offset: number;
+}
+
 /** The machine as an answer looks at it. */
 export interface Look {
   readonly tick: Tick;
@@ -137,6 +147,10 @@ export interface Explanation {
   /** Machine address of a guest's physical one, or null. */
   machineAddress(physical: bigint): bigint | null;
 
+  // ---- beginnings ----
+  /** What was at a machine address before the first step; null where nothing was put. */
+  provenance(address: PhysAddr): Provenance | null;
+
   // ---- endings ----
   /** The event as something refused, null where it is none that a guest minds. */
   refusal(event: NamedEvent): Refusal | null;
@@ -147,6 +161,8 @@ export interface Explanation {
     look: Look,
     nameOf: (address: VirtAddr) => string | null,
   ): Blame | null;
+  /** Where the descriptor lies that a selector of a vCPU names, as it is in force; null where it names none. */
+  descriptor(vcpu: number, selector: number): Place | null;
   /** What a vCPU waits for, as lines for people. */
   waits(vcpu: number): readonly string[];
   /** Rules of a new watch; null where silence alone tells that a guest hangs. */
@@ -163,8 +179,10 @@ export const UNEXPLAINED: Explanation = {
   questions: new Map(),
   translations: null,
   machineAddress: (physical) => physical,
+  provenance: () => null,
   refusal: () => null,
   blame: () => null,
+  descriptor: () => null,
   waits: () => [],
   hangRules: () => null,
 };

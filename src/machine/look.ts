@@ -1,7 +1,10 @@
 /** Looking at a machine from outside, which changes nothing of it. */
-import type { VirtAddr } from '../core/units.ts';
+import type { PhysAddr, VirtAddr } from '../core/units.ts';
 import { PTE, type WalkedEntry } from '../memory/walk.ts';
-import type { Cpu } from '../x86/cpu.ts';
+import type { Cpu, LinearMemory } from '../x86/cpu.ts';
+import { Flow } from '../x86/flow.ts';
+import { fault } from '../x86/seam.ts';
+import { VECTOR } from '../x86/state.ts';
 import type { Machine } from './machine.ts';
 
 /** A present entry that maps a large page. */
@@ -30,4 +33,32 @@ export function leafEntry(machine: Machine, cpu: Cpu, address: VirtAddr): bigint
   const last = entriesOf(machine, cpu, address).at(-1);
   if (last === undefined) return null;
   return last.level === 1 || (Number(last.value & 0xffn) & LARGE) === LARGE ? last.value : null;
+}
+
+/** Memory as an instruction at a vCPU would read it, without a trace; what it would write goes nowhere. */
+const reader = (machine: Machine): LinearMemory => ({
+  load(cpu, address, width) {
+    const bytes = bytesAt(machine, cpu, address, width);
+    if (bytes.length < width) return fault(VECTOR.pf, 0, address);
+    return bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+  },
+  store: () => null,
+  probe: () => null,
+  flush: () => {},
+});
+/** What flows in the instruction at a vCPU's `rip`; null where that is no program, or faults. */
+export function flowAt(machine: Machine, cpu: Cpu): Flow | null {
+  const view = machine.engine.instructionAt(cpu, cpu.rip);
+  return view === null || typeof view.insn === 'string' ? null : Flow.of(cpu, view.insn, reader(machine));
+}
+/** Machine bytes that system instructions and the platform read for a guest while `act` happens: at most those. */
+export function readsDuring({ engine }: Machine, act: () => void): ReadonlyArray<{ address: PhysAddr; bytes: number }> {
+  const log: Array<{ address: PhysAddr; bytes: number }> = [];
+  engine.mmu.readLog = log;
+  try {
+    act();
+  } finally {
+    engine.mmu.readLog = null;
+  }
+  return log;
 }

@@ -352,7 +352,7 @@ export class Machine {
     const { platform, loop } = this;
     loop.deliveryDue = false;
     this.#sliceStart = this.cpu.steps;
-    const taken = platform.deliverPending(this.cpu);
+    const taken = this.engine.told(this.cpu, () => platform.deliverPending(this.cpu));
     this.#sliceStart = OUTSIDE;
     if (taken === null) return false;
     if (isStop(taken.outcome)) {

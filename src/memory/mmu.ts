@@ -103,6 +103,9 @@ export class Mmu implements LinearMemory {
   /** Bytes are watched. */
   #watching = false;
 
+  /** What system instructions and the platform have read for a guest: at most so many bytes from there on; null: not noted. */
+  readLog: Array<{ readonly address: PhysAddr; readonly bytes: number }> | null = null;
+
   constructor(memory: GuestMemory, options: MmuOptions = {}) {
     this.memory = memory;
     this.watches = new Watches(memory, []);
@@ -256,7 +259,13 @@ export class Mmu implements LinearMemory {
   /** The machine address behind `va` after an access to the byte there, with all effects of one; null where it faults. */
   resolve(cpu: Cpu, va: bigint, write: boolean): PhysAddr | null {
     if (!this.#access(cpu, va, 1, write, undefined)) return null;
+    if (!write && this.readLog !== null) this.#logRead([this.#first, 4096 - (this.#first & 4095)]);
     return this.frameAt(this.#first) * 4096 + (this.#first & 4095);
+  }
+  /** Notes a read of bytes at linear-memory addresses. */
+  #logRead(...parts: ReadonlyArray<readonly [number, number]>): void {
+    for (const [host, bytes] of parts)
+      if (bytes > 0) this.readLog!.push({ address: this.frameAt(host) * 4096 + (host & 4095), bytes });
   }
   /** The frame of a linear-memory address inside guest pages. */
   frameAt(host: number): MachineFrame {
@@ -561,6 +570,7 @@ export class Mmu implements LinearMemory {
   load(cpu: Cpu, address: bigint, width: number, options?: AccessOptions): bigint | Fault {
     if (!this.#access(cpu, address, width, false, options)) return this.lastFault;
     if (this.#watching) this.#note(width, false);
+    if (this.readLog !== null) this.#logRead([this.#first, this.#firstBytes], [this.#second, width - this.#firstBytes]);
     if (this.#firstBytes === width) {
       const { view } = this.memory;
       if (width === 8) return view.getBigUint64(this.#first, true);

@@ -109,6 +109,10 @@ export class ReplayDoor implements InputDoor {
     while (this.nextPayload() <= tick) this.#nextPayload++;
     return this.#payloads.slice(from, this.#nextPayload);
   }
+  /** Those of one tick. */
+  payloadsAt(tick: Tick): readonly Payload[] {
+    return this.#payloads.filter((payload) => payload.tick === tick);
+  }
   nextPayload(): Tick {
     return this.#payloads[this.#nextPayload]?.tick ?? Number.POSITIVE_INFINITY;
   }

@@ -9,7 +9,7 @@
  */
 import { EmulatorError } from '../core/errors.ts';
 import type { Tick } from '../core/units.ts';
-import { Divergence } from '../machine/inputs.ts';
+import { Divergence, type Payload } from '../machine/inputs.ts';
 import type { RunEnd, RunOptions } from '../machine/machine.ts';
 import { type Hit, StopClients, type StopSet } from '../machine/stops.ts';
 import { type Checkpoint, PageVersions } from './checkpoints.ts';
@@ -212,6 +212,11 @@ export class Session {
     }
     await this.goto(0, breathe);
     return [];
+  }
+
+  /** What comes in from outside on reaching `tick`. */
+  payloadsAt(tick: Tick): readonly Payload[] {
+    return this.#door.payloadsAt(tick);
   }
 
   /** Places to start from when looking backwards: ticks of known states before `tick`, descending. */

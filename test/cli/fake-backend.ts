@@ -179,8 +179,12 @@ class FakeBackend implements Backend {
           ...this.bisected,
         };
       },
+      origin: async () => {
+        throw new EmulatorError('E_USAGE', 'there is no such place');
+      },
       why: async (): Promise<WhyReport> => ({
         verdict: this.verdict,
+        ...{ decides: null, root: null, loop: null, wait: null, confirmed: null },
         chain: [{ what: 'crash: it crashed', tick: 900, rip: RIP, symbol: 'panic+0xa0' }],
         instruction: 'int3',
         operand: null,

@@ -51,6 +51,9 @@ export class FakeMoment implements Moment {
     return this.types.get(frame) ?? null;
   }
   note(): void {}
+  entries(): [] {
+    return [];
+  }
   get rip(): bigint {
     return this.registers.rip ?? 0n;
   }

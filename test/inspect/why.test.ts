@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Symbolizer } from '../../src/inspect/disassembly.ts';
 import type { Investigator, RunEvent, Write } from '../../src/inspect/investigate.ts';
 import type { Moment } from '../../src/inspect/moment.ts';
+import type { Origin } from '../../src/inspect/origin/origin.ts';
 import { PLAIN, renderWhy } from '../../src/inspect/render.ts';
 import type { VerdictReport } from '../../src/inspect/report.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
@@ -68,6 +69,11 @@ class FakeCase implements Investigator {
     Promise.resolve(
       this.writes.findLast((w) => w.tick < before && w.place.address === address && w.place.space === space) ?? null,
     );
+  /** Where any value that is asked about came from. */
+  origins: Origin | null = null;
+  origin = (): Promise<Origin | null> => Promise.resolve(this.origins);
+  lastRead = (): Promise<null> => Promise.resolve(null);
+  rises = (): Promise<boolean> => Promise.resolve(false);
   async walk(from: number, to: number, visit: (moment: Moment) => void): Promise<void> {
     for (let tick = from; tick <= to; tick++) if (this.moments.has(tick)) visit(this.moments.get(tick)!);
   }
@@ -222,17 +228,36 @@ describe('why of a fault', () => {
       }),
       event(20, at('map_image', 8), 'trap', { name: 'double_fault', fields: { vector: 8n, error: 0n } }),
     );
-    const place: Place = { space: 'va', address: at('flag') };
-    died.writes.push({ place, tick: 5, vcpu: 0, rip: at('poll_flag'), before: 0n, after: 0x1000n });
     died.moment(5).put(at('poll_flag'), STORE);
+    const value = 0x1000n;
+    const step = (tick: number, rip: bigint, symbol: string, instruction: string): Origin['step'] => ({
+      ...{ tick, vcpu: 0, rip, symbol, instruction },
+    });
+    died.origins = {
+      ...{ place: 'rdi', address: null, value, tick: 19, unchanged: false, root: null },
+      bytes: { space: 'state', vcpu: 0, offset: 56, bytes: 8 },
+      step: step(18, at('map_image'), 'map_image', 'mov rdi, [flag]'),
+      inputs: [
+        {
+          ...{ place: 'u64[flag]', address: at('flag'), value, tick: 18, unchanged: false, inputs: [] },
+          bytes: { space: 'memory', address: 0xf000, bytes: 8 },
+          step: step(5, at('poll_flag'), 'poll_flag', 'mov [rcx*8+new_l1], rax'),
+          root: { kind: 'constant' },
+        },
+      ],
+    };
     const report = await why(died);
     expect(report.instruction).toBe('mov rax, [rdi+8]');
-    expect(report.operand).toBe('0x1008, from rdi = 0x1000, loaded from 0xffffffff8010f000 (flag)');
-    expect(report.lastWriter).toMatchObject({ tick: 5, symbol: 'poll_flag', value: 0x1000n });
+    expect(report.decides).toMatchObject({ role: 'base', text: 'the base register rdi is 0x1000', tick: 19 });
+    expect(report.root).toMatchObject({
+      store: { tick: 5, symbol: 'poll_flag', value },
+      source: { kind: 'constant', symbol: 'poll_flag', value },
+      address: { space: 'va', value: at('flag') },
+    });
     expect(report.chain.slice(1, 4).map((l) => l.what)).toEqual([
       '#DF exception',
       '#PF at 0x1008 (read, not present)',
-      'rdi got its value by mov rdi, [flag]',
+      'mov rdi, [flag] made rdi 0x1000',
     ]);
   });
 });
@@ -259,7 +284,7 @@ describe('why of a hang', () => {
     expect(told).toContain('port 3 (virq timer): pending, masked');
   });
 
-  it('names the operand of a fault loop, and who last wrote what it came from', async () => {
+  it('names the operand of the first fault of a fault loop', async () => {
     const hang = new FakeCase(
       verdict('hang', 90, at('print'), 'fault loop: #PF on 0x1008, error 0, at poll_flag: 9 times'),
     );
@@ -276,10 +301,10 @@ describe('why of a hang', () => {
     const report = await why(hang);
     expect(report.chain[1]).toMatchObject({
       what: 'each return of the handler leads to the same fault at once: #PF at 0x1008 (read, not present)',
-      tick: 80,
+      tick: 20,
     });
     expect(report.instruction).toBe('mov rax, [rdi+8]');
-    expect(report.operand).toBe('0x1008, from rdi = 0x1000');
+    expect(report.operand).toBe('the base register rdi is 0x1000');
   });
 
   it('says that every vCPU waits, and on what', async () => {

@@ -8,6 +8,9 @@ import { Disassembler, MAX_INSTRUCTION_BYTES } from '../../inspect/disassembly.t
 import { eventFields, eventKinds } from '../../inspect/event-tap.ts';
 import { parsePredicate } from '../../inspect/expression.ts';
 import { instructionAt, type RunEvent } from '../../inspect/investigate.ts';
+import { OriginSearch } from '../../inspect/origin/origin.ts';
+import { parsePlace } from '../../inspect/origin/place.ts';
+import { type OriginReport, originReport } from '../../inspect/origin/report.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../../inspect/report.ts';
 import { SessionInvestigator } from '../../inspect/session-investigator.ts';
 import { registerOf } from '../../inspect/session-moment.ts';
@@ -29,6 +32,7 @@ import type {
   EventFilter,
   GotoResult,
   OpenRecording,
+  OriginOptions,
   RecordingInfo,
   ReplayHooks,
   ReplayResult,
@@ -269,6 +273,20 @@ export class Opened implements OpenRecording {
 
   async why(hooks: WorkHooks): Promise<WhyReport> {
     return why(await this.#investigate(hooks));
+  }
+
+  async origin(options: OriginOptions, hooks: WorkHooks): Promise<OriginReport> {
+    const { session, moment, symbols } = await this.#investigate(hooks);
+    await session.goto(options.tick ?? session.endTick, breather(hooks.stop));
+    const vcpu = options.vcpu ?? moment.vcpu;
+    if (vcpu >= moment.vcpus) throw new EmulatorError('E_USAGE', `there is no vCPU ${vcpu}`);
+    const { bytes, address } = parsePlace(options.place, vcpu, moment);
+    const search = new OriginSearch(
+      session,
+      { moment, symbols, disassembler: new Disassembler(symbols) },
+      searchHooks(hooks),
+    );
+    return originReport(await search.of(bytes, session.tick, address, { values: options.values }));
   }
 
   async *events(filter: EventFilter, hooks: WorkHooks): AsyncGenerator<readonly RunEvent[]> {

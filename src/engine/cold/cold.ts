@@ -17,9 +17,9 @@ import type { CpuPolicy, DecodeFailure, Form } from '../../x86/form.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
-import { type Tier, type TierExit, unimplemented } from '../tier.ts';
+import { type Tier, type TierExit, type Tracer, unimplemented } from '../tier.ts';
 import { CodeCache } from './code-cache.ts';
-import { type Core, makeCore } from './core.ts';
+import { type Core, makeCore, makeTracedRun } from './core.ts';
 import { EXIT, HANDLER } from './exits.ts';
 import { type CheckAccess, handlerImports } from './handler-module.ts';
 import { type HandlerHost, Handlers } from './handlers.ts';
@@ -35,7 +35,14 @@ export class ColdTier implements Tier {
   readonly #memory: GuestMemory;
   readonly #mmu: Mmu;
   readonly #words: Int32Array;
-  readonly #run: Core['run'];
+  #run: Core['run'];
+  readonly #plainRun: Core['run'];
+  /** Made when it is first asked for. */
+  #tracedRun: Core['run'] | null = null;
+  readonly #makeTracedRun: () => Core['run'];
+  #tracer: Tracer | null = null;
+  /** Of the slice in progress: the vCPU, and the steps that the run has taken when none of the slice's are left. */
+  #slice: { cpu: Cpu | null; end: number } = { cpu: null, end: 0 };
   readonly handlers: Handlers;
   readonly cache: CodeCache;
   /** Table of the regions that a higher tier makes. */
@@ -75,7 +82,8 @@ export class ColdTier implements Tier {
     const core = makeCore(memory.memory, host.instantiate, measured);
     const check = accessCheck(memory, mmu);
     this.handlers = new Handlers(handlerImports(memory.memory, core, mmu, check), programOf, host);
-    this.#run = this.handlers.run ?? core.run;
+    this.#run = this.#plainRun = this.handlers.run ?? core.run;
+    this.#makeTracedRun = () => makeTracedRun(memory.memory, core, host.instantiate, this.#next);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
     this.regions = core.regions;
   }
@@ -83,6 +91,21 @@ export class ColdTier implements Tier {
   promoteTo(higher: HigherTier): void {
     this.#higher = higher;
   }
+
+  // ---- tracing ------------------------------------------------------------------------------------------------------
+
+  trace(tracer: Tracer | null): void {
+    this.#tracer = tracer;
+    if (tracer !== null) this.#tracedRun ??= this.#makeTracedRun();
+    this.#run = tracer === null ? this.#plainRun : this.#tracedRun!;
+  }
+  /** Tells of a step and gives the handler that executes it. */
+  readonly #next = (record: number, left: number, handler: number): number => {
+    const own = handler === HANDLER.hot ? this.#higher!.handlerOf(record) : handler;
+    const { cpu, end } = this.#slice;
+    if (own >= HANDLER.firstForm) this.#tracer!.executes(cpu!, record, own, end - left);
+    return own;
+  };
 
   // ---- rip and records ----------------------------------------------------------------------------------------------
 
@@ -262,7 +285,7 @@ export class ColdTier implements Tier {
     const paused = this.#isPause(cpu);
     if (paused && !resume) return { kind: 'pause', steps: 0 };
     const words = this.#words;
-    const { base } = cpu;
+    const { base, id } = cpu;
     const recordAt = (base + STATE.record.offset) >>> 2;
     const budgetAt = (base + STATE.budget.offset) >>> 2;
     const lastAt = (base + STATE.lastRecord.offset) >>> 2;
@@ -273,7 +296,6 @@ export class ColdTier implements Tier {
     const sampleSteps = higher?.promotion.sampleSteps ?? SLICE;
     if (words[untilHop] === 0) words[untilHop] = sampleHops;
     const untilSample = this.#untilSample;
-    const { id } = cpu;
     let left = steps;
     /** The instruction resumed at is executed by itself: it may repeat, and pauses again then. */
     let single = paused;
@@ -289,6 +311,7 @@ export class ColdTier implements Tier {
       if (untilSample[id]! <= 0) untilSample[id] = sampleSteps;
       const slice = single ? 1 : Math.min(left, SLICE);
       const cold = Math.min(slice, untilSample[id]!);
+      if (this.#tracer !== null) this.#slice = { cpu, end: steps - left + cold - 1 };
       exit = this.#run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
       handler = -1;
       const free = exit !== EXIT.lookup && exit !== EXIT.budget && exit < EXIT.hotFault ? 1 : 0;

@@ -89,6 +89,41 @@ export function addRun(module: ModuleBuilder, { handlerTable, regionTable, measu
   module.add(f, 'run');
 }
 
+/**
+ * The loop that tells of each step: as {@link addRun}, but each handler is asked for before it is called. `next(record, steps left, handler)`
+ * gives the handler to call; no regions are entered.
+ */
+function addTracedRun(module: ModuleBuilder, handlerTable: number, next: number): void {
+  const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
+  const given = f.local('i32');
+  const leave = (): void => {
+    f.get(CPU).get(REC).memory('i32.store', STATE.record.offset);
+    f.get(CPU).get(STEPS).memory('i32.store', STATE.untilSample.offset);
+    f.get(CPU).get(STEPS).get(RESERVE).op('i32.add').memory('i32.store', STATE.budget.offset);
+  };
+  const follow = (): FunctionBody => f.tee(REC).memory('i32.load', RECORD.handler).set(INDEX);
+  f.loop();
+  f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
+  f.loop();
+  f.get(CPU).get(REC).get(REC).get(STEPS).get(INDEX).call(next);
+  f.callIndirect(module.type(HANDLER_SIGNATURE), handlerTable).tee(given);
+  f.i32(FIRST_RECORD).op('i32.ge_u').if();
+  f.get(STEPS).if();
+  f.get(STEPS).i32(1).op('i32.sub').set(STEPS).get(given);
+  follow().br(2).end();
+  f.get(CPU).get(REC).memory('i32.store', STATE.lastRecord.offset);
+  f.get(given).set(REC);
+  leave();
+  f.i32(EXIT.budget).return().end();
+  f.get(given).i32(EXIT.linked).op('i32.eq').if();
+  f.get(CPU).memory('i32.load', STATE.record.offset);
+  follow().br(1).end().end();
+  f.end();
+  leave();
+  f.get(given);
+  module.add(f, 'run');
+}
+
 /** Runs the region that the record enters, and pushes what it gave, which is in `next` too. Its steps are accounted for. */
 function callRegion(
   f: FunctionBody,
@@ -195,4 +230,19 @@ export function makeCore(memory: WebAssembly.Memory, instantiate: Instantiate, m
     if (handler !== undefined) table.set(i, handler);
   }
   return { table, regions, run: exports.run as Core['run'] };
+}
+
+/** The loop that tells of each step, over the handlers of `core`. */
+export function makeTracedRun(
+  memory: WebAssembly.Memory,
+  core: Pick<Core, 'table'>,
+  instantiate: Instantiate,
+  next: (record: number, left: number, handler: number) => number,
+): Core['run'] {
+  const module = new ModuleBuilder();
+  module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
+  const asked = module.importFunction('e', 'next', { params: ['i32', 'i32', 'i32'], results: ['i32'] });
+  const handlerTable = module.importTable('e', 't', TABLE_SIZE, module.type(HANDLER_SIGNATURE));
+  addTracedRun(module, handlerTable, asked);
+  return instantiate(module.encode(), { e: { m: memory, t: core.table, next } }).exports.run as Core['run'];
 }

@@ -58,6 +58,8 @@ export class Handlers {
   #next: number;
   /** The loop that came with prepared handlers. */
   readonly run: Core['run'] | null;
+  /** By handler index: what it does. */
+  readonly programs: Program[] = [];
   /** By handler index: 1 where a relative branch can be linked. */
   readonly branches = new Uint8Array(TABLE_SIZE);
   /** Modules compiled so far. */
@@ -123,6 +125,7 @@ export class Handlers {
       const index =
         this.#prepared.get(handler) ?? this.#generate({ key: handler, program: info.program, addressing, checked });
       handlers[variant] = index;
+      this.programs[index] = info.program;
       if (info.branches) this.branches[index] = 1;
     }
     return handlers[variant]!;

@@ -5,12 +5,13 @@
 import { hex, type VirtAddr } from '../../core/units.ts';
 import { addressOf, MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
 import type { Finding, Inquiry, RunEvent } from '../investigate.ts';
-import { instructionAt, lastWriter, link } from '../investigate.ts';
+import { instructionAt, lastWriter, link, NOTHING } from '../investigate.ts';
 import { symbolText } from '../symbol-text.ts';
 import { explainOperand, trapText } from './trap.ts';
+import { waitOf } from './wait.ts';
 
 /** How many of the last steps are searched for the fault of a fault loop: rounds with long handlers. */
-const FAULT_STEPS = 2 ** 20;
+const FAULT_STEPS = 2 ** 26;
 /** How many of the last steps are searched for the loop. */
 const LOOP_STEPS = 8192;
 
@@ -22,8 +23,14 @@ export async function explainHang(inquiry: Inquiry): Promise<Finding> {
   const masks = of.explanation.waits(of.verdict.vcpu).map((what) => link(of, what, of.lastTick, null));
   if (moment.blocked) {
     const instruction = instructionAt(disassembler, moment, rip);
-    const wait = link(of, `blocked: waits for an event, called from ${caller ?? 'an unknown place'}`, of.lastTick, rip);
-    return { chain: [wait, ...masks], instruction, operand: null, lastWriter: null };
+    const blocked = link(
+      of,
+      `blocked: waits for an event, called from ${caller ?? 'an unknown place'}`,
+      of.lastTick,
+      rip,
+    );
+    const { wait, chain } = await waitOf(inquiry);
+    return { ...NOTHING, chain: [blocked, ...chain, ...masks], instruction, wait };
   }
   const fault = of.verdict.message.startsWith('fault loop') ? await findFault(inquiry) : null;
   if (fault !== null) {
@@ -32,27 +39,39 @@ export async function explainHang(inquiry: Inquiry): Promise<Finding> {
     return { ...blamed, chain: [link(of, what, fault.tick, fault.rip), ...blamed.chain] };
   }
   const loop = await findLoop(inquiry);
-  if (loop === null) return { chain: masks, instruction: null, operand: null, lastWriter: null };
+  if (loop === null) return { ...NOTHING, chain: masks };
   const { symbols } = of;
   const name = symbolText(symbols, loop.rip) ?? hex(loop.rip);
   const chain = [link(of, `goes round a loop in ${name}, ${loop.rounds} rounds seen`, of.lastTick, loop.rip)];
-  if (loop.polled === null) return { chain: [...chain, ...masks], instruction: null, operand: null, lastWriter: null };
+  const report = { vcpu: of.verdict.vcpu, rip: loop.rip, symbol: symbolText(symbols, loop.rip), rounds: loop.rounds };
+  if (loop.polled === null) return { ...NOTHING, chain: [...chain, ...masks], loop: { ...report, word: null } };
   const { polled } = loop;
   const word = symbolText(symbols, polled.address);
   const operand = `u${polled.bytes * 8}[${hex(polled.address)}]${word === null ? '' : ` (${word})`} = ${hex(polled.value)}`;
   chain.push(link(of, `polls ${operand}, which does not change`, of.lastTick, polled.rip));
   const writer = await lastWriter(inquiry, { space: 'va', address: polled.address }, polled.bytes, of.lastTick);
-  return { chain: [...chain, ...masks], instruction: polled.text, operand, lastWriter: writer };
+  const { address, bytes, value } = polled;
+  return {
+    ...NOTHING,
+    chain: [...chain, ...masks],
+    ...{ instruction: polled.text, operand, lastWriter: writer },
+    loop: { ...report, word: { address, bytes, value, symbol: word, lastWriter: writer } },
+  };
 }
 
-/** The last of the faults that came most often of late; handlers may have others. */
+/** The first of the faults that came most often of late, as far back as is looked; handlers may have others. */
 async function findFault({ of }: Inquiry): Promise<RunEvent | null> {
-  const counts = new Map<VirtAddr, { count: number; last: RunEvent }>();
+  const counts = new Map<string, { count: number; first: RunEvent }>();
   for await (const events of of.events(Math.max(of.firstTick, of.lastTick - FAULT_STEPS), of.lastTick))
-    for (const event of events)
-      if (event.kind === 'trap') counts.set(event.rip, { count: (counts.get(event.rip)?.count ?? 0) + 1, last: event });
+    for (const event of events) {
+      if (event.kind !== 'trap') continue;
+      const key = `${event.rip} ${event.fields.address} ${event.fields.error}`;
+      const known = counts.get(key);
+      if (known === undefined) counts.set(key, { count: 1, first: event });
+      else known.count++;
+    }
   const [first, ...others] = counts.values();
-  return first === undefined ? null : others.reduce((most, x) => (x.count > most.count ? x : most), first).last;
+  return first === undefined ? null : others.reduce((most, x) => (x.count > most.count ? x : most), first).first;
 }
 
 interface Polled {

@@ -2,7 +2,7 @@
 import type { VirtAddr } from '../../core/units.ts';
 import { functionName } from '../caller.ts';
 import type { Finding, Inquiry } from '../investigate.ts';
-import { link } from '../investigate.ts';
+import { link, NOTHING } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
 import type { Link } from '../report.ts';
 import { explainOperand, lastTraps, trapText } from './trap.ts';
@@ -26,7 +26,7 @@ export async function explainPanic(inquiry: Inquiry): Promise<Finding> {
   }
   const moment = await of.at(tick);
   const call = outer === null || outer === frames[0] ? null : callBefore(inquiry, moment, outer.rip);
-  return { chain, instruction: call, operand: null, lastWriter: null };
+  return { ...NOTHING, chain, instruction: call };
 }
 
 /** The call instruction that ends at a return address. */

@@ -30,6 +30,7 @@ import { imageOf, type MachineConfig } from '../config.ts';
 import { Machine } from '../machine.ts';
 import type { BuiltMachine } from '../platform-kind.ts';
 import { XenExplanation } from './explanation.ts';
+import { provenanceOf } from './provenance.ts';
 import { PvTerminal } from './terminal.ts';
 
 /** The domain's handle: xl draws one, ours is fixed. */
@@ -44,7 +45,7 @@ export interface PvMachine extends BuiltMachine {
 
 /** Builds the machine at tick 0, its vCPUs but the first down; E_IMAGE, E_PLATFORM or E_MEMORY for what cannot be. */
 export function buildPvMachine(config: MachineConfig, options: { engine?: EngineOptions } = {}): PvMachine {
-  const { elf, memory, built } = loadDomain(config);
+  const { elf, memory, built, provenance } = loadDomain(config);
   let machine: Machine | null = null;
   let xen: XenPv;
   const spaceOf = (cpu: Cpu): 0 | 1 => (xen.vcpus[cpu.id]!.kernelMode ? 0 : 1);
@@ -77,14 +78,19 @@ export function buildPvMachine(config: MachineConfig, options: { engine?: Engine
   return {
     ...{ machine, elf, xen, console, xenstore },
     terminal: new PvTerminal(console),
-    explanation: new XenExplanation(xen),
+    explanation: new XenExplanation(xen, provenance),
   };
 }
 
 type Built = ReturnType<typeof buildDomain>;
 
 /** The domain's memory with everything in it that the toolstack puts there. */
-function loadDomain(config: MachineConfig): { elf: Uint8Array; memory: GuestMemory; built: Built } {
+function loadDomain(config: MachineConfig): {
+  elf: Uint8Array;
+  memory: GuestMemory;
+  built: Built;
+  provenance: ReturnType<typeof provenanceOf>;
+} {
   const problem = memoryProblem(config.memoryBytes);
   if (problem !== null) throw new EmulatorError('E_MEMORY', problem);
   const { elf } = unpackKernel(imageOf(config, 'kernel'), config.inflate);
@@ -114,7 +120,7 @@ function loadDomain(config: MachineConfig): { elf: Uint8Array; memory: GuestMemo
     commandLine: config.commandLine,
     log: () => {},
   });
-  return { elf, memory, built };
+  return { elf, memory, built, provenance: provenanceOf(layout, plan, image.pieces, config.commandLine) };
 }
 
 /** Gives the devices their rings, and the store what the toolstack says of the domain. */

@@ -1,5 +1,6 @@
 /** What the Xen PV platform knows for people (../explanation.ts), put together. */
 import type { VirtAddr } from '../../core/units.ts';
+import { descriptorAddress } from '../../xen/pv/descriptors.ts';
 import type { XenEvent, XenPv } from '../../xen/pv/pv.ts';
 import type {
   Blame,
@@ -7,6 +8,7 @@ import type {
   HangRules,
   Look,
   NamedEvent,
+  Place,
   Question,
   ReentryLimits,
   Signs,
@@ -28,10 +30,13 @@ export class XenExplanation implements Explanation {
   readonly questions: ReadonlyMap<string, Question>;
   readonly translations = ['tables'];
   readonly refusal = refusal;
+  readonly provenance: Explanation['provenance'];
   readonly #xen: XenPv;
 
-  constructor(xen: XenPv) {
+  /** `provenance`: what the builder put where. */
+  constructor(xen: XenPv, provenance: Explanation['provenance']) {
     this.#xen = xen;
+    this.provenance = provenance;
     this.questions = questions(xen);
   }
 
@@ -62,6 +67,10 @@ export class XenExplanation implements Explanation {
     nameOf: (address: VirtAddr) => string | null,
   ): Blame | null {
     return blameEntry(look, log, nameOf, (frame) => frameType(this.#xen, frame)) ?? blameRequest(look, event);
+  }
+  descriptor(vcpu: number, selector: number): Place | null {
+    const address = descriptorAddress(this.#xen, this.#xen.cpus[vcpu]!, selector);
+    return address === null ? null : { space: 'ma', address: BigInt(address) };
   }
   hangRules(machine: Machine, limits?: ReentryLimits): HangRules {
     return new XenHangRules(machine, this.#xen, limits);

@@ -48,7 +48,7 @@ export function isData(descriptor: bigint): boolean {
 }
 
 /** Machine address of the descriptor a selector names, or null when the guest has none there. */
-function addressOf(pv: XenPv, cpu: Cpu, selector: number): number | null {
+export function descriptorAddress(pv: XenPv, cpu: Cpu, selector: number): number | null {
   const v = pv.vcpus[cpu.id]!;
   const index = indexOf(selector);
   if (inLdt(selector)) {
@@ -64,13 +64,13 @@ export function readDescriptor(pv: XenPv, cpu: Cpu, selector: number): bigint | 
   const none = fault(VECTOR.gp, selector & ~3);
   if (!inLdt(selector) && indexOf(selector) >= FIRST_RESERVED_GDT_ENTRY)
     return FLAT_DESCRIPTORS.get(indexOf(selector)) ?? none;
-  const address = addressOf(pv, cpu, selector);
+  const address = descriptorAddress(pv, cpu, selector);
   return address === null ? none : pv.memory.read64(address);
 }
 
 /** Sets the accessed bit in the guest's table; Xen's own descriptors have it already. */
 export function writeDescriptor(pv: XenPv, cpu: Cpu, selector: number, descriptor: bigint): Outcome {
-  const address = addressOf(pv, cpu, selector);
+  const address = descriptorAddress(pv, cpu, selector);
   if (address !== null) pv.memory.write64(address, descriptor);
   return null;
 }

@@ -1,0 +1,58 @@
+/** `hindsight origin [RECORDING] PLACE`: where a value came from. */
+import { EmulatorError } from '../../core/errors.ts';
+import { renderOrigin } from '../../inspect/origin/render.ts';
+import { EXIT } from '../exit.ts';
+import { parseTick } from '../parsers.ts';
+import { type AddVerb, type CommonOptions, JSON_OPTION, onRecording } from '../setting.ts';
+
+interface Options extends CommonOptions {
+  readonly at?: string;
+  readonly vcpu?: string;
+  readonly values: string;
+}
+
+const count = (text: string, what: string, least: number): number => {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < least)
+    throw new EmulatorError('E_USAGE', `${what} takes a number from ${least} on, not ${text}`);
+  return value;
+};
+
+export const addOrigin: AddVerb = (program, start) => {
+  program
+    .command('origin')
+    .description('where a value came from, step by step back to its roots')
+    .usage('[options] [recording] <register | address[:bytes]>')
+    .argument(
+      '<place...>',
+      'a recording (default: the latest) and a place: rax, xmm3, 0xffffffff81000000:4, symbol+0x10',
+    )
+    .option('--at <tick>', 'the state that is asked about (default: the last)')
+    .option('--vcpu <n>', 'whose registers (default: the vCPU whose turn it is)')
+    .option('--values <n>', 'values looked at in all', '64')
+    .option(...JSON_OPTION)
+    .action((place: string[], options: Options) =>
+      start(options.json === true, async (setting) => {
+        const { terminal } = setting;
+        if (place.length > 2)
+          throw new EmulatorError('E_USAGE', `origin takes a recording and a place, not ${place.join(' ')}`);
+        const report = await onRecording(
+          setting,
+          place.length > 1 ? place[0] : undefined,
+          'origin',
+          (recording, hooks) =>
+            recording.origin(
+              {
+                place: place.at(-1)!,
+                tick: options.at === undefined ? null : parseTick(options.at, recording.info.ticks),
+                vcpu: options.vcpu === undefined ? null : count(options.vcpu, '--vcpu', 0),
+                values: count(options.values, '--values', 1),
+              },
+              hooks,
+            ),
+        );
+        terminal.answer(report, () => renderOrigin(report, terminal.paint));
+        return EXIT.ok;
+      }),
+    );
+};

@@ -1,0 +1,54 @@
+/** Exceptions that the guest has not come back from: the ones that an ending can follow from. */
+import type { Tick } from '../../core/units.ts';
+import type { Investigator, RunEvent } from '../investigate.ts';
+
+/** Steps that are followed one by one to see whether a stack is popped. */
+const FOLLOWED = 2 ** 26;
+/** Bytes of a stack. */
+const STACK = 1n << 16n;
+/** Exceptions asked about from the last one back; and those that follow each other from one place, all of which are open if one is. */
+const ASKED = 64;
+/** Steps from a delivery that failed to the end. */
+const AT_THE_END: Tick = 2;
+
+/** Those of `traps` (in order) that are open at the end, the innermost last. */
+export async function openTraps(of: Investigator, traps: readonly RunEvent[]): Promise<RunEvent[]> {
+  const open: RunEvent[] = [];
+  let asked = 0;
+  for (let i = traps.length - 1; i >= 0 && asked < ASKED; i--) {
+    const trap = traps[i]!;
+    // of a handler that faults at one place again and again inside itself every one is open where the innermost is
+    const inside = open[0] !== undefined && open[0].rip === trap.rip && open.length < traps.length - 1;
+    if (!inside || i % 64 === 0) asked++;
+    if (inside && (await isBelow(of, open[0]!, trap))) open.unshift(trap);
+    else if (await isOpen(of, trap)) open.unshift(trap);
+  }
+  return open;
+}
+
+/** Where the exception's frame was pushed: RSP behind the delivery. */
+async function frameOf(of: Investigator, { tick, vcpu }: RunEvent): Promise<bigint | null> {
+  if (tick + 1 > of.lastTick) return null;
+  return (await of.at(tick + 1)).register('rsp', vcpu);
+}
+/** The frame of `inner` lies right below that of `outer`. */
+async function isBelow(of: Investigator, inner: RunEvent, outer: RunEvent): Promise<boolean> {
+  const below = (await of.at(inner.tick)).register('rsp', inner.vcpu);
+  const above = await frameOf(of, outer);
+  return below !== null && above !== null && below <= above && above - below < STACK;
+}
+
+/** Whether the frame that the delivery pushed is on the stack still: never popped, and the same words. */
+async function isOpen(of: Investigator, trap: RunEvent): Promise<boolean> {
+  const { lastTick } = of;
+  if (trap.tick >= lastTick - AT_THE_END) return true;
+  const frame = await frameOf(of, trap);
+  if (frame === null) return true;
+  const end = (await of.at(lastTick)).register('rsp', trap.vcpu) ?? 0n;
+  if (end > frame && end - frame < STACK) return false;
+  await of.at(trap.tick + 1);
+  const write = await of.lastWrite({ space: 'va', address: frame + 16n }, 8, lastTick);
+  if (write !== null && write.tick > trap.tick) return false;
+  const from = trap.tick + 1;
+  return lastTick - from > FOLLOWED || !(await of.rises(trap.vcpu, frame, from, lastTick));
+}

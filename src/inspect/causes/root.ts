@@ -1,0 +1,138 @@
+/** From the operand that decided to its root: the store that put the value there, and where the value began. */
+import { hex } from '../../core/units.ts';
+import { backtrace } from '../backtrace.ts';
+import { callerOf } from '../caller.ts';
+import { MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
+import type { Inquiry } from '../investigate.ts';
+import type { Origin, OriginStep } from '../origin/origin.ts';
+import { rootText } from '../origin/report.ts';
+import type { Link, RootReport, SourceReport, StepReport } from '../report.ts';
+import { isOnStack } from '../stack.ts';
+import { symbolText } from '../symbol-text.ts';
+import type { Decision } from './decision.ts';
+
+/** Values that an explanation looks at. */
+const VALUES = 48;
+
+export interface Rooted {
+  readonly root: RootReport | null;
+  /** From the operand back to the root. */
+  readonly chain: readonly Link[];
+}
+
+/** Follows what decided to its root. */
+export async function rootOf(inquiry: Inquiry, decision: Decision): Promise<Rooted> {
+  const { of } = inquiry;
+  const { place, tick } = decision;
+  const origin = place === null ? null : await of.origin(place, tick, VALUES);
+  if (place === null || origin === null) return { root: null, chain: [] };
+  const path = mainPath(origin);
+  const stored = await storeOf(inquiry, path, place.space !== 'register');
+  const store = stored === null ? null : await stepReport(inquiry, stored.step!, stored.value);
+  const source = await sourceOf(inquiry, path, origin);
+  const chain: Link[] = [];
+  for (const { step, place: name, bytes, value, unchanged } of path) {
+    if (step === null || (unchanged && bytes.space === 'memory')) continue;
+    const { caller } = await stepReport(inquiry, step, value);
+    chain.push({
+      what: `${step.instruction} made ${name} ${hex(value)}`,
+      tick: step.tick,
+      rip: step.rip,
+      symbol: caller ?? step.symbol,
+    });
+  }
+  const last = path.at(-1)!;
+  if (last.root !== null) chain.push({ what: `${last.place}: ${source.text}`, tick: null, rip: null, symbol: null });
+  const address = stored === null ? addressOf(last) : addressOf(stored);
+  return { root: { store, source, address }, chain };
+}
+
+const addressOf = ({ address, bytes }: Origin): RootReport['address'] => {
+  if (address !== null) return { space: 'va', value: address };
+  return bytes.space === 'memory' ? { space: 'ma', value: BigInt(bytes.address) } : null;
+};
+
+/** From the value asked about to one root: where a step made it of several, by the one it was written of last, or the first. */
+function mainPath(origin: Origin): Origin[] {
+  const path = [origin];
+  for (let at = origin; at.inputs.length > 0; ) {
+    at = at.inputs[0]!;
+    path.push(at);
+  }
+  return path;
+}
+
+/**
+ * The store that put the value into memory: the last one, but what was only laid by on the stack was put somewhere before, if anywhere.
+ * `memory`: memory itself decided, of whatever kind.
+ */
+async function storeOf(
+  { of, disassembler }: Inquiry,
+  path: readonly Origin[],
+  memory: boolean,
+): Promise<Origin | null> {
+  const stores = path.filter(({ bytes, step, unchanged }) => bytes.space === 'memory' && step !== null && !unchanged);
+  for (const store of memory ? [] : stores) {
+    const { tick, rip, vcpu } = store.step!;
+    const moment = await of.at(tick);
+    const found = disassembler.decode(moment.bytes(rip, MAX_INSTRUCTION_BYTES), rip, moment.codeBits);
+    if (found === null || !isOnStack(found, moment, vcpu)) return store;
+  }
+  return stores[0] ?? null;
+}
+
+async function stepReport({ of }: Inquiry, step: OriginStep, value: bigint): Promise<StepReport> {
+  let caller: string | null = null;
+  if (step.symbol === null || STUB.test(step.symbol))
+    caller = callerOf(backtrace(await of.at(step.tick), of.symbols, step.vcpu).slice(1));
+  return { ...step, caller, value };
+}
+/** Stubs through which kernels call the hypervisor, whose callers are meant. */
+const STUB = /^(xen_)?hypercall(_page)?\b/;
+
+async function sourceOf(inquiry: Inquiry, path: readonly Origin[], origin: Origin): Promise<SourceReport> {
+  const { of } = inquiry;
+  const last = path.at(-1)!;
+  const maker = last.step === null ? null : await stepReport(inquiry, last.step, last.value);
+  const root = last.root ?? { kind: 'limit' as const };
+  const step = {
+    tick: last.step?.tick ?? null,
+    rip: last.step?.rip ?? null,
+    symbol: maker?.caller ?? last.step?.symbol ?? null,
+  };
+  const base = { kind: root.kind, ...step, value: last.value, what: null, offset: null, bytes: null };
+  if (root.kind === 'constant')
+    return {
+      ...base,
+      text: `the constant ${hex(last.value)} of ${last.step!.instruction}${step.symbol === null ? '' : ` in ${step.symbol}`}`,
+    };
+  if (root.kind === 'built') {
+    const { what } = root.provenance;
+    const range = offsetsOf(origin, what);
+    const first = range?.first ?? root.provenance.offset;
+    const count = range?.bytes ?? last.bytes.bytes;
+    const text = count === 1 ? `byte ${first} of the ${what}` : `bytes ${first} to ${first + count - 1} of the ${what}`;
+    const name = last.address === null ? null : symbolText(of.symbols, last.address);
+    const called = name === null ? '' : ` (${name})`;
+    return {
+      ...base,
+      text: what === 'initial registers' ? rootText(root) : `${text}${called}`,
+      ...{ what, offset: first, bytes: count },
+    };
+  }
+  return { ...base, text: rootText(root) };
+}
+/** The bytes of one source that all of a value comes from; null where they do not follow each other. */
+function offsetsOf(origin: Origin, what: string): { first: number; bytes: number } | null {
+  const offsets = new Set<number>();
+  const collect = ({ root, bytes, inputs }: Origin): void => {
+    if (root?.kind === 'built' && root.provenance.what === what)
+      for (let i = 0; i < bytes.bytes; i++) offsets.add(root.provenance.offset + i);
+    for (const input of inputs) collect(input);
+  };
+  collect(origin);
+  const sorted = [...offsets].toSorted((a, b) => a - b);
+  const [first, last] = [sorted[0], sorted.at(-1)];
+  if (first === undefined || last! - first + 1 !== sorted.length) return null;
+  return { first, bytes: sorted.length };
+}
