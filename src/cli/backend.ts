@@ -8,6 +8,7 @@ import type { Tick, VirtAddr } from '../core/units.ts';
 import type { Symbolizer } from '../inspect/disassembly.ts';
 import type { RunEvent } from '../inspect/investigate.ts';
 import type { Moment } from '../inspect/moment.ts';
+import type { OriginQuestion } from '../inspect/origin/origin.ts';
 import type { OriginReport } from '../inspect/origin/report.ts';
 import type { BisectReport, VerdictReport, WhyReport } from '../inspect/report.ts';
 import type { SymbolTable } from '../inspect/symbols.ts';
@@ -125,6 +126,7 @@ export interface OriginOptions {
   readonly vcpu: number | null;
   /** Values looked at in all. */
   readonly values: number;
+  readonly question: OriginQuestion;
 }
 
 export interface BisectOptions {

@@ -113,7 +113,7 @@ export class SessionInvestigator implements Investigator {
   async origin(place: Asked, tick: Tick, values: number): Promise<Origin | null> {
     await this.session.goto(tick, this.#hooks.breathe);
     const found = this.#bytesOf(place);
-    return found === null ? null : this.#origins.of(found.bytes, tick, found.address, { values });
+    return found === null ? null : this.#origins.of(found.bytes, tick, { address: found.address, values });
   }
   #bytesOf(place: Asked): { bytes: Bytes; address: VirtAddr | null } | null {
     if (place.space === 'register') {

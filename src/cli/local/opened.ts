@@ -286,7 +286,8 @@ export class Opened implements OpenRecording {
       { moment, symbols, disassembler: new Disassembler(symbols) },
       searchHooks(hooks),
     );
-    return originReport(await search.of(bytes, session.tick, address, { values: options.values }));
+    const { values, question } = options;
+    return originReport(await search.of(bytes, session.tick, { address, values, question }));
   }
 
   async *events(filter: EventFilter, hooks: WorkHooks): AsyncGenerator<readonly RunEvent[]> {

@@ -61,13 +61,27 @@ export interface Origin {
   readonly inputs: readonly Origin[];
 }
 
-export interface OriginLimits {
+/** What is asked of the step that wrote a value: what it made it of, by which address it came by it, which branch led there. */
+export type OriginQuestion = 'value' | 'address' | 'control';
+
+export interface OriginOptions {
+  /** Linear address of the place, for people; null of registers. */
+  readonly address?: VirtAddr | null;
   /** Values looked at in all. */
-  readonly values: number;
+  readonly values?: number;
+  readonly question?: OriginQuestion;
 }
-const DEFAULT_LIMITS: OriginLimits = { values: 64 };
+const VALUES = 64;
+/** Steps back that are searched for the branch that led to one. */
+const BRANCH_STEPS = 4096;
+
+/** The flags as the engine keeps them (src/x86/state.ts). */
+const FLAGS = { offset: STATE.flagsResult.offset, bytes: 12 };
 
 const little = (bytes: Uint8Array): bigint => bytes.reduceRight((value, x) => (value << 8n) | BigInt(x), 0n);
+
+/** A value at a place. */
+type Value = Pick<Origin, 'place' | 'bytes' | 'address' | 'value' | 'tick'>;
 
 /** How much may still be looked at, and what has been found of places as steps wrote them. */
 interface Left {
@@ -102,17 +116,64 @@ export class OriginSearch {
     this.past = new Past(session, hooks);
   }
 
-  /** Where the value of `place` in the state at `tick` came from. `address`: its linear address, for people. */
-  async of(place: Bytes, tick: Tick, address: VirtAddr | null = null, limits = DEFAULT_LIMITS): Promise<Origin> {
-    const left = { values: limits.values, known: new Map<string, Origin>() };
-    return this.#follow({ bytes: place, address }, tick, left);
+  /** Where the value of `place` in the state at `tick` came from. */
+  async of(place: Bytes, tick: Tick, options: OriginOptions = {}): Promise<Origin> {
+    const { address = null, values = VALUES, question = 'value' } = options;
+    const left = { values, known: new Map<string, Origin>() };
+    const asked = { bytes: place, address };
+    return question === 'value' ? this.#follow(asked, tick, left) : this.#aside(asked, tick, question, left);
+  }
+
+  /** The questions beside the value's: of the step that wrote it. */
+  async #aside(asked: Input, tick: Tick, question: 'address' | 'control', left: Left): Promise<Origin> {
+    const about = await this.#about(asked, tick);
+    const at = await this.past.lastWrite(asked.bytes, tick);
+    if (at === null) return { ...about, step: null, unchanged: false, root: this.#builtRoot(asked.bytes), inputs: [] };
+    await this.#session.goto(at, this.#hooks.breathe);
+    const step = this.#step(at);
+    if (question === 'address') {
+      const flow = flowAt(this.#session.run.machine, this.#session.run.machine.cpu);
+      const inputs = flow === null ? [] : merge(this.#addressInputs(flow, asked.bytes));
+      return this.#made({ ...about, step, unchanged: false }, await this.#inputs(inputs, at, left));
+    }
+    const branch = await this.#branchBefore(at, step.vcpu);
+    if (branch === null) return this.#made({ ...about, step, unchanged: false }, []);
+    await this.#session.goto(branch, this.#hooks.breathe);
+    const chosen = this.#step(branch);
+    const flags = { bytes: { space: 'state' as const, vcpu: step.vcpu, ...FLAGS }, address: null };
+    return this.#made({ ...about, step: chosen, unchanged: false }, [await this.#follow(flags, branch, left)]);
+  }
+  #made(about: Omit<Origin, 'root' | 'inputs'>, inputs: readonly Origin[]): Origin {
+    return { ...about, root: inputs.length === 0 ? { kind: 'constant' } : null, inputs };
+  }
+  #addressInputs(flow: Flow, place: Bytes): Input[] {
+    const stored = flow.effects.find((e) => e.space === 'memory' && this.#overlap(e, place, new Set()) !== 0);
+    return flow.addressInputs(stored ?? null).flatMap((span) => this.#places(span));
+  }
+  /** The last conditional branch before a step in the same frame, or in one that calls it; null where none is near. */
+  async #branchBefore(at: Tick, vcpu: number): Promise<Tick | null> {
+    const session = this.#session;
+    const { cpus } = session.run.machine.engine;
+    await session.goto(at, this.#hooks.breathe);
+    const frame = cpus[vcpu]!.rsp;
+    let branch: Tick | null = null;
+    await session.goto(Math.max(0, at - BRANCH_STEPS), this.#hooks.breathe);
+    while (session.tick < at) {
+      const { rip } = this.#moment;
+      const found = this.#disassembler.decode(
+        this.#moment.bytes(rip, MAX_INSTRUCTION_BYTES),
+        rip,
+        this.#moment.codeBits,
+      );
+      if (this.#moment.vcpu === vcpu && found?.flow === 'branch' && cpus[vcpu]!.rsp >= frame) branch = session.tick;
+      session.forward(session.tick + 1);
+    }
+    return branch;
   }
 
   async #follow({ bytes, address }: Input, tick: Tick, left: Left): Promise<Origin> {
     left.values--;
-    await this.#session.goto(tick, this.#hooks.breathe);
-    const value = little(this.past.read(bytes));
-    const about = { place: placeName(bytes, address, this.#symbols), bytes, address, value, tick };
+    const about = await this.#about({ bytes, address }, tick);
     const rooted = (root: Root): Origin => ({ ...about, step: null, unchanged: false, root, inputs: [] });
     if (left.values < 0) return rooted({ kind: 'limit' });
     const at = await this.past.lastWrite(bytes, tick);
@@ -125,12 +186,14 @@ export class OriginSearch {
     return found;
   }
 
+  async #about({ bytes, address }: Input, tick: Tick): Promise<Value> {
+    await this.#session.goto(tick, this.#hooks.breathe);
+    const value = little(this.past.read(bytes));
+    return { place: placeName(bytes, address, this.#symbols), bytes, address, value, tick };
+  }
+
   /** The step at `at` has written the value, or a part of it. */
-  async #through(
-    about: Pick<Origin, 'place' | 'bytes' | 'address' | 'value' | 'tick'>,
-    at: Tick,
-    left: Left,
-  ): Promise<Origin> {
+  async #through(about: Value, at: Tick, left: Left): Promise<Origin> {
     const kind = await this.past.stepAt(at);
     const step = this.#step(at);
     const { bytes } = about;
@@ -141,8 +204,7 @@ export class OriginSearch {
       const name = kind.kind === 'system' ? kind.insn.form.name : kind.kind;
       return this.#fromEvent({ ...about, step, unchanged }, at, name, left);
     }
-    const inputs = await this.#inputs(made, at, left);
-    return { ...about, step, unchanged, root: inputs.length === 0 ? { kind: 'constant' } : null, inputs };
+    return this.#made({ ...about, step, unchanged }, await this.#inputs(made, at, left));
   }
   async #inputs(inputs: readonly Input[], at: Tick, left: Left): Promise<Origin[]> {
     const out: Origin[] = [];

@@ -3,25 +3,39 @@ import { hex } from '../../core/units.ts';
 import { type Paint, tickText } from '../render.ts';
 import { type OriginReport, rootText } from './report.ts';
 
-/** Stores that wrote what was there already, folded into the next line. */
+/** A value after those on the way to it that say nothing new: stores of what was there, registers saved and restored. */
 interface Folded {
   readonly report: OriginReport;
   readonly same: number;
+  readonly saved: number;
 }
 function fold(report: OriginReport): Folded {
-  let same = 0;
+  let [same, saved] = [0, 0];
   let at = report;
-  while (at.unchanged && at.machineAddress !== null && at.inputs.length === 1 && at.inputs[0]!.value === at.value) {
-    same++;
+  for (;;) {
+    const [next] = at.inputs;
+    if (at.inputs.length !== 1 || next!.value !== at.value) break;
+    if (at.unchanged && at.machineAddress !== null) same++;
+    else if (isRestored(at)) {
+      saved++;
+      at = next!;
+    } else break;
     at = at.inputs[0]!;
   }
-  return { report: same === 0 ? report : at, same };
+  return { report: at, same, saved };
+}
+/** A register that was pushed and popped again. */
+function isRestored({ place, step, inputs: [pushed] }: OriginReport): boolean {
+  const before = pushed?.inputs.length === 1 ? pushed.inputs[0]! : null;
+  const register = place.replace(/\[.*\]$/, '');
+  const [pop, push] = [`pop ${register}`, `push ${register}`];
+  return step?.instruction === pop && pushed!.step?.instruction === push && before?.place === place;
 }
 
 export function renderOrigin(report: OriginReport, paint: Paint): string[] {
   const lines: string[] = [];
   const show = (given: OriginReport, first: string, rest: string): void => {
-    const { report: one, same } = fold(given);
+    const { report: one, same, saved } = fold(given);
     const value = `${paint.bold(given.place)} = ${hex(one.value)}`;
     const again =
       same === 0 ? '' : paint.dim(` (${same} ${same === 1 ? 'store' : 'stores'} of the same value passed over)`);
@@ -42,4 +56,25 @@ export function renderOrigin(report: OriginReport, paint: Paint): string[] {
   };
   show(report, '', '');
   return lines;
+}
+
+/** The same for Graphviz: an arrow from what a value was made of to the value. */
+export function originDot(report: OriginReport): string[] {
+  const lines = ['digraph origin {', '  node [shape=box, fontname="monospace"];'];
+  const ids = new Map<string, string>();
+  const visit = (one: OriginReport): string => {
+    const key = `${one.place} ${one.tick} ${one.step?.tick ?? 'root'}`;
+    const known = ids.get(key);
+    if (known !== undefined) return known;
+    const id = `v${ids.size}`;
+    ids.set(key, id);
+    const { step } = one;
+    const made = step === null ? '' : `${tickText(step.tick)}  ${step.instruction} [${step.symbol ?? hex(step.rip)}]`;
+    const text = [`${one.place} = ${hex(one.value)}`, made, one.root === null ? '' : rootText(one.root)];
+    lines.push(`  ${id} [label=${JSON.stringify(text.filter((x) => x !== '').join('\n'))}];`);
+    for (const input of one.inputs) lines.push(`  ${visit(input)} -> ${id};`);
+    return id;
+  };
+  visit(report);
+  return [...lines, '}'];
 }
