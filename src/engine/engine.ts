@@ -155,7 +155,7 @@ export class Engine {
     return result;
   }
   /** Numbers of the watched ranges that have been met since the last call, by steps and otherwise, ascending. */
-  takeMet(): number[] {
+  takeMet(): readonly number[] {
     return this.mmu.watches.take();
   }
 

@@ -14,11 +14,15 @@ export interface WatchRange {
   readonly access?: 'read' | 'write' | 'any';
 }
 
+const NONE: readonly number[] = [];
+
 export class Watches {
   readonly #ranges: readonly WatchRange[];
   /** Slots of the pages that hold watched bytes, and those where reads are watched; frames that do not exist have none. */
   readonly slots: ReadonlySet<number>;
   readonly readSlots: ReadonlySet<number>;
+  /** Whether a range has been met: asked at every event. */
+  met = false;
   /** Numbers of the ranges met. */
   readonly #read = new Set<number>();
   readonly #written = new Set<number>();
@@ -46,18 +50,22 @@ export class Watches {
     const other = write ? 'read' : 'write';
     for (const [i, { address, bytes, access = 'write' }] of this.#ranges.entries())
       if (access !== other && pa < address + bytes && address < pa + length)
-        (write ? this.#written : this.#read).add(i);
+        this.#meet(write ? this.#written : this.#read, i);
+  }
+  #meet(ranges: Set<number>, range: number): void {
+    ranges.add(range);
+    this.met = true;
   }
   /** The instruction that has read has not retired. */
   forgetReads(): void {
+    if (!this.met) return;
     this.#read.clear();
-  }
-  /** Whether a range has been met. */
-  get met(): boolean {
-    return this.#read.size + this.#written.size > 0;
+    this.met = this.#written.size > 0;
   }
   /** Numbers of the ranges met since the last call, ascending. */
-  take(): number[] {
+  take(): readonly number[] {
+    if (!this.met) return NONE;
+    this.met = false;
     const met = [...this.#read.union(this.#written)].sort((a, b) => a - b);
     this.#read.clear();
     this.#written.clear();

@@ -29,7 +29,7 @@ function firstMet(
   for (let left = steps; left > 0; ) {
     const exit = m.run(left);
     left -= exit.steps;
-    if (exit.kind === 'watch') return { steps: steps - left, met: m.engine.takeMet() };
+    if (exit.kind === 'watch') return { steps: steps - left, met: [...m.engine.takeMet()] };
     expect(m.engine.takeMet()).toEqual([]);
   }
   return null;
@@ -123,7 +123,7 @@ describe.each(TIERS)('what is watched, %s tier', (tier) => {
     while (steps < 300) {
       const exit = m.run(300 - steps);
       steps += exit.steps;
-      if (exit.kind === 'watch') met.push(m.engine.takeMet());
+      if (exit.kind === 'watch') met.push([...m.engine.takeMet()]);
     }
     expect(met).toEqual(Array.from({ length: 200 }, (_, i) => (i % 2 === 0 ? [0] : [2])).slice(0, met.length));
     expect(met.length).toBeGreaterThan(198);

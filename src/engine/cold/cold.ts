@@ -61,6 +61,7 @@ export class ColdTier implements Tier {
   #failure: Fault | Stop = fault(VECTOR.ud);
   #fetched = false;
   #pauses: ReadonlySet<bigint> = new Set();
+  #pausing = false;
   /** The same as offsets by number of the page, where the code segment begins at 0. */
   #pausePages: ReadonlyMap<number, ReadonlySet<number>> = new Map();
   /** Steps of the cold tier until the higher tier wants to know where it is, by vCPU. */
@@ -268,13 +269,14 @@ export class ColdTier implements Tier {
 
   pauseAt(addresses: ReadonlySet<bigint>): void {
     this.#pauses = addresses;
+    this.#pausing = addresses.size > 0;
     this.#pausePages = byPage(addresses, 0n);
     this.cache.forgetPauses();
     this.reset();
   }
 
   #isPause(cpu: Cpu): boolean {
-    if (this.#pauses.size === 0) return false;
+    if (!this.#pausing) return false;
     // by words: most that is asked about is no pause
     const at = (cpu.base + STATE.rip.offset) >>> 2;
     const lo = this.#words[at]!;

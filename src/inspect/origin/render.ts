@@ -37,8 +37,11 @@ export function renderOrigin(report: OriginReport, paint: Paint): string[] {
   const show = (given: OriginReport, first: string, rest: string): void => {
     const { report: one, same, saved } = fold(given);
     const value = `${paint.bold(given.place)} = ${hex(one.value)}`;
-    const again =
-      same === 0 ? '' : paint.dim(` (${same} ${same === 1 ? 'store' : 'stores'} of the same value passed over)`);
+    const passed = [
+      ...(same > 0 ? [`${same} ${same === 1 ? 'store' : 'stores'} of the same value passed over`] : []),
+      ...(saved > 0 ? [`saved and restored ${saved} ${saved === 1 ? 'time' : 'times'}`] : []),
+    ];
+    const again = passed.length === 0 ? '' : paint.dim(` (${passed.join(', ')})`);
     lines.push(`${first}${value}${again}`);
     const { step, root, inputs } = one;
     const bar = inputs.length > 0 ? '│ ' : '  ';
