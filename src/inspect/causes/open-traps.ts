@@ -4,6 +4,8 @@ import type { Investigator, RunEvent } from '../investigate.ts';
 
 /** Steps that are followed one by one to see whether a stack is popped. */
 const FOLLOWED = 2 ** 26;
+/** RIP, CS, RFLAGS, RSP and SS. */
+const FRAME_BYTES = 40n;
 /** Bytes of a stack. */
 const STACK = 1n << 16n;
 /** Exceptions asked about from the last one back; and those that follow each other from one place, all of which are open if one is. */
@@ -11,8 +13,12 @@ const ASKED = 64;
 /** Steps from a delivery that failed to the end. */
 const AT_THE_END: Tick = 2;
 
-/** Those of `traps` (in order) that are open at the end, the innermost last. */
-export async function openTraps(of: Investigator, traps: readonly RunEvent[]): Promise<RunEvent[]> {
+/** Those of `traps` (in order) that are open in the state at `end`, the innermost last. */
+export async function openTraps(
+  of: Investigator,
+  traps: readonly RunEvent[],
+  end: Tick = of.lastTick,
+): Promise<RunEvent[]> {
   const open: RunEvent[] = [];
   let asked = 0;
   for (let i = traps.length - 1; i >= 0 && asked < ASKED; i--) {
@@ -21,7 +27,7 @@ export async function openTraps(of: Investigator, traps: readonly RunEvent[]): P
     const inside = open[0] !== undefined && open[0].rip === trap.rip && open.length < traps.length - 1;
     if (!inside || i % 64 === 0) asked++;
     if (inside && (await isBelow(of, open[0]!, trap))) open.unshift(trap);
-    else if (await isOpen(of, trap)) open.unshift(trap);
+    else if (await isOpen(of, trap, end)) open.unshift(trap);
   }
   return open;
 }
@@ -39,16 +45,31 @@ async function isBelow(of: Investigator, inner: RunEvent, outer: RunEvent): Prom
 }
 
 /** Whether the frame that the delivery pushed is on the stack still: never popped, and the same words. */
-async function isOpen(of: Investigator, trap: RunEvent): Promise<boolean> {
-  const { lastTick } = of;
+async function isOpen(of: Investigator, trap: RunEvent, lastTick: Tick): Promise<boolean> {
   if (trap.tick >= lastTick - AT_THE_END) return true;
   const frame = await frameOf(of, trap);
   if (frame === null) return true;
   const end = (await of.at(lastTick)).register('rsp', trap.vcpu) ?? 0n;
-  if (end > frame && end - frame < STACK) return false;
-  await of.at(trap.tick + 1);
-  const write = await of.lastWrite({ space: 'va', address: frame + 16n }, 8, lastTick);
+  const empty = await emptied(of, trap, frame);
+  if (end > empty && end - empty < STACK) return false;
+  const slot = await ripSlot(of, trap, frame);
+  if (slot === null) return false;
+  await of.at(lastTick);
+  const write = await of.lastWrite({ space: 'va', address: slot }, 8, lastTick);
   if (write !== null && write.tick > trap.tick) return false;
   const from = trap.tick + 1;
-  return lastTick - from > FOLLOWED || !(await of.rises(trap.vcpu, frame, from, lastTick));
+  if (lastTick - from > FOLLOWED) return true;
+  return !(await of.rises(trap.vcpu, empty, from, lastTick));
+}
+/** The word of the frame that holds the place that was interrupted; null where none of the first does. */
+async function ripSlot(of: Investigator, { tick, rip }: RunEvent, frame: bigint): Promise<bigint | null> {
+  const moment = await of.at(tick + 1);
+  for (let at = frame; at < frame + FRAME_BYTES; at += 8n) if (moment.read('va', at, 8) === rip) return at;
+  return null;
+}
+/** What RSP lies above once the exception's frame is off the stack: it is where it was, or behind the frame where that began a stack. */
+async function emptied(of: Investigator, { tick, vcpu }: RunEvent, frame: bigint): Promise<bigint> {
+  const before = (await of.at(tick)).register('rsp', vcpu) ?? 0n;
+  const same = before > frame && before - frame < STACK;
+  return same ? before - 1n : frame + FRAME_BYTES;
 }

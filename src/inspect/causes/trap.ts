@@ -34,10 +34,10 @@ const VECTORS = [
 ];
 const PAGE_FAULT = 14n;
 
-/** The last `count` exceptions up to `to`, in order. */
-export async function lastTraps(of: Investigator, to: Tick, count: number): Promise<RunEvent[]> {
+/** The last `count` exceptions from `from` up to `to`, in order. */
+export async function lastTraps(of: Investigator, to: Tick, count: number, from = of.firstTick): Promise<RunEvent[]> {
   const traps: RunEvent[] = [];
-  for await (const events of of.events(of.firstTick, to))
+  for await (const events of of.events(from, to))
     for (const event of events) {
       if (event.kind !== 'trap') continue;
       traps.push(event);
