@@ -225,7 +225,8 @@ export interface OpenRecording {
   goto(tick: Tick, hooks: WorkHooks): Promise<GotoResult>;
   /** The first step that makes the predicate true; `tick` is null when none does. */
   bisect(options: BisectOptions, hooks: WorkHooks): Promise<BisectReport>;
-  why(hooks: WorkHooks): Promise<WhyReport>;
+  /** `confirm`: tries the run without the store that is to blame. */
+  why(hooks: WorkHooks, confirm: boolean): Promise<WhyReport>;
   /** Where a value came from; E_USAGE for a place that is none. */
   origin(options: OriginOptions, hooks: WorkHooks): Promise<OriginReport>;
   /** Events in order, so many at a time; nothing else may be asked meanwhile. E_USAGE for a name that no event has. */

@@ -2,8 +2,9 @@
  * What an investigation of a run asks and finds. It knows nothing of recordings: it asks an {@link Investigator}, which can stand at
  * any tick, tells events and finds last writers; the timeline implements it, tests fake it.
  */
-import type { Tick, VirtAddr } from '../core/units.ts';
+import type { PhysAddr, Tick, VirtAddr } from '../core/units.ts';
 import type { Explanation, NamedEvent, Place } from '../machine/explanation.ts';
+import type { Aftermath } from '../timeline/what-if.ts';
 import type { Frame } from './backtrace.ts';
 import type { Asked } from './causes/decision.ts';
 import { type Disassembler, MAX_INSTRUCTION_BYTES, type Symbolizer } from './disassembly.ts';
@@ -42,6 +43,11 @@ export interface Investigator {
   events(from: Tick, to: Tick): AsyncGenerator<readonly RunEvent[]>;
   /** The last step before the state at `before` that changed any of the `bytes` (1 to 8) at a place; null when none did. */
   lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null>;
+  /**
+   * How the run goes on where the bytes at a machine address are, from `tick` on, what they were in the state at `from`; null where that
+   * cannot be tried. It comes back where an exception is raised at `fatal` again (client {@link AGAIN}), or where a panic begins.
+   */
+  undo(undo: Undo, fatal: VirtAddr | null): Promise<Aftermath | null>;
   /** The last step from `least` to before `before` that read any of the bytes; `place` is mapped as it is in the present moment. */
   lastRead(place: Place, bytes: number, before: Tick, least: Tick): Promise<{ tick: Tick; rip: VirtAddr } | null>;
   /** Where a value came from, looking at so many values in all; null where the place is none. */
@@ -52,6 +58,18 @@ export interface Investigator {
   walk(from: Tick, to: Tick, visit: (moment: Moment) => void): Promise<void>;
 }
 
+/** The client of a stop at the exception that ended the run. */
+export const AGAIN = 'again';
+
+/** A store, or the same one again and again, as if it had not been. */
+export interface Undo {
+  /** The state behind the last of them, and the one before the first. */
+  readonly tick: Tick;
+  readonly from: Tick;
+  readonly address: PhysAddr;
+  readonly bytes: number;
+}
+
 /** What the explanation of one kind of ending finds out. */
 export interface Finding {
   readonly chain: readonly Link[];
@@ -60,6 +78,8 @@ export interface Finding {
   readonly lastWriter: WriterReport | null;
   readonly decides: DecidesReport | null;
   readonly root: RootReport | null;
+  /** The store of the root, to be tried without. */
+  readonly undo?: Undo | null;
   readonly loop?: LoopReport | null;
   readonly wait?: WaitReport | null;
 }

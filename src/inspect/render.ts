@@ -96,7 +96,7 @@ export function renderWhy(report: WhyReport, paint: Paint, width = 100): string[
 }
 
 /** The root in one sentence: what decided, who stored it, where that began. */
-function rootLines({ decides, root, wait }: WhyReport, paint: Paint, width: number): string[] {
+function rootLines({ decides, root, wait, confirmed, instead }: WhyReport, paint: Paint, width: number): string[] {
   const said: string[] = [];
   if (decides !== null) {
     const place = decides.symbol === null ? '' : ` in ${paint.yellow(decides.symbol)}`;
@@ -111,6 +111,8 @@ function rootLines({ decides, root, wait }: WhyReport, paint: Paint, width: numb
     said.push(source.kind === 'never written' ? `it was ${source.text}` : `it began as ${source.text}`);
   }
   if (wait?.lostWakeup) said.push(`the wake-up was lost: the event came between the look and the block`);
+  if (confirmed === true) said.push(`confirmed: without that store ${instead}`);
+  if (confirmed === false) said.push(`a suspect only: without that store ${instead}`);
   return said.length === 0 ? [] : ['', ...wrap(`${paint.bold('Root')}  `, `${said.join('; ')}.`, width)];
 }
 

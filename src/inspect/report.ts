@@ -123,8 +123,10 @@ export interface WhyReport {
   readonly root: RootReport | null;
   readonly loop: LoopReport | null;
   readonly wait: WaitReport | null;
-  /** Whether the failure disappears where the root is undone; null where nobody has tried. */
+  /** Whether the failure disappears where the store of the root is undone; null where nobody has tried. */
   readonly confirmed: boolean | null;
+  /** What happens instead, or that the same does; null where nobody has tried. */
+  readonly instead: string | null;
   /** From the end of the run back to the cause. */
   readonly chain: readonly Link[];
   /** The instruction that failed. */

@@ -1,14 +1,18 @@
 /** A recording opened in a session, as `why` investigates it. */
 import type { Tick, VirtAddr } from '../core/units.ts';
 import type { Explanation, Place } from '../machine/explanation.ts';
+import type { MachineEvent } from '../machine/platform.ts';
 import { StackWatch } from '../machine/step-trace.ts';
-import { BREATH_TICKS } from '../timeline/run.ts';
+import { StopSet, type Watchpoint } from '../machine/stops.ts';
+import { FRAME } from '../memory/guest-memory.ts';
+import { BREATH_TICKS, type Run } from '../timeline/run.ts';
 import type { Session } from '../timeline/session.ts';
+import { type Aftermath, whatIf } from '../timeline/what-if.ts';
 import type { Asked } from './causes/decision.ts';
 import { Disassembler } from './disassembly.ts';
 import { EVENTS_AT_ONCE, journalEvents, Merge } from './event-order.ts';
 import { tapEvents } from './event-tap.ts';
-import type { Investigator, RunEvent, Write } from './investigate.ts';
+import { AGAIN, type Investigator, type RunEvent, type Undo, type Write } from './investigate.ts';
 import { GuestSymbols } from './modules.ts';
 import type { Moment } from './moment.ts';
 import { type Origin, OriginSearch } from './origin/origin.ts';
@@ -19,6 +23,12 @@ import { QUIET, Search, type SearchHooks } from './search.ts';
 import { SessionMoment } from './session-moment.ts';
 import { symbolText } from './symbol-text.ts';
 import type { SymbolTable } from './symbols.ts';
+
+/** Ticks from a store to the end at most where it is tried without, and ticks that the run may take behind the end. */
+const TRIED_TICKS = 2 ** 32;
+const AFTER_TICKS = 2 ** 24;
+const slotOf = (session: Session, address: number): number =>
+  session.run.machine.engine.memory.frameSlots[Math.floor(address / 4096)]!;
 
 export class SessionInvestigator implements Investigator {
   readonly session: Session;
@@ -32,7 +42,17 @@ export class SessionInvestigator implements Investigator {
   readonly #hooks: SearchHooks;
   readonly #origins: OriginSearch;
 
-  constructor(session: Session, symbols: SymbolTable, verdict: VerdictReport, hooks: SearchHooks = QUIET) {
+  /** Makes another machine of the recording, for what is tried; null where none is to be. */
+  readonly #another: (() => Run) | null;
+
+  constructor(
+    session: Session,
+    symbols: SymbolTable,
+    verdict: VerdictReport,
+    hooks: SearchHooks = QUIET,
+    another: (() => Run) | null = null,
+  ) {
+    this.#another = another;
     this.session = session;
     this.explanation = session.run.explanation;
     this.moment = new SessionMoment(session, symbols);
@@ -124,6 +144,26 @@ export class SessionInvestigator implements Investigator {
     if (machine === null) return null;
     const address = place.space === 'va' ? place.address : null;
     return { bytes: { space: 'memory', address: machine, bytes: place.bytes }, address };
+  }
+  async undo({ tick, from, address, bytes }: Undo, fatal: VirtAddr | null): Promise<Aftermath | null> {
+    const { session } = this;
+    const { verdict, lastTick } = this;
+    if (this.#another === null || lastTick - tick > TRIED_TICKS) return null;
+    await session.goto(tick, this.#hooks.breathe);
+    // what is a page table has counts that its bytes alone do not change
+    if (session.run.machine.engine.memory.slotFlags[slotOf(session, address)]! & FRAME.table) return null;
+    await session.goto(from, this.#hooks.breathe);
+    const before = this.#origins.past.read({ space: 'memory', address, bytes });
+    const points: Watchpoint[] = [];
+    if (fatal !== null && this.explanation.heard.includes('trap')) {
+      const matches = (event: MachineEvent): boolean => 'rip' in event && event.rip === fatal;
+      points.push({ client: AGAIN, condition: { kind: 'event', event: 'trap', matches } });
+    }
+    if (verdict.kind === 'panic' && verdict.rip !== null)
+      points.push({ client: 'panic', condition: { kind: 'address', address: verdict.rip } });
+    const until = lastTick + AFTER_TICKS;
+    const change = { tick, address, bytes: before };
+    return whatIf(this.#another(), session.recording, change, until, new StopSet(points), this.#hooks.breathe);
   }
   async rises(vcpu: number, above: VirtAddr, from: Tick, to: Tick): Promise<boolean> {
     const { session } = this;

@@ -8,7 +8,8 @@ import { explainHang } from './causes/hang.ts';
 import { explainPanic } from './causes/panic.ts';
 import { explainTrap } from './causes/trap.ts';
 import { Disassembler } from './disassembly.ts';
-import { type Finding, type Inquiry, type Investigator, instructionAt } from './investigate.ts';
+import { AGAIN, type Finding, type Inquiry, type Investigator, instructionAt } from './investigate.ts';
+import { tickText } from './render.ts';
 import type { Link, VerdictReport, WhyReport } from './report.ts';
 import { symbolText } from './symbol-text.ts';
 
@@ -23,8 +24,8 @@ const EXPLANATIONS: Partial<Record<VerdictReport['kind'], Explain>> = {
   stopped: explainHang,
 };
 
-/** Explains the ending of a run. */
-export async function why(of: Investigator): Promise<WhyReport> {
+/** Explains the ending of a run. `confirm`: runs it again without the store that is to blame. */
+export async function why(of: Investigator, confirm = true): Promise<WhyReport> {
   const last = await of.at(of.lastTick);
   const { consoleText } = last;
   const moment = of.verdict.tick === of.lastTick ? last : await of.at(of.verdict.tick);
@@ -38,13 +39,15 @@ export async function why(of: Investigator): Promise<WhyReport> {
   const explain = EXPLANATIONS[verdict.kind];
   const inquiry: Inquiry = { of, disassembler, frames, caller, consoleText };
   const found = explain === undefined ? null : await explain(inquiry);
+  const tried = confirm && found?.undo ? await tryWithout(of, found) : null;
   return {
     verdict,
     decides: found?.decides ?? null,
     root: found?.root ?? null,
     loop: found?.loop ?? null,
     wait: found?.wait ?? null,
-    confirmed: null,
+    confirmed: tried?.confirmed ?? null,
+    instead: tried?.instead ?? null,
     chain: [verdictLink(verdict), ...(found?.chain ?? [])],
     instruction: found?.instruction ?? instruction,
     operand: found?.operand ?? null,
@@ -60,3 +63,28 @@ const verdictLink = ({ kind, message, tick, rip, symbol }: VerdictReport): Link 
   rip,
   symbol,
 });
+
+/** Whether the ending disappears where the store is undone, and what happens instead; null where that cannot be tried. */
+async function tryWithout(of: Investigator, found: Finding): Promise<{ confirmed: boolean; instead: string } | null> {
+  const after = found.undo ? await of.undo(found.undo, found.decides?.rip ?? null) : null;
+  if (after === null) return null;
+  const at = `at tick ${tickText(after.tick)}`;
+  switch (after.kind) {
+    case 'hit': {
+      const again = after.clients.includes(AGAIN);
+      return {
+        confirmed: !again,
+        instead: again ? `the same place fails ${at}` : `the kernel panics otherwise, ${at}`,
+      };
+    }
+    case 'stop': {
+      const { kind, message } = after.stop.verdict;
+      const same = kind === of.verdict.kind && after.tick === of.verdict.tick;
+      return { confirmed: !same, instead: `${kind} ${at}: ${message}` };
+    }
+    case 'blocked':
+      return { confirmed: true, instead: `the guest waits for input ${at}` };
+    case 'running':
+      return { confirmed: true, instead: `the guest goes on, past tick ${tickText(after.tick)}` };
+  }
+}

@@ -38,20 +38,25 @@ export class Session {
   /** The first snapshot that was taken for a state of the machine: its hash is right, but nobody has replayed what led to it. */
   #unproven: Tick | null = null;
 
-  constructor(run: Run, recording: Recording) {
+  /** From this tick on the run need not be the recorded one. */
+  readonly #edited: Tick;
+
+  /** `edited`: from when on the run may be another one than the recorded; as the recording says, unless given. */
+  constructor(run: Run, recording: Recording, edited: Tick = editedFrom(recording)) {
     this.run = run;
     this.recording = recording;
+    this.#edited = edited;
     this.#endTick = recording.blocks.at(-1)?.lastTick ?? 0;
     this.#versions = new PageVersions(run.tracker);
     this.#built = this.#versions.take().pages;
-    this.#door = new ReplayDoor(recording, editedFrom(recording));
+    this.#door = new ReplayDoor(recording, edited);
     run.machine.door = this.#door;
     // what has no width happens at tick 0 as well
     run.runTo(0);
     this.#start = this.#versions.take();
     this.#checkpoints = [this.#start];
     // The last snapshot knows the console best; an edited run writes its own.
-    const last = recording.snapshots.findLast((s) => s.tick <= editedFrom(recording));
+    const last = recording.snapshots.findLast((s) => s.tick <= edited);
     if (last !== undefined) run.recall(recording.snapshot(last.tick));
   }
 
@@ -140,7 +145,7 @@ export class Session {
     }
     const at = this.run.tick;
     if ((end.kind !== 'stop' && end.kind !== 'blocked') || at >= tick) return end;
-    if (editedFrom(this.recording) < tick) this.#endTick = at;
+    if (this.#edited < tick) this.#endTick = at;
     else throw new Divergence(at, `the run ends at tick ${at}, the recording goes on to ${this.endTick}`);
     return end;
   }

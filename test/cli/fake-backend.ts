@@ -184,7 +184,7 @@ class FakeBackend implements Backend {
       },
       why: async (): Promise<WhyReport> => ({
         verdict: this.verdict,
-        ...{ decides: null, root: null, loop: null, wait: null, confirmed: null },
+        ...{ decides: null, root: null, loop: null, wait: null, confirmed: null, instead: null },
         chain: [{ what: 'crash: it crashed', tick: 900, rip: RIP, symbol: 'panic+0xa0' }],
         instruction: 'int3',
         operand: null,

@@ -150,7 +150,10 @@ it('lines have a width also on a terminal without a size', async () => {
   bench.disguise = (backend) => {
     const open: typeof backend.open = async (path) => {
       const recording = await backend.open(path);
-      return { ...recording, why: async (hooks) => ({ ...(await recording.why(hooks)), operand: 'one two three' }) };
+      return {
+        ...recording,
+        why: async (hooks, confirm) => ({ ...(await recording.why(hooks, confirm)), operand: 'one two three' }),
+      };
     };
     return Object.assign(Object.create(backend), { open });
   };

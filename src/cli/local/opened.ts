@@ -147,7 +147,9 @@ export class Opened implements OpenRecording {
           : { kind: end.verdict as Verdict['kind'], message: end.message };
       if (end === null) await session.goto(session.endTick, breather(hooks.stop));
       const report = verdictReport(verdict, end?.place ?? sighting(run.machine, run.tick), symbols);
-      this.#investigator = new SessionInvestigator(session, symbols, report, searchHooks(hooks));
+      this.#investigator = new SessionInvestigator(session, symbols, report, searchHooks(hooks), () =>
+        runOf(this.#recording),
+      );
     }
     return this.#investigator;
   }
@@ -271,8 +273,8 @@ export class Opened implements OpenRecording {
     };
   }
 
-  async why(hooks: WorkHooks): Promise<WhyReport> {
-    return why(await this.#investigate(hooks));
+  async why(hooks: WorkHooks, confirm: boolean): Promise<WhyReport> {
+    return why(await this.#investigate(hooks), confirm);
   }
 
   async origin(options: OriginOptions, hooks: WorkHooks): Promise<OriginReport> {

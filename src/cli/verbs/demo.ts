@@ -66,7 +66,7 @@ async function demo(setting: Setting): Promise<number> {
   say(paint.dim('Here Xen says no. But nothing is wrong with this call: it only brings older damage to light. So:'));
 
   command(`why ${RECORDING}`);
-  const report = await onRecording(setting, RECORDING, 'why', (recording, hooks) => recording.why(hooks));
+  const report = await onRecording(setting, RECORDING, 'why', (recording, hooks) => recording.why(hooks, false));
   terminal.answer({ record: { ...result, ...times }, replay: replay.result, bisect: failed, why: report }, () =>
     renderWhy(report, paint, terminal.width),
   );

@@ -8,11 +8,14 @@ export const addWhy: AddVerb = (program, start) => {
     .command('why')
     .description('what ended the run: the chain of events, the operand, who wrote it')
     .argument(...RECORDING_ARGUMENT)
+    .option('--no-confirm', 'do not run it again without the store that is to blame')
     .option(...JSON_OPTION)
-    .action((name: string | undefined, options: CommonOptions) =>
+    .action((name: string | undefined, options: CommonOptions & { readonly confirm: boolean }) =>
       start(options.json === true, async (setting) => {
         const { terminal } = setting;
-        const report = await onRecording(setting, name, 'why', (recording, hooks) => recording.why(hooks));
+        const report = await onRecording(setting, name, 'why', (recording, hooks) =>
+          recording.why(hooks, options.confirm),
+        );
         terminal.answer(report, () => renderWhy(report, terminal.paint, terminal.width));
         return EXIT.ok;
       }),

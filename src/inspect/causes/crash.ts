@@ -102,7 +102,7 @@ async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Re
     bytes: blame.bytes,
   };
   const read = writer === null ? call.tick : writer.tick + 1;
-  const { root } = await rootOf(inquiry, { role: 'request', text: blame.text, place: asked, tick: read });
+  const { root, undo } = await rootOf(inquiry, { role: 'request', text: blame.text, place: asked, tick: read });
   const decides = {
     role: 'request',
     text: blame.text,
@@ -112,5 +112,5 @@ async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Re
   };
   if (writer !== null)
     chain.push(link(of, `${writer.instruction} wrote ${hex(writer.value)} there`, writer.tick, writer.rip));
-  return { chain, instruction, operand: blame.text, lastWriter: writer, decides, root };
+  return { chain, instruction, operand: blame.text, lastWriter: writer, decides, root, undo };
 }

@@ -3,7 +3,7 @@ import { hex } from '../../core/units.ts';
 import { backtrace } from '../backtrace.ts';
 import { callerOf } from '../caller.ts';
 import { MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
-import type { Inquiry } from '../investigate.ts';
+import type { Inquiry, Undo } from '../investigate.ts';
 import type { Origin, OriginStep } from '../origin/origin.ts';
 import { rootText } from '../origin/report.ts';
 import type { Link, RootReport, SourceReport, StepReport } from '../report.ts';
@@ -18,6 +18,7 @@ export interface Rooted {
   readonly root: RootReport | null;
   /** From the operand back to the root. */
   readonly chain: readonly Link[];
+  readonly undo: Undo | null;
 }
 
 /** Follows what decided to its root. */
@@ -25,7 +26,7 @@ export async function rootOf(inquiry: Inquiry, decision: Decision): Promise<Root
   const { of } = inquiry;
   const { place, tick } = decision;
   const origin = place === null ? null : await of.origin(place, tick, VALUES);
-  if (place === null || origin === null) return { root: null, chain: [] };
+  if (place === null || origin === null) return { root: null, chain: [], undo: null };
   const path = mainPath(origin);
   const stored = await storeOf(inquiry, path, place.space !== 'register');
   const store = stored === null ? null : await stepReport(inquiry, stored.step!, stored.value);
@@ -44,7 +45,7 @@ export async function rootOf(inquiry: Inquiry, decision: Decision): Promise<Root
   const last = path.at(-1)!;
   if (last.root !== null) chain.push({ what: `${last.place}: ${source.text}`, tick: null, rip: null, symbol: null });
   const address = stored === null ? addressOf(last) : addressOf(stored);
-  return { root: { store, source, address }, chain };
+  return { root: { store, source, address }, chain, undo: stored === null ? null : undoOf(stored) };
 }
 
 const addressOf = ({ address, bytes }: Origin): RootReport['address'] => {
@@ -60,6 +61,23 @@ function mainPath(origin: Origin): Origin[] {
     path.push(at);
   }
   return path;
+}
+
+/** The store, with those of the same instruction that wrote other bytes of the value: a loop's, a REP's. */
+function undoOf({ bytes, step, inputs }: Origin): Undo | null {
+  if (bytes.space !== 'memory' || step === null) return null;
+  const inside = (one: Origin): boolean =>
+    one.bytes.space === 'memory' &&
+    one.bytes.address >= bytes.address &&
+    one.bytes.address + one.bytes.bytes <= bytes.address + bytes.bytes;
+  let from = step.tick;
+  const visit = (one: Origin): void => {
+    if (!inside(one) || one.step === null || one.step.rip !== step.rip) return;
+    from = Math.min(from, one.step.tick);
+    for (const input of one.inputs) visit(input);
+  };
+  for (const input of inputs) visit(input);
+  return { tick: step.tick + 1, from, address: bytes.address, bytes: bytes.bytes };
 }
 
 /**

@@ -76,10 +76,10 @@ export async function explainOperand(inquiry: Inquiry, trap: RunEvent): Promise<
   const instruction = instructionAt(disassembler, await of.at(trap.tick), trap.rip);
   const decision = await decisionOf(inquiry, trap);
   if (decision === null) return { ...NOTHING, instruction };
-  const { root, chain } = await rootOf(inquiry, decision);
+  const { root, chain, undo } = await rootOf(inquiry, decision);
   const decides = {
     ...{ role: decision.role, text: decision.text, tick: trap.tick, rip: trap.rip },
     symbol: symbolText(of.symbols, trap.rip),
   };
-  return { chain, instruction, operand: decision.text, lastWriter: root?.store ?? null, decides, root };
+  return { chain, instruction, operand: decision.text, lastWriter: root?.store ?? null, decides, root, undo };
 }
