@@ -191,5 +191,5 @@ describe('roots', () => {
 test('places that are none are refused', async () => {
   await session.goto(100);
   for (const text of ['nosuch', 'rip', '0x10', 'kernel_main:100', ':8', 'rax:4', ''])
-    expect(() => parsePlace(text, 0, moment)).toThrow(/E_USAGE|origin takes|no register|not mapped|bytes/);
+    expect(() => parsePlace(text, 0, moment)).toThrow(/E_USAGE|origin takes|no register|not mapped|bytes|no value/);
 });

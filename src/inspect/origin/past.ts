@@ -12,8 +12,8 @@ import { BREATH_TICKS } from '../../timeline/run.ts';
 import type { Session } from '../../timeline/session.ts';
 import type { SearchHooks } from '../search.ts';
 
-/** Lengths of the windows looked at one behind the other, the last again and again. */
-const WINDOWS = [2 ** 6, 2 ** 10, 2 ** 13, 2 ** 16, 2 ** 18, 2 ** 20, 2 ** 22, 2 ** 24];
+/** Lengths of the windows looked at one behind the other; further back it is from one known state to the next. */
+const WINDOWS = [2 ** 6, 2 ** 10, 2 ** 13, 2 ** 16, 2 ** 18, 2 ** 20];
 
 /** Bytes of a vCPU's state or of machine memory. */
 export type Bytes =
@@ -50,7 +50,7 @@ export class Past {
   async lastWrite(place: Bytes, before: Tick, least: Tick = 0): Promise<Tick | null> {
     let end = before;
     for (let i = 0; end > least; i++) {
-      const start = Math.max(least, end - WINDOWS[Math.min(i, WINDOWS.length - 1)]!);
+      const start = Math.max(least, this.#windowBefore(end, i));
       if (place.space === 'state' || this.#mayHaveBeenWritten(place.address, start, end)) {
         await this.#session.goto(start, this.#hooks.breathe);
         const found =
@@ -62,11 +62,16 @@ export class Past {
     }
     return null;
   }
+  /** Where the window number `i` begins, whose end that is: each tick is run again once, whatever the distance. */
+  #windowBefore(end: Tick, i: number): Tick {
+    const length = WINDOWS[i];
+    return length === undefined ? (this.#session.startsBefore(end)[0] ?? 0) : end - length;
+  }
   /** The last step from `least` to before `before` that read any of the bytes; null where none did. */
   async lastRead(place: Bytes & { space: 'memory' }, before: Tick, least: Tick): Promise<Tick | null> {
     let end = before;
     for (let i = 0; end > least; i++) {
-      const start = Math.max(least, end - WINDOWS[Math.min(i, WINDOWS.length - 1)]!);
+      const start = Math.max(least, this.#windowBefore(end, i));
       await this.#session.goto(start, this.#hooks.breathe);
       const found = await this.#access(place, 'read', end);
       if (found !== null) return found;

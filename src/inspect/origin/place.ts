@@ -8,6 +8,7 @@ import { symbolText } from '../symbol-text.ts';
 import type { Bytes } from './past.ts';
 
 const GPR_NAMES = Object.keys(GPR);
+const SEGMENT_NAMES = Object.keys(SEG);
 
 /** `rax`, `al` as `rax[0]`, `rbx[4..7]`, `xmm3`, `flags`, `u64[devices+0x10]`, `u8[ma 0x1234]`. */
 export function placeName(bytes: Bytes, address: VirtAddr | null, symbols: Symbolizer): string {
@@ -31,6 +32,7 @@ function registerName(offset: number, bytes: number): string {
 function slotName(name: string, index: number, count: number): string {
   if (name === 'gpr') return GPR_NAMES[index]!;
   if (name.startsWith('flags') || name === 'rflags') return 'flags';
+  if (name === 'segmentBase') return `${SEGMENT_NAMES[index]}_base`;
   return count === 1 ? name : `${name}${index}`;
 }
 
@@ -46,7 +48,7 @@ export function registerBytes(name: string): { readonly offset: number; readonly
   if (low !== undefined) return { offset: gpr.offset + low[0] * 8 + low[1] / 8, bytes: low[2] / 8 };
   const vector = /^xmm(\d|1[0-5])$/.exec(name);
   if (vector) return { offset: xmm.offset + Number(vector[1]) * 16, bytes: 16 };
-  if (name === 'flags' || name === 'rflags') return { offset: STATE.flagsResult.offset, bytes: 12 };
+  if (['flags', 'rflags', 'eflags'].includes(name)) return { offset: STATE.flagsResult.offset, bytes: 12 };
   const segment = /^([fg]s)_base$/.exec(name);
   if (segment) return { offset: segmentBase.offset + SEG[segment[1] as 'fs'] * 8, bytes: 8 };
   return null;
@@ -63,6 +65,8 @@ export function parsePlace(
   const wrong = (why: string): never => {
     throw new EmulatorError('E_USAGE', `${text}: ${why}`);
   };
+  if (/^[er]?ip$/i.test(text))
+    return wrong('what led there is no value: ask for the target of the call or jump before');
   const { start = '', offset = '0', bytes } = PLACE.exec(text)?.groups ?? {};
   if (start === '') return wrong('origin takes a register (rax, al, xmm3) or ADDRESS[:BYTES]');
   const symbol = moment.symbol(start);
