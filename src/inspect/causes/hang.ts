@@ -2,16 +2,20 @@
  * A guest that does not go on: it waits for an event that never comes, or it goes round a loop that polls a word nobody
  * changes, or a fault that its handler does not mend. Names the loop, the word and the event masks, or the operand that faults.
  */
-import { hex, type VirtAddr } from '../../core/units.ts';
+import { hex, type Tick, type VirtAddr } from '../../core/units.ts';
 import { addressOf, MAX_INSTRUCTION_BYTES } from '../disassembly.ts';
-import type { Finding, Inquiry, RunEvent } from '../investigate.ts';
+import type { Finding, Inquiry, Investigator, RunEvent } from '../investigate.ts';
 import { instructionAt, lastWriter, link, NOTHING } from '../investigate.ts';
 import { symbolText } from '../symbol-text.ts';
 import { explainOperand, trapText } from './trap.ts';
 import { waitOf } from './wait.ts';
 
-/** How many of the last steps are searched for the fault of a fault loop: rounds with long handlers. */
-const FAULT_STEPS = 2 ** 26;
+/** How many of the last steps are searched for the fault of a fault loop, and how many of them are looked at. */
+const FAULT_STEPS = 2 ** 18;
+const MOST_FAULTS = 2 ** 16;
+/** Steps of a round where only one has been seen, and some more than seen. */
+const ROUND_STEPS = 2 ** 18;
+const SOME_STEPS = 64;
 /** How many of the last steps are searched for the loop. */
 const LOOP_STEPS = 8192;
 
@@ -59,20 +63,31 @@ export async function explainHang(inquiry: Inquiry): Promise<Finding> {
   };
 }
 
-/** The first of the faults that came most often of late, as far back as is looked; handlers may have others. */
+/** The first of the faults that come again and again in the end; handlers may have others. */
 async function findFault({ of }: Inquiry): Promise<RunEvent | null> {
-  const counts = new Map<string, { count: number; first: RunEvent }>();
-  for await (const events of of.events(Math.max(of.firstTick, of.lastTick - FAULT_STEPS), of.lastTick))
-    for (const event of events) {
-      if (event.kind !== 'trap') continue;
-      const key = `${event.rip} ${event.fields.address} ${event.fields.error}`;
-      const known = counts.get(key);
-      if (known === undefined) counts.set(key, { count: 1, first: event });
-      else known.count++;
-    }
-  const [first, ...others] = counts.values();
-  return first === undefined ? null : others.reduce((most, x) => (x.count > most.count ? x : most), first).first;
+  const late = await faults(of, Math.max(of.firstTick, of.lastTick - FAULT_STEPS), of.lastTick);
+  const [most] = [...Map.groupBy(late, fault).values()].toSorted((x, y) => y.length - x.length);
+  if (most === undefined) return null;
+  const again = (event: RunEvent): boolean => fault(event) === fault(most[0]!);
+  // it comes again and again from its first time on: that is found by halving
+  const round = most.length < 2 ? ROUND_STEPS : 2 * (most[1]!.tick - most[0]!.tick) + SOME_STEPS;
+  let [low, high] = [of.firstTick, most[0]!.tick];
+  while (high - low > round) {
+    const middle = Math.floor((low + high) / 2);
+    if ((await faults(of, middle, middle + round)).some(again)) high = middle;
+    else low = middle;
+  }
+  return (await faults(of, low, high + round)).find(again) ?? most[0]!;
 }
+/** The exceptions of a stretch. */
+async function faults(of: Investigator, from: Tick, to: Tick): Promise<RunEvent[]> {
+  const out: RunEvent[] = [];
+  for await (const events of of.events(from, Math.min(to, of.lastTick)))
+    for (const event of events) if (event.kind === 'trap' && out.length < MOST_FAULTS) out.push(event);
+  return out;
+}
+/** What makes one fault the same as another. */
+const fault = ({ rip, fields }: RunEvent): string => `${rip} ${fields.vector} ${fields.address} ${fields.error}`;
 
 interface Polled {
   readonly address: VirtAddr;
