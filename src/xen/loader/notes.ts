@@ -22,6 +22,9 @@ import {
 import { LONGEST_STRING } from '../../elf/limits.ts';
 import { MOST_XEN_NOTES } from './limits.ts';
 
+/** Owners of notes that an error names. */
+const OWNERS_NAMED = 3;
+
 /** Note types of owner "Xen" (public/elfnote.h). */
 export const XEN_ELFNOTE = {
   ENTRY: 1,
@@ -249,6 +252,14 @@ function readGuestString(section: Uint8Array): Raw {
   return raw;
 }
 
+/** Whose notes the image has instead: libelf ignores them, whatever their types. */
+function others(elf: Elf): string {
+  const owners = new Set([...fileNotes(elf), ...sectionNotes(elf)].map(({ owner }) => owner));
+  if (owners.size === 0) return '';
+  const named = [...owners].slice(0, OWNERS_NAMED).map((owner) => `"${owner}"`);
+  return `; notes of ${named.join(', ')}${owners.size > OWNERS_NAMED ? ' and others' : ''} are ignored, as Xen ignores them`;
+}
+
 /** Finds the image's Xen description; E_IMAGE when there is none. */
 function readRaw(elf: Elf): { raw: Raw; source: XenImageInfo['source'] } {
   for (const notes of [fileNotes(elf), sectionNotes(elf)]) {
@@ -261,7 +272,9 @@ function readRaw(elf: Elf): { raw: Raw; source: XenImageInfo['source'] } {
   }
   const section = sectionNamed(elf, '__xen_guest');
   if (section === null)
-    return fail('not a Xen kernel: the ELF file has neither notes of owner "Xen" nor a section "__xen_guest"');
+    return fail(
+      `not a Xen kernel: the ELF file has neither notes of owner "Xen" nor a section "__xen_guest"${others(elf)}`,
+    );
   return { raw: readGuestString(sectionBytes(elf, section)), source: 'guest-string' };
 }
 

@@ -136,6 +136,12 @@ describe('the __xen_guest string', () => {
 });
 
 describe('refusals', () => {
+  test('[D-10] E_IMAGE: notes of other owners are said to be ignored', () => {
+    const others = withNotes(note('GNU', 3, le(BASE, 8)), note('Mach', 1, le(BASE, 8)), note('Mach', 2, le(BASE, 8)));
+    expect(errorOf(() => info(others))).toMatch(/; notes of "GNU", "Mach" are ignored, as Xen ignores them$/);
+    const many = withNotes(...['a', 'b', 'c', 'd'].map((owner) => note(owner, 1, le(0, 8))));
+    expect(errorOf(() => info(many))).toMatch(/; notes of "a", "b", "c" and others are ignored/);
+  });
   test('[D-10] E_IMAGE: neither notes nor string', () => {
     expect(errorOf(() => info({ segments: [text] }))).toMatch(/^E_IMAGE: not a Xen kernel: .*"Xen".*"__xen_guest"/);
   });
