@@ -45,9 +45,10 @@ export interface Investigator {
   lastWrite(place: Place, bytes: number, before: Tick): Promise<Write | null>;
   /**
    * How the run goes on where the bytes at a machine address are, from `tick` on, what they were in the state at `from`; null where that
-   * cannot be tried. It comes back where an exception is raised at `fatal` again (client {@link AGAIN}), or where a panic begins.
+   * cannot be tried. It comes back where the exception `fatal` is raised again (client {@link AGAIN}), or another one at its place ({@link OTHERWISE}), or where
+   * a panic begins.
    */
-  undo(undo: Undo, fatal: VirtAddr | null): Promise<Aftermath | null>;
+  undo(undo: Undo, fatal: RunEvent | null): Promise<Aftermath | null>;
   /** The last step from `least` to before `before` that read any of the bytes; `place` is mapped as it is in the present moment. */
   lastRead(place: Place, bytes: number, before: Tick, least: Tick): Promise<{ tick: Tick; rip: VirtAddr } | null>;
   /** Where a value came from, looking at so many values in all; null where the place is none. */
@@ -58,8 +59,9 @@ export interface Investigator {
   walk(from: Tick, to: Tick, visit: (moment: Moment) => void): Promise<void>;
 }
 
-/** The client of a stop at the exception that ended the run. */
+/** Clients of stops at the exception that ended the run, and at another one at its place. */
 export const AGAIN = 'again';
+export const OTHERWISE = 'otherwise';
 
 /** A store, or the same one again and again, as if it had not been. */
 export interface Undo {
@@ -80,6 +82,8 @@ export interface Finding {
   readonly root: RootReport | null;
   /** The store of the root, to be tried without. */
   readonly undo?: Undo | null;
+  /** The exception that it decided. */
+  readonly fatal?: RunEvent | null;
   readonly loop?: LoopReport | null;
   readonly wait?: WaitReport | null;
 }

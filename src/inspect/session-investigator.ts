@@ -12,7 +12,7 @@ import type { Asked } from './causes/decision.ts';
 import { Disassembler } from './disassembly.ts';
 import { EVENTS_AT_ONCE, journalEvents, Merge } from './event-order.ts';
 import { tapEvents } from './event-tap.ts';
-import { AGAIN, type Investigator, type RunEvent, type Undo, type Write } from './investigate.ts';
+import { AGAIN, type Investigator, OTHERWISE, type RunEvent, type Undo, type Write } from './investigate.ts';
 import { GuestSymbols } from './modules.ts';
 import type { Moment } from './moment.ts';
 import { type Origin, OriginSearch } from './origin/origin.ts';
@@ -145,7 +145,7 @@ export class SessionInvestigator implements Investigator {
     const address = place.space === 'va' ? place.address : null;
     return { bytes: { space: 'memory', address: machine, bytes: place.bytes }, address };
   }
-  async undo({ tick, from, address, bytes }: Undo, fatal: VirtAddr | null): Promise<Aftermath | null> {
+  async undo({ tick, from, address, bytes }: Undo, fatal: RunEvent | null): Promise<Aftermath | null> {
     const { session } = this;
     const { verdict, lastTick } = this;
     if (this.#another === null || lastTick - tick > TRIED_TICKS) return null;
@@ -156,8 +156,12 @@ export class SessionInvestigator implements Investigator {
     const before = this.#origins.past.read({ space: 'memory', address, bytes });
     const points: Watchpoint[] = [];
     if (fatal !== null && this.explanation.heard.includes('trap')) {
-      const matches = (event: MachineEvent): boolean => 'rip' in event && event.rip === fatal;
-      points.push({ client: AGAIN, condition: { kind: 'event', event: 'trap', matches } });
+      const here = (event: MachineEvent): boolean => 'rip' in event && event.rip === fatal.rip;
+      const same = (event: MachineEvent): boolean => 'address' in event && event.address === fatal.fields.address;
+      const stop = (client: string, matches: (event: MachineEvent) => boolean): void =>
+        void points.push({ client, condition: { kind: 'event', event: 'trap', matches } });
+      stop(AGAIN, (event) => here(event) && same(event));
+      stop(OTHERWISE, (event) => here(event) && !same(event));
     }
     if (verdict.kind === 'panic' && verdict.rip !== null)
       points.push({ client: 'panic', condition: { kind: 'address', address: verdict.rip } });

@@ -8,7 +8,7 @@ import { explainHang } from './causes/hang.ts';
 import { explainPanic } from './causes/panic.ts';
 import { explainTrap } from './causes/trap.ts';
 import { Disassembler } from './disassembly.ts';
-import { AGAIN, type Finding, type Inquiry, type Investigator, instructionAt } from './investigate.ts';
+import { AGAIN, type Finding, type Inquiry, type Investigator, instructionAt, OTHERWISE } from './investigate.ts';
 import { tickText } from './render.ts';
 import type { Link, VerdictReport, WhyReport } from './report.ts';
 import { symbolText } from './symbol-text.ts';
@@ -66,16 +66,16 @@ const verdictLink = ({ kind, message, tick, rip, symbol }: VerdictReport): Link 
 
 /** Whether the ending disappears where the store is undone, and what happens instead; null where that cannot be tried. */
 async function tryWithout(of: Investigator, found: Finding): Promise<{ confirmed: boolean; instead: string } | null> {
-  const after = found.undo ? await of.undo(found.undo, found.decides?.rip ?? null) : null;
+  const after = found.undo ? await of.undo(found.undo, found.fatal ?? null) : null;
   if (after === null) return null;
   const at = `at tick ${tickText(after.tick)}`;
   switch (after.kind) {
     case 'hit': {
-      const again = after.clients.includes(AGAIN);
-      return {
-        confirmed: !again,
-        instead: again ? `the same place fails ${at}` : `the kernel panics otherwise, ${at}`,
-      };
+      const { clients } = after;
+      const again = clients.includes(AGAIN);
+      const place = again ? 'the same happens' : 'the same place fails otherwise,';
+      const known = again || clients.includes(OTHERWISE);
+      return { confirmed: !again, instead: `${known ? place : 'the kernel panics otherwise,'} ${at}` };
     }
     case 'stop': {
       const { kind, message } = after.stop.verdict;

@@ -119,11 +119,12 @@ async function sourceOf(inquiry: Inquiry, path: readonly Origin[], origin: Origi
     symbol: maker?.caller ?? last.step?.symbol ?? null,
   };
   const base = { kind: root.kind, ...step, value: last.value, what: null, offset: null, bytes: null };
-  if (root.kind === 'constant')
-    return {
-      ...base,
-      text: `the constant ${hex(last.value)} of ${last.step!.instruction}${step.symbol === null ? '' : ` in ${step.symbol}`}`,
-    };
+  if (root.kind === 'constant') {
+    // of a value put together byte by byte one byte says nothing
+    const whole = last.bytes.bytes === origin.bytes.bytes ? `${hex(last.value)} ` : '';
+    const place = step.symbol === null ? '' : ` in ${step.symbol}`;
+    return { ...base, text: `the constant ${whole}of ${last.step!.instruction}${place}` };
+  }
   if (root.kind === 'built') {
     const { what } = root.provenance;
     const range = offsetsOf(origin, what);

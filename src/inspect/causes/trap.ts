@@ -81,5 +81,14 @@ export async function explainOperand(inquiry: Inquiry, trap: RunEvent): Promise<
     ...{ role: decision.role, text: decision.text, tick: trap.tick, rip: trap.rip },
     symbol: symbolText(of.symbols, trap.rip),
   };
-  return { chain, instruction, operand: decision.text, lastWriter: root?.store ?? null, decides, root, undo };
+  return {
+    chain,
+    instruction,
+    operand: decision.text,
+    lastWriter: root?.store ?? null,
+    decides,
+    root,
+    undo,
+    fatal: trap,
+  };
 }
