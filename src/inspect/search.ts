@@ -170,7 +170,7 @@ export class Search {
     try {
       if (from > 0) {
         asked.begin();
-        this.#step();
+        session.step();
       }
       const found =
         asked.holds() ||
@@ -184,16 +184,6 @@ export class Search {
       asked.end();
     }
   }
-  /** One step on, where the run has one. */
-  #step(): void {
-    const session = this.#session;
-    const to = session.tick + 1;
-    while (session.tick < to) {
-      const { kind } = session.forward(to);
-      if (kind === 'stop' || kind === 'blocked') return;
-    }
-  }
-
   /**
    * Runs forward to `to`, asking `look` where {@link Look} says so; true when it did.
    */
@@ -293,7 +283,7 @@ export class Search {
     let end = before;
     for (const start of session.startsBefore(before)) {
       if (start >= end) continue;
-      if (!this.#mayHaveChanged(address, start, end)) {
+      if (!session.mayHaveWritten(address, start, end)) {
         end = start;
         continue;
       }
@@ -320,14 +310,6 @@ export class Search {
       end = start;
     }
     return null;
-  }
-  /** The coarse index: a page that no snapshot in between names has not changed. */
-  #mayHaveChanged(address: number, start: Tick, end: Tick): boolean {
-    const { recording, run } = this.#session;
-    const slot = run.machine.engine.memory.frameSlots[Math.floor(address / 4096)]!;
-    const inside = recording.snapshots.filter((s) => s.tick > start && (s.base ?? 0) < end);
-    const covered = inside.some((s) => (s.base ?? 0) <= start) && inside.some((s) => s.tick >= end);
-    return !covered || inside.some((s) => s.dirty.some((run) => slot >= run.slot && slot < run.slot + run.length));
   }
 }
 

@@ -4,7 +4,6 @@ import type { Explanation, Place } from '../machine/explanation.ts';
 import type { MachineEvent } from '../machine/platform.ts';
 import { StackWatch } from '../machine/step-trace.ts';
 import { StopSet, type Watchpoint } from '../machine/stops.ts';
-import { FRAME } from '../memory/guest-memory.ts';
 import { BREATH_TICKS, type Run } from '../timeline/run.ts';
 import type { Session } from '../timeline/session.ts';
 import { type Aftermath, whatIf } from '../timeline/what-if.ts';
@@ -27,8 +26,6 @@ import type { SymbolTable } from './symbols.ts';
 /** Ticks from a store to the end at most where it is tried without, and ticks that the run may take behind the end. */
 const TRIED_TICKS = 2 ** 32;
 const AFTER_TICKS = 2 ** 24;
-const slotOf = (session: Session, address: number): number =>
-  session.run.machine.engine.memory.frameSlots[Math.floor(address / 4096)]!;
 
 export class SessionInvestigator implements Investigator {
   readonly session: Session;
@@ -150,8 +147,7 @@ export class SessionInvestigator implements Investigator {
     const { verdict, lastTick } = this;
     if (this.#another === null || lastTick - tick > TRIED_TICKS) return null;
     await session.goto(tick, this.#hooks.breathe);
-    // what is a page table has counts that its bytes alone do not change
-    if (session.run.machine.engine.memory.slotFlags[slotOf(session, address)]! & FRAME.table) return null;
+    if (!this.explanation.isPlain(address)) return null;
     await session.goto(from, this.#hooks.breathe);
     const before = this.#origins.past.read({ space: 'memory', address, bytes });
     const points: Watchpoint[] = [];

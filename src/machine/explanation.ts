@@ -163,6 +163,8 @@ export interface Explanation {
   ): Blame | null;
   /** Where the descriptor lies that a selector of a vCPU names, as it is in force; null where it names none. */
   descriptor(vcpu: number, selector: number): Place | null;
+  /** Whether the byte at a machine address may be changed behind the guest's back without the platform's books becoming wrong. */
+  isPlain(address: PhysAddr): boolean;
   /** What a vCPU waits for, as lines for people. */
   waits(vcpu: number): readonly string[];
   /** Rules of a new watch; null where silence alone tells that a guest hangs. */
@@ -183,6 +185,7 @@ export const UNEXPLAINED: Explanation = {
   refusal: () => null,
   blame: () => null,
   descriptor: () => null,
+  isPlain: () => true,
   waits: () => [],
   hangRules: () => null,
 };

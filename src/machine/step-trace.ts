@@ -1,5 +1,6 @@
 /** Who writes vCPU state, step by step: tracers ({@link Tracer}) that a search puts into a machine for a while. */
 import type { Tick } from '../core/units.ts';
+import { TABLE_SIZE } from '../engine/cold/exits.ts';
 import type { Tracer } from '../engine/tier.ts';
 import type { StateRef } from '../ir/program.ts';
 import type { Cpu } from '../x86/cpu.ts';
@@ -10,8 +11,6 @@ import type { Machine } from './machine.ts';
 
 /** Whether instructions that a handler executes write the bytes looked for. */
 const JUDGED = { unknown: 0, never: 1, always: 2, byFields: 3 } as const;
-/** Handlers that a dispatch table has room for at most. */
-const HANDLERS = 1 << 16;
 
 /** A write whose place is in the record. */
 interface FieldWrite {
@@ -33,7 +32,7 @@ export class SlotWrites implements Tracer {
   readonly #from: number;
   readonly #end: number;
   readonly #words: Int32Array;
-  readonly #judged = new Uint8Array(HANDLERS);
+  readonly #judged = new Uint8Array(TABLE_SIZE);
   readonly #fields = new Map<number, readonly FieldWrite[]>();
   #depth = 0;
   #before = '';

@@ -8,7 +8,7 @@
  * Invariant: the state at a tick is the same whatever the path there.
  */
 import { EmulatorError } from '../core/errors.ts';
-import type { Tick } from '../core/units.ts';
+import { PAGE_SIZE, type PhysAddr, type Tick } from '../core/units.ts';
 import { Divergence, type Payload } from '../machine/inputs.ts';
 import type { RunEnd, RunOptions } from '../machine/machine.ts';
 import { type Hit, StopClients, type StopSet } from '../machine/stops.ts';
@@ -217,6 +217,27 @@ export class Session {
     }
     await this.goto(0, breathe);
     return [];
+  }
+
+  /** One step on, where the run has one. */
+  step(): void {
+    const to = this.tick + 1;
+    while (this.tick < to) {
+      const { kind } = this.forward(to);
+      if (kind === 'stop' || kind === 'blocked') return;
+    }
+  }
+
+  /**
+   * Whether the page of a machine address may have been written between two states, by what the snapshots say. The first one leaves out
+   * pages that are again as they were built, and so says nothing.
+   */
+  mayHaveWritten(address: PhysAddr, start: Tick, end: Tick): boolean {
+    const slot = this.run.machine.engine.memory.frameSlots[Math.floor(address / PAGE_SIZE)]!;
+    const inside = this.recording.snapshots.filter((s) => s.tick > start && (s.base ?? 0) < end);
+    if (inside.some((s) => s.base === null)) return true;
+    const covered = inside.some((s) => s.base! <= start) && inside.some((s) => s.tick >= end);
+    return !covered || inside.some((s) => s.dirty.some((run) => slot >= run.slot && slot < run.slot + run.length));
   }
 
   /** What comes in from outside on reaching `tick`. */

@@ -51,6 +51,18 @@ test('a change that changes nothing ends as the recording does, and one made aft
   );
   expect(same).toMatchObject({ kind: 'stop', tick });
 });
+test('a frame that the hypervisor keeps books of is not changed', async () => {
+  const { explanation, machine } = session.run;
+  await session.goto(7000);
+  const root = Number((machine.cpu.get('cr3') >> 12n) & 0xffffffffffn) * 4096;
+  expect(explanation.isPlain(root)).toBe(false);
+  expect(explanation.isPlain(0x1103870)).toBe(true);
+  const another = (): never => expect.unreachable('no machine is to be made');
+  const symbols = SymbolTable.empty;
+  const verdict = { kind: 'crash' as const, message: '', tick: session.endTick, vcpu: 0, rip: null, symbol: null };
+  const investigator = new SessionInvestigator(session, symbols, verdict, QUIET, another);
+  expect(await investigator.undo({ tick: 7000, from: 6000, address: root, bytes: 8 }, null)).toBeNull();
+});
 test('[X-01] trying leaves the recording as it was', async () => {
   await session.goto(session.endTick);
   expect(session.run.stateHash()).toBe(recorded.outcome.stateHash);

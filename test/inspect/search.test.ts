@@ -194,3 +194,19 @@ describe('looking backwards', () => {
     }
   });
 });
+
+describe('what snapshots say of a page', () => {
+  it('[X-02] the first one says nothing: a page may have been written and be again as it was built', () => {
+    const first = recorded.recording.snapshots[0]!;
+    expect(first.base).toBeNull();
+    const address =
+      session.run.machine.engine.memory.slotFrames[session.run.machine.engine.memory.slotCount - 1]! * 4096;
+    expect(session.mayHaveWritten(address, 0, first.tick)).toBe(true);
+  });
+  it('later ones leave out what nobody has written', () => {
+    const [first, second] = recorded.recording.snapshots;
+    const { engine } = session.run.machine;
+    const untouched = engine.memory.slotFrames[engine.memory.slotCount - 1]! * 4096;
+    expect(session.mayHaveWritten(untouched, first!.tick, second!.tick)).toBe(false);
+  });
+});

@@ -235,12 +235,12 @@ describe('why of a fault', () => {
       ...{ tick, vcpu: 0, rip, symbol, instruction },
     });
     died.origins = {
-      ...{ place: 'rdi', address: null, value, tick: 19, unchanged: false, root: null },
+      ...{ place: 'rdi', address: null, value, tick: 19, unchanged: false, root: null, above: false },
       bytes: { space: 'state', vcpu: 0, offset: 56, bytes: 8 },
       step: step(18, at('map_image'), 'map_image', 'mov rdi, [flag]'),
       inputs: [
         {
-          ...{ place: 'u64[flag]', address: at('flag'), value, tick: 18, unchanged: false, inputs: [] },
+          ...{ place: 'u64[flag]', address: at('flag'), value, tick: 18, unchanged: false, inputs: [], above: false },
           bytes: { space: 'memory', address: 0xf000, bytes: 8 },
           step: step(5, at('poll_flag'), 'poll_flag', 'mov [rcx*8+new_l1], rax'),
           root: { kind: 'constant' },

@@ -120,6 +120,12 @@ function rangeOf(asked: { from: Tick | null; to: Tick | null }, last: Tick): { f
   return { from, to };
 }
 
+/** E_USAGE where the tier asked for tells no steps. */
+function needTracing(verb: string): void {
+  if (wantedTier() === 'oracle')
+    throw new EmulatorError('E_USAGE', `HINDSIGHT_TIER=oracle tells no steps: ${verb} needs cold or hot`);
+}
+
 /** An open recording. */
 export class Opened implements OpenRecording {
   readonly info: RecordingInfo;
@@ -274,10 +280,12 @@ export class Opened implements OpenRecording {
   }
 
   async why(hooks: WorkHooks, confirm: boolean): Promise<WhyReport> {
+    needTracing('why');
     return why(await this.#investigate(hooks), confirm);
   }
 
   async origin(options: OriginOptions, hooks: WorkHooks): Promise<OriginReport> {
+    needTracing('origin');
     const { session, moment, symbols } = await this.#investigate(hooks);
     await session.goto(options.tick ?? session.endTick, breather(hooks.stop));
     const vcpu = options.vcpu ?? moment.vcpu;

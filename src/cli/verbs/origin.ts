@@ -14,10 +14,14 @@ interface Options extends CommonOptions {
   readonly dot?: true;
 }
 
-const count = (text: string, what: string, least: number): number => {
+const MOST_VCPUS = 4095;
+/** Values looked at in all, at most: each may cost a second. */
+const MOST_VALUES = 4096;
+
+const count = (text: string, what: string, least: number, most: number): number => {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < least)
-    throw new EmulatorError('E_USAGE', `${what} takes a number from ${least} on, not ${text}`);
+  if (!Number.isSafeInteger(value) || value < least || value > most)
+    throw new EmulatorError('E_USAGE', `${what} takes a number from ${least} to ${most}, not ${text}`);
   return value;
 };
 
@@ -53,8 +57,8 @@ export const addOrigin: AddVerb = (program, start) => {
               {
                 place: place.at(-1)!,
                 tick: options.at === undefined ? null : parseTick(options.at, recording.info.ticks),
-                vcpu: options.vcpu === undefined ? null : count(options.vcpu, '--vcpu', 0),
-                values: count(options.values, '--values', 1),
+                vcpu: options.vcpu === undefined ? null : count(options.vcpu, '--vcpu', 0, MOST_VCPUS),
+                values: count(options.values, '--values', 1, MOST_VALUES),
                 question: options.address ? 'address' : options.control ? 'control' : 'value',
               },
               hooks,

@@ -139,7 +139,7 @@ function leadsToMemory(
 /** The operand that a call, jump or return goes by. */
 function byFlow(found: Disassembled, moment: Moment, trap: RunEvent): Decision | null {
   const value = (name: string): bigint => moment.register(name, trap.vcpu) ?? 0n;
-  const { tick } = { tick: moment.tick };
+  const { tick } = moment;
   const word = (role: string, address: bigint): Decision => {
     const target = moment.read('va', address, 8);
     return {
@@ -165,7 +165,15 @@ async function byTransfer({ of, disassembler }: Inquiry, trap: RunEvent): Promis
   if (before.vcpu !== trap.vcpu) return null;
   const rip = before.register('rip', trap.vcpu) ?? 0n;
   const found = disassembler.decode(before.bytes(rip, MAX_INSTRUCTION_BYTES), rip, before.codeBits);
-  return found === null ? null : byFlow(found, before, trap);
+  const decision = found === null ? null : byFlow(found, before, trap);
+  if (decision?.place == null) return null;
+  // what has led there may have been an event that was taken before the instruction
+  const { place } = decision;
+  const target =
+    place.space === 'register'
+      ? before.register(place.name, place.vcpu)
+      : before.read(place.space, place.address, place.bytes);
+  return target === trap.rip ? decision : null;
 }
 
 // ---- others ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ const FOLLOWED = 2 ** 26;
 const FRAME_BYTES = 40n;
 /** Bytes of a stack. */
 const STACK = 1n << 16n;
-/** Exceptions asked about from the last one back; and those that follow each other from one place, all of which are open if one is. */
+/** Exceptions asked about from the last one back, beside those that follow from others. */
 const ASKED = 64;
 /** Steps from a delivery that failed to the end. */
 const AT_THE_END: Tick = 2;
@@ -21,12 +21,11 @@ export async function openTraps(
 ): Promise<RunEvent[]> {
   const open: RunEvent[] = [];
   let asked = 0;
-  for (let i = traps.length - 1; i >= 0 && asked < ASKED; i--) {
-    const trap = traps[i]!;
+  for (const trap of traps.toReversed()) {
+    const [inner] = open;
     // of a handler that faults at one place again and again inside itself every one is open where the innermost is
-    const inside = open[0] !== undefined && open[0].rip === trap.rip && open.length < traps.length - 1;
-    if (!inside || i % 64 === 0) asked++;
-    if (inside && (await isBelow(of, open[0]!, trap))) open.unshift(trap);
+    if (inner?.rip === trap.rip && (await isBelow(of, inner, trap))) open.unshift(trap);
+    else if (++asked > ASKED) break;
     else if (await isOpen(of, trap, end)) open.unshift(trap);
   }
   return open;

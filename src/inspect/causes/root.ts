@@ -139,6 +139,7 @@ async function sourceOf(inquiry: Inquiry, path: readonly Origin[], origin: Origi
       ...{ what, offset: first, bytes: count },
     };
   }
+  if (root.kind === 'limit') return { ...base, text: `${last.place}, which hindsight origin follows further` };
   return { ...base, text: rootText(root) };
 }
 /** The bytes of one source that all of a value comes from; null where they do not follow each other. */

@@ -58,7 +58,9 @@ export interface Origin {
   /** The step wrote what was there already. */
   readonly unchanged: boolean;
   readonly root: Root | null;
+  /** None where they are told above: of the same value, as the same step wrote it. */
   readonly inputs: readonly Origin[];
+  readonly above: boolean;
 }
 
 /** What is asked of the step that wrote a value: what it made it of, by which address it came by it, which branch led there. */
@@ -82,6 +84,10 @@ const little = (bytes: Uint8Array): bigint => bytes.reduceRight((value, x) => (v
 
 /** A value at a place. */
 type Value = Pick<Origin, 'place' | 'bytes' | 'address' | 'value' | 'tick'>;
+
+/** The same, written by a step. */
+type Written = Value & Pick<Origin, 'step' | 'unchanged'>;
+const NO_STEP = { step: null, unchanged: false, inputs: [], above: false } as const;
 
 /** How much may still be looked at, and what has been found of places as steps wrote them. */
 interface Left {
@@ -128,7 +134,7 @@ export class OriginSearch {
   async #aside(asked: Input, tick: Tick, question: 'address' | 'control', left: Left): Promise<Origin> {
     const about = await this.#about(asked, tick);
     const at = await this.past.lastWrite(asked.bytes, tick);
-    if (at === null) return { ...about, step: null, unchanged: false, root: this.#builtRoot(asked.bytes), inputs: [] };
+    if (at === null) return { ...about, ...NO_STEP, root: this.#builtRoot(asked.bytes) };
     await this.#session.goto(at, this.#hooks.breathe);
     const step = this.#step(at);
     if (question === 'address') {
@@ -143,8 +149,8 @@ export class OriginSearch {
     const flags = { bytes: { space: 'state' as const, vcpu: step.vcpu, ...FLAGS }, address: null };
     return this.#made({ ...about, step: chosen, unchanged: false }, [await this.#follow(flags, branch, left)]);
   }
-  #made(about: Omit<Origin, 'root' | 'inputs'>, inputs: readonly Origin[]): Origin {
-    return { ...about, root: inputs.length === 0 ? { kind: 'constant' } : null, inputs };
+  #made(about: Written, inputs: readonly Origin[]): Origin {
+    return { ...about, root: inputs.length === 0 ? { kind: 'constant' } : null, inputs, above: false };
   }
   #addressInputs(flow: Flow, place: Bytes): Input[] {
     const stored = flow.effects.find((e) => e.space === 'memory' && this.#overlap(e, place, new Set()) !== 0);
@@ -174,13 +180,13 @@ export class OriginSearch {
   async #follow({ bytes, address }: Input, tick: Tick, left: Left): Promise<Origin> {
     left.values--;
     const about = await this.#about({ bytes, address }, tick);
-    const rooted = (root: Root): Origin => ({ ...about, step: null, unchanged: false, root, inputs: [] });
+    const rooted = (root: Root): Origin => ({ ...about, ...NO_STEP, root });
     if (left.values < 0) return rooted({ kind: 'limit' });
     const at = await this.past.lastWrite(bytes, tick);
     if (at === null) return rooted(this.#builtRoot(bytes));
     const key = `${bytes.space} ${startOf(bytes)} ${bytes.bytes} ${at}`;
     const known = left.known.get(key);
-    if (known !== undefined) return { ...known, ...about };
+    if (known !== undefined) return { ...known, ...about, inputs: [], above: known.inputs.length > 0 };
     const found = await this.#through(about, at, left);
     left.known.set(key, found);
     return found;
@@ -290,24 +296,32 @@ export class OriginSearch {
 
   // ---- steps that are no programs -----------------------------------------------------------------------------------
 
-  async #fromEvent(about: Omit<Origin, 'root' | 'inputs'>, at: Tick, name: string, left: Left): Promise<Origin> {
+  /** Of each byte what the step moved there, that the step made it, or what it was before where the step has not written it. */
+  async #fromEvent(about: Written, at: Tick, name: string, left: Left): Promise<Origin> {
+    const { bytes, address } = about;
     const device = this.#inputAt(at + 1);
-    const moved = this.past.moved(about.bytes);
-    const groups: Bytes[] = [];
-    for (const { from } of moved) {
-      const last = groups.at(-1);
-      const follows = last !== undefined && sameSpace(last, from) && startOf(from) === startOf(last) + last.bytes;
-      if (follows) groups[groups.length - 1] = { ...last, bytes: last.bytes + from.bytes };
-      else groups.push(from);
-    }
-    if (groups.length === 0)
-      return { ...about, root: device === null ? { kind: 'made', by: name } : { kind: 'input', device }, inputs: [] };
+    const root: Root = device === null ? { kind: 'made', by: name } : { kind: 'input', device };
+    const moved = this.past.moved(bytes);
+    const groups = joined(moved.map(({ from }) => from));
+    const reached = new Set(moved.map(({ to }) => to));
+    const rest = joined(
+      Array.from({ length: bytes.bytes }, (_, i) => i).flatMap((i) => (reached.has(i) ? [] : [part(bytes, i, 1)])),
+    );
     const inputs = await this.#inputs(
-      groups.map((bytes) => ({ bytes, address: null })),
+      groups.map((group) => ({ bytes: group, address: null })),
       at,
       left,
     );
-    return { ...about, root: null, inputs };
+    for (const piece of rest) {
+      const from = startOf(piece) - startOf(bytes);
+      const asked = { bytes: piece, address: address === null ? null : address + BigInt(from) };
+      const wrote = (await this.past.lastWrite(piece, at + 1, at)) !== null;
+      if (wrote && piece.bytes === bytes.bytes) return { ...about, root, inputs: [], above: false };
+      inputs.push(
+        wrote ? { ...(await this.#about(asked, at + 1)), ...NO_STEP, root } : await this.#follow(asked, at, left),
+      );
+    }
+    return { ...about, root: null, inputs, above: false };
   }
   /** The device that bytes come in for at a tick. */
   #inputAt(tick: Tick): string | null {
@@ -327,6 +341,17 @@ export class OriginSearch {
 const startOf = (bytes: Bytes): number => (bytes.space === 'state' ? bytes.offset : bytes.address);
 const sameSpace = (a: Bytes, b: Bytes): boolean =>
   a.space === b.space && (a.space !== 'state' || b.space !== 'state' || a.vcpu === b.vcpu);
+/** Bytes that follow each other as one place. */
+function joined(bytes: readonly Bytes[]): Bytes[] {
+  const out: Bytes[] = [];
+  for (const one of bytes) {
+    const last = out.at(-1);
+    const follows = last !== undefined && sameSpace(last, one) && startOf(one) === startOf(last) + last.bytes;
+    if (follows) out[out.length - 1] = part(last, 0, last.bytes + one.bytes);
+    else out.push(one);
+  }
+  return out;
+}
 /** Joins what overlaps or follows each other in one register or in memory. */
 function merge(inputs: readonly Input[]): Input[] {
   const out: Input[] = [];

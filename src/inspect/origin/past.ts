@@ -48,15 +48,19 @@ export class Past {
    * none did since `least`.
    */
   async lastWrite(place: Bytes, before: Tick, least: Tick = 0): Promise<Tick | null> {
+    return this.#last(before, least, async (start, end) => {
+      if (place.space === 'memory' && !this.#session.mayHaveWritten(place.address, start, end)) return null;
+      await this.#session.goto(start, this.#hooks.breathe);
+      return place.space === 'state' ? this.#stateWrite(place, end) : this.#access(place, 'write', end);
+    });
+  }
+  /** The tick that `look` finds in the last window where it finds one. */
+  async #last(before: Tick, least: Tick, look: (start: Tick, end: Tick) => Promise<Tick | null>): Promise<Tick | null> {
     let end = before;
     for (let i = 0; end > least; i++) {
       const start = Math.max(least, this.#windowBefore(end, i));
-      if (place.space === 'state' || this.#mayHaveBeenWritten(place.address, start, end)) {
-        await this.#session.goto(start, this.#hooks.breathe);
-        const found =
-          place.space === 'state' ? await this.#stateWrite(place, end) : await this.#access(place, 'write', end);
-        if (found !== null) return found;
-      }
+      const found = await look(start, end);
+      if (found !== null) return found;
       end = start;
       this.#hooks.progress(before - end, before - least);
     }
@@ -69,15 +73,10 @@ export class Past {
   }
   /** The last step from `least` to before `before` that read any of the bytes; null where none did. */
   async lastRead(place: Bytes & { space: 'memory' }, before: Tick, least: Tick): Promise<Tick | null> {
-    let end = before;
-    for (let i = 0; end > least; i++) {
-      const start = Math.max(least, this.#windowBefore(end, i));
+    return this.#last(before, least, async (start, end) => {
       await this.#session.goto(start, this.#hooks.breathe);
-      const found = await this.#access(place, 'read', end);
-      if (found !== null) return found;
-      end = start;
-    }
-    return null;
+      return this.#access(place, 'read', end);
+    });
   }
   async #stateWrite({ vcpu, offset, bytes }: Bytes & { space: 'state' }, end: Tick): Promise<Tick | null> {
     const { machine } = this.#session.run;
@@ -111,15 +110,6 @@ export class Past {
       if (stopped.kind !== 'hit' || looks % 1024 === 0) await this.#hooks.breathe();
     }
   }
-  /** The coarse index: a page that no snapshot in between names has not changed. */
-  #mayHaveBeenWritten(address: PhysAddr, start: Tick, end: Tick): boolean {
-    const { recording, run } = this.#session;
-    const slot = run.machine.engine.memory.frameSlots[Math.floor(address / 4096)]!;
-    const inside = recording.snapshots.filter((s) => s.tick > start && (s.base ?? 0) < end);
-    const covered = inside.some((s) => (s.base ?? 0) <= start) && inside.some((s) => s.tick >= end);
-    return !covered || inside.some((s) => s.dirty.some((run) => slot >= run.slot && slot < run.slot + run.length));
-  }
-
   /** Goes to `tick` and tells what takes the step from there. */
   async stepAt(tick: Tick): Promise<StepKind> {
     const session = this.#session;
@@ -129,22 +119,13 @@ export class Past {
     const watch = new StepWatch();
     engine.trace(watch);
     try {
-      this.#step();
+      session.step();
     } finally {
       engine.trace(null);
       session.restore(here);
     }
     return watch.step;
   }
-  #step(): void {
-    const session = this.#session;
-    const to = session.tick + 1;
-    while (session.tick < to) {
-      const { kind } = session.forward(to);
-      if (kind === 'stop' || kind === 'blocked') return;
-    }
-  }
-
   // ---- by trying ----------------------------------------------------------------------------------------------------
 
   /**
@@ -156,7 +137,7 @@ export class Past {
     const here = session.checkpoint();
     const out: Array<{ from: Bytes; to: number }> = [];
     try {
-      const reads = readsDuring(session.run.machine, () => this.#step());
+      const reads = readsDuring(session.run.machine, () => session.step());
       const after = this.read(place);
       session.restore(here);
       const candidates = this.#candidates(reads, after);
@@ -164,30 +145,51 @@ export class Past {
         const from = candidates.find((x) => this.#moves(x, place, to, after, here));
         if (from !== undefined) out.push({ from, to });
       }
+      return this.#whole(out, after);
     } finally {
       session.restore(here);
     }
-    return out;
   }
-  /** Bytes that may have been moved: of registers, and of what has been read; those whose value is found again. */
+  /**
+   * All of a register where a byte of it was moved and the word is its value: changing other bytes of a stack pointer moves the frame that
+   * it is saved in.
+   */
+  #whole(moved: Array<{ from: Bytes; to: number }>, after: Uint8Array): Array<{ from: Bytes; to: number }> {
+    if (after.length !== REGISTER_BYTES) return moved;
+    for (const { from } of moved) {
+      if (from.space !== 'state') continue;
+      const offset = from.offset - (from.offset % REGISTER_BYTES);
+      const register: Bytes = { ...from, offset, bytes: REGISTER_BYTES };
+      if (this.read(register).every((x, i) => x === after[i]))
+        return Array.from(after, (_, i) => ({ from: part(register, i, 1), to: i }));
+    }
+    return moved;
+  }
+  /**
+   * Bytes that may have been moved: of registers, and of what has been read where the platform minds no change; those whose value is
+   * found again.
+   */
   #candidates(reads: ReadonlyArray<{ address: PhysAddr; bytes: number }>, values: Uint8Array): Bytes[] {
-    const { cpu } = this.#session.run.machine;
+    const { explanation, machine } = this.#session.run;
+    const { cpu } = machine;
     const out: Bytes[] = [];
     const offer = (place: Bytes): void => {
       for (const [i, value] of this.read(place).entries()) if (values.includes(value)) out.push(part(place, i, 1));
     };
-    for (const { address, bytes } of reads) offer({ space: 'memory', address, bytes: Math.min(bytes, READ_BYTES) });
+    for (const { address, bytes } of reads)
+      if (explanation.isPlain(address)) offer({ space: 'memory', address, bytes: Math.min(bytes, READ_BYTES) });
     offer({ space: 'state', vcpu: cpu.id, offset: 0, bytes: GPR_BYTES });
     return out;
   }
   #moves(from: Bytes, place: Bytes, to: number, after: Uint8Array, here: Checkpoint): boolean {
+    const session = this.#session;
     const [value] = this.read(from);
     if (value !== after[to]) return false;
     return [1, 0x20, 0x80, 2, 4, 8, 0x10, 0x40].some((bit) => {
-      this.#session.restore(here);
+      session.restore(here);
       this.#change(from, value! ^ bit);
       try {
-        this.#step();
+        session.step();
         const changed = this.read(place);
         return changed.every((x, i) => x === (i === to ? after[i]! ^ bit : after[i]!));
       } catch (error) {
@@ -195,7 +197,7 @@ export class Past {
         if (error instanceof EmulatorError || (error as Error).name === 'Divergence') return false;
         throw error;
       } finally {
-        this.#session.restore(here);
+        session.restore(here);
       }
     });
   }
@@ -209,4 +211,5 @@ export class Past {
 /** Bytes looked at of one read. */
 const READ_BYTES = 512;
 /** The general registers come first in the state. */
-const GPR_BYTES = 16 * 8;
+const REGISTER_BYTES = 8;
+const GPR_BYTES = 16 * REGISTER_BYTES;

@@ -42,7 +42,7 @@ export function renderOrigin(report: OriginReport, paint: Paint): string[] {
       ...(saved > 0 ? [`saved and restored ${saved} ${saved === 1 ? 'time' : 'times'}`] : []),
     ];
     const again = passed.length === 0 ? '' : paint.dim(` (${passed.join(', ')})`);
-    lines.push(`${first}${value}${again}`);
+    lines.push(`${first}${value}${again}${one.above ? paint.dim(' (as above)') : ''}`);
     const { step, root, inputs } = one;
     const bar = inputs.length > 0 ? '│ ' : '  ';
     if (step !== null) {

@@ -17,8 +17,9 @@ export interface OriginReport {
   /** The step wrote what was there already. */
   readonly unchanged: boolean;
   readonly root: Root | null;
-  /** What the step made it of. */
+  /** What the step made it of; none where that is told above already. */
   readonly inputs: readonly OriginReport[];
+  readonly above: boolean;
 }
 
 export const originReport = ({ bytes, inputs, ...rest }: Origin): OriginReport => ({

@@ -1,5 +1,5 @@
 /** What the Xen PV platform knows for people (../explanation.ts), put together. */
-import type { VirtAddr } from '../../core/units.ts';
+import { PAGE_SIZE, type PhysAddr, type VirtAddr } from '../../core/units.ts';
 import { descriptorAddress } from '../../xen/pv/descriptors.ts';
 import type { XenEvent, XenPv } from '../../xen/pv/pv.ts';
 import type {
@@ -21,7 +21,9 @@ import { frameType, questions } from './questions.ts';
 import { blameEntry, blameRequest, refusal } from './refused.ts';
 import { portsOf, upcallOf, waitLines } from './waits.ts';
 
-const PAGE = 4096n;
+const PAGE = BigInt(PAGE_SIZE);
+/** Types of frames that the guest itself may change as it likes. */
+const PLAIN: ReadonlySet<string> = new Set(['none', 'writable']);
 
 export class XenExplanation implements Explanation {
   readonly heard = HEARD;
@@ -71,6 +73,9 @@ export class XenExplanation implements Explanation {
   descriptor(vcpu: number, selector: number): Place | null {
     const address = descriptorAddress(this.#xen, this.#xen.cpus[vcpu]!, selector);
     return address === null ? null : { space: 'ma', address: BigInt(address) };
+  }
+  isPlain(address: PhysAddr): boolean {
+    return PLAIN.has(frameType(this.#xen, BigInt(Math.floor(address / PAGE_SIZE))) ?? '');
   }
   hangRules(machine: Machine, limits?: ReentryLimits): HangRules {
     return new XenHangRules(machine, this.#xen, limits);
