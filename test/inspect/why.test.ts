@@ -285,6 +285,19 @@ describe('why of a hang', () => {
     expect(told).toContain('port 3 (virq timer): pending, masked');
   });
 
+  it('calls what a run that somebody ended did last no loop', async () => {
+    const ended = new FakeCase(verdict('stopped', 40, at('poll_flag'), 'the recorder was killed'));
+    for (let tick = 0; tick <= 40; tick++) {
+      const moment = ended.moment(tick);
+      moment.registers.rip = at('poll_flag', tick % 2 === 0 ? 0 : 8);
+      moment.put(at('poll_flag'), [0x83, 0x3c, 0x25, 0x00, 0xf0, 0x10, 0x80, 0x00, 0x74, 0xf6]);
+      moment.put(at('flag'), [0, 0, 0, 0]);
+    }
+    const { chain, loop } = await why(ended);
+    expect(loop).toBeNull();
+    expect(chain[1]!.what).toMatch(/^of the last 8192 steps 21 began at poll_flag, more than anywhere else$/);
+  });
+
   it('names the operand of the first fault of a fault loop', async () => {
     const hang = new FakeCase(
       verdict('hang', 90, at('print'), 'fault loop: #PF on 0x1008, error 0, at poll_flag: 9 times'),

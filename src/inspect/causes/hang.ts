@@ -46,6 +46,11 @@ export async function explainHang(inquiry: Inquiry): Promise<Finding> {
   if (loop === null) return { ...NOTHING, chain: masks };
   const { symbols } = of;
   const name = symbolText(symbols, loop.rip) ?? hex(loop.rip);
+  if (of.verdict.kind !== 'hang') {
+    // somebody ended it: nothing says that what it did it would have done for ever
+    const what = `of the last ${LOOP_STEPS} steps ${loop.rounds} began at ${name}, more than anywhere else`;
+    return { ...NOTHING, chain: [link(of, what, of.lastTick, loop.rip), ...masks] };
+  }
   const chain = [link(of, `goes round a loop in ${name}, ${loop.rounds} rounds seen`, of.lastTick, loop.rip)];
   const report = { vcpu: of.verdict.vcpu, rip: loop.rip, symbol: symbolText(symbols, loop.rip), rounds: loop.rounds };
   if (loop.polled === null) return { ...NOTHING, chain: [...chain, ...masks], loop: { ...report, word: null } };
