@@ -79,7 +79,7 @@ if (values.list) {
   for (const what of PASSED_OVER) console.log(`passed over: ${what}`);
   process.exit(0);
 }
-const missing = oracleMissing();
+const missing = oracleMissing(modes[0]!.mode);
 if (missing !== null) {
   console.error(`silicon: ${missing}`);
   process.exit(77);

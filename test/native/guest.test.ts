@@ -8,7 +8,7 @@ import { judge } from './judge.ts';
 import { NativeOracle, oracleMissing } from './oracle.ts';
 import { MODE_64, MODE_COMPAT, OUTCOME_SIZE, OutcomeRecord, VECTOR_NONE } from './records.ts';
 
-const missing = oracleMissing();
+const missing = oracleMissing(MODE_64);
 
 describe.skipIf(missing !== null)(`a case in our machine${missing === null ? '' : ` (skipped: ${missing})`}`, () => {
   let oracle: NativeOracle;

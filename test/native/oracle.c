@@ -207,9 +207,26 @@ static int install_segments(void) {
   return 1;
 }
 
+/* What the host lacks for cases with the segments in `path` (null: without any), or null. */
+static const char *missing(const char *path) {
+  size_t length = 0;
+  if (!(getauxval(AT_HWCAP2) & 2)) return "the kernel does not allow WRFSBASE";
+  if (path) {
+    segments = map_file(path, O_RDONLY, &length, PROT_READ);
+    if (!segments) return "the segments cannot be read";
+    segment_count = length / sizeof *segments;
+    if (!install_segments()) return "the kernel has no LDT";
+  }
+  return build_address_space() ? 0 : "the fixed addresses are taken";
+}
+
 int main(int argc, char **argv) {
-  if (argc < 3 || argc > 4) return fprintf(stderr, "usage: oracle CASES OUTCOMES [SEGMENTS]\n"), 2;
-  if (!(getauxval(AT_HWCAP2) & 2)) return fprintf(stderr, "the kernel does not allow WRFSBASE\n"), 77;
+  int asked = argc >= 2 && !strcmp(argv[1], "--missing");
+  if (asked ? argc > 3 : argc < 3 || argc > 4)
+    return fprintf(stderr, "usage: oracle CASES OUTCOMES [SEGMENTS] | oracle --missing [SEGMENTS]\n"), 2;
+  const char *lacks = missing(argc == (asked ? 3 : 4) ? argv[argc - 1] : 0);
+  if (lacks) return fprintf(stderr, "%s\n", lacks), 77;
+  if (asked) return 0;
   size_t length = 0;
   cases = map_file(argv[1], O_RDONLY, &length, PROT_READ);
   if (!cases) return perror(argv[1]), 2;
@@ -217,13 +234,6 @@ int main(int argc, char **argv) {
   length = total * sizeof *outcomes;
   outcomes = map_file(argv[2], O_RDWR | O_CREAT | O_TRUNC, &length, PROT_READ | PROT_WRITE);
   if (!outcomes) return perror(argv[2]), 2;
-  if (argc == 4) {
-    segments = map_file(argv[3], O_RDONLY, &length, PROT_READ);
-    if (!segments) return perror(argv[3]), 2;
-    segment_count = length / sizeof *segments;
-    if (!install_segments()) return perror("modify_ldt"), 77;
-  }
-  if (!build_address_space()) return fprintf(stderr, "the fixed addresses are taken\n"), 77;
 
   static uint8_t stack[1 << 18];
   stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};

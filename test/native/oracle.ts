@@ -32,11 +32,13 @@ function buildOracle(): string {
   return binary;
 }
 
-/** The reason why the oracle cannot run here, or null. */
-export function oracleMissing(): string | null {
+/** The reason why the oracle cannot run cases of a mode here, or null: no compiler, or a kernel that does not let it. */
+export function oracleMissing(mode: number): string | null {
   try {
-    new NativeOracle().close();
-    return null;
+    const oracle = new NativeOracle();
+    const missing = oracle.missing(mode);
+    oracle.close();
+    return missing;
   } catch (error) {
     if (error instanceof OracleUnavailable) return error.message;
     throw error;
@@ -59,14 +61,25 @@ export class NativeOracle {
     writeFileSync(this.#segments, segmentFile());
   }
 
+  /** What the host lacks for cases of a mode, or null. */
+  missing(mode: number): string | null {
+    const run = spawnSync(this.#binary, ['--missing', ...this.#segmentsOf(mode)], { encoding: 'utf8' });
+    if (run.status === 0) return null;
+    return run.status === 77 ? run.stderr.trim() : `the oracle died (${run.signal ?? run.status}): ${run.stderr.trim()}`;
+  }
+  /** A host may have no LDT: only cases of segmented modes need one. */
+  #segmentsOf(mode: number): readonly string[] {
+    return isSegmented(mode) ? [this.#segments] : [];
+  }
+
   /** Outcomes of the cases in `cases` (a whole number of case records), in order. */
   run(cases: Uint8Array): OutcomeRecord {
     const input = join(this.#directory, 'cases');
     const output = join(this.#directory, 'outcomes');
     writeFileSync(input, cases);
-    // a host may have no LDT: only 32-bit cases need one
-    const table = isSegmented(cases[CASE_OFFSETS.mode]!) ? [this.#segments] : [];
-    const run = spawnSync(this.#binary, [input, output, ...table], { encoding: 'utf8' });
+    const run = spawnSync(this.#binary, [input, output, ...this.#segmentsOf(cases[CASE_OFFSETS.mode]!)], {
+      encoding: 'utf8',
+    });
     if (run.status === 77) throw new OracleUnavailable(run.stderr.trim());
     const outcomes = new OutcomeRecord(readFileSync(output));
     const count = cases.length / CASE_SIZE;
