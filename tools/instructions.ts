@@ -10,6 +10,7 @@ import { type Excluded, enumerateForms, PASSED_OVER } from '../test/native/enume
 import { SplitMix64 } from '../test/native/random.ts';
 import { TemplateBuilder } from '../test/native/templates.ts';
 import { decodeVectors } from '../test/native/vectors.ts';
+import { VENDOR_DIFFERENCES } from '../test/native/vendors.ts';
 import { commandLine } from './command-line.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -162,6 +163,24 @@ ${campaigns.join('\n')}
 | form | features | ${MODES.join(' | ')} | undefined | defined as |
 | --- | --- | ${MODES.map(() => '---').join(' | ')} | --- | --- |
 ${rows.join('\n')}
+
+## Vendors
+
+Policies without a suffix are AMD's, those with \`-intel\` Intel's; CPUID says so, and the CPU does what its vendor's do:
+
+| what | AMD | Intel | test |
+| --- | --- | --- | --- |
+${VENDOR_DIFFERENCES.filter((x) => x.ours === null)
+  .map(({ what, amd, intel, test }) => `| ${[what, amd, intel, test].join(' | ')} |`)
+  .join('\n')}
+
+The same under every policy:
+
+| what | AMD | Intel | Hindsight | test |
+| --- | --- | --- | --- | --- |
+${VENDOR_DIFFERENCES.filter((x) => x.ours !== null)
+  .map(({ what, amd, intel, ours, test }) => `| ${[what, amd, intel, ours, test].join(' | ')} |`)
+  .join('\n')}
 
 ## Left out
 

@@ -54,7 +54,7 @@ export function parseCount(text: string, option: string, least = 1): number {
 
 /** The name of a CPU policy. */
 export function parseCpu(text: string, option: string): CpuPolicy {
-  return cpuPolicyOf(text) ?? usage(`${option} ${text}: not a CPU; there are ${CPU_POLICIES.join(' and ')}`);
+  return cpuPolicyOf(text) ?? usage(`${option} ${text}: not a CPU; there are ${CPU_POLICIES.join(', ')}`);
 }
 
 /** True for what {@link parseTick} takes as a tick. */

@@ -16,7 +16,7 @@ import { CONSOLE_SECTION, ConsoleLog } from './console-log.ts';
 import type { SnapshotPage, StoredSnapshot } from './trace-store.ts';
 
 /** Version of everything that decides what a step does; recordings of another one are refused. */
-export const SEMANTICS_VERSION = 6;
+export const SEMANTICS_VERSION = 7;
 /** Ticks that a machine runs at most before its host is asked. */
 export const SLICE_TICKS = 2 ** 22;
 /** Ticks after which whoever follows a recording looks up: a guest that keeps changing its code takes a second for a million. */

@@ -93,5 +93,5 @@ export type DecodeFailure =
   /** The engine's answer for a form that has no semantics: the run stops with verdict `unimplemented`. */
   | 'outside';
 
-/** Which instructions exist: the CPUID policy of the guest. */
-export type CpuPolicy = 'x86-64-v1' | 'x86-64-v2';
+/** Which CPU the guest sees and has: a level of x86-64, and whose processor it is, AMD's where the name does not say. */
+export type CpuPolicy = 'x86-64-v1' | 'x86-64-v2' | 'x86-64-v1-intel' | 'x86-64-v2-intel';

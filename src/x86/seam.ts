@@ -3,6 +3,7 @@
  * bare IDT machine (src/platform/idt). The engine and the system instructions know nothing else of their surroundings.
  */
 import type { Cpu } from './cpu.ts';
+import type { Vendor } from './features.ts';
 import type { Insn } from './form.ts';
 
 /** A guest fault or trap, as a value. `address` is the faulting linear address of #PF. */
@@ -46,6 +47,8 @@ export const isStop = (x: unknown): x is Stop => typeof x === 'object' && x !== 
 export type EventKind = 'fault' | 'int' | 'int3' | 'into' | 'external' | 'nmi' | 'debug';
 
 export interface Platform {
+  /** Whose processor CPUID says it is. */
+  readonly vendor: Vendor;
   /**
    * Delivers an exception, software interrupt or external interrupt. On entry `cpu.rip` is the address to push (the
    * instruction itself for faults, the next one for traps and software interrupts). `insn` is the instruction that
@@ -54,6 +57,8 @@ export interface Platform {
   deliver(cpu: Cpu, kind: EventKind, event: Fault, insn: Insn | null): Outcome;
   /** SYSCALL with `cpu.rip` at the next instruction. */
   syscall(cpu: Cpu, insn: Insn): Outcome;
+  /** SYSENTER where the processor has it. */
+  sysenter(cpu: Cpu): Outcome;
   /** The descriptor a selector names, from GDT or LDT; faults as loading it would (SDM vol. 3A 3.4.5). */
   descriptor(cpu: Cpu, selector: number): bigint | Fault;
   /** Marks a descriptor accessed or a TSS busy. */

@@ -11,9 +11,10 @@ import { EmulatorError } from '../core/errors.ts';
 import { type MachineFrame, PAGE_SIZE, type PseudoFrame, type VirtAddr } from '../core/units.ts';
 import { joinWords } from '../core/words.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import { FLAT, HYPERCALL, VGCF } from './abi/numbers.ts';
+import { FLAT, VGCF } from './abi/numbers.ts';
 import { AMD64, LEGACY_MAX_VCPUS } from './abi/structures.ts';
 import { Domain, type DomainHost, type VcpuTables } from './domain.ts';
+import { writeHypercallPage } from './hypercall-page.ts';
 import type { LoadPiece } from './loader/image.ts';
 import { commandLineBytes, type DomainLayout } from './loader/layout.ts';
 import { pageTableEntries } from './loader/page-tables.ts';
@@ -29,8 +30,6 @@ import { getPageAndType } from './mm/types.ts';
 const DR6_DEFAULT = 0xffff_0ff0n;
 const DR7_DEFAULT = 0x400n;
 const RFLAGS_IF = 0x200n;
-/** What fills the hypercall page between the stubs. */
-const INT3 = 0xcc;
 const MAGIC = 'xen-3.0-x86_64';
 /** Event-channel ports the toolstack allocates before the domain starts. */
 export const XENSTORE_PORT = 1;
@@ -178,19 +177,6 @@ function writeStartInfo(
   word(at.first_p2m_pfn, plan.startInfo.firstP2mPfn);
   word(at.nr_p2m_frames, plan.startInfo.nrP2mFrames);
   memory.writeBytes(startFrame(d.layout, plan.startInfoPfn) * PAGE_SIZE, info);
-}
-
-/** One 32-byte stub a hypercall number: save rcx and r11, number to eax, SYSCALL, and back; iret does not come back. */
-function writeHypercallPage(memory: GuestMemory, mfn: MachineFrame): void {
-  const page = new Uint8Array(PAGE_SIZE).fill(INT3);
-  for (let number = 0; number < PAGE_SIZE / 32; number++) {
-    const iret = number === HYPERCALL.iret;
-    const stub = iret
-      ? [0x51, 0x41, 0x53, 0x50, 0xb8, number, 0, 0, 0, 0x0f, 0x05]
-      : [0x51, 0x41, 0x53, 0xb8, number, 0, 0, 0, 0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3];
-    page.set(stub, number * 32);
-  }
-  memory.writeBytes(mfn * PAGE_SIZE, page);
 }
 
 function writeTables(d: Domain, plan: DomainLayout): void {

@@ -54,7 +54,11 @@ export class TestPlatform implements Platform {
     this.deliveries.push({ kind, event, insn, rip: cpu.rip, step: cpu.get('steps') });
     return this.resume(cpu, event, kind);
   }
+  readonly vendor = 'amd';
   syscall(): Outcome {
+    return null;
+  }
+  sysenter(): Outcome {
     return null;
   }
   descriptor(): bigint {

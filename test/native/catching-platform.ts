@@ -26,8 +26,12 @@ export class CatchingPlatform implements Platform {
     this.#delivered = { event, rip: cpu.rip };
     return stop('stopped', 'an event was delivered');
   }
+  readonly vendor = 'amd';
   syscall(): Outcome {
     return outside('SYSCALL');
+  }
+  sysenter(): Outcome {
+    return outside('SYSENTER');
   }
   descriptor(): bigint | Fault {
     return outside('a descriptor');

@@ -140,6 +140,8 @@ for (const [bits, mode, policy] of [
   [16, 0, 'x86-64-v1'],
   [64, 2, 'x86-64-v2'],
   [32, 1, 'x86-64-v2'],
+  [64, 2, 'x86-64-v2-intel'],
+  [32, 1, 'x86-64-v1-intel'],
 ] as ReadonlyArray<readonly [16 | 32 | 64, CodeMode, CpuPolicy]>) {
   test(`decoding agrees with iced-x86 on ${CASES} random ${bits}-bit instructions of ${policy}`, () => {
     const slots = randomSlots(CASES, bits === 64, 0x1234567 + bits);

@@ -11,6 +11,7 @@ import {
   Register,
   RegisterExt,
 } from 'iced-x86';
+import { POLICIES } from '../../src/x86/features.ts';
 import type { CpuPolicy } from '../../src/x86/form.ts';
 import { STATE } from '../../src/x86/state.ts';
 
@@ -62,8 +63,11 @@ const V2 = new Set(
 
 /** Later additions to encodings that an older CPU executes as a hint, or as the instruction without the F3. */
 const SAME_WITHOUT_FEATURE = /^(Prefetch\w*|Wbnoinvd|Cldemote_m8|Rdssp._r\d+|Tzcnt_\w+|Lzcnt_\w+|Endbr\d+)$/;
-/** iced follows AMD here: Intel has SYSCALL and SYSRET in 64-bit mode only (SDM vol. 2B). */
+/** Intel has SYSCALL and SYSRET in 64-bit mode only (SDM vol. 2B). */
 const INTEL_64_ONLY = /^Sys(call|ret)/;
+/** LOCK makes CR8 of CR0 where CPUID has AltMovCr8 (APM vol. 3 "MOV CRn"), which no policy has. */
+const MOV_CR = /^Mov_(r(32|64)_cr|cr_r(32|64))$/;
+const LOCK = 0xf0;
 
 export interface IcedView {
   readonly valid: boolean;
@@ -76,6 +80,8 @@ export interface IcedView {
   readonly features: readonly string[];
   readonly text: string;
   readonly instruction: Instruction;
+  /** Decoded as AMD's processors do. */
+  readonly amd: boolean;
 }
 
 /** Decodes 16-byte slots of one buffer. */
@@ -85,14 +91,16 @@ export class Iced {
   readonly #data: Uint8Array;
   readonly #instruction = new Instruction();
   readonly #policy: CpuPolicy;
+  readonly #amd: boolean;
   constructor(bitness: 16 | 32 | 64, data: Uint8Array, policy: CpuPolicy) {
     this.#policy = policy;
     this.#data = data;
     this.#is64 = bitness === 64;
-    this.#decoder = new Decoder(bitness, data, DecoderOptions.None);
+    this.#amd = POLICIES[policy].vendor === 'amd';
+    this.#decoder = new Decoder(bitness, data, this.#amd ? DecoderOptions.AMD : DecoderOptions.None);
   }
   #has(feature: number, code: string): boolean {
-    const v2 = this.#policy === 'x86-64-v2';
+    const v2 = POLICIES[this.#policy].level === 2;
     if (this.#is64 && !v2 && /^[LS]ahf$/.test(code)) return false;
     return V1.has(feature) || (v2 && V2.has(feature));
   }
@@ -105,7 +113,11 @@ export class Iced {
     const code = Code[i.code]!;
     const allowed = SAME_WITHOUT_FEATURE.test(code) || features.every((x) => this.#has(x, code));
     return {
-      valid: !i.isInvalid && allowed && !(!this.#is64 && INTEL_64_ONLY.test(code)),
+      valid:
+        !i.isInvalid &&
+        allowed &&
+        !(!this.#is64 && !this.#amd && INTEL_64_ONLY.test(code)) &&
+        !(MOV_CR.test(code) && this.#data.subarray(slot * 16, slot * 16 + i.length - 3).includes(LOCK)),
       length: i.length,
       code,
       rexB: this.#is64 && (this.#data[slot * 16 + i.length - 2]! & 0xf1) === 0x41,
@@ -113,6 +125,7 @@ export class Iced {
       features: features.map((x) => CpuidFeature[x]!),
       text: `${Code[i.code]} [${features.map((x) => CpuidFeature[x]).join(' ')}]`,
       instruction: i,
+      amd: this.#amd,
     };
   }
 }
@@ -221,6 +234,8 @@ export function expectedName(view: IcedView): { name: string; variant: number } 
 /** Bytes of a register. */
 export const registerBytes = (register: Register): number => RegisterExt.size(register);
 /** Bytes that the memory operand of an instruction has for iced. */
-export const memoryBytes = (view: IcedView): number => MemorySizeExt.size(view.instruction.memorySize);
+export const memoryBytes = (view: IcedView): number =>
+  // measured on AMD family 1Ah; iced has Intel's two
+  view.amd && view.code === 'Movsxd_r16_rm16' ? 4 : MemorySizeExt.size(view.instruction.memorySize);
 
 export { OpKind, Register };

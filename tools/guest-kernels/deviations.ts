@@ -269,3 +269,30 @@ export const DEVIATIONS: Readonly<Record<string, Readonly<Record<string, Deviati
     'MMX makes the x87 stack full': line('tags=1080 sw=0 st3=12345678 st3h=ffff ok', 'mmx'),
   },
 };
+
+/** A line that AMD's processors print otherwise than Intel's, by the APM; whether QEMU does so too when it is told to be AMD's. */
+export interface VendorLine {
+  readonly amd: string;
+  readonly onQemu: boolean;
+}
+
+const amd = (line: string, onQemu = false): VendorLine => ({ amd: line, onQemu });
+
+/**
+ * What depends on the vendor, by kernel and test. SYSRET leaves the RPL of SS as STAR has it and takes any RIP, SYSENTER and SYSEXIT are none
+ * in long mode, SYSCALL enters CSTAR from compatibility mode, far pointers in memory have no 64-bit offset (APM vol. 3).
+ */
+export const BY_VENDOR: Readonly<Record<string, Readonly<Record<string, VendorLine>>>> = {
+  debug: { 'step over sysretq': amd('#=1 err=0 ip=0 cs=33 fl=102 ss=28 sp-=0 dr6=ffff4ff0') },
+  modes: { 'far jump of 64 bits through memory': amd('#=d err=0 ip=16 cs=8 fl=2 ss=10 sp-=0') },
+  privilege: {
+    sysretq: amd('cs=33 ss=28 #=80 err=0 ip=26 cs=33 fl=3246 ss=28 sp-=0'),
+    'sysretq sets what R11 says': amd('#=80 err=0 ip=2 cs=33 fl=2c3ed7 ss=28 sp-=0'),
+    sysretl: amd('c #=80 err=0 ip=1d cs=23 fl=3202 ss=28 sp-=0'),
+    'sysretq out of canonical addresses': amd('#=d err=0 ip=7fffffefd356 cs=33 fl=3246 ss=28 sp-=2000'),
+    'iret to syscall from compatibility mode': amd('CSTAR', true),
+    'sysenter without its segment': amd('#=6 err=0 ip=11 cs=8 fl=2 ss=10 sp-=0', true),
+    'sysenter from ring 3': amd('#=6 err=0 ip=0 cs=33 fl=3246 ss=2b sp-=0', true),
+    'sysexit to 64-bit code': amd('#=6 err=0 ip=fffffffffffffffd cs=8 fl=3246 ss=10 sp-=0', true),
+  },
+};

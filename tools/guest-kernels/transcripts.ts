@@ -9,9 +9,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PT_LOAD, readElf, segmentBytes } from '../../src/elf/elf.ts';
+import { VENDOR_NAMES, type Vendor } from '../../src/x86/features.ts';
 import { type BochsParts, findBochs, prepareBochs } from '../bochs.ts';
 import { commandLine, refuse } from '../command-line.ts';
-import { AS_QEMU, DEVIATIONS, type Deviation } from './deviations.ts';
+import { AS_QEMU, BY_VENDOR, DEVIATIONS, type Deviation, type VendorLine } from './deviations.ts';
 
 const HERE = import.meta.dirname;
 /** Kernels that test what QEMU does not check: their transcript is written by hand from the manual. */
@@ -34,12 +35,12 @@ export const transcriptPath = (name: string): string => join(HERE, 'transcripts'
 /** Whether Debian's qemu-system-x86 is installed. */
 export const hasQemu = (): boolean => spawnSync('qemu-system-x86_64', ['--version']).status === 0;
 
-/** What a kernel prints on QEMU. A triple fault ends the run too (-no-reboot). */
-export function runOnQemu(name: string): string {
+/** What a kernel prints on QEMU as a processor of a vendor. A triple fault ends the run too (-no-reboot). */
+export function runOnQemu(name: string, vendor: Vendor = 'intel'): string {
   const { stdout, stderr, error } = spawnSync(
     'qemu-system-x86_64',
     [
-      ...['-accel', 'tcg', '-cpu', 'qemu64,vendor=GenuineIntel', '-m', '16', '-kernel', kernelPath(name)],
+      ...['-accel', 'tcg', '-cpu', `qemu64,vendor=${VENDOR_NAMES[vendor]}`, '-m', '16', '-kernel', kernelPath(name)],
       ...['-debugcon', 'stdio', '-device', 'isa-debug-exit,iobase=0xf4,iosize=1', '-no-reboot'],
       ...['-nic', 'none', '-display', 'none', '-serial', 'none', '-monitor', 'none'],
     ],
@@ -95,8 +96,23 @@ function expected(name: string, pick: (deviation: Deviation) => string | null): 
       return text === null ? line : `${test}: ${text}`;
     });
 }
-/** What a kernel prints by the manual, by line. */
-export const expectedByManual = (name: string): string[] => expected(name, ({ manual }) => manual);
+/** The lines with those of AMD's processors in the place of Intel's. */
+const asAmd = (name: string, lines: readonly string[], pick: (line: VendorLine) => boolean): string[] =>
+  lines.map((line) => {
+    const [test, other] = Object.entries(BY_VENDOR[name] ?? {}).find(([test]) => line.startsWith(`${test}:`)) ?? [];
+    if (other === undefined || !pick(other)) return line;
+    return `${test}:${/^(CSTAR|#|cs=)/.test(other.amd) ? ' ' : ''}${other.amd}`;
+  });
+/** What a kernel prints by the manual of a vendor, by line. */
+export const expectedByManual = (name: string, vendor: Vendor = 'intel'): string[] => {
+  const lines = expected(name, ({ manual }) => manual);
+  return vendor === 'intel' ? lines : asAmd(name, lines, () => true);
+};
+/** What a kernel prints on QEMU as a processor of a vendor, by line. */
+export const expectedOnQemu = (name: string, vendor: Vendor): string[] => {
+  const lines = expected(name, () => null);
+  return vendor === 'intel' ? lines : asAmd(name, lines, ({ onQemu }) => onQemu);
+};
 /** What a kernel prints on Bochs, by line. */
 export const expectedOnBochs = (name: string): string[] =>
   expected(name, ({ manual, bochs }) => (bochs === null ? manual : bochs.prints === AS_QEMU ? null : bochs.prints));

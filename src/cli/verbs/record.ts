@@ -1,6 +1,7 @@
 /** `hindsight record IMAGE -- COMMAND LINE`: boots a kernel, records it, tells how it ended. */
 import { Option } from 'commander';
 import { renderVerdict, table, tickText } from '../../inspect/render.ts';
+import { CPU_POLICIES } from '../../x86/features.ts';
 import type { CpuPolicy } from '../../x86/form.ts';
 import type { RecordConfig, RecordResult } from '../backend.ts';
 import { EXIT, exitOfVerdict } from '../exit.ts';
@@ -54,7 +55,12 @@ export const addRecord: AddVerb = (program, start) => {
         .default(memory, '256M'),
     )
     .option('--vcpus <n>', 'number of vCPUs', (v) => parseCount(v, '--vcpus'), vcpus)
-    .option('--cpu <policy>', 'the CPU that the guest sees: x86-64-v1 or x86-64-v2', (v) => parseCpu(v, '--cpu'), cpu)
+    .option(
+      '--cpu <policy>',
+      `the CPU that the guest sees: ${CPU_POLICIES.join(', ')}`,
+      (v) => parseCpu(v, '--cpu'),
+      cpu,
+    )
     .option('-o, --output <dir>', 'directory for the recording, NAME.hs (default: in .hindsight)')
     .option('--input <file>', 'type this file, a line whenever the guest waits')
     .addOption(

@@ -1,5 +1,5 @@
 /** CPUID of the IDT machine: the policy's features (requirement E-01) with the paging features of a bare machine. */
-import { type Feature, featureWord } from '../../x86/features.ts';
+import { type Feature, featureWord, POLICIES, VENDOR_NAMES } from '../../x86/features.ts';
 import type { CpuPolicy } from '../../x86/form.ts';
 
 const ascii = (text: string): number[] =>
@@ -12,12 +12,12 @@ const PLATFORM: readonly Feature[] = ['de', 'pse', 'sep', 'pge'];
 /** Family 15, model 4, stepping 10; CLFLUSH works on 64 bytes. */
 const SIGNATURE = 0x00000f4a;
 const CLFLUSH_LINES = 8 << 8;
-const [V0, V1, V2] = ascii('GenuineIntel');
 
 type Leaf = readonly [number, number, number, number];
 
 /** EAX, EBX, ECX, EDX of a leaf; an unknown one answers as the highest basic leaf does (SDM vol. 2A "CPUID"). */
 export function cpuidLeaf(policy: CpuPolicy, leaf: number): Leaf {
+  const [V0, V1, V2] = ascii(VENDOR_NAMES[POLICIES[policy].vendor]);
   switch (leaf) {
     case 0:
       return [1, V0!, V2!, V1!];

@@ -4,15 +4,19 @@
  */
 import { type Infer, struct, u8 } from '../../core/schema.ts';
 import type { Cpu } from '../../x86/cpu.ts';
+import { POLICIES, type Vendor } from '../../x86/features.ts';
 import type { CpuPolicy, Insn } from '../../x86/form.ts';
 import { type EventKind, type Fault, type Outcome, type Platform, stop } from '../../x86/seam.ts';
 import { FLAG, GPR } from '../../x86/state.ts';
 import { readTable, writeTable } from '../../x86/system/descriptors.ts';
 import { enterFlat } from '../../x86/system/fast-call.ts';
+import { generalProtection } from '../../x86/system/operands.ts';
 import { cpuidLeaf } from './cpuid.ts';
 import { deliverThroughIdt } from './delivery.ts';
 import { readMsr, writeMsr } from './msr.ts';
 
+/** The code mode of a 64-bit segment. */
+const LONG_MODE = 2;
 const DEBUG_CONSOLE = 0xe9;
 const DEBUG_EXIT = 0xf4;
 const COM1 = 0x3f8;
@@ -59,14 +63,36 @@ export class IdtMachine implements Platform {
     return (cpu.systemFlags & FLAG.if) !== 0 && cpu.num('interruptShadow') === 0;
   }
 
-  /** SDM vol. 2B "SYSCALL". */
-  syscall(cpu: Cpu, _insn: Insn): Outcome {
-    const star = Number((cpu.get('star') >> 32n) & 0xfffcn);
+  get vendor(): Vendor {
+    return POLICIES[this.#policy].vendor;
+  }
+
+  /** SDM vol. 2B "SYSCALL"; outside 64-bit mode APM vol. 3 "SYSCALL". */
+  syscall(cpu: Cpu, insn: Insn): Outcome {
+    const star = cpu.get('star');
+    const selector = Number((star >> 32n) & 0xfffcn);
     cpu.setGpr(GPR.rcx, cpu.rip);
-    cpu.setGpr(GPR.r11, BigInt(cpu.rflags & ~FLAG.rf));
-    cpu.rflags &= ~(Number(cpu.get('sfmask') & 0xffffffffn) | FLAG.rf);
-    cpu.rip = cpu.get('lstar');
-    enterFlat(cpu, star, star + 8, 0, true);
+    if (cpu.longMode) {
+      cpu.setGpr(GPR.r11, BigInt(cpu.rflags & ~FLAG.rf));
+      cpu.rflags &= ~(Number(cpu.get('sfmask') & 0xffffffffn) | FLAG.rf);
+      cpu.rip = cpu.get(insn.mode === LONG_MODE ? 'lstar' : 'cstar');
+    } else {
+      cpu.rflags &= ~(FLAG.vm | FLAG.if | FLAG.rf);
+      cpu.rip = star & 0xffffffffn;
+    }
+    enterFlat(cpu, selector, selector + 8, 0, cpu.longMode);
+    return null;
+  }
+  /** SDM vol. 2B "SYSENTER". */
+  sysenter(cpu: Cpu): Outcome {
+    const selector = cpu.num('sysenterCs') & 0xfffc;
+    if (selector === 0) return generalProtection();
+    const long = cpu.longMode;
+    const width = (value: bigint): bigint => (long ? value : value & 0xffffffffn);
+    cpu.rflags &= ~(FLAG.vm | FLAG.if);
+    cpu.rsp = width(cpu.get('sysenterEsp'));
+    cpu.rip = width(cpu.get('sysenterEip'));
+    enterFlat(cpu, selector, selector + 8, 0, long);
     return null;
   }
 

@@ -1,11 +1,11 @@
 /**
  * The decoder: bytes to one {@link Insn}.
  *
- * It follows Intel where vendors differ: near branches ignore 66 in 64-bit mode, SYSCALL exists in 64-bit mode only,
- * SYSENTER in every mode. Reads never pass `available` or the 15-byte limit, and an instruction that cannot exist is reported as soon
+ * Where vendors differ the tables have rows of either. Reads never pass `available` or the 15-byte limit, and an instruction that cannot exist is reported as soon
  * as the bytes read so far say so.
  */
 import { joinWords } from '../../core/words.ts';
+import { POLICIES } from '../features.ts';
 import type { CodeMode, CpuPolicy, DecodeFailure, Insn } from '../form.ts';
 import { ATTR } from '../record.ts';
 import { STATE } from '../state.ts';
@@ -121,6 +121,7 @@ export function decode(
 ): Insn | DecodeFailure {
   const end = at + Math.min(available, MAX_LENGTH);
   const outOfBytes: DecodeFailure = available < MAX_LENGTH ? 'short' : 'long';
+  const { vendor, level } = POLICIES[policy];
   const is64 = mode === 2;
   const prefixes = PREFIXES[is64 ? 1 : 0];
   let p = at;
@@ -160,14 +161,14 @@ export function decode(
     opcode = bytes[p++]!;
     index = (MAP.twoByte << 8) | opcode;
     if (opcode === 0x38 || opcode === 0x3a) {
-      if (policy === 'x86-64-v1') return 'invalid'; // nothing there is older than SSSE3
+      if (level < 2) return 'invalid'; // nothing there is older than SSSE3
       if (p >= end) return outOfBytes;
       index = (opcode === 0x38 ? MAP.threeByte38 : MAP.threeByte3A) << 8;
       opcode = bytes[p++]!;
       index |= opcode;
     }
   }
-  const cell = cellAt(is64, index);
+  const cell = cellAt(vendor, is64, index);
   const column = rep === 1 ? 2 : rep === 2 ? 3 : operand16 ? 1 : 0;
   let row: CompiledRow | null = cell.plain[column]!;
   let modrm = 0;
@@ -180,13 +181,14 @@ export function decode(
     if (row === null) return 'invalid';
   }
   if (row.alternate !== null && (rex & row.alternateMask) !== 0) row = row.alternate;
-  if (policy === 'x86-64-v1' && row.v2) return 'invalid';
+  if (row.level > level) return 'invalid';
 
   // ---- sizes ----------------------------------------------------------------------------------------------------------
   const rexW = (rex & 8) !== 0;
   let size: number;
   if (!is64) size = (mode === 1) === operand16 ? 2 : 4;
-  else if (row.f64 || rexW) size = 8;
+  else if (row.f64) size = 8;
+  else if (rexW) size = row.noRexW ? 4 : 8;
   else if (operand16) size = 2;
   else size = row.d64 ? 8 : 4;
   // 0 = 64 bits, 1 = 32 bits, 2 = 16 bits, as in ATTR

@@ -1,11 +1,14 @@
-/** SYSCALL and SYSENTER with their returns, and SWAPGS (SDM vol. 3A 5.8.7 and 5.8.8). */
+/** SYSCALL and SYSENTER with their returns, and SWAPGS (SDM vol. 3A 5.8.7 and 5.8.8, APM vol. 3 "SYSCALL" to "SYSRET"). */
 import type { Cpu } from '../cpu.ts';
+import type { Vendor } from '../features.ts';
 import { FLAG, GPR, SEG, TRAP } from '../state.ts';
 import { setCodeMode, setFlatSegment } from './descriptors.ts';
 import type { SystemHandler, SystemTable } from './operands.ts';
 import { generalProtection, isCanonical, privileged, undefinedOpcode } from './operands.ts';
 
 const EFER_SCE = 1;
+/** The code mode of a 64-bit segment. */
+const LONG_MODE = 2;
 /** Attributes of the flat segments these instructions load, without DPL: present, S, accessed. */
 const CODE_32 = 0xc09b;
 const CODE_64 = 0xa09b;
@@ -25,31 +28,41 @@ export function enterFlat(cpu: Cpu, code: number, stack: number, cpl: number, lo
 const syscall: SystemHandler = (cpu, insn, platform) =>
   cpu.efer & EFER_SCE ? platform.syscall(cpu, insn) : undefinedOpcode();
 
-const sysret: SystemHandler = (cpu, insn) => {
+/** AMD's SYSRET leaves base, limit and attributes of SS as they are but for its privilege. */
+function returnFlat(cpu: Cpu, code: number, stack: number, long: boolean, vendor: Vendor): void {
+  if (vendor === 'intel') {
+    enterFlat(cpu, code, stack | 3, 3, long);
+    return;
+  }
+  setFlatSegment(cpu, SEG.cs, code, withDpl(long ? CODE_64 : CODE_32, 3));
+  cpu.set('selector', stack, SEG.ss);
+  cpu.set('segmentAttributes', withDpl(cpu.segmentAttributes(SEG.ss), 3), SEG.ss);
+  cpu.cpl = 3;
+  setCodeMode(cpu);
+}
+
+const sysret: SystemHandler = (cpu, insn, { vendor }) => {
   if ((cpu.efer & EFER_SCE) === 0) return undefinedOpcode();
   if (cpu.cpl !== 0) return generalProtection();
   const long = insn.form.size === 8;
   const target = cpu.gpr(GPR.rcx);
-  if (long && !isCanonical(target)) return generalProtection();
+  // AMD's fault where the target is fetched, at the new privilege
+  if (long && vendor === 'intel' && !isCanonical(target)) return generalProtection();
   const base = Number((cpu.get('star') >> 48n) & 0xffffn);
   cpu.rip = long ? target : target & 0xffffffffn;
-  cpu.rflags = Number(cpu.gpr(GPR.r11) & BigInt(SYSRET_FLAGS)) | 2;
-  enterFlat(cpu, (long ? base + 16 : base) | 3, (base + 8) | 3, 3, long);
+  // AMD's outside 64-bit mode have saved no flags
+  if (insn.mode === LONG_MODE) cpu.rflags = Number(cpu.gpr(GPR.r11) & BigInt(SYSRET_FLAGS)) | 2;
+  else cpu.rflags |= FLAG.if;
+  returnFlat(cpu, (long ? base + 16 : base) | 3, base + 8, long, vendor);
   if (cpu.systemFlags & FLAG.tf) cpu.set('pendingTrap', TRAP.step);
   return null;
 };
 
-const sysenter: SystemHandler = (cpu) => {
-  const selector = cpu.num('sysenterCs') & 0xfffc;
-  if (selector === 0) return generalProtection();
-  const long = cpu.longMode;
-  const width = (value: bigint): bigint => (long ? value : value & 0xffffffffn);
-  cpu.rflags &= ~(FLAG.vm | FLAG.if);
-  cpu.rsp = width(cpu.get('sysenterEsp'));
-  cpu.rip = width(cpu.get('sysenterEip'));
-  enterFlat(cpu, selector, selector + 8, 0, long);
-  return null;
-};
+/** AMD's processors have SYSENTER and SYSEXIT in legacy mode alone. */
+const inLegacyMode =
+  (handler: SystemHandler): SystemHandler =>
+  (cpu, insn, platform) =>
+    platform.vendor === 'amd' && cpu.longMode ? undefinedOpcode() : handler(cpu, insn, platform);
 
 const sysexit: SystemHandler = (cpu, insn) => {
   const selector = cpu.num('sysenterCs') & 0xfffc;
@@ -75,7 +88,7 @@ const swapgs: SystemHandler = (cpu) => {
 export const FAST_CALL: SystemTable = {
   syscall,
   sysret,
-  sysenter,
-  sysexit: privileged(sysexit),
+  sysenter: inLegacyMode((cpu, _insn, platform) => platform.sysenter(cpu)),
+  sysexit: inLegacyMode(privileged(sysexit)),
   swapgs: privileged(swapgs),
 };

@@ -6,7 +6,7 @@
  * is made when an instruction first needs it: a boot uses a third of them, and making all takes a fifth of a second.
  */
 import { assert } from '../../core/assert.ts';
-import { type Feature, policyHas } from '../features.ts';
+import { type Feature, type Level, levelOf, type Vendor } from '../features.ts';
 import type { Form } from '../form.ts';
 import { ONE_BYTE } from './one-byte.ts';
 import type { Flag, Row } from './row.ts';
@@ -76,6 +76,7 @@ export interface CompiledRow {
   readonly lock: boolean;
   readonly d64: boolean;
   readonly f64: boolean;
+  readonly noRexW: boolean;
   readonly system: boolean;
   readonly quiet: boolean;
   readonly newTf: boolean;
@@ -88,8 +89,8 @@ export interface CompiledRow {
   readonly repcc: boolean;
   readonly hint: boolean;
   readonly feature: Feature | null;
-  /** The x86-64-v1 policy lacks the feature. */
-  readonly v2: boolean;
+  /** The level of x86-64 that has it. */
+  readonly level: Level;
   /** Row that replaces this one when a REX bit of `alternateMask` is set. */
   alternate: CompiledRow | null;
   alternateMask: number;
@@ -236,6 +237,7 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
     lock: has('lock'),
     d64: has('d64'),
     f64: has('f64'),
+    noRexW: has('now'),
     system: has('sys'),
     quiet: has('quiet'),
     newTf: has('newtf'),
@@ -248,7 +250,7 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
     repcc: has('repcc'),
     hint: has('hint'),
     feature: row.feature,
-    v2: row.feature !== null && !policyHas('x86-64-v1', row.feature),
+    level: row.feature === null ? 1 : levelOf(row.feature),
     alternate: null,
     alternateMask: 0,
     forms: [],
@@ -273,9 +275,10 @@ const PASSES = ['', 'prefix', 'rex'] as const;
 const passOf = ({ prefix }: Place): (typeof PASSES)[number] =>
   prefix.startsWith('REX') ? 'rex' : prefix === '' ? '' : 'prefix';
 
-function compileCell(is64: boolean, index: number): Cell {
+function compileCell(vendor: Vendor, is64: boolean, index: number): Cell {
   const cell: Cell = { plain: [null, null, null, null], byModrm: [null, null, null, null] };
-  const claims = CLAIMS[index]!.filter(({ row }) => !row.flags.includes(is64 ? 'i64' : 'o64'));
+  const absent: readonly Flag[] = [vendor === 'amd' ? 'intel' : 'amd', is64 ? 'i64' : 'o64'];
+  const claims = CLAIMS[index]!.filter(({ row }) => !row.flags.some((flag) => absent.includes(flag)));
   for (const pass of PASSES) {
     const claimed = new Uint8Array(4 * MODRM_PLACES);
     for (const { row, place } of claims) {
@@ -304,10 +307,12 @@ function compileCell(is64: boolean, index: number): Cell {
   return cell;
 }
 
-const CELLS: readonly [Array<Cell | undefined>, Array<Cell | undefined>] = [[], []];
+/** Cells of one vendor outside and inside 64-bit mode. */
+type Cells = readonly [Array<Cell | undefined>, Array<Cell | undefined>];
+const CELLS: Readonly<Record<Vendor, Cells>> = { amd: [[], []], intel: [[], []] };
 
 /** The cell of `index` = `map << 8 | opcode` outside or inside 64-bit mode. */
-export function cellAt(is64: boolean, index: number): Cell {
-  const cells = CELLS[is64 ? 1 : 0];
-  return (cells[index] ??= compileCell(is64, index));
+export function cellAt(vendor: Vendor, is64: boolean, index: number): Cell {
+  const cells = CELLS[vendor][is64 ? 1 : 0];
+  return (cells[index] ??= compileCell(vendor, is64, index));
 }

@@ -30,14 +30,20 @@ export interface Row {
 export type Flag =
   /** LOCK is allowed with a memory destination. */
   | 'lock'
+  /** A row of AMD's processors alone. */
+  | 'amd'
+  /** A row of Intel's processors alone. */
+  | 'intel'
   /** Not an instruction in 64-bit mode. */
   | 'i64'
   /** An instruction only in 64-bit mode. */
   | 'o64'
   /** Operand size is 64 bits by default in 64-bit mode; 66 makes it 16. */
   | 'd64'
-  /** Operand size is 64 bits in 64-bit mode whatever the prefixes (SDM: 66 is ignored by near branches on Intel). */
+  /** Operand size is 64 bits in 64-bit mode whatever the prefixes. */
   | 'f64'
+  /** REX.W does not make the operand size 64 bits. */
+  | 'now'
   /** Executed by TypeScript in src/x86/system. */
   | 'sys'
   /** Touches nothing but registers and memory, though TypeScript executes it: no point of delivery. */
@@ -75,6 +81,20 @@ export function row(opcode: string, name: string, operands = '', flags = ''): Ro
     feature: feature as Feature | null,
   };
 }
+
+/**
+ * A near branch, 64 bits wide in 64-bit mode: there 66 makes it 16 bits on AMD's processors (APM vol. 3, 1.2.2) and is ignored on Intel's
+ * (SDM vol. 2 "JMP").
+ */
+export const nearBranch = (opcode: string, name: string, operands: string, flags = ''): Row[] => [
+  row(opcode, name, operands, `amd d64 ${flags}`.trim()),
+  row(opcode, name, operands, `intel f64 ${flags}`.trim()),
+];
+/** A far pointer in memory: its offset has 64 bits under REX.W on Intel's processors only (APM vol. 3 "JMP (Far)", "LFS"). */
+export const farPointer = (opcode: string, name: string, operands: string, flags: string): Row[] => [
+  row(opcode, name, operands, `amd now ${flags}`),
+  row(opcode, name, operands, `intel ${flags}`),
+];
 
 /** The rows as parts of a feature, where they do not name one themselves. */
 export const having = (feature: Feature, rows: readonly Row[]): Row[] =>

@@ -1,5 +1,5 @@
 /** The 0F opcode map without MMX and SSE (SDM vol. 2 table A-3 and the groups of table A-6). */
-import { type Row, row } from './row.ts';
+import { farPointer, nearBranch, type Row, row } from './row.ts';
 
 const BIT = ['bt', 'bts', 'btr', 'btc'];
 const lockOf = (name: string): string => (name === 'bt' ? '' : 'lock');
@@ -21,9 +21,11 @@ export const TWO_BYTE: readonly Row[] = [
   row('0F 01 F8', 'swapgs', '', 'o64 sys'),
   row('0F 02', 'lar', 'Gv,Ew', 'sys quiet'),
   row('0F 03', 'lsl', 'Gv,Ew', 'sys quiet'),
-  row('0F 05', 'syscall', '', 'o64 sys newtf syscall'),
+  row('0F 05', 'syscall', '', 'amd sys newtf syscall'),
+  row('0F 05', 'syscall', '', 'intel o64 sys newtf syscall'),
   row('0F 06', 'clts', '', 'sys'),
-  row('0F 07', 'sysret', '', 'o64 v sys newtf syscall'),
+  row('0F 07', 'sysret', '', 'amd v sys newtf syscall'),
+  row('0F 07', 'sysret', '', 'intel o64 v sys newtf syscall'),
   row('0F 08', 'invd', '', 'sys'),
   row('0F 09', 'wbinvd', '', 'sys'),
   row('0F 0B', 'ud2', '', 'sys'),
@@ -41,7 +43,7 @@ export const TWO_BYTE: readonly Row[] = [
   row('0F 34', 'sysenter', '', 'sys'),
   row('0F 35', 'sysexit', '', 'v sys'),
   row('0F 40+cc', 'cmovcc', 'Gv,Ev', 'cmov'),
-  row('0F 80+cc', 'jcc', 'Jz', 'f64'),
+  ...nearBranch('0F 80+cc', 'jcc', 'Jz'),
   row('0F 90+cc', 'setcc', 'Eb'),
   row('0F A0', 'push_sreg', 'FS', 'd64 stk v'),
   row('0F A1', 'pop_sreg', 'FS', 'd64 stk v sys'),
@@ -63,9 +65,9 @@ export const TWO_BYTE: readonly Row[] = [
   row('0F AF', 'imul', 'Gv,Ev'),
   row('0F B0', 'cmpxchg', 'Eb,Gb', 'lock'),
   row('0F B1', 'cmpxchg', 'Ev,Gv', 'lock'),
-  row('0F B2', 'lss', 'Gv,Mp', 'sys'),
-  row('0F B4', 'lfs', 'Gv,Mp', 'sys'),
-  row('0F B5', 'lgs', 'Gv,Mp', 'sys'),
+  ...farPointer('0F B2', 'lss', 'Gv,Mp', 'sys'),
+  ...farPointer('0F B4', 'lfs', 'Gv,Mp', 'sys'),
+  ...farPointer('0F B5', 'lgs', 'Gv,Mp', 'sys'),
   row('0F B6', 'movzx', 'Gv,Eb'),
   row('0F B7', 'movzx', 'Gv,Ew'),
   row('F3 0F B8', 'popcnt', 'Gv,Ev', 'popcnt'),
@@ -85,5 +87,6 @@ export const TWO_BYTE: readonly Row[] = [
   row('0F C7 /1', 'cmpxchg8b', 'Mq', 'lock cx8'),
   row('REX.W 0F C7 /1', 'cmpxchg16b', 'Mdq', 'lock cx16'),
   row('0F C8+r', 'bswap', 'Zv'),
-  row('0F FF', 'ud0', 'Gv,Ev', 'hint sys'),
+  row('0F FF', 'ud0', '', 'amd sys'),
+  row('0F FF', 'ud0', 'Gv,Ev', 'intel hint sys'),
 ];

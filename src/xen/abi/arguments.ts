@@ -4,6 +4,41 @@
  */
 import { layout, type WordBytes } from './layout.ts';
 
+/** Those of grant_table.h. */
+function grantArguments(word: WordBytes) {
+  return {
+    grantSetupTable: layout(word, { dom: 'u16', nr_frames: 'u32', status: 'u16', frame_list: 'word' }),
+    grantDumpTable: layout(word, { dom: 'u16', status: 'u16' }),
+    grantQuerySize: layout(word, { dom: 'u16', nr_frames: 'u32', max_nr_frames: 'u32', status: 'u16' }),
+    grantSetVersion: layout(word, { version: 'u32' }),
+    grantGetVersion: layout(word, { dom: 'u16', pad: 'u16', version: 'u32' }),
+    grantMap: layout(word, {
+      host_addr: 'u64',
+      flags: 'u32',
+      ref: 'u32',
+      dom: 'u16',
+      status: 'u16',
+      handle: 'u32',
+      dev_bus_addr: 'u64',
+    }),
+    grantUnmap: layout(word, { host_addr: 'u64', dev_bus_addr: 'u64', handle: 'u32', status: 'u16' }),
+    grantCopy: layout(word, {
+      source_frame: 'u64',
+      source_domid: 'u16',
+      source_offset: 'u16',
+      dest_frame: 'u64',
+      dest_domid: 'u16',
+      dest_offset: 'u16',
+      dest_pad: 'u32',
+      len: 'u16',
+      flags: 'u16',
+      status: 'u16',
+    }),
+    grantSwap: layout(word, { ref_a: 'u32', ref_b: 'u32', status: 'u16' }),
+    grantCacheFlush: layout(word, { address: 'u64', offset: 'u16', length: 'u16', op: 'u32' }),
+  };
+}
+
 /** Every argument structure for one word size. */
 function hypercallArguments(word: WordBytes) {
   return {
@@ -29,12 +64,10 @@ function hypercallArguments(word: WordBytes) {
       detail_port: 'u32',
     }),
     eventReset: layout(word, { dom: 'u16' }),
-    // grant_table.h
-    grantSetupTable: layout(word, { dom: 'u16', nr_frames: 'u32', status: 'u16', frame_list: 'word' }),
-    grantDumpTable: layout(word, { dom: 'u16', status: 'u16' }),
-    grantQuerySize: layout(word, { dom: 'u16', nr_frames: 'u32', max_nr_frames: 'u32', status: 'u16' }),
-    grantSetVersion: layout(word, { version: 'u32' }),
-    grantGetVersion: layout(word, { dom: 'u16', pad: 'u16', version: 'u32' }),
+    eventInitControl: layout(word, { control_gfn: 'u64', offset: 'u32', vcpu: 'u32', link_bits: 'u8', pad: ['u8', 7] }),
+    eventExpandArray: layout(word, { array_gfn: 'u64' }),
+    eventSetPriority: layout(word, { port: 'u32', priority: 'u32' }),
+    ...grantArguments(word),
     // physdev.h
     setIopl: layout(word, { iopl: 'u32' }),
     setIobitmap: layout(word, { bitmap: 'word', nr_ports: 'u32' }),

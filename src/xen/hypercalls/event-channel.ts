@@ -1,9 +1,9 @@
 /**
  * event_channel_op (32) and its compat form (16): (cmd, argument). A port that was allocated is written back into the
- * argument; the work is done in src/xen/pv/events.ts. FIFO set-up (init_control, expand_array, set_priority) answers -ENOSYS:
- * every guest then stays with the 2-level ABI.
+ * argument; the work is done in src/xen/pv/events.ts. FIFO set-up (init_control, expand_array, set_priority) answers -ENOSYS where Xen
+ * finds no fault with its arguments: every guest then stays with the 2-level ABI (0011).
  */
-import type { VirtAddr } from '../../core/units.ts';
+import { PAGE_SIZE, type VirtAddr } from '../../core/units.ts';
 import { ARGUMENTS64 as ARG } from '../abi/arguments.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { DOMID, EVTCHNOP } from '../abi/numbers.ts';
@@ -49,9 +49,27 @@ function run(call: Call, cmd: number, address: VirtAddr): CallResult {
       return call.with(address, ARG.eventStatus, (arg) => status(call, address, arg));
     case EVTCHNOP.reset:
       return call.with(address, ARG.eventReset, (arg) => events.reset(arg.u16('dom')));
+    case EVTCHNOP.init_control:
+      return call.with(address, ARG.eventInitControl, (arg) => initControl(call, arg.u32('vcpu'), arg.u32('offset')));
+    case EVTCHNOP.expand_array:
+      return call.with(address, ARG.eventExpandArray, () => -ERRNO.EOPNOTSUPP);
+    case EVTCHNOP.set_priority:
+      return call.with(address, ARG.eventSetPriority, (arg) =>
+        events.channel(arg.u32('port')) === undefined ? -ERRNO.EINVAL : -ERRNO.ENOSYS,
+      );
     default:
       return -ERRNO.ENOSYS;
   }
+}
+
+/** Bytes of evtchn_fifo_control_block: `ready`, a reserved word and 16 heads (event_channel.h). */
+const CONTROL_BLOCK_BYTES = 72;
+
+/** What Xen finds wrong with a control block's place before it looks at the page (event_fifo.c evtchn_fifo_init_control). */
+function initControl({ pv }: Call, vcpu: number, offset: number): number {
+  if (vcpu >= pv.vcpus.length) return -ERRNO.ENOENT;
+  if (offset > PAGE_SIZE - CONTROL_BLOCK_BYTES || offset % 8 !== 0) return -ERRNO.EINVAL;
+  return -ERRNO.ENOSYS;
 }
 
 function status(call: Call, address: VirtAddr, arg: GuestStruct<keyof typeof ARG.eventStatus.at & string>): CallResult {

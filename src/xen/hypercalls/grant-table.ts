@@ -1,6 +1,6 @@
 /**
- * grant_table_op (20): (cmd, argument, count), as far as set-up and query: frontends grant, they never map (D-48). Version 1
- * only, as a domain with max_grant_version=1 has it. Source: xen/common/grant_table.c.
+ * grant_table_op (20): (cmd, argument, count): set-up and query, and by grant-use.ts what uses grants (D-48). Version 1 only, as a domain
+ * with max_grant_version=1 has it. Source: xen/common/grant_table.c.
  */
 import type { VirtAddr } from '../../core/units.ts';
 import { ARGUMENTS64 as ARG } from '../abi/arguments.ts';
@@ -9,10 +9,11 @@ import { DOMID, GNTTABOP } from '../abi/numbers.ts';
 import { arrayOk } from '../domain.ts';
 import type { GuestStruct } from '../pv/guest-access.ts';
 import type { Call, CallResult, Hypercall } from './call.ts';
+import { STATUS, useGrants } from './grant-use.ts';
 
-/** GNTST status codes (public/grant_table.h). */
-const STATUS = { okay: 0, generalError: -1, badDomain: -2, badVirtAddr: -5, permissionDenied: -8 } as const;
 const VERSION = 1;
+/** GNTTABOP_CMD_MASK: what stands above is a continuation's. */
+const CMD_MASK = 0xfff;
 
 /** What asking about domain `dom` comes to: this domain may ask about itself only, and domain 0 is the other there is. */
 function domainStatus(call: Call, dom: number): number {
@@ -23,7 +24,10 @@ function domainStatus(call: Call, dom: number): number {
 export const grantTableOp: Hypercall = (call) => {
   const address = call.ptr(1);
   const one = call.u32(2) === 1;
-  switch (call.u32(0)) {
+  if (call.u32(2) > 0x7fffffff) return -ERRNO.EINVAL;
+  const cmd = call.u32(0) & CMD_MASK;
+  if (cmd !== GNTTABOP.cache_flush && cmd !== call.u32(0)) return -ERRNO.EINVAL;
+  switch (cmd) {
     case GNTTABOP.setup_table:
       return one ? setupTable(call, address) : -ERRNO.EINVAL;
     case GNTTABOP.dump_table:
@@ -51,7 +55,7 @@ export const grantTableOp: Hypercall = (call) => {
     case GNTTABOP.get_status_frames:
       return -ERRNO.EINVAL;
     default:
-      return -ERRNO.ENOSYS;
+      return useGrants(call, cmd);
   }
 };
 

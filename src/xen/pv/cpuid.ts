@@ -2,7 +2,7 @@
  * CPUID of a PV domain by its policy (E-01, D-41): the same answers for CPUID and for the forced emulation prefix. Unknown
  * leaves are zero.
  */
-import { type Feature, featureWord } from '../../x86/features.ts';
+import { type Feature, featureWord, POLICIES, VENDOR_NAMES, type Vendor } from '../../x86/features.ts';
 import type { CpuPolicy } from '../../x86/form.ts';
 import { XEN_VERSION } from './version.ts';
 
@@ -14,12 +14,21 @@ const text = (s: string): number[] =>
       s.charCodeAt(at) | (s.charCodeAt(at + 1) << 8) | (s.charCodeAt(at + 2) << 16) | (s.charCodeAt(at + 3) << 24),
   );
 
-/** Beside the policy's: real PV guests see APIC, and Linux maps a page for it. */
-const PLATFORM: readonly Feature[] = ['apic', 'hypervisor'];
+/**
+ * Beside the policy's: real PV guests see APIC, and Linux maps a page for it. Xen runs in long mode, where AMD's processors have no
+ * SYSENTER (xen/arch/x86/cpu-policy.c).
+ */
+const PLATFORM: Readonly<Record<Vendor, readonly Feature[]>> = {
+  amd: ['apic', 'hypervisor'],
+  intel: ['apic', 'sep', 'hypervisor'],
+};
 /** Bits of leaf 1 EDX that AMD repeats in leaf 0x80000001 (APM vol. 3, E.4.2): 0 to 9, 12 to 17, MMX, FXSR. */
 const AMD_COPIES = 0x0183_f3ff;
-/** AMD family 15 model 65 stepping 3 (Opteron), the CPU type of the traces this policy is held against. */
-const SIGNATURE = 0x00040f13;
+/**
+ * AMD family 15 model 65 stepping 3 (Opteron), the CPU type of the traces this policy is held against; Intel family 15 model 4
+ * stepping 10, the first with long mode.
+ */
+const SIGNATURE: Readonly<Record<Vendor, number>> = { amd: 0x00040f13, intel: 0x00000f4a };
 
 /** CLFLUSH line size in 8-byte words. */
 const CLFLUSH_WORDS = 8;
@@ -33,17 +42,19 @@ export interface CpuidContext {
 
 /** [eax, ebx, ecx, edx], unsigned. */
 export function pvCpuid(context: CpuidContext, leaf: number, subleaf: number): Leaf {
-  const [v0, v1, v2] = text('AuthenticAMD');
   const { policy } = context;
+  const { vendor } = POLICIES[policy];
+  const [v0, v1, v2] = text(VENDOR_NAMES[vendor]);
+  const signature = SIGNATURE[vendor];
   const brand = `Hindsight deterministic CPU (${policy})`.padEnd(48, '\0');
   const word = (at: number): number => text(brand.slice(at, at + 12))[0]!;
-  const features = (register: 'ecx' | 'edx'): number => featureWord(policy, 1, register, PLATFORM);
+  const features = (register: 'ecx' | 'edx'): number => featureWord(policy, 1, register, PLATFORM[vendor]);
   switch (leaf >>> 0) {
     case 0:
       return [1, v0! >>> 0, v2! >>> 0, v1! >>> 0];
     case 1:
       // the initial APIC id of a PV vCPU is 0, whichever it is (guest_cpuid)
-      return [SIGNATURE, (CLFLUSH_WORDS << 8) | (context.vcpus << 16), features('ecx'), features('edx')];
+      return [signature, (CLFLUSH_WORDS << 8) | (context.vcpus << 16), features('ecx'), features('edx')];
     case 0x40000000: {
       const [x0, x1, x2] = text('XenVMMXenVMM');
       return [0x40000004, x0! >>> 0, x1! >>> 0, x2! >>> 0];
@@ -61,10 +72,10 @@ export function pvCpuid(context: CpuidContext, leaf: number, subleaf: number): L
       return [0x80000008, v0! >>> 0, v2! >>> 0, v1! >>> 0];
     case 0x80000001:
       return [
-        SIGNATURE,
+        vendor === 'amd' ? signature : 0,
         0,
         featureWord(policy, 0x80000001, 'ecx'),
-        (featureWord(policy, 0x80000001, 'edx') | (features('edx') & AMD_COPIES)) >>> 0,
+        (featureWord(policy, 0x80000001, 'edx') | (vendor === 'amd' ? features('edx') & AMD_COPIES : 0)) >>> 0,
       ];
     case 0x80000002:
     case 0x80000003:
@@ -73,7 +84,7 @@ export function pvCpuid(context: CpuidContext, leaf: number, subleaf: number): L
       return [word(at) >>> 0, word(at + 4) >>> 0, word(at + 8) >>> 0, word(at + 12) >>> 0];
     }
     case 0x80000005:
-      return [0, 0, 0x40020140, 0x40020140];
+      return vendor === 'amd' ? [0, 0, 0x40020140, 0x40020140] : [0, 0, 0, 0];
     case 0x80000008:
       return [(48 << 8) | 40, 0, 0, 0];
     default:

@@ -76,14 +76,14 @@ function emulateKernelOnly(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
       runCpuid(pv, cpu);
       return done(cpu, insn);
     case 'rdmsr': {
-      const value = readMsr(cpu, cpu.gpr32(GPR.rcx), pv.tsc(cpu), v.traps[VECTOR.gp]!.address !== 0n);
+      const value = readMsr(pv, cpu, cpu.gpr32(GPR.rcx));
       if (value === null) return 'no';
       setPair(cpu, value);
       return done(cpu, insn);
     }
     case 'wrmsr': {
       const value = joinWords(cpu.gpr32(GPR.rax), cpu.gpr32(GPR.rdx));
-      return writeMsr(cpu, cpu.gpr32(GPR.rcx), value) ? done(cpu, insn) : 'no';
+      return writeMsr(pv, cpu, cpu.gpr32(GPR.rcx), value) ? done(cpu, insn) : 'no';
     }
     case 'mov_from_cr':
       return readControl(pv, cpu, insn);

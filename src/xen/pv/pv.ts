@@ -17,6 +17,7 @@ import { highWord, lowWord, plus } from '../../core/words.ts';
 import { type Device, giveInput } from '../../devices/device.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import type { Cpu } from '../../x86/cpu.ts';
+import { POLICIES, type Vendor } from '../../x86/features.ts';
 import type { CpuPolicy, Insn } from '../../x86/form.ts';
 import { type EventKind, type Fault, fault, isStop, type Outcome, type Platform, type Stop } from '../../x86/seam.ts';
 import { GPR, VECTOR } from '../../x86/state.ts';
@@ -36,7 +37,7 @@ import { GuestAccess, type Translator } from './guest-access.ts';
 import { deliverable, isRunnable, switchVcpus, wake, wakePollers } from './scheduler.ts';
 import { tscAt } from './time.ts';
 import { expire, nextDeadline } from './timers.ts';
-import { deliver, syscall } from './traps.ts';
+import { deliver, syscall, sysenter } from './traps.ts';
 import { newVcpuState, type VcpuState, vcpuState } from './vcpu.ts';
 
 /** System time, a pure function of ticks and idle jumps; kept by the machine. */
@@ -247,6 +248,9 @@ export class XenPv implements Platform, EventHost {
     return (((type < 32 ? lowWord(assists) : highWord(assists)) >>> (type & 31)) & 1) !== 0;
   }
 
+  get vendor(): Vendor {
+    return POLICIES[this.policy].vendor;
+  }
   get sharedInfo(): PhysAddr {
     return this.places.sharedInfo;
   }
@@ -281,6 +285,9 @@ export class XenPv implements Platform, EventHost {
   }
   syscall(cpu: Cpu, insn: Insn): Outcome {
     return syscall(this, cpu, insn);
+  }
+  sysenter(cpu: Cpu): Outcome {
+    return sysenter(this, cpu);
   }
   /** A hypercall of the guest kernel: number in EAX, arguments in RDI RSI RDX R10 R8 R9, result in RAX (D-01, D-05). */
   hypercall(cpu: Cpu): Outcome {

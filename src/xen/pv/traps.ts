@@ -6,7 +6,7 @@ import { plus } from '../../core/words.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Insn } from '../../x86/form.ts';
 import { type EventKind, type Fault, fault, isFault, isStop, type Outcome } from '../../x86/seam.ts';
-import { FLAG, GPR, VECTOR } from '../../x86/state.ts';
+import { FLAG, GPR, SEG, VECTOR } from '../../x86/state.ts';
 import { FLAT } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
 import { createBounceFrame } from './bounce.ts';
@@ -104,7 +104,8 @@ export function syscall(pv: XenPv, cpu: Cpu, insn: Insn): Outcome {
   // What Xen's entry finds and every frame shows are the selectors that SYSCALL loads.
   loadFlat(cpu, 'cs', compat ? FLAT.ring3Cs32 : FLAT.ring3Cs64);
   loadFlat(cpu, 'ss', FLAT.ring3Ss);
-  if (v.kernelMode) return pv.hypercall(cpu);
+  // cstar_enter does not ask who calls: no hypercall from compatibility mode
+  if (v.kernelMode && !compat) return pv.hypercall(cpu);
   const callback = compat ? v.syscall32Callback : v.syscallCallback;
   if (callback.address === 0n) {
     cpu.rip = plus(cpu.rip, -2);
@@ -118,4 +119,18 @@ export function syscall(pv: XenPv, cpu: Cpu, insn: Insn): Outcome {
     cpu.setGpr32(GPR.r11, cpu.rflags);
   }
   return outcome;
+}
+
+/**
+ * SYSENTER, which saves neither RIP, RSP nor CS: a bounce to its callback, or #GP where there is none (entry.S sysenter_entry). It exists
+ * on Intel's processors only.
+ */
+export function sysenter(pv: XenPv, cpu: Cpu): Outcome {
+  const { address, maskEvents } = pv.vcpus[cpu.id]!.sysenterCallback;
+  cpu.rip = 0n;
+  cpu.rsp = 0n;
+  cpu.set('selector', 3, SEG.cs);
+  loadFlat(cpu, 'ss', FLAT.ring3Ss);
+  if (address === 0n) return inject(pv, cpu, fault(VECTOR.gp, 0));
+  return createBounceFrame(pv, cpu, { address, error: null, maskEvents });
 }

@@ -48,6 +48,8 @@ export const vcpuState = struct({
   ldtBase: u64,
   ldtEntries: u32,
   debug: list(u64),
+  /** MCG_STATUS, which keeps what is written to it. */
+  mcgStatus: u64,
   /** Machine address of this vCPU's vcpu_info, and whether the guest has moved it. */
   infoAddress: integer,
   infoRegistered: bool,
@@ -101,6 +103,7 @@ export function newVcpuState(infoAddress: number): VcpuState {
     ldtBase: 0n,
     ldtEntries: 0,
     debug: Array.from({ length: 8 }, () => 0n),
+    mcgStatus: 0n,
     infoAddress,
     infoRegistered: false,
     runstateArea: 0n,

@@ -3,6 +3,7 @@ import { type PreparedHandlers, prepareHandlers } from '../../../src/engine/cold
 import { Engine, type EngineOptions } from '../../../src/engine/engine.ts';
 import { GuestMemory } from '../../../src/memory/guest-memory.ts';
 import type { Cpu } from '../../../src/x86/cpu.ts';
+import { POLICIES, type Vendor } from '../../../src/x86/features.ts';
 import type { CpuPolicy, Insn } from '../../../src/x86/form.ts';
 import { type EventKind, type Fault, type Outcome, type Platform, stop } from '../../../src/x86/seam.ts';
 import { FLAG, SEG, type SlotName, STATE } from '../../../src/x86/state.ts';
@@ -62,6 +63,7 @@ function preparedHandlers(): PreparedHandlers {
 
 export class FuzzMachine implements Platform {
   readonly tier: TierName;
+  readonly vendor: Vendor;
   readonly memory: GuestMemory;
   readonly engine: Engine;
   readonly cpu: Cpu;
@@ -76,6 +78,7 @@ export class FuzzMachine implements Platform {
   steps = 0;
 
   constructor(tier: TierName, policy: CpuPolicy, promotion = 0) {
+    this.vendor = POLICIES[policy].vendor;
     this.tier = tier;
     this.memory = new GuestMemory({ vcpus: 1, slots: FRAMES, frameLimit: 8192, recordBytes: 1 << 20 });
     for (let frame = 0; frame < FRAMES; frame++) this.memory.addFrame(frame);
@@ -382,6 +385,9 @@ export class FuzzMachine implements Platform {
     return null;
   }
   syscall(): Outcome {
+    return null;
+  }
+  sysenter(): Outcome {
     return null;
   }
   descriptor(): bigint {

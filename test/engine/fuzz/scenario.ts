@@ -84,7 +84,10 @@ const KINDS: ReadonlyArray<readonly [Happening['kind'], number]> = [
 const TOTAL = KINDS.reduce((sum, [, weight]) => sum + weight, 0);
 
 /** Which instructions the program of a seed is made of. */
-export const policyOf = (seed: number): CpuPolicy => (seed % 4 === 0 ? 'x86-64-v1' : 'x86-64-v2');
+export const policyOf = (seed: number): CpuPolicy => {
+  if (seed % 4 === 0) return 'x86-64-v1';
+  return seed % 4 === 1 ? 'x86-64-v2-intel' : 'x86-64-v2';
+};
 
 /** The scenario of a seed. */
 export function scenarioOf(seed: number, policy: CpuPolicy = policyOf(seed)): Scenario {

@@ -2,7 +2,7 @@
 import { IdtMachine } from '../../../src/platform/idt/machine.ts';
 import { type AccessOptions, Cpu, type LinearMemory } from '../../../src/x86/cpu.ts';
 import { decode } from '../../../src/x86/decode/decode.ts';
-import type { CodeMode, Insn } from '../../../src/x86/form.ts';
+import type { CodeMode, CpuPolicy, Insn } from '../../../src/x86/form.ts';
 import { type Fault, fault, type Outcome } from '../../../src/x86/seam.ts';
 import { SEG, STATE_BYTES, VECTOR } from '../../../src/x86/state.ts';
 import { executeSystem } from '../../../src/x86/system/execute.ts';
@@ -86,14 +86,17 @@ export class Bench {
   readonly memory = new FlatMemory();
   readonly cpu: Cpu;
   output = '';
-  readonly machine = new IdtMachine((byte) => {
-    this.output += String.fromCharCode(byte);
-  });
+  readonly machine: IdtMachine;
   readonly long: boolean;
+  readonly policy: CpuPolicy;
 
   /** Starts at CPL 0 in 64-bit mode, or in 32-bit protected mode. */
-  constructor(long = true) {
+  constructor(long = true, policy: CpuPolicy = 'x86-64-v1') {
     this.long = long;
+    this.policy = policy;
+    this.machine = new IdtMachine((byte) => {
+      this.output += String.fromCharCode(byte);
+    }, policy);
     this.cpu = new Cpu(new DataView(new ArrayBuffer(STATE_BYTES)), 0, 0, this.memory);
     const { cpu, memory } = this;
     cpu.clear();
@@ -146,7 +149,7 @@ export class Bench {
   decode(hex: string): Insn {
     const bytes = Uint8Array.from(hex.split(' '), (x) => Number.parseInt(x, 16));
     const at = Number(this.cpu.rip & 0xfffn);
-    const insn = decode(bytes, 0, bytes.length, at, this.mode, 'x86-64-v1');
+    const insn = decode(bytes, 0, bytes.length, at, this.mode, this.policy);
     if (typeof insn === 'string') throw new Error(`${hex}: ${insn}`);
     return insn;
   }

@@ -1,9 +1,10 @@
 /** Privilege checks, flags, control registers, MSRs, ports: SDM vol. 2 operation sections. */
 import { expect, test } from 'vitest';
+import { cpuidLeaf } from '../../../src/platform/idt/cpuid.ts';
 import { IdtMachine } from '../../../src/platform/idt/machine.ts';
 import { enumerateForms } from '../../../src/x86/decode/enumerate.ts';
 import { fault } from '../../../src/x86/seam.ts';
-import { FLAG, SEG, VECTOR } from '../../../src/x86/state.ts';
+import { FLAG, GPR, SEG, VECTOR } from '../../../src/x86/state.ts';
 import { SYSTEM } from '../../../src/x86/system/execute.ts';
 import { Bench, CODE_AT, gp, SELECTOR, TSS_AT } from './bench.ts';
 
@@ -180,7 +181,9 @@ test('[E-01] CPUID shows x86-64-v1 and nothing newer', () => {
   const text = [3, 2, 1].map((n) =>
     Array.from({ length: 4 }, (_, i) => Number((b.cpu.gpr(n) >> BigInt(i * 8)) & 0xffn)),
   );
-  expect(String.fromCharCode(...text.flat())).toBe('GenuineIntel');
+  expect(String.fromCharCode(...text.flat())).toBe('AuthenticAMD');
+  const intel = cpuidLeaf('x86-64-v1-intel', 0);
+  expect(intel.slice(1)).toEqual([0x756e6547, 0x6c65746e, 0x49656e69]);
 });
 
 test('[E-01] CPUID of the IDT machine under x86-64-v2', () => {
@@ -256,8 +259,42 @@ test('SWAPGS, SYSCALL, SYSRET', () => {
   expect([b.cpu.selector('cs'), b.cpu.selector('ss'), b.cpu.num('codeMode')]).toEqual([0x2b, 0x23, 2]);
 });
 
-test('SYSENTER and SYSEXIT', () => {
-  const b = new Bench();
+test('SYSENTER and SYSEXIT are none in long mode of an AMD CPU, and are in its legacy mode', () => {
+  const long = new Bench();
+  long.cpu.set('sysenterCs', 8);
+  expect(long.run('0f 34')).toEqual(fault(VECTOR.ud));
+  expect(long.run('0f 35')).toEqual(fault(VECTOR.ud));
+  const legacy = new Bench(false);
+  legacy.cpu.set('sysenterCs', 8);
+  legacy.cpu.set('sysenterEip', 0x5000n);
+  legacy.cpu.set('sysenterEsp', 0x6000n);
+  expect(legacy.run('0f 34')).toBeNull();
+  expect([legacy.cpu.rip, legacy.cpu.rsp, legacy.cpu.num('codeMode')]).toEqual([0x5000n, 0x6000n, 1]);
+});
+
+test('SYSCALL and SYSRET of an AMD CPU in legacy mode: EIP from STAR, ECX, no flags saved', () => {
+  const b = new Bench(false);
+  b.enterUser();
+  b.cpu.set('efer', 1);
+  b.cpu.set('star', (0x18n << 48n) | (0x8n << 32n) | 0x5000n);
+  b.cpu.rflags = 0x202;
+  const from = b.cpu.rip;
+  b.cpu.setGpr(GPR.r11, 0x77n);
+  expect(b.run('0f 05')).toBeNull();
+  expect([b.cpu.rip, b.cpu.gpr(GPR.rcx), b.cpu.gpr(GPR.r11), b.cpu.rflags]).toEqual([0x5000n, from + 2n, 0x77n, 2]);
+  expect([b.cpu.selector('cs'), b.cpu.selector('ss'), b.cpu.cpl]).toEqual([8, 0x10, 0]);
+  expect(b.run('0f 07', { rcx: 0x7000n })).toBeNull();
+  expect([b.cpu.rip, b.cpu.rflags, b.cpu.selector('cs'), b.cpu.selector('ss'), b.cpu.cpl]).toEqual([
+    0x7000n,
+    0x202,
+    0x1b,
+    0x20,
+    3,
+  ]);
+});
+
+test('SYSENTER and SYSEXIT of an Intel CPU', () => {
+  const b = new Bench(true, 'x86-64-v1-intel');
   b.enterUser();
   expect(b.run('0f 34')).toEqual(gp());
   b.cpu.set('sysenterCs', 8);

@@ -2,7 +2,7 @@
  * Calls with more entries than a step may do: one page of arguments, mapped 30,000 times over by a page table that stands in many
  * slots, is a list of millions. The call then goes on as further steps.
  */
-import { CONSOLEIO, DOMID, HYPERCALL, MMUEXT, XENVER } from '../../../src/xen/abi/numbers.ts';
+import { CONSOLEIO, DOMID, GNTTABOP, HYPERCALL, MMUEXT, XENVER } from '../../../src/xen/abi/numbers.ts';
 import { levelOf, PGT } from '../../../src/xen/mm/page-info.ts';
 import { concat, le } from '../../support/elf.ts';
 import { HANDLER, words } from '../../support/pv-guest.ts';
@@ -46,6 +46,15 @@ function choose(m: Maker): Huge {
       const entry = words(HYPERCALL.xen_version, 0, XENVER.version, 0, 0, 0, 0, 0);
       return { page: filled(entry), call: call(HYPERCALL.multicall, LIST, 2n ** 32n - 1n) };
     },
+    // cache_flush of nothing, swaps of an entry with itself
+    () => ({
+      page: new Uint8Array(PAGE),
+      call: call(HYPERCALL.grant_table_op, BigInt(GNTTABOP.cache_flush), LIST, MANY),
+    }),
+    () => ({
+      page: filled(words(0)),
+      call: call(HYPERCALL.grant_table_op, BigInt(GNTTABOP.swap_grant_ref), LIST, MANY),
+    }),
     () => ({
       page: filled(le(0x2e, 1)),
       call: call(HYPERCALL.console_io, BigInt(CONSOLEIO.write), 2n ** 32n - 1n, LIST),

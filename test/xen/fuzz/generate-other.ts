@@ -257,6 +257,22 @@ export function consoleIo(m: Maker): Made {
   const bytes = Uint8Array.from({ length: m.dice.below(300) }, () => m.dice.below(256));
   return made('console_io', [CONSOLEIO[name], bytes.length, m.put(bytes)], name);
 }
+/** Two frames, or references, and a piece of a page. */
+function copyFields(m: Maker): Record<string, number | bigint> {
+  const { dice } = m;
+  const flags = dice.chance(80) ? 0 : dice.below(4);
+  const side = (gref: boolean): number | bigint => (gref ? dice.below(600) : m.frameWord());
+  return {
+    source_frame: side((flags & 1) !== 0),
+    source_domid: dice.chance(90) ? DOMID.SELF : dice.below(3),
+    source_offset: dice.below(4096),
+    dest_frame: side((flags & 2) !== 0),
+    dest_domid: dice.chance(90) ? DOMID.SELF : dice.below(3),
+    dest_offset: dice.below(4096),
+    len: dice.below(dice.chance(80) ? 64 : 5000),
+    flags,
+  };
+}
 export function grantOp(m: Maker): Made {
   const { dice } = m;
   const name = dice.pick(keys(GNTTABOP));
@@ -265,6 +281,19 @@ export function grantOp(m: Maker): Made {
     switch (name) {
       case 'setup_table':
         return m.struct(ARG.grantSetupTable, { dom: self(m), nr_frames: count, frame_list: m.put(new Uint8Array(8 * count)) }); // biome-ignore format: one row
+      case 'map_grant_ref':
+        return m.struct(ARG.grantMap, { flags: dice.below(8), ref: dice.below(600), dom: dice.pick([0, 1, self(m)]) });
+      case 'copy':
+        return m.struct(ARG.grantCopy, copyFields(m));
+      case 'swap_grant_ref':
+        return m.struct(ARG.grantSwap, { ref_a: dice.below(600), ref_b: dice.below(600) });
+      case 'cache_flush':
+        return m.struct(ARG.grantCacheFlush, {
+          address: m.frameWord() << 12n,
+          offset: dice.below(5000),
+          length: dice.below(5000),
+          op: dice.below(4),
+        });
       case 'set_version':
         return m.struct(ARG.grantSetVersion, { version: dice.below(4) });
       default:

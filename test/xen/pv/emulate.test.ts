@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { CODE, HANDLER, hexBytes, PvGuest, STACK, USER_CODE, words } from '../../support/pv-guest.ts';
+import type { CpuPolicy } from '../../../src/x86/form.ts';
+import { CODE, HANDLER, HYPERCALL_PAGE, hexBytes, PvGuest, STACK, USER_CODE, words } from '../../support/pv-guest.ts';
 
 const GP = { 13: { at: HANDLER } } as const;
 
@@ -339,15 +340,58 @@ test('[D-43] fixed registers: APIC_BASE, PAT, MISC_ENABLE, those of an AMD machi
 
 test('[D-43] an unknown register is #GP; before there is a handler, a read of one the host has gives 0', () => {
   const early = new PvGuest();
-  expect(rdmsr(early, 0x17a)).toBe(0n);
+  expect(rdmsr(early, 0x198)).toBe(0n);
   early.set({ rcx: 0x4000_0100 });
   early.at('0f 32');
   expect(early.stopped().kind).toBe('crash');
   const guest = new PvGuest();
   guest.handle(GP);
-  expect(rdmsr(guest, 0x17a)).toBeNull();
+  expect(rdmsr(guest, 0x198)).toBeNull();
   expect(rdmsr(guest, 0xc001_0111)).toBeNull();
-  expect(wrmsr(guest, 0x17a, 0n)).toBe(false);
+  expect(wrmsr(guest, 0x198, 0n)).toBe(false);
+});
+
+// vmce.c: P5_MC_ADDR and TYPE read 0, MCG_CAP tells two banks, MCG_STATUS keeps what is written, MCi_CTL is all ones
+test('[D-43] machine-check registers: addresses 0 and 1 read 0, two banks, refused where bits of a bank would be set', () => {
+  const guest = new PvGuest();
+  guest.handle(GP);
+  expect([0, 1, 0x179, 0x17a, 0x17b].map((index) => rdmsr(guest, index))).toEqual([0n, 0n, 2n, 0n, 0n]);
+  expect(wrmsr(guest, 0x17a, 5n)).toBe(true);
+  expect(rdmsr(guest, 0x17a)).toBe(5n);
+  expect([0x400, 0x401, 0x404, 0x407, 0x408, 0x47f].map((index) => rdmsr(guest, index))).toEqual([
+    0xffff_ffff_ffff_ffffn,
+    0n,
+    0xffff_ffff_ffff_ffffn,
+    0n,
+    0n,
+    0n,
+  ]);
+  expect([wrmsr(guest, 0x401, 0n), wrmsr(guest, 0x401, 1n), wrmsr(guest, 0x409, 1n)]).toEqual([true, false, true]);
+  expect(rdmsr(new PvGuest({ policy: 'x86-64-v1-intel' }), 0x179)).toBe(0x100_0002n);
+});
+
+test('[D-43] registers of one vendor: P-states and DE_CFG of AMD, FEATURE_CONTROL and PERF_CTL of Intel', () => {
+  const answers = (policy: CpuPolicy): (bigint | null)[] => {
+    const guest = new PvGuest({ policy });
+    guest.handle(GP);
+    return [0xc001_1029, 0xc001_0015, 0xc001_0063, 0x3a, 0x199, 0xc1].map((index) => rdmsr(guest, index));
+  };
+  expect(answers('x86-64-v1')).toEqual([2n, 0n, 0n, null, null, null]);
+  expect(answers('x86-64-v1-intel')).toEqual([null, null, null, 1n, 0n, 0n]);
+});
+
+test('[D-02] [D-43] MSR 0x40000000 reads 0 and fills a page of the domain with the stubs', () => {
+  const guest = new PvGuest();
+  guest.handle(GP);
+  const page = guest.page(9);
+  expect(rdmsr(guest, 0x4000_0000)).toBe(0n);
+  expect(wrmsr(guest, 0x4000_0000, BigInt(guest.mfn(page)) << 12n)).toBe(true);
+  expect(guest.quads(page, 512)).toEqual(guest.quads(HYPERCALL_PAGE, 512));
+  // another index, a frame that is none, a page table
+  expect(wrmsr(guest, 0x4000_0000, (BigInt(guest.mfn(page)) << 12n) | 1n)).toBe(false);
+  expect(wrmsr(guest, 0x4000_0000, 0xffff_ffff_f000n)).toBe(false);
+  expect(wrmsr(guest, 0x4000_0000, BigInt(guest.xen.vcpus[0]!.kernelTable) << 12n)).toBe(false);
+  expect(guest.log.some((line) => line.includes('wrmsr hypercall page index 0x1 unsupported'))).toBe(true);
 });
 
 test('[A-12] FXSAVE to an address that is not 16-aligned is #GP(0), and an aligned one stores MXCSR_MASK', () => {

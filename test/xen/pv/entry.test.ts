@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { CpuPolicy } from '../../../src/x86/form.ts';
 import { SEG } from '../../../src/x86/state.ts';
 import {
   CODE,
@@ -351,6 +352,57 @@ test('[D-46] SYSCALL of user mode without a callback is #UD', () => {
   guest.step();
   expect(guest.cpu.rip).toBe(HANDLER);
   expect(guest.u64(guest.cpu.rsp + 16n)).toBe(USER_CODE);
+});
+
+/** CS of 32-bit user code. */
+const USER_CS32 = 0xe023;
+
+test('[D-46] SYSCALL from compatibility mode enters the syscall32 callback with the 32-bit selector in its frame', () => {
+  const guest = new PvGuest();
+  guest.makeUserSpace();
+  guest.ok(3, 0xe02b, STACK);
+  // CALLBACKTYPE_syscall32; the mask is that of the 64-bit callback, which has none
+  guest.ok(30, 0, guest.put(words(7 | (1 << 16), HANDLER)));
+  guest.enterUser({ code: '0f 05', cs: USER_CS32 });
+  expect(guest.cpu.codeMode).toBe(1);
+  guest.set({ rax: 20 });
+  guest.step();
+  expect(guest.cpu.rip).toBe(HANDLER);
+  expect([guest.cpu.codeMode, guest.cpu.selector('cs'), guest.get('rax')]).toEqual([2, 0xe033, 20n]);
+  expect(guest.quads(guest.cpu.rsp + 16n, 5)).toEqual([USER_CODE + 2n, 0xe023n, 0x202n, USER_STACK, FLAT_SS]);
+  expect(guest.info(1)).toBe(0);
+});
+
+test('[D-46] SYSCALL from compatibility mode without its callback is #UD, and never a hypercall', () => {
+  const guest = new PvGuest();
+  guest.makeUserSpace();
+  guest.handle({ 6: { at: HANDLER } });
+  guest.enterUser({ code: '0f 05', cs: USER_CS32 });
+  guest.step();
+  expect(guest.cpu.rip).toBe(HANDLER);
+  expect(guest.quads(guest.cpu.rsp + 16n, 2)).toEqual([USER_CODE, 0xe023n]);
+});
+
+test('[D-46] [E-01] SYSENTER enters its callback with neither RIP nor RSP on an Intel CPU, and is #UD on an AMD one', () => {
+  const sysenter = (policy: CpuPolicy, registered: boolean): PvGuest => {
+    const guest = new PvGuest({ policy });
+    guest.makeUserSpace();
+    guest.ok(3, 0xe02b, STACK);
+    guest.handle({ 6: { at: HANDLER + 0x100n }, 13: { at: HANDLER + 0x200n } });
+    // CALLBACKTYPE_sysenter with CALLBACKF_mask_events
+    if (registered) guest.ok(30, 0, guest.put(words(5 | (1 << 16), HANDLER)));
+    guest.enterUser({ code: '0f 34', cs: USER_CS32, rflags: 0x602 });
+    guest.step();
+    return guest;
+  };
+  const intel = sysenter('x86-64-v1-intel', true);
+  expect(intel.cpu.rip).toBe(HANDLER);
+  expect(intel.quads(intel.cpu.rsp + 16n, 5)).toEqual([0n, 3n, 0x602n, 0n, FLAT_SS]);
+  expect(intel.info(1)).toBe(1);
+  const refused = sysenter('x86-64-v1-intel', false);
+  expect(refused.cpu.rip).toBe(HANDLER + 0x200n);
+  expect(refused.quads(refused.cpu.rsp + 16n, 3)).toEqual([0n, 0n, 3n]);
+  expect(sysenter('x86-64-v1', true).cpu.rip).toBe(HANDLER + 0x100n);
 });
 
 test('[A-22] set_segment_base: FS and kernel GS at once, user GS at the next return; selectors never fail', () => {

@@ -83,7 +83,8 @@ describe('ports', () => {
     guest.bindIpi();
     expect(guest.event(10, 0x7ff0).rc).toBe(0);
     expect([1, 2, 3].map((port) => guest.event(5, 0x7ff0, port).words[2])).toEqual([0, 0, 0]);
-    for (const cmd of [11, 12, 13, 14]) expect(guest.event(cmd).rc).toBe(-38);
+    // expand_array: there is no FIFO to expand; 14 is no command
+    expect([11, 12, 13, 14].map((cmd) => guest.event(cmd).rc)).toEqual([-38, -95, -38, -38]);
     expect(guest.call(32, 4, 0x1000)).toBe(-14);
     expect(guest.event(2, 5).rc).toBe(-22); // bind_pirq
   });
