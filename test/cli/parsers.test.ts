@@ -46,11 +46,13 @@ describe('guest memory', () => {
 });
 
 describe('CPUs', () => {
-  it.each(['x86-64-v1', 'x86-64-v2'])('%s is one', (name) => {
+  it.each(['x86-64-v1', 'x86-64-v2', 'x86-64-v1-intel', 'x86-64-v2-intel'])('%s is one', (name) => {
     expect(parseCpu(name, '--cpu')).toBe(name);
   });
   it.each(['', 'v2', 'x86-64', 'x86-64-v3', 'X86-64-V2'])('%j is E_USAGE that names the choice', (text) => {
-    expect(errorOf(() => parseCpu(text, '--cpu'))).toMatch(/^E_USAGE: --cpu .*x86-64-v1, x86-64-v2$/);
+    expect(errorOf(() => parseCpu(text, '--cpu'))).toMatch(
+      /^E_USAGE: --cpu .*x86-64-v1, x86-64-v2, x86-64-v1-intel, x86-64-v2-intel$/,
+    );
   });
 });
 
