@@ -24,8 +24,6 @@ export function plus(x: bigint, n: number): bigint {
   else if (low < 0) words[1]!--;
   return value[0]!;
 }
-/** An integer from 0 to 2^53 as a BigInt. */
-export const wide = (n: number): bigint => joinWords(n, Math.floor(n / 0x100000000));
 /** The unsigned 64-bit value of two words, of which the low 32 bits count. */
 export function joinWords(low: number, high: number): bigint {
   words[0] = low;

@@ -17,7 +17,7 @@ import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
 import { type EventKind, type Fault, fault, isFault, isStop, type Platform, type Stop } from '../x86/seam.ts';
 import { programOf } from '../x86/semantics/registry.ts';
 import { FLAG, STATE, TRAP, VECTOR } from '../x86/state.ts';
-import { executeSystem } from '../x86/system/execute.ts';
+import { executeContained, executeSystem } from '../x86/system/execute.ts';
 import { type CodeHost, plainHost } from './code-host.ts';
 import { ColdTier } from './cold/cold.ts';
 import { HotTier } from './hot/hot.ts';
@@ -76,6 +76,8 @@ export class Engine {
   readonly #tier: Tier;
   /** Who is told of every step. */
   #tracer: Tracer | null = null;
+  /** Surrounds the run in progress. */
+  #platform: Platform | null = null;
   #pauses = NOWHERE;
   #standing = NOWHERE;
   /** Executes what accesses watched bytes: access by access. */
@@ -98,6 +100,7 @@ export class Engine {
       const promotion = options.tier === 'hot' ? (options.promotion ?? PROMOTION) : null;
       const cold = new ColdTier(memory, this.mmu, this.#policy, programs, host, promotion?.measured ?? false);
       this.#tier = this.cold = cold;
+      cold.execute = (cpu, insn) => executeContained(cpu, insn, this.#platform!);
       if (promotion !== null) {
         const translations = host.translations(`${this.#policy} ${JSON.stringify(memory.map.shape)}`);
         this.hot = new HotTier(memory, this.mmu, cold, promotion, translations, host);
@@ -166,6 +169,7 @@ export class Engine {
    */
   run(cpu: Cpu, budget: number, platform: Platform, resume = false, isDue: () => boolean = always): RunExit {
     if (this.mmu.watches.met) this.mmu.watches.take();
+    this.#platform = platform;
     const exit = this.#run(cpu, budget, platform, resume, isDue);
     if (exit.kind === 'stop' || !this.mmu.watches.met) return exit;
     return { kind: 'watch', steps: exit.steps, event: exit.kind === 'event' };
@@ -239,7 +243,8 @@ export class Engine {
         return null;
       }
       case 'fault': {
-        const here = exit.fetched ? this.instructionAt(cpu, cpu.rip) : null;
+        const wanted = exit.fetched && (this.#tracer !== null || platform.wantsInstruction(cpu, exit.fault));
+        const here = wanted ? this.instructionAt(cpu, cpu.rip) : null;
         const insn = here === null || typeof here.insn === 'string' ? null : here.insn;
         return this.#deliver(cpu, 'fault', exit.fault, insn, platform);
       }

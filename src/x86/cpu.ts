@@ -113,6 +113,13 @@ export class Cpu {
   setGpr(number: number, value: bigint): void {
     this.view.setBigUint64(this.base + STATE.gpr.offset + number * 8, value, true);
   }
+  /** Copies `rip` to a general register. */
+  setGprToRip(number: number): void {
+    const { view, base } = this;
+    const at = base + STATE.gpr.offset + number * 8;
+    view.setInt32(at, view.getInt32(base + STATE.rip.offset, true), true);
+    view.setInt32(at + 4, view.getInt32(base + STATE.rip.offset + 4, true), true);
+  }
   get rip(): bigint {
     return this.view.getBigUint64(this.base + STATE.rip.offset, true);
   }

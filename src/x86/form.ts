@@ -53,6 +53,8 @@ export interface Form {
   readonly system: boolean;
   /** Touches nothing but registers and memory, though it is a system form: no point of delivery. */
   readonly quiet: boolean;
+  /** Reads and writes general registers alone, wherever it stands. */
+  readonly contained: boolean;
   /** The TF that it leaves, not the one it found, decides whether a single-step trap follows. */
   readonly newTf: boolean;
   /** Pushes its return address: what follows is entered by a return. */

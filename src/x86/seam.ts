@@ -55,6 +55,8 @@ export interface Platform {
    * faulted where one is known: a hypervisor may emulate it and return null with `rip` moved past it.
    */
   deliver(cpu: Cpu, kind: EventKind, event: Fault, insn: Insn | null): Outcome;
+  /** Whether the instruction of a fault makes a difference to what {@link Platform.deliver} does; asked since looking it up takes long. */
+  wantsInstruction(cpu: Cpu, event: Fault): boolean;
   /** SYSCALL with `cpu.rip` at the next instruction. */
   syscall(cpu: Cpu, insn: Insn): Outcome;
   /** SYSENTER where the processor has it. */
@@ -65,8 +67,8 @@ export interface Platform {
   writeDescriptor(cpu: Cpu, selector: number, descriptor: bigint): Outcome;
   /** CPUID: [eax, ebx, ecx, edx] as unsigned 32-bit numbers. */
   cpuid(cpu: Cpu, leaf: number, subleaf: number): readonly [number, number, number, number];
-  /** The time stamp counter at this step. */
-  tsc(cpu: Cpu): bigint;
+  /** The time stamp counter at this step: below 2^53 a number, since guests ask often. */
+  tsc(cpu: Cpu): number | bigint;
   /** RDMSR at CPL 0; a Fault for an unknown register. */
   readMsr(cpu: Cpu, index: number): bigint | Fault;
   writeMsr(cpu: Cpu, index: number, value: bigint): Outcome;

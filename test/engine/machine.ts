@@ -58,6 +58,9 @@ export class TestPlatform implements Platform {
   syscall(): Outcome {
     return null;
   }
+  wantsInstruction(): boolean {
+    return true;
+  }
   sysenter(): Outcome {
     return null;
   }

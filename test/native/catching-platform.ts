@@ -30,6 +30,9 @@ export class CatchingPlatform implements Platform {
   syscall(): Outcome {
     return outside('SYSCALL');
   }
+  wantsInstruction(): boolean {
+    return true;
+  }
   sysenter(): Outcome {
     return outside('SYSENTER');
   }

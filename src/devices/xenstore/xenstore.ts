@@ -134,12 +134,14 @@ export class XenStore implements Device {
     if (frame === 0) return true;
     const page = frame * 4096;
     if (this.#host.memory.read32(page + wire.RING.connection) === wire.CONNECTION.reconnect) return false;
-    return ignored || (output.length === 0 && new wire.RingQueue(this.#host.memory, page, 'requests').used === 0);
+    if (ignored) return true;
+    const { memory } = this.#host;
+    return output.length === 0 && memory.read32(page + wire.RING.reqProd) === memory.read32(page + wire.RING.reqCons);
   }
   /** Answers what the guest has asked and hands over what fits; to be called when the guest notifies, yields or blocks. */
   service(): void {
     const { state } = this;
-    if (state.frame === 0) return;
+    if (this.isQuiet) return;
     const page = state.frame * 4096;
     if (this.#host.memory.read32(page + wire.RING.connection) === wire.CONNECTION.reconnect) this.#reconnect(page);
     const requests = new wire.RingQueue(this.#host.memory, page, 'requests');

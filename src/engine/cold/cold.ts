@@ -13,7 +13,7 @@ import { accessFault, fetchRoom } from '../../x86/checks.ts';
 import { type CodeKey, codeKey, KEY, modeOf, stackSizeOf } from '../../x86/code-key.ts';
 import { Cpu } from '../../x86/cpu.ts';
 import { decode } from '../../x86/decode/decode.ts';
-import type { CpuPolicy, DecodeFailure, Form } from '../../x86/form.ts';
+import type { CpuPolicy, DecodeFailure, Form, Insn } from '../../x86/form.ts';
 import { RECORD, RECORD_BYTES } from '../../x86/record.ts';
 import { type Fault, fault, type Stop } from '../../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../../x86/state.ts';
@@ -27,9 +27,12 @@ import type { HigherTier } from './higher-tier.ts';
 
 /** Generated code leaves at least this often, so that the host can replace the loop's code by a faster one. */
 const SLICE = 1_000_000;
+/** Without a higher tier nobody wants to know where the loop is. */
+const NO_SAMPLES = { sampleHops: 0, sampleSteps: SLICE } as const;
 /** Beside the exits of generated code: there is no record to go on with. */
 const FAILED = -1;
 const MAX_LENGTH = 15;
+const PAGE = 4096;
 
 export class ColdTier implements Tier {
   readonly #memory: GuestMemory;
@@ -42,7 +45,8 @@ export class ColdTier implements Tier {
   readonly #makeTracedRun: () => Core['run'];
   #tracer: Tracer | null = null;
   /** Of the slice in progress: the vCPU, and the steps that the run has taken when none of the slice's are left. */
-  #slice: { cpu: Cpu | null; end: number } = { cpu: null, end: 0 };
+  #sliceCpu: Cpu | null = null;
+  #sliceEnd = 0;
   readonly handlers: Handlers;
   readonly cache: CodeCache;
   /** Table of the regions that a higher tier makes. */
@@ -80,9 +84,9 @@ export class ColdTier implements Tier {
     this.#mmu = mmu;
     this.#words = memory.words;
     this.#untilSample = new Int32Array(memory.map.shape.vcpus);
-    const core = makeCore(memory.memory, host.instantiate, measured);
+    const core = makeCore(memory.memory, this.#contained, host.instantiate, measured);
     const check = accessCheck(memory, mmu);
-    this.handlers = new Handlers(handlerImports(memory.memory, core, mmu, check), programOf, host);
+    this.handlers = new Handlers(handlerImports(memory.memory, core, mmu, check, this.#contained), programOf, host);
     this.#run = this.#plainRun = this.handlers.run ?? core.run;
     this.#makeTracedRun = () => makeTracedRun(memory.memory, core, host.instantiate, this.#next);
     this.cache = new CodeCache(memory, mmu, this.handlers, policy);
@@ -92,6 +96,28 @@ export class ColdTier implements Tier {
   promoteTo(higher: HigherTier): void {
     this.#higher = higher;
   }
+
+  // ---- contained instructions ---------------------------------------------------------------------------------------
+
+  /** Executes a contained instruction, but for `rip`; false when it faults, with nothing changed. Set by the engine. */
+  execute: (cpu: Cpu, insn: Insn) => boolean = () => false;
+  /** Executes one from within the loop, with the count of steps that it would have found outside. */
+  readonly #contained = (base: number, record: number, left: number): number => {
+    const insn = this.cache.systemInsn(record);
+    if (!insn.form.contained || insn.pageOffset + insn.length > PAGE || (this.#key & KEY.checked) !== 0)
+      return EXIT.system;
+    const words = this.#words;
+    const at = (base + STATE.steps.offset) >>> 2;
+    const low = words[at]!;
+    const high = words[at + 1]!;
+    const now = (low + this.#sliceEnd - left) | 0;
+    words[at] = now;
+    if (now >>> 0 < low >>> 0) words[at + 1] = high + 1;
+    const done = this.execute(this.#sliceCpu!, insn);
+    words[at] = low;
+    words[at + 1] = high;
+    return done ? record + RECORD_BYTES : EXIT.system;
+  };
 
   // ---- tracing ------------------------------------------------------------------------------------------------------
 
@@ -103,8 +129,7 @@ export class ColdTier implements Tier {
   /** Tells of a step and gives the handler that executes it. */
   readonly #next = (record: number, left: number, handler: number): number => {
     const own = handler === HANDLER.hot ? this.#higher!.handlerOf(record) : handler;
-    const { cpu, end } = this.#slice;
-    if (own >= HANDLER.firstForm) this.#tracer!.executes(cpu!, record, own, end - left);
+    if (own >= HANDLER.firstForm) this.#tracer!.executes(this.#sliceCpu!, record, own, this.#sliceEnd - left);
     return own;
   };
 
@@ -294,9 +319,9 @@ export class ColdTier implements Tier {
     const untilAt = (base + STATE.untilSample.offset) >>> 2;
     const untilHop = (base + STATE.untilHop.offset) >>> 2;
     const higher = this.#higher;
-    const sampleHops = higher?.promotion.sampleHops ?? 0;
-    const sampleSteps = higher?.promotion.sampleSteps ?? SLICE;
+    const { sampleHops, sampleSteps } = higher?.promotion ?? NO_SAMPLES;
     if (words[untilHop] === 0) words[untilHop] = sampleHops;
+    this.#sliceCpu = cpu;
     const untilSample = this.#untilSample;
     let left = steps;
     /** The instruction resumed at is executed by itself: it may repeat, and pauses again then. */
@@ -313,7 +338,7 @@ export class ColdTier implements Tier {
       if (untilSample[id]! <= 0) untilSample[id] = sampleSteps;
       const slice = single ? 1 : Math.min(left, SLICE);
       const cold = Math.min(slice, untilSample[id]!);
-      if (this.#tracer !== null) this.#slice = { cpu, end: steps - left + cold - 1 };
+      this.#sliceEnd = steps - left + slice - 1;
       exit = this.#run(base, record, cold, handler < 0 ? words[record >>> 2]! : handler, slice - cold);
       handler = -1;
       const free = exit !== EXIT.lookup && exit !== EXIT.budget && exit < EXIT.hotFault ? 1 : 0;

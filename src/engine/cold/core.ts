@@ -4,7 +4,7 @@ import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { RECORD } from '../../x86/record.ts';
 import { SEG, STATE } from '../../x86/state.ts';
 import { pushCodeEntry } from '../tlb-entry.ts';
-import { FunctionBody } from '../wasm/encoder.ts';
+import { FunctionBody, type Signature } from '../wasm/encoder.ts';
 import type { Instantiate } from '../wasm/instantiate.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import { EXIT, FIRST_RECORD, HANDLER, REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
@@ -19,6 +19,8 @@ const RESERVE = 4;
 
 /** What the loop is made with. */
 interface RunParts {
+  /** The function that executes contained instructions ({@link CONTAINED_SIGNATURE}). */
+  readonly contained: number;
   /** Number of the dispatch table, and of the table of regions. */
   readonly handlerTable: number;
   readonly regionTable: number;
@@ -33,7 +35,8 @@ interface RunParts {
  * Steps of regions are taken from the reserve first. The record that left is in `record`, the steps left in all are in
  * `budget`, and `untilSample` is `steps` less those that no region took.
  */
-export function addRun(module: ModuleBuilder, { handlerTable, regionTable, measured, inline }: RunParts): void {
+export function addRun(module: ModuleBuilder, parts: RunParts): void {
+  const { contained, handlerTable, regionTable, measured, inline } = parts;
   const f = new FunctionBody({ params: ['i32', 'i32', 'i32', 'i32', 'i32'], results: ['i32'] });
   const next = f.local('i32');
   /** Steps that regions have taken beyond the reserve. */
@@ -83,6 +86,15 @@ export function addRun(module: ModuleBuilder, { handlerTable, regionTable, measu
   leave();
   f.i32(EXIT.hop).return().end();
   f.end().end();
+  f.get(next).i32(EXIT.system).op('i32.eq').if();
+  f.get(CPU).get(REC).get(STEPS).get(RESERVE).op('i32.add').call(contained).tee(next);
+  f.i32(FIRST_RECORD).op('i32.ge_u').if();
+  f.get(CPU).get(REC).memory('i32.store', STATE.lastRecord.offset);
+  f.get(next);
+  follow();
+  f.get(STEPS).brIf(2);
+  leave();
+  f.i32(EXIT.budget).return().end().end();
   f.end();
   leave();
   f.get(next);
@@ -105,7 +117,7 @@ function addTracedRun(module: ModuleBuilder, handlerTable: number, next: number)
   f.loop();
   f.get(STEPS).i32(1).op('i32.sub').set(STEPS);
   f.loop();
-  f.get(CPU).get(REC).get(REC).get(STEPS).get(INDEX).call(next);
+  f.get(CPU).get(REC).get(REC).get(STEPS).get(RESERVE).op('i32.add').get(INDEX).call(next);
   f.callIndirect(module.type(HANDLER_SIGNATURE), handlerTable).tee(given);
   f.i32(FIRST_RECORD).op('i32.ge_u').if();
   f.get(STEPS).if();
@@ -146,6 +158,11 @@ function callRegion(
   f.get(RESERVE).set(STEPS).end();
   f.get(RESERVE).get(STEPS).op('i32.sub').set(RESERVE);
 }
+
+/** (vCPU state, record of a system instruction, steps left behind it) -> the record behind it, or {@link EXIT.system}. */
+export const CONTAINED_SIGNATURE: Signature = { params: ['i32', 'i32', 'i32'], results: ['i32'] };
+/** The same as TypeScript has it. */
+export type Contained = (base: number, record: number, left: number) => number;
 
 const handlerBody = (): FunctionBody => new FunctionBody(HANDLER_SIGNATURE);
 const exitHandler = (code: number): FunctionBody => handlerBody().i32(code);
@@ -206,13 +223,19 @@ export interface Core {
 }
 
 /** Compiles the core over a machine's memory; `measured` as in the loop. */
-export function makeCore(memory: WebAssembly.Memory, instantiate: Instantiate, measured = false): Core {
+export function makeCore(
+  memory: WebAssembly.Memory,
+  contained: Contained,
+  instantiate: Instantiate,
+  measured = false,
+): Core {
   const module = new ModuleBuilder();
   module.importMemory('e', 'm', memory.buffer.byteLength / 65536);
+  const execute = module.importFunction('e', 'contained', CONTAINED_SIGNATURE);
   const regionTable = module.importTable('e', 'r', REGION_TABLE_SIZE);
   const end = module.add(exitHandler(EXIT.end), `h${HANDLER.end}`);
   const handlerTable = module.table(module.type(HANDLER_SIGNATURE), TABLE_SIZE, end, 't');
-  addRun(module, { handlerTable, regionTable, measured, inline: [] });
+  addRun(module, { contained: execute, handlerTable, regionTable, measured, inline: [] });
   const jump = [addJump(module, false), addJump(module, true)] as const;
   module.add(exitHandler(EXIT.stale), `h${HANDLER.stale}`);
   module.add(linkHandler(), `h${HANDLER.link}`);
@@ -222,7 +245,7 @@ export function makeCore(memory: WebAssembly.Memory, instantiate: Instantiate, m
   module.add(exitHandler(EXIT.pause), `h${HANDLER.pause}`);
   module.add(exitHandler(EXIT.hot), `h${HANDLER.hot}`);
   const regions = new WebAssembly.Table({ element: 'anyfunc', initial: REGION_TABLE_SIZE, maximum: REGION_TABLE_SIZE });
-  const { exports: all } = instantiate(module.encode(), { e: { m: memory, r: regions } });
+  const { exports: all } = instantiate(module.encode(), { e: { m: memory, r: regions, contained } });
   const exports = all as Record<string, unknown>;
   const table = exports.t as WebAssembly.Table;
   for (let i = 0; i < HANDLER.firstForm; i++) {

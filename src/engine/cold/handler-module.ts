@@ -5,7 +5,7 @@ import type { Form } from '../../x86/form.ts';
 import { HELPERS, type Helper } from '../../x86/helpers.ts';
 import { FunctionBody } from '../wasm/encoder.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
-import { addRun, type Core } from './core.ts';
+import { addRun, CONTAINED_SIGNATURE, type Contained, type Core } from './core.ts';
 import { REGION_TABLE_SIZE, TABLE_SIZE } from './exits.ts';
 import { helperImport, helperSignature } from './helper-import.ts';
 import { type Addressing, writeHandler } from './lower.ts';
@@ -54,6 +54,7 @@ export function handlerModule(
   const slowProbe = module.importFunction('e', 'slowProbe', SLOW_SIGNATURE);
   const commitScratch = module.importFunction('e', 'commitScratch', COMMIT_SIGNATURE);
   const checkAccess = module.importFunction('e', 'checkAccess', SLOW_SIGNATURE);
+  const contained = loop === null ? 0 : module.importFunction('e', 'contained', CONTAINED_SIGNATURE);
   const helpers = new Map<string, number>();
   for (const { program } of kinds) {
     for (const node of program.body) {
@@ -74,7 +75,7 @@ export function handlerModule(
   if (loop !== null) {
     const regionTable = module.importTable('e', 'r', REGION_TABLE_SIZE);
     const inline = kinds.slice(0, loop.inline).map((kind) => (f: FunctionBody) => write(f, kind));
-    addRun(module, { handlerTable, regionTable, measured: loop.measured, inline });
+    addRun(module, { contained, handlerTable, regionTable, measured: loop.measured, inline });
   }
   const functions = kinds.map((kind) => {
     const f = new FunctionBody(HANDLER_SIGNATURE);
@@ -91,10 +92,11 @@ export function handlerImports(
   { table, regions }: Core,
   { slowLoad, slowProbe, commitScratch }: SlowPaths,
   checkAccess: CheckAccess,
+  contained: Contained,
 ): WebAssembly.Imports {
   const helpers = Object.entries(HELPERS).map(([name, helper]) => [name, helperImport(helper)] as const);
   return {
-    e: { m: memory, t: table, r: regions, slowLoad, slowProbe, commitScratch, checkAccess },
+    e: { m: memory, t: table, r: regions, slowLoad, slowProbe, commitScratch, checkAccess, contained },
     h: Object.fromEntries(helpers),
   };
 }

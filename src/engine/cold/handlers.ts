@@ -94,7 +94,7 @@ export class Handlers {
       const last = program?.commits.at(-1);
       info = {
         program,
-        ends: form.system || last?.op === 'jump' || (last?.op === 'branch' && last.cond === null),
+        ends: (form.system && !form.contained) || last?.op === 'jump' || (last?.op === 'branch' && last.cond === null),
         branches: last?.op === 'branch',
         addressed: program !== null && dependsOnAddressing(program),
         stores: program !== null && storesOperand(program),

@@ -58,6 +58,9 @@ export class IdtMachine implements Platform {
   deliver(cpu: Cpu, kind: EventKind, event: Fault, _insn: Insn | null): Outcome {
     return deliverThroughIdt(cpu, this, kind, event);
   }
+  wantsInstruction(): boolean {
+    return false;
+  }
   /** An external interrupt would be taken before the next instruction. */
   canInterrupt(cpu: Cpu): boolean {
     return (cpu.systemFlags & FLAG.if) !== 0 && cpu.num('interruptShadow') === 0;

@@ -9,7 +9,7 @@ import type { CompiledRow, OperandSpec } from '../tables/compile.ts';
 const interned = new Map<string, Form>();
 
 /** What all rows of a form say alike. */
-const SAME = ['feature', 'system', 'quiet', 'newTf', 'call', 'ret'] as const;
+const SAME = ['feature', 'system', 'quiet', 'contained', 'newTf', 'call', 'ret'] as const;
 
 /** What a row's form depends on besides the row. */
 interface FormContext {
@@ -181,6 +181,7 @@ export function makeForm(row: CompiledRow, c: FormContext): Form {
     feature: row.feature,
     system: row.system,
     quiet: row.quiet,
+    contained: row.contained,
     newTf: row.newTf,
     call: row.call,
     ret: row.ret,

@@ -70,3 +70,10 @@ export function executeSystem(cpu: Cpu, insn: Insn, platform: Platform): Outcome
   }
   return outcome;
 }
+
+/** Executes an instruction that is contained, but for `rip`; false when it faults, with nothing changed. */
+export function executeContained(cpu: Cpu, insn: Insn, platform: Platform): boolean {
+  const { id, name } = insn.form;
+  handlers[id] ??= SYSTEM[name]!;
+  return handlers[id]!(cpu, insn, platform) === null;
+}

@@ -7,7 +7,13 @@ import { CR4 } from './control.ts';
 import { generalProtection, privileged, type SystemHandler, type SystemTable } from './operands.ts';
 
 /** EDX:EAX, both zero-extended to 64 bits. */
-function setPair(cpu: Cpu, value: bigint): void {
+function setPair(cpu: Cpu, value: number | bigint): void {
+  if (typeof value === 'number') {
+    // cut to 32 bits by the store
+    cpu.setGpr32(GPR.rax, value);
+    cpu.setGpr32(GPR.rdx, value / 0x100000000);
+    return;
+  }
   cpu.setGpr32(GPR.rax, lowWord(value));
   cpu.setGpr32(GPR.rdx, highWord(value));
 }

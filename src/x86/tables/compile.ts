@@ -79,6 +79,7 @@ export interface CompiledRow {
   readonly noRexW: boolean;
   readonly system: boolean;
   readonly quiet: boolean;
+  readonly contained: boolean;
   readonly newTf: boolean;
   readonly call: boolean;
   readonly ret: boolean;
@@ -240,6 +241,7 @@ function compileRow(row: Row, place: Place, opcode: number): CompiledRow {
     noRexW: has('now'),
     system: has('sys'),
     quiet: has('quiet'),
+    contained: has('contained'),
     newTf: has('newtf'),
     call: has('call'),
     ret: has('ret'),

@@ -48,6 +48,8 @@ export type Flag =
   | 'sys'
   /** Touches nothing but registers and memory, though TypeScript executes it: no point of delivery. */
   | 'quiet'
+  /** Reads and writes general registers alone, wherever it stands: the engine's loop executes it without leaving. */
+  | 'contained'
   /** The new TF decides whether a single-step trap follows: events clear it, SYSCALL masks it, SYSRET brings it. */
   | 'newtf'
   /** Pushes its return address: what follows is entered by a return. */

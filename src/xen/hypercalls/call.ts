@@ -5,6 +5,7 @@ import type { VirtAddr } from '../../core/units.ts';
 import { lowWord } from '../../core/words.ts';
 import type { Cpu } from '../../x86/cpu.ts';
 import type { Stop } from '../../x86/seam.ts';
+import { GPR } from '../../x86/state.ts';
 import { ERRNO } from '../abi/errno.ts';
 import type { Layout } from '../abi/layout.ts';
 import type { GuestStruct } from '../pv/guest-access.ts';
@@ -19,15 +20,24 @@ import type { Continuation } from '../work.ts';
 export type CallResult = number | bigint | Continuation | Stop | null;
 export type Hypercall = (call: Call) => CallResult;
 
-/** One call: arguments as the guest passed them (RDI RSI RDX R10 R8 R9, or those of a multicall's entry). */
+/** Registers of a hypercall's arguments. */
+export const ARGUMENTS = [GPR.rdi, GPR.rsi, GPR.rdx, GPR.r10, GPR.r8, GPR.r9] as const;
+
+/** One call: arguments as the guest passed them, in registers or in a multicall's entry. No handler writes these registers before it has read them. */
 export class Call {
   readonly pv: XenPv;
   readonly cpu: Cpu;
-  readonly args: readonly bigint[];
-  constructor(pv: XenPv, cpu: Cpu, args: readonly bigint[]) {
+  /** Null: in registers, which are read when they are asked for. */
+  readonly #entry: readonly bigint[] | null;
+  constructor(pv: XenPv, cpu: Cpu, entry: readonly bigint[] | null) {
     this.pv = pv;
     this.cpu = cpu;
-    this.args = args;
+    this.#entry = entry;
+  }
+
+  /** All arguments as they are now. */
+  get args(): readonly bigint[] {
+    return this.#entry ?? ARGUMENTS.map((register) => this.cpu.gpr(register));
   }
 
   /** The vCPU that calls. */
@@ -36,11 +46,11 @@ export class Call {
   }
   /** Argument `i` as C's unsigned int. */
   u32(i: number): number {
-    return lowWord(this.args[i]!) >>> 0;
+    return this.#entry === null ? this.cpu.gpr32(ARGUMENTS[i]!) : lowWord(this.#entry[i]!) >>> 0;
   }
-  /** Argument `i` as an address. */
+  /** Argument `i` as C's unsigned long, or an address. */
   ptr(i: number): VirtAddr {
-    return this.args[i]!;
+    return this.#entry === null ? this.cpu.gpr(ARGUMENTS[i]!) : this.#entry[i]!;
   }
   /** Copies the structure at `address` in and hands it to `use`; -EFAULT when it cannot be read. */
   with<F extends string>(address: VirtAddr, layout: Layout<F>, use: (arg: GuestStruct<F>) => CallResult): CallResult {

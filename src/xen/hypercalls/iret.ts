@@ -3,16 +3,19 @@
  */
 import type { Cpu } from '../../x86/cpu.ts';
 import { isStop, type Stop } from '../../x86/seam.ts';
-import { FLAG, GPR, SEG } from '../../x86/state.ts';
+import { FLAG, GPR } from '../../x86/state.ts';
 import { FLAT, VGCF, VMASST } from '../abi/numbers.ts';
 import { AMD64, IRET_CONTEXT_64 } from '../abi/structures.ts';
 import { toggleGuestMode } from '../pv/bounce.ts';
-import { loadFlat, loadReturnSegment } from '../pv/descriptors.ts';
+import { loadFlat, loadReturnSegment, showSelector } from '../pv/descriptors.ts';
+import { GuestStruct } from '../pv/guest-access.ts';
 import { domainCrash } from '../pv/messages.ts';
 import type { XenPv } from '../pv/pv.ts';
 import { inject } from '../pv/traps.ts';
 import type { Hypercall } from './call.ts';
 
+/** The frame, read for each return anew: a buffer takes longer to make than to fill. */
+const FRAME = new GuestStruct(new Uint8Array(IRET_CONTEXT_64.bytes), IRET_CONTEXT_64);
 const UPCALL_MASK = AMD64.vcpuInfo.at.evtchn_upcall_mask;
 /** Flags that IRETQ loads (EFLAGS of SDM vol. 1 3.4.3 without VIF and VIP); SYSRET leaves RF and VM alone. */
 const IRET_FLAGS = FLAG.cf | FLAG.pf | FLAG.af | FLAG.zf | FLAG.sf | FLAG.tf | FLAG.df | FLAG.of | FLAG.nt | FLAG.rf | FLAG.ac | FLAG.id; // biome-ignore format: one row
@@ -24,8 +27,8 @@ const SYSRET_FLAGS = IRET_FLAGS & ~FLAG.rf;
  */
 export const iret: Hypercall = ({ pv, cpu }): Stop | null => {
   const v = pv.vcpus[cpu.id]!;
-  const frame = pv.guest.struct(cpu, cpu.rsp, IRET_CONTEXT_64);
-  if (frame === null)
+  const frame = FRAME;
+  if (!pv.guest.readInto(cpu, cpu.rsp, frame.bytes))
     return domainCrash(pv, cpu, 'arch/x86/pv/iret.c:104', 'Fault while reading IRET context from guest stack');
   const flags = frame.u32('rflags');
   if ((frame.u16('cs') & 3) === 3) {
@@ -58,8 +61,8 @@ export const iret: Hypercall = ({ pv, cpu }): Stop | null => {
 function returnBy(pv: XenPv, cpu: Cpu, cs: number, ss: number): Stop | null {
   const refused = loadReturnSegment(pv, cpu, 'cs', cs) ?? loadReturnSegment(pv, cpu, 'ss', ss);
   if (refused === null) return null;
-  cpu.set('selector', cs, SEG.cs);
-  cpu.set('selector', ss, SEG.ss);
+  showSelector(cpu, 'cs', cs);
+  showSelector(cpu, 'ss', ss);
   const outcome = inject(pv, cpu, refused);
   return isStop(outcome) ? outcome : null;
 }

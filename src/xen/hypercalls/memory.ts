@@ -5,7 +5,7 @@ export const mmuUpdate: Hypercall = (call) =>
   call.pv.mm.mmuUpdate(call.cpu, call.ptr(0), call.u32(1), call.ptr(2), call.u32(3));
 
 export const updateVaMapping: Hypercall = (call) =>
-  call.pv.mm.updateVaMapping(call.cpu, call.ptr(0), call.args[1]!, call.args[2]!);
+  call.pv.mm.updateVaMapping(call.cpu, call.ptr(0), call.ptr(1), call.ptr(2));
 
 export const mmuextOp: Hypercall = (call) =>
   call.pv.mm.mmuextOp(call.cpu, call.ptr(0), call.u32(1), call.ptr(2), call.u32(3));

@@ -10,10 +10,10 @@ import { canonicalAddress } from './checks.ts';
 
 export const setSegmentBase: Hypercall = (call) => {
   const which = call.u32(0);
-  if (which === SEGBASE.GS_USER_SEL) return loadUserGs(call, Number(call.args[1]! & 0xffffn));
-  if (which > SEGBASE.GS_USER_SEL || !canonicalAddress(call.args[1]!)) return -ERRNO.EINVAL;
+  if (which === SEGBASE.GS_USER_SEL) return loadUserGs(call, Number(call.ptr(1) & 0xffffn));
+  if (which > SEGBASE.GS_USER_SEL || !canonicalAddress(call.ptr(1))) return -ERRNO.EINVAL;
   const slot = which === SEGBASE.FS ? 'fs' : which === SEGBASE.GS_KERNEL ? 'gs' : 'userGs';
-  setSegmentBaseOf(call.cpu, slot, call.args[1]!);
+  setSegmentBaseOf(call.cpu, slot, call.ptr(1));
   return 0;
 };
 

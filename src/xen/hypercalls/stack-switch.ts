@@ -2,7 +2,7 @@
 import type { Hypercall } from './call.ts';
 
 export const stackSwitch: Hypercall = (call) => {
-  call.vcpu.kernelSs = Number(call.args[0]! & 0xffffn) | 3;
-  call.vcpu.kernelSp = call.args[1]!;
+  call.vcpu.kernelSs = Number(call.ptr(0) & 0xffffn) | 3;
+  call.vcpu.kernelSp = call.ptr(1);
   return 0;
 };

@@ -49,7 +49,7 @@ const HANDLERS: Partial<Record<keyof typeof HYPERCALL, Hypercall>> = {
   get_debugreg: getDebugreg,
   update_descriptor: updateDescriptor,
   memory_op: memoryOp,
-  multicall: multicallOver((number) => hypercallRow(number)?.run),
+  multicall: multicallOver((number) => hypercallHandler(number)),
   update_va_mapping: updateVaMapping,
   set_timer_op: setTimerOp,
   event_channel_op_compat: eventChannelOpCompat,
@@ -82,9 +82,14 @@ export const HYPERCALLS: readonly HypercallRow[] = Object.entries(HANDLERS).map(
 }));
 
 const BY_NUMBER: Array<HypercallRow | undefined> = [];
-for (const row of HYPERCALLS) BY_NUMBER[row.number] = row;
+/** Apart from the rows: V8 (Node 24) gives code up again and again that reads a function out of one of many like objects. */
+const HANDLER_BY_NUMBER: Array<Hypercall | undefined> = [];
+for (const row of HYPERCALLS) {
+  BY_NUMBER[row.number] = row;
+  HANDLER_BY_NUMBER[row.number] = row.run;
+}
 
-/** The row of a hypercall number, if it has one. */
-export const hypercallRow = (number: number): HypercallRow | undefined => BY_NUMBER[number];
+/** The handler of a hypercall number, if it has one. */
+export const hypercallHandler = (number: number): Hypercall | undefined => HANDLER_BY_NUMBER[number];
 /** The name of a hypercall number for traces and reports. */
 export const hypercallName = (number: number): string => BY_NUMBER[number]?.name ?? `hypercall_${number}`;

@@ -3,6 +3,6 @@ import { timerDeadline } from '../pv/timers.ts';
 import type { Hypercall } from './call.ts';
 
 export const setTimerOp: Hypercall = (call) => {
-  call.vcpu.singleshot = timerDeadline(call.args[0]!, call.pv.now(call.cpu));
+  call.vcpu.singleshot = timerDeadline(call.ptr(0), call.pv.now(call.cpu));
   return 0;
 };

@@ -90,7 +90,7 @@ export function createBounceFrame(pv: XenPv, cpu: Cpu, bounce: Bounce): Outcome 
   loadFlat(cpu, 'cs', FLAT.ring3Cs64);
   if (bounce.address === 0n) return crashInEntry(pv, cpu, 'create_bounce_frame_bad_bounce_ip');
   cpu.rip = bounce.address;
-  cpu.setGpr(GPR.rcx, cpu.rip);
+  cpu.setGprToRip(GPR.rcx);
   cpu.setGpr32(GPR.r11, cpu.rflags);
   cpu.interruptShadow = 0;
   return null;

@@ -25,6 +25,12 @@ const FLAT_DESCRIPTORS: ReadonlyMap<number, bigint> = new Map([
   [indexOf(FLAT.ring3Cs64), 0x00affa000000ffffn],
 ]);
 
+/** Xen's segments that a return to ring 3 may load. */
+const FLAT_RETURNS: Readonly<Record<'cs' | 'ss', readonly number[]>> = {
+  cs: [FLAT.ring3Cs64, FLAT.ring3Cs32],
+  ss: [FLAT.ring3Ss],
+};
+
 /** Bits of a descriptor's attributes (bits 40 to 55). */
 const ATTRIBUTE = { writableOrReadable: 2, code: 8, codeOrData: 0x10, present: 0x80, long: 0x2000, big: 0x4000, granular: 0x8000 } as const; // biome-ignore format: one row
 const dplOf = (attributes: number): number => (attributes >> 5) & 3;
@@ -81,6 +87,12 @@ export function loadFlat(cpu: Cpu, segment: 'cs' | 'ss', selector: number): void
     setSegment(cpu, SEG[segment], selector, FLAT_DESCRIPTORS.get(indexOf(selector))!);
 }
 
+/** Has the frame of a return that failed show a selector: it is loaded where it is one of Xen's. */
+export function showSelector(cpu: Cpu, segment: 'cs' | 'ss', selector: number): void {
+  if (FLAT_RETURNS[segment].includes(selector)) loadFlat(cpu, segment, selector);
+  else cpu.set('selector', selector, SEG[segment]);
+}
+
 /** Puts a descriptor into a segment register without checks. The bases of FS and GS are separate registers and stay. */
 export function setSegment(cpu: Cpu, segment: number, selector: number, descriptor: bigint): void {
   const { base, limit, attributes } = unpackDescriptor(descriptor);
@@ -93,6 +105,8 @@ export function setSegment(cpu: Cpu, segment: number, selector: number, descript
 export function loadReturnSegment(pv: XenPv, cpu: Cpu, segment: 'cs' | 'ss', selector: number): Fault | null {
   const error = selector & ~3;
   if (error === 0) return fault(VECTOR.gp, 0);
+  // one of Xen's own is in the register already
+  if (FLAT_RETURNS[segment].includes(selector) && cpu.selector(segment) === selector) return null;
   const descriptor = readDescriptor(pv, cpu, selector);
   if (isFault(descriptor)) return descriptor;
   const { attributes } = unpackDescriptor(descriptor);

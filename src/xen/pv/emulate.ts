@@ -70,7 +70,7 @@ function emulateKernelOnly(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
     case 'wbinvd':
       return done(cpu, insn);
     case 'rdtsc':
-      setPair(cpu, pv.tsc(cpu));
+      setPair(cpu, BigInt(pv.tsc(cpu)));
       return done(cpu, insn);
     case 'cpuid':
       runCpuid(pv, cpu);

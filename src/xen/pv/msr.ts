@@ -131,7 +131,7 @@ function readKnown(pv: XenPv, cpu: Cpu, index: number): bigint | null {
   if (ofVendor !== null) return ofVendor === 'gp' ? null : ofVendor;
   switch (index) {
     case MSR.tsc:
-      return pv.tsc(cpu);
+      return BigInt(pv.tsc(cpu));
     case MSR.apicBase:
       return cpu.id === 0 ? APIC_BASE.enabled | APIC_BASE.bsp : APIC_BASE.enabled;
     case MSR.patchLevel:

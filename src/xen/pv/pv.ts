@@ -25,8 +25,8 @@ import { ERRNO } from '../abi/errno.ts';
 import { HYPERCALL } from '../abi/numbers.ts';
 import { AMD64 } from '../abi/structures.ts';
 import type { Domain } from '../domain.ts';
-import { Call, type CallResult } from '../hypercalls/call.ts';
-import { hypercallRow } from '../hypercalls/table.ts';
+import { ARGUMENTS, Call, type CallResult } from '../hypercalls/call.ts';
+import { hypercallHandler } from '../hypercalls/table.ts';
 import { MemoryManager } from '../mm/memory-manager.ts';
 import { type Continuation, isContinuation, type WorkMeter } from '../work.ts';
 import { createBounceFrame } from './bounce.ts';
@@ -37,7 +37,7 @@ import { GuestAccess, type Translator } from './guest-access.ts';
 import { deliverable, isRunnable, switchVcpus, wake, wakePollers } from './scheduler.ts';
 import { tscAt } from './time.ts';
 import { expire, nextDeadline } from './timers.ts';
-import { deliver, syscall, sysenter } from './traps.ts';
+import { deliver, mayEmulate, syscall, sysenter } from './traps.ts';
 import { newVcpuState, type VcpuState, vcpuState } from './vcpu.ts';
 
 /** System time, a pure function of ticks and idle jumps; kept by the machine. */
@@ -100,8 +100,6 @@ export type XenEvent =
   /** A frame's type, validation or pin changes. */
   | { readonly kind: 'type'; readonly frame: MachineFrame };
 
-/** Registers of a hypercall's arguments. */
-const ARGUMENTS = [GPR.rdi, GPR.rsi, GPR.rdx, GPR.r10, GPR.r8, GPR.r9] as const;
 const SYSCALL_BYTES = 2;
 const POLL_TICKS = 1 << 16;
 
@@ -283,6 +281,9 @@ export class XenPv implements Platform, EventHost {
     this.work.call();
     return deliver(this, cpu, kind, event, insn);
   }
+  wantsInstruction(cpu: Cpu, event: Fault): boolean {
+    return mayEmulate(this, cpu, event);
+  }
   syscall(cpu: Cpu, insn: Insn): Outcome {
     return syscall(this, cpu, insn);
   }
@@ -291,18 +292,14 @@ export class XenPv implements Platform, EventHost {
   }
   /** A hypercall of the guest kernel: number in EAX, arguments in RDI RSI RDX R10 R8 R9, result in RAX (D-01, D-05). */
   hypercall(cpu: Cpu): Outcome {
-    const { rip } = cpu;
     const number = cpu.gpr32(GPR.rax);
-    const call = new Call(
-      this,
-      cpu,
-      ARGUMENTS.map((register) => cpu.gpr(register)),
-    );
+    const told = this.stream.wants('hypercall') ? { rip: cpu.rip, args: new Call(this, cpu, null).args } : null;
+    const call = new Call(this, cpu, told === null ? null : told.args);
     this.work.begin();
-    const row = hypercallRow(number);
-    const result = row === undefined ? -ERRNO.ENOSYS : row.run(call);
+    const handler = hypercallHandler(number);
+    const result = handler === undefined ? -ERRNO.ENOSYS : handler(call);
     const way = isContinuation(result) ? 'P' : number === HYPERCALL.iret ? 'I' : 'H';
-    this.traceHypercall(cpu.id, rip, way, number, call.args, result);
+    if (told !== null) this.traceHypercall(cpu.id, told.rip, way, number, told.args, result);
     if (isStop(result)) return result;
     if (isContinuation(result)) return this.#goOn(cpu, number, result);
     if (typeof result === 'number') cpu.setGprSigned(GPR.rax, result);
@@ -332,7 +329,7 @@ export class XenPv implements Platform, EventHost {
   now(cpu: Cpu | null): number {
     return this.clock.now(cpu);
   }
-  tsc(cpu: Cpu): bigint {
+  tsc(cpu: Cpu): number | bigint {
     this.work.answer();
     return tscAt(this.clock.now(cpu), this.clock.tscKhz);
   }

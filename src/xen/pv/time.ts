@@ -3,7 +3,6 @@
  * nanoseconds of system time. Everything derived from it lies here: TSC, vcpu_time_info, the wall
  * clock; what happens at a moment is in timers.ts.
  */
-import { wide } from '../../core/words.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
 import { AMD64 } from '../abi/structures.ts';
 import type { XenPv } from './pv.ts';
@@ -30,11 +29,14 @@ export function tscScale(khz: number): { mul: number; shift: number } {
   return { mul: Math.floor(ratio * 2 ** 32), shift };
 }
 
-/** The TSC at `ns` of system time. */
-export function tscAt(ns: number, khz: number): bigint {
-  const product = ns * khz;
-  if (product > Number.MAX_SAFE_INTEGER) return (BigInt(ns) * BigInt(khz)) / 1_000_000n;
-  return wide((product - (product % 1_000_000)) / 1_000_000);
+/** The TSC at `ns` of system time; a number where it and what it is reckoned with are exact. */
+export function tscAt(ns: number, khz: number): number | bigint {
+  if (khz === 1_000_000) return ns;
+  const rest = ns % 1_000_000;
+  const whole = ((ns - rest) / 1_000_000) * khz;
+  const part = rest * khz;
+  if (whole > 2 ** 52 || part > 2 ** 52) return (BigInt(ns) * BigInt(khz)) / 1_000_000n;
+  return whole + (part - (part % 1_000_000)) / 1_000_000;
 }
 
 /**
@@ -47,7 +49,7 @@ function writeTimeRecord(memory: GuestMemory, infoAddress: number, ns: number, k
   const { mul, shift } = tscScale(khz);
   const version = memory.read32(base + at.version);
   memory.write32(base + at.version, (version + 1) >>> 0);
-  memory.write64(base + at.tsc_timestamp, tscAt(ns, khz));
+  memory.write64(base + at.tsc_timestamp, BigInt(tscAt(ns, khz)));
   memory.write64(base + at.system_time, BigInt(ns));
   memory.write32(base + at.tsc_to_system_mul, mul >>> 0);
   memory.write8(base + at.tsc_shift, shift & 0xff);

@@ -88,18 +88,24 @@ function softwareInterrupt(pv: XenPv, cpu: Cpu, event: Fault, insn: Insn | null)
   return inject(pv, cpu, fault(VECTOR.gp, vector * 8 + 2));
 }
 
+/** A store of the guest kernel to a page that is there: page tables are read-only to it. */
+function mayBeTableWrite(pv: XenPv, cpu: Cpu, event: Fault): boolean {
+  const write = PF.present | PF.write;
+  return pv.vcpus[cpu.id]!.kernelMode && (event.error & (write | PF.fetch | PF.reserved)) === write;
+}
 /** Page faults that are Xen's own business; 'no' when the guest gets them. */
 function fixPageFault(pv: XenPv, cpu: Cpu, event: Fault, insn: Insn | null): Outcome | 'no' {
-  const write = PF.present | PF.write;
-  if (!pv.vcpus[cpu.id]!.kernelMode || (event.error & (write | PF.fetch | PF.reserved)) !== write) return 'no';
-  return emulateTableWrite(pv.mm, cpu, event, insn);
+  return mayBeTableWrite(pv, cpu, event) ? emulateTableWrite(pv.mm, cpu, event, insn) : 'no';
 }
+/** Whether Xen looks at the instruction of a fault. */
+export const mayEmulate = (pv: XenPv, cpu: Cpu, event: Fault): boolean =>
+  event.vector === VECTOR.gp || (event.vector === VECTOR.pf && mayBeTableWrite(pv, cpu, event));
 
 /** SYSCALL: a hypercall from the guest kernel, a bounce to the syscall callback from its user mode. */
 export function syscall(pv: XenPv, cpu: Cpu, insn: Insn): Outcome {
   const v = pv.vcpus[cpu.id]!;
   const compat = insn.mode !== LONG_MODE;
-  cpu.setGpr(GPR.rcx, cpu.rip);
+  cpu.setGprToRip(GPR.rcx);
   cpu.setGpr32(GPR.r11, cpu.rflags);
   // What Xen's entry finds and every frame shows are the selectors that SYSCALL loads.
   loadFlat(cpu, 'cs', compat ? FLAT.ring3Cs32 : FLAT.ring3Cs64);

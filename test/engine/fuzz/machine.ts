@@ -387,6 +387,9 @@ export class FuzzMachine implements Platform {
   syscall(): Outcome {
     return null;
   }
+  wantsInstruction(): boolean {
+    return true;
+  }
   sysenter(): Outcome {
     return null;
   }

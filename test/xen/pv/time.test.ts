@@ -89,7 +89,7 @@ describe('the record', () => {
     expect(guest.shared64(0xc08)).toBe(0n);
   });
   test('[X-01] the TSC is a pure function of time', () => {
-    expect(tscAt(1_000_000_000, 2_400_000)).toBe(2_400_000_000n);
+    expect(BigInt(tscAt(1_000_000_000, 2_400_000))).toBe(2_400_000_000n);
     const guest = new PvGuest({ tscKhz: 3_000_000 });
     const tick = guest.machine.tick;
     guest.exec('0f 31');
