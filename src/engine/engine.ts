@@ -8,15 +8,15 @@
 import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import { Mmu, type MmuOptions, WATCH_VECTOR } from '../memory/mmu.ts';
+import { BREAK_VECTOR, Mmu, type MmuOptions, WATCH_VECTOR } from '../memory/mmu.ts';
 import type { WatchRange } from '../memory/watches.ts';
-import { instructionBreakpoints } from '../x86/checks.ts';
-import { hasBreakpoints } from '../x86/code-key.ts';
+import { instructionBreakpoints, instructionBreakpointsSet } from '../x86/checks.ts';
+import { hasBreakpoints, hasDataBreakpoints } from '../x86/code-key.ts';
 import { Cpu } from '../x86/cpu.ts';
 import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
 import { type EventKind, type Fault, fault, isFault, isStop, type Platform, type Stop } from '../x86/seam.ts';
 import { programOf } from '../x86/semantics/registry.ts';
-import { FLAG, STATE, TRAP, VECTOR } from '../x86/state.ts';
+import { FLAG, SEG, STATE, TRAP, VECTOR } from '../x86/state.ts';
 import { executeContained, executeSystem } from '../x86/system/execute.ts';
 import { type CodeHost, plainHost } from './code-host.ts';
 import { ColdTier } from './cold/cold.ts';
@@ -59,9 +59,13 @@ interface InstructionView {
 const always = (): boolean => true;
 /** An access to watched bytes was refused: the instruction at `rip` is to be executed by the oracle. */
 const isWatched = (exit: TierExit): boolean => exit.kind === 'fault' && exit.fault.vector === WATCH_VECTOR;
+/** An access would have met a data breakpoint: the instruction at `rip` is to be executed by itself. */
+const isBreak = (exit: TierExit): boolean => exit.kind === 'fault' && exit.fault.vector === BREAK_VECTOR;
 /** Bits of RFLAGS that make an instruction be executed by itself. */
 const SINGLY = FLAG.tf | FLAG.rf;
 const DR6_BS = 1n << 14n;
+/** The code mode of a 64-bit segment. */
+const LONG_MODE = 2;
 /** The interrupt shadow of MOV SS and POP SS. */
 const STACK_SHADOW = 2;
 
@@ -80,6 +84,8 @@ export class Engine {
   #platform: Platform | null = null;
   #pauses = NOWHERE;
   #standing = NOWHERE;
+  /** Instruction breakpoints that the guest has enabled, at which the tier pauses as well. */
+  #guestPoints = NOWHERE;
   /** Executes what accesses watched bytes: access by access. */
   readonly #oracle: OracleTier;
   /** The cold tier, for measurements; null in an oracle engine. */
@@ -132,12 +138,18 @@ export class Engine {
   pauseAt(addresses: ReadonlySet<bigint>, standing: ReadonlySet<bigint> = NOWHERE): void {
     this.#pauses = addresses;
     this.#standing = standing;
-    this.#tier.pauseAt(addresses);
+    this.#tier.pauseAt(this.#guestPoints.size === 0 ? addresses : addresses.union(this.#guestPoints));
+  }
+  /** Has the tier pause at the instruction breakpoints of the vCPU. */
+  #followBreakpoints(cpu: Cpu): void {
+    const points = hasBreakpoints(cpu) ? instructionBreakpointsSet(cpu) : NOWHERE;
+    if (points.size === this.#guestPoints.size && points.isSubsetOf(this.#guestPoints)) return;
+    this.#guestPoints = points;
+    this.#tier.pauseAt(points.size === 0 ? this.#pauses : this.#pauses.union(points));
   }
   /** Whether the next step of `cpu` begins with an instruction that `run` pauses before. */
   isBeforePause(cpu: Cpu): boolean {
     if (!this.#pauses.has(cpu.rip)) return false;
-    if (!this.#isSingle(cpu)) return true;
     return !this.#isTrapDue(cpu) && this.#breakpointsMet(cpu) === 0;
   }
   /** Has `run` return after every step that accesses bytes in these ranges of machine addresses; none ends that. */
@@ -178,18 +190,32 @@ export class Engine {
     let steps = 0;
     /** Steps after which an event was passed over. */
     let passed = -1;
+    /** The next instruction is to be executed by itself, for what a breakpoint may make of it. */
+    let alone = false;
     this.mmu.sync(cpu);
+    this.#followBreakpoints(cpu);
     while (steps < budget) {
-      if (this.#isSingle(cpu)) {
-        const stopped = this.#single(cpu, platform, resume && steps === 0);
-        if (stopped === 'pause') return { kind: 'pause', steps, event: passed === steps };
-        if (stopped) return { kind: 'stop', steps, stop: stopped };
-        return { kind: 'event', steps: steps + 1 };
+      const single = this.#isSingle(cpu);
+      if (single || alone || this.#mayBreak(cpu)) {
+        const came = this.#single(cpu, platform, resume && steps === 0);
+        if (came === 'pause') return { kind: 'pause', steps, event: passed === steps };
+        if (isStop(came)) return { kind: 'stop', steps, stop: came };
+        steps++;
+        if (single || came === 'event' || this.mmu.watches.met) return { kind: 'event', steps };
+        alone = false;
+        continue;
       }
       let exit = this.#tier.run(cpu, budget - steps, resume && steps === 0);
       steps += exit.steps;
       this.#count(cpu, exit.steps);
-      if (exit.kind === 'pause') return { kind: 'pause', steps, event: passed === steps };
+      if (exit.kind === 'pause') {
+        if (this.#guestPoints.has(cpu.rip)) continue;
+        return { kind: 'pause', steps, event: passed === steps };
+      }
+      if (isBreak(exit) || (exit.kind !== 'steps' && exit.kind !== 'stop' && hasDataBreakpoints(cpu))) {
+        alone = true;
+        continue;
+      }
       if (isWatched(exit)) {
         exit = this.#oracle.run(cpu, 1, true);
         steps += exit.steps;
@@ -211,6 +237,7 @@ export class Engine {
       if (steps >= budget || this.mmu.watches.met || isDue()) return { kind: 'event', steps };
       passed = steps;
       this.mmu.sync(cpu);
+      this.#followBreakpoints(cpu);
     }
     return { kind: 'budget', steps };
   }
@@ -273,9 +300,18 @@ export class Engine {
     return (
       (this.#words[(cpu.base + STATE.rflags.offset) >>> 2]! & SINGLY) !== 0 ||
       bytes[cpu.base + STATE.interruptShadow.offset] !== 0 ||
-      bytes[cpu.base + STATE.pendingTrap.offset] !== 0 ||
-      hasBreakpoints(cpu)
+      bytes[cpu.base + STATE.pendingTrap.offset] !== 0
     );
+  }
+  /**
+   * The next instruction is one that an enabled breakpoint may be met by where the tier does not tell: at an instruction breakpoint, in a code
+   * segment that begins elsewhere than at 0, and at every one in the oracle, which looks at no access before it executes.
+   */
+  #mayBreak(cpu: Cpu): boolean {
+    if (!hasBreakpoints(cpu)) return false;
+    if (this.#guestPoints.has(cpu.rip)) return true;
+    if (this.cold === null && hasDataBreakpoints(cpu)) return true;
+    return cpu.codeMode !== LONG_MODE && cpu.get('segmentBase', SEG.cs) !== 0n;
   }
 
   /** The next step delivers a debug trap. */
@@ -296,12 +332,15 @@ export class Engine {
     if (!stopped) this.#count(cpu, 1);
     return stopped;
   }
-  /** One step under TF, RF, breakpoints, an interrupt shadow or with a trap due (SDM vol. 3B 18.3.1, vol. 3A 6.8.3). */
-  #single(cpu: Cpu, platform: Platform, resume: boolean): Stop | 'pause' | null {
+  /**
+   * One step under TF, RF, breakpoints, an interrupt shadow or with a trap due (SDM vol. 3B 18.3.1, vol. 3A 6.8.3): whether it was an event, or
+   * has one follow.
+   */
+  #single(cpu: Cpu, platform: Platform, resume: boolean): Stop | 'pause' | 'event' | 'plain' {
     const trap = cpu.num('pendingTrap');
     const shadow = cpu.num('interruptShadow');
     const pauses = !resume && this.#standing.has(cpu.rip);
-    if (this.#isTrapDue(cpu)) return pauses ? 'pause' : this.#trap(cpu, platform, trap);
+    if (this.#isTrapDue(cpu)) return pauses ? 'pause' : (this.#trap(cpu, platform, trap) ?? 'event');
     const flags = cpu.systemFlags;
     const met = this.#breakpointsMet(cpu);
     if (met !== 0) {
@@ -309,13 +348,12 @@ export class Engine {
       cpu.set('dr', cpu.get('dr', 6) | BigInt(met), 6);
       const stopped = this.#deliver(cpu, 'fault', fault(VECTOR.db), null, platform);
       if (!stopped) this.#count(cpu, 1);
-      return stopped;
+      return stopped ?? 'event';
     }
     cpu.set('rflags', flags & ~FLAG.rf);
     cpu.set('breakpoints', 0);
     const start = cpu.rip;
-    let exit = this.#tier.run(cpu, 1, resume);
-    if (isWatched(exit)) exit = this.#oracle.run(cpu, 1, true);
+    const exit = this.#execute(cpu, resume || !this.#pauses.has(start));
     if (exit.kind === 'pause') {
       cpu.set('rflags', flags);
       return 'pause';
@@ -341,7 +379,7 @@ export class Engine {
       if (stopped) return stopped;
     }
     this.#count(cpu, 1);
-    if (!retired) return null;
+    if (!retired) return 'event';
     const shadowNow = cpu.num('interruptShadow');
     if (shadow !== 0 && shadowNow === shadow) cpu.set('interruptShadow', 0);
     // MOV SS and POP SS hold a single-step trap off, and breakpoints they meet back
@@ -349,7 +387,15 @@ export class Engine {
     let due = trap | (cpu.num('breakpoints') << TRAP.breakpointShift) | (traps && !holds ? TRAP.step : 0);
     if (due !== 0 && exit.kind === 'steps' && cpu.rip === start && this.#repeats(cpu)) due |= TRAP.resume;
     cpu.set('pendingTrap', due);
-    return null;
+    return exit.kind === 'steps' && due === 0 ? 'plain' : 'event';
+  }
+  /** One step of the tier, which notes what breakpoints it meets. */
+  #execute(cpu: Cpu, resume: boolean): TierExit {
+    const { cold } = this;
+    if (cold !== null) cold.leavesAtBreakpoints = false;
+    const exit = this.#tier.run(cpu, 1, resume);
+    if (cold !== null) cold.leavesAtBreakpoints = true;
+    return isWatched(exit) ? this.#oracle.run(cpu, 1, true) : exit;
   }
 
   /** True when the instruction at `rip` has a REP prefix: it goes on with its next iteration. */

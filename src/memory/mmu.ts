@@ -27,6 +27,8 @@ export const WATCH_VECTOR = 256;
  * changes translated code, or stores across pages or to a page of tables.
  */
 export const RETRY_VECTOR = 257;
+/** The same of an access that meets a data breakpoint: its instruction is to be executed by itself. */
+export const BREAK_VECTOR = 258;
 /**
  * An access's `spec`, as generated code passes it: its bytes; number of the segment in bits 10:8 (as ATTR has it); for checks
  * before paging, that it writes; from a region, so that it may be sent back.

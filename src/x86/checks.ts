@@ -5,7 +5,7 @@
  *
  * Accesses are given by linear address: the offset in the segment follows from the base, modulo 2^32.
  */
-import { checksAlignment, hasBreakpoints } from './code-key.ts';
+import { checksAlignment, hasDataBreakpoints } from './code-key.ts';
 import type { Cpu } from './cpu.ts';
 import { type Fault, fault } from './seam.ts';
 import { SEG, STATE, VECTOR } from './state.ts';
@@ -96,7 +96,7 @@ const isMetByPort = (kind: number): boolean => kind === 2;
 
 /** Notes the breakpoints on ports, which exist with CR4.DE, that an access of `bytes` bytes meets. */
 export function notePortBreakpoints(cpu: Cpu, port: number, bytes: number): void {
-  if (hasBreakpoints(cpu) && cpu.num('cr4') & CR4_DE) noteBreakpoints(cpu, BigInt(port), bytes, isMetByPort);
+  if (hasDataBreakpoints(cpu) && cpu.num('cr4') & CR4_DE) noteBreakpoints(cpu, BigInt(port), bytes, isMetByPort);
 }
 
 /**
@@ -114,14 +114,14 @@ export function accessFault(
   executable = false,
 ): Fault | null {
   // what nearly every access meets
-  if (cpu.codeMode === 2 && !checksAlignment(cpu) && !hasBreakpoints(cpu)) return null;
+  if (cpu.codeMode === 2 && !checksAlignment(cpu) && !hasDataBreakpoints(cpu)) return null;
   const lo = Number(BigInt.asUintN(32, address));
   const failed = segmentFault(cpu, segment, lo, bytes, write, executable);
   if (failed) return failed;
   // bytes at an address that is not canonical have their own fault, from the MMU
   const canonical = isCanonical(address) && isCanonical(BigInt.asUintN(64, address + BigInt(bytes - 1)));
   if (lo & (alignment - 1) && checksAlignment(cpu) && canonical) return fault(VECTOR.ac);
-  if (hasBreakpoints(cpu)) noteBreakpoints(cpu, address, bytes, write ? isMetByWrite : isMetByRead);
+  if (hasDataBreakpoints(cpu)) noteBreakpoints(cpu, address, bytes, write ? isMetByWrite : isMetByRead);
   return null;
 }
 
@@ -135,6 +135,13 @@ export function instructionBreakpoints(cpu: Cpu): number {
     if (((dr7 >>> (i * 2)) & 3) !== 0 && ((dr7 >>> (16 + i * 4)) & 3) === 0 && cpu.get('dr', i) === address)
       met |= 1 << i;
   return met;
+}
+
+/** Linear addresses of the enabled instruction breakpoints. */
+export function instructionBreakpointsSet(cpu: Cpu): ReadonlySet<bigint> {
+  const dr7 = Number(cpu.get('dr', 7) & 0xffffffffn);
+  const enabled = [0, 1, 2, 3].filter((i) => (dr7 >>> (i * 2)) & 3 && ((dr7 >>> (16 + i * 4)) & 3) === 0);
+  return new Set(enabled.map((i) => cpu.get('dr', i)));
 }
 
 /** Bytes from `rip` on that can be fetched, 0 to 15: the code segment may end there (none in 64-bit mode). */

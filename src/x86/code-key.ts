@@ -44,7 +44,7 @@ const EXPAND_DOWN = 4;
 const ACCESS = 2;
 const BIG = 1 << 14;
 const CR0_AM = 1 << 18;
-/** A breakpoint of DR7 that is enabled for memory: bits L and G of one, and its R/W field not 0. */
+/** Bits L and G of the breakpoints. */
 const DR7_ENABLED = 0xff;
 
 /** The segment begins where a page does: what runs over its end of 4 GiB crosses pages, and is seen by the MMU. */
@@ -67,15 +67,22 @@ export function checksAlignment({ view, base }: Cpu): boolean {
     view.getUint8(base + STATE.cpl.offset) === 3
   );
 }
+const DR7_AT = STATE.dr.offset + 7 * 8;
 /** A breakpoint of DR7 is enabled. */
-export const hasBreakpoints = ({ view, base }: Cpu): boolean =>
-  (view.getUint8(base + STATE.dr.offset + 7 * 8) & DR7_ENABLED) !== 0;
+export const hasBreakpoints = ({ view, base }: Cpu): boolean => (view.getUint8(base + DR7_AT) & DR7_ENABLED) !== 0;
+/** One is enabled that accesses can meet: its R/W field is not 0. */
+export function hasDataBreakpoints({ view, base }: Cpu): boolean {
+  const dr7 = view.getUint32(base + DR7_AT, true);
+  if ((dr7 & DR7_ENABLED) === 0) return false;
+  for (let i = 0; i < 4; i++) if ((dr7 >>> (2 * i)) & 3 && (dr7 >>> (16 + 4 * i)) & 3) return true;
+  return false;
+}
 
 /** The key under which the vCPU executes now. */
 export function codeKey(cpu: Cpu): CodeKey {
   const { view, base } = cpu;
   const mode = view.getUint32(base + STATE.codeMode.offset, true);
-  const checked = checksAlignment(cpu) || hasBreakpoints(cpu) ? KEY.checked : 0;
+  const checked = checksAlignment(cpu) || hasDataBreakpoints(cpu) ? KEY.checked : 0;
   if (mode === 2) return mode | checked;
   const big = (view.getUint16(base + ATTRIBUTES + SEG.ss * 2, true) & BIG) !== 0;
   const key = mode | (big === (mode === 1) ? 0 : KEY.stack);

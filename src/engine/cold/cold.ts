@@ -7,7 +7,7 @@
 import { joinWords } from '../../core/words.ts';
 import type { Program } from '../../ir/program.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import { ACCESS_SPEC, type Mmu, RETRY_VECTOR } from '../../memory/mmu.ts';
+import { ACCESS_SPEC, BREAK_VECTOR, type Mmu, RETRY_VECTOR } from '../../memory/mmu.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { accessFault, fetchRoom } from '../../x86/checks.ts';
 import { type CodeKey, codeKey, KEY, modeOf, stackSizeOf } from '../../x86/code-key.ts';
@@ -53,6 +53,8 @@ export class ColdTier implements Tier {
   readonly regions: WebAssembly.Table;
   /** Null when everything is executed by handlers. */
   #higher: HigherTier | null = null;
+  /** Leaves before an instruction that meets a data breakpoint; else these are only noted. */
+  leavesAtBreakpoints = true;
 
   // where the last fetch led
   #slot = 0;
@@ -85,7 +87,7 @@ export class ColdTier implements Tier {
     this.#words = memory.words;
     this.#untilSample = new Int32Array(memory.map.shape.vcpus);
     const core = makeCore(memory.memory, this.#contained, host.instantiate, measured);
-    const check = accessCheck(memory, mmu);
+    const check = accessCheck(memory, mmu, () => this.leavesAtBreakpoints);
     this.handlers = new Handlers(handlerImports(memory.memory, core, mmu, check, this.#contained), programOf, host);
     this.#run = this.#plainRun = this.handlers.run ?? core.run;
     this.#makeTracedRun = () => makeTracedRun(memory.memory, core, host.instantiate, this.#next);
@@ -471,7 +473,7 @@ function isShort(bytes: Uint8Array, room: number, key: CodeKey): boolean {
 }
 
 /** The checks of an access as generated code calls them. */
-function accessCheck(memory: GuestMemory, mmu: Mmu): CheckAccess {
+function accessCheck(memory: GuestMemory, mmu: Mmu, leavesAtBreakpoints: () => boolean): CheckAccess {
   const cpus = new Map<number, Cpu>();
   return (base, lo, hi, spec) => {
     let cpu = cpus.get(base);
@@ -482,7 +484,12 @@ function accessCheck(memory: GuestMemory, mmu: Mmu): CheckAccess {
     const segment = (spec >> ACCESS_SPEC.segmentShift) & 7;
     const write = (spec & ACCESS_SPEC.write) !== 0;
     const failed = accessFault(cpu, segment, joinWords(lo, hi), spec & ACCESS_SPEC.bytes, write);
-    if (failed === null) return 1;
+    if (failed === null) {
+      if (cpu.num('breakpoints') === 0 || !leavesAtBreakpoints()) return 1;
+      cpu.set('breakpoints', 0);
+      cpu.set('faultVector', BREAK_VECTOR);
+      return 0;
+    }
     cpu.set('faultVector', failed.vector);
     cpu.set('faultError', failed.error);
     cpu.set('faultAddress', failed.address);

@@ -96,7 +96,7 @@ function emulateKernelOnly(pv: XenPv, cpu: Cpu, insn: Insn): Outcome | 'no' {
       return done(cpu, insn);
     }
     case 'mov_to_dr': {
-      const rc = setDebugRegister(v, insn.r, cpu.gpr(gpOf(insn.m)));
+      const rc = setDebugRegister(v, cpu, insn.r, cpu.gpr(gpOf(insn.m)));
       if (rc === 0) return done(cpu, insn);
       return rc === -ERRNO.ENODEV ? fault(VECTOR.ud) : 'no';
     }

@@ -49,8 +49,21 @@ export function debugRegister(v: VcpuState, register: number): bigint | number {
   return v.debug[aliased(register)] ?? -ERRNO.ENODEV;
 }
 
-/** set_debugreg: 0 or a negative errno. */
-export function setDebugRegister(v: VcpuState, register: number, value: bigint): number {
+/** Gives the processor what the guest has set: breakpoints while one is enabled (activate_debugregs). */
+function activateBreakpoints(v: VcpuState, cpu: Cpu): void {
+  const active = v.debug[7]! & DR7.active;
+  for (let i = 0; i < 4; i++) cpu.set('dr', active ? v.debug[i]! : 0n, i);
+  cpu.set('dr', active ? v.debug[7]! : DR7.reservedOne, 7);
+}
+
+/** set_debugreg, of the vCPU that calls: 0 or a negative errno. */
+export function setDebugRegister(v: VcpuState, cpu: Cpu, register: number, value: bigint): number {
+  const rc = keepDebugRegister(v, register, value);
+  if (rc === 0) activateBreakpoints(v, cpu);
+  return rc;
+}
+
+function keepDebugRegister(v: VcpuState, register: number, value: bigint): number {
   const number = aliased(register);
   if (number <= 3) {
     if (!addressOk(value)) return -ERRNO.EPERM;
