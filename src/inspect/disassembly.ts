@@ -54,6 +54,8 @@ export interface Disassembled {
   /** 64-bit names of the general registers read and written. */
   readonly registersRead: readonly string[];
   readonly registersWritten: readonly string[];
+  /** It needs CPL 0, or IOPL. */
+  readonly privileged: boolean;
 }
 
 const FLOW: Readonly<Record<number, Disassembled['flow']>> = {
@@ -141,6 +143,7 @@ export class Disassembler {
       })),
       registersRead: pick(reads),
       registersWritten: pick(writes),
+      privileged: instruction.isPrivileged,
     };
     for (const part of [...memory, ...registers, information]) part.free();
     return result;

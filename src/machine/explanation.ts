@@ -68,9 +68,15 @@ export interface Question {
   ask(of: bigint, look: Look): bigint | boolean | string | null;
 }
 
-/** A word in memory that decided an event. */
+/** A register of the vCPU that an event belongs to, as it stood before it. */
+export interface RegisterPlace {
+  readonly space: 'register';
+  readonly name: string;
+}
+
+/** What decided an event. */
 export interface Blame {
-  readonly place: Place;
+  readonly place: Place | RegisterPlace;
   readonly bytes: number;
   readonly text: string;
   /** Tells the write that brought the content at fault from later ones that kept it. */
@@ -154,13 +160,20 @@ export interface Explanation {
   // ---- endings ----
   /** The event as something refused, null where it is none that a guest minds. */
   refusal(event: NamedEvent): Refusal | null;
-  /** The word that decided `event`, with the platform's lines about it, as the machine stood before it; null where none is known. */
+  /** What decided `event`, with the platform's lines about it, as the machine stood before it; null where none is known. */
   blame(
     event: NamedEvent,
     log: readonly string[],
     look: Look,
     nameOf: (address: VirtAddr) => string | null,
   ): Blame | null;
+  /** The event as something that was answered with no, be it what kernels ask in order to find out; null where it is none. */
+  denial(event: NamedEvent): Refusal | null;
+  /**
+   * What `event` told the platform of the stack that it pushes to when it comes from user mode; null where it tells nothing of it, or where
+   * what the machine stands before has not ended by that stack (`verdict`: the platform's words).
+   */
+  stackOf(event: NamedEvent, verdict: string): Blame | null;
   /** Where the descriptor lies that a selector of a vCPU names, as it is in force; null where it names none. */
   descriptor(vcpu: number, selector: number): Place | null;
   /** Whether the byte at a machine address may be changed behind the guest's back without the platform's books becoming wrong. */
@@ -184,6 +197,8 @@ export const UNEXPLAINED: Explanation = {
   provenance: () => null,
   refusal: () => null,
   blame: () => null,
+  denial: () => null,
+  stackOf: () => null,
   descriptor: () => null,
   isPlain: () => true,
   waits: () => [],

@@ -73,6 +73,7 @@ class FakeCase implements Investigator {
   origins: Origin | null = null;
   origin = (): Promise<Origin | null> => Promise.resolve(this.origins);
   undo = (): Promise<null> => Promise.resolve(null);
+  branchBefore = (): Promise<null> => Promise.resolve(null);
   lastRead = (): Promise<null> => Promise.resolve(null);
   rises = (): Promise<boolean> => Promise.resolve(false);
   async walk(from: number, to: number, visit: (moment: Moment) => void): Promise<void> {

@@ -3,12 +3,14 @@
  * refused, and from there to whoever wrote what it refused.
  */
 import { hex } from '../../core/units.ts';
-import type { Refusal } from '../../machine/explanation.ts';
+import type { Blame, Refusal } from '../../machine/explanation.ts';
 import type { Finding, Inquiry, Investigator, RunEvent } from '../investigate.ts';
 import { instructionAt, lastWriter, link, NOTHING } from '../investigate.ts';
 import { panicMessage } from '../panic.ts';
-import type { Link } from '../report.ts';
+import type { Link, WriterReport } from '../report.ts';
 import { symbolText } from '../symbol-text.ts';
+import { byCondition } from './condition.ts';
+import type { Asked } from './decision.ts';
 import { openTraps } from './open-traps.ts';
 import { rootOf } from './root.ts';
 import { explainOperand, trapText } from './trap.ts';
@@ -21,9 +23,10 @@ const LAST_TRAPS = 4096;
 export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   const { of, consoleText } = inquiry;
   const chain: Link[] = [];
-  const { traps, refused } = await lastEvents(of);
+  const { traps, refused, denied, stack } = await lastEvents(of);
   const message = panicMessage(consoleText);
   const said = message === null ? [] : [link(of, `the kernel said: ${message}`, null, null)];
+  if (stack !== null) return explainBlamed(inquiry, stack.call, stack.blame);
   const open = await openTraps(of, traps);
   const trap = open.at(-1) ?? null;
   // A fault that is no deliberate breakpoint explains itself better than a hypercall long before it.
@@ -31,9 +34,18 @@ export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   if (trap !== null && (refused === null || !deliberate)) return explainNested(inquiry, open, said);
   if (trap !== null) chain.push(link(of, trapText(trap), trap.tick, trap.rip));
   chain.push(...said);
-  if (refused === null) return { ...NOTHING, chain };
-  const blamed = await explainRefused(inquiry, refused);
+  const blamed =
+    refused === null ? await explainGivenUp(inquiry, trap, denied) : await explainRefused(inquiry, refused);
   return { ...blamed, chain: [...chain, ...blamed.chain] };
+}
+/** The kernel gave up by itself: by the branch that led there, and where that asked for the answer of a call, by the call. */
+async function explainGivenUp(inquiry: Inquiry, trap: RunEvent | null, denied: Refused | null): Promise<Finding> {
+  const { of } = inquiry;
+  const end = trap ?? { tick: of.lastTick - 1, vcpu: of.verdict.vcpu };
+  const { finding, made } = await byCondition(inquiry, end.tick, end.vcpu);
+  if (denied === null || made !== denied.call.tick) return finding;
+  const blamed = await explainRefused(inquiry, denied);
+  return blamed.decides === null ? finding : blamed;
 }
 /** Exceptions inside the handlers of others, the last innermost: where one place faults again and again inside itself, its first. */
 async function explainNested(inquiry: Inquiry, open: readonly RunEvent[], said: readonly Link[]): Promise<Finding> {
@@ -64,10 +76,19 @@ interface Refused {
   readonly same: readonly RunEvent[];
 }
 
+interface LastEvents {
+  readonly traps: RunEvent[];
+  readonly refused: Refused | null;
+  /** The last call that was answered with no, be it only asked in order to find out. */
+  readonly denied: Refused | null;
+  /** The last call that said where the stack is which the end found missing. */
+  readonly stack: { readonly call: RunEvent; readonly blame: Blame } | null;
+}
 /** The last exceptions, and the last request that the platform refused; of a call and its part, the call. */
-async function lastEvents(of: Investigator): Promise<{ traps: RunEvent[]; refused: Refused | null }> {
+async function lastEvents(of: Investigator): Promise<LastEvents> {
   const traps: RunEvent[] = [];
-  let refused: Refused | null = null;
+  let [refused, denied]: Array<Refused | null> = [null, null];
+  const last = new Map<string, RunEvent>();
   let same: RunEvent[] = [];
   for await (const events of of.events(of.firstTick, of.lastTick))
     for (const event of events) {
@@ -78,10 +99,19 @@ async function lastEvents(of: Investigator): Promise<{ traps: RunEvent[]; refuse
         traps.push(event);
         if (traps.length > LAST_TRAPS) traps.shift();
       }
+      const denial = of.explanation.denial(event);
+      if (denial !== null) denied = { refusal: denial, call: event, same };
       const refusal = of.explanation.refusal(event);
       if (refusal !== null) refused = { refusal, call: event, same };
+      last.set(`${event.kind} ${event.name} ${event.vcpu}`, event);
     }
-  return { traps, refused };
+  await of.at(Math.max(of.firstTick, of.lastTick - 1));
+  let stack: LastEvents['stack'] = null;
+  for (const call of last.values()) {
+    const blame = call.vcpu === of.verdict.vcpu ? of.explanation.stackOf(call, of.verdict.message) : null;
+    if (blame !== null) stack = { call, blame };
+  }
+  return { traps, refused: refused!, denied: denied!, stack };
 }
 async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Refused): Promise<Finding> {
   const { of, disassembler } = inquiry;
@@ -94,23 +124,30 @@ async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Re
   for (const line of log) if (!refusal.isCascade(line)) chain.push(link(of, line, call.tick, null));
   const blame = of.explanation.blame(call, log, moment, (address) => symbolText(of.symbols, address));
   if (blame === null) return { ...NOTHING, chain, instruction };
-  chain.push(link(of, blame.text, call.tick, null));
-  const writer = await lastWriter(inquiry, blame.place, blame.bytes, call.tick, blame.guilty);
-  const asked = {
-    ...blame.place,
-    space: blame.place.space === 'va' ? ('va' as const) : ('ma' as const),
-    bytes: blame.bytes,
-  };
-  const read = writer === null ? call.tick : writer.tick + 1;
-  const { root, undo } = await rootOf(inquiry, { role: 'request', text: blame.text, place: asked, tick: read });
-  const decides = {
-    role: 'request',
-    text: blame.text,
-    tick: call.tick,
-    rip: call.rip,
-    symbol: symbolText(of.symbols, call.rip),
-  };
+  const blamed = await explainBlamed(inquiry, call, blame);
+  return { ...blamed, chain: [...chain, ...blamed.chain], instruction };
+}
+/** From what a call was given to its root. */
+async function explainBlamed(
+  inquiry: Inquiry,
+  call: RunEvent,
+  { place, bytes, text, guilty }: Blame,
+): Promise<Finding> {
+  const { of } = inquiry;
+  const { tick, rip, vcpu } = call;
+  const chain = [link(of, text, tick, null)];
+  const decides = { role: 'request', text, tick, rip, symbol: symbolText(of.symbols, rip) };
+  let writer: WriterReport | null = null;
+  let asked: Asked;
+  if (place.space === 'register') asked = { ...place, vcpu };
+  else {
+    writer = await lastWriter(inquiry, place, bytes, tick, guilty);
+    asked = { ...place, space: place.space === 'va' ? 'va' : 'ma', bytes };
+  }
+  const read = writer === null ? tick : writer.tick + 1;
+  const { root, undo } = await rootOf(inquiry, { role: 'request', text, place: asked, tick: read });
+  writer ??= root?.store ?? null;
   if (writer !== null)
     chain.push(link(of, `${writer.instruction} wrote ${hex(writer.value)} there`, writer.tick, writer.rip));
-  return { chain, instruction, operand: blame.text, lastWriter: writer, decides, root, undo };
+  return { ...NOTHING, chain, operand: text, lastWriter: writer, decides, root, undo };
 }

@@ -28,7 +28,7 @@ export async function rootOf(inquiry: Inquiry, decision: Decision): Promise<Root
   const origin = place === null ? null : await of.origin(place, tick, VALUES);
   if (place === null || origin === null) return { root: null, chain: [], undo: null };
   const path = mainPath(origin);
-  const stored = await storeOf(inquiry, path, place.space !== 'register');
+  const stored = await storeOf(inquiry, path, place.space !== 'register' && decision.laidBy !== true);
   const store = stored === null ? null : await stepReport(inquiry, stored.step!, stored.value);
   const source = await sourceOf(inquiry, path, origin);
   const chain: Link[] = [];
@@ -53,15 +53,30 @@ const addressOf = ({ address, bytes }: Origin): RootReport['address'] => {
   return bytes.space === 'memory' ? { space: 'ma', value: BigInt(bytes.address) } : null;
 };
 
-/** From the value asked about to one root: where a step made it of several, by the one it was written of last, or the first. */
+/**
+ * From the value asked about to one root: where a step made it of several, by one that came from outside the code rather than by its
+ * constants, and of others by the first; what a step left as it was comes last.
+ */
 function mainPath(origin: Origin): Origin[] {
   const path = [origin];
   for (let at = origin; at.inputs.length > 0; ) {
-    at = at.inputs[0]!;
+    const from = at;
+    const made = at.inputs.filter((input) => !isPartOf(input, from));
+    at = made.find(comesFromOutside) ?? made[0] ?? at.inputs[0]!;
     path.push(at);
   }
   return path;
 }
+/** Whether bytes of `input` are bytes of the same place. */
+const isPartOf = ({ bytes: a }: Origin, { bytes: b }: Origin): boolean =>
+  a.space === 'memory' && b.space === 'memory' && a.address >= b.address && a.address + a.bytes <= b.address + b.bytes;
+/** Whether any of it began outside the code and its data: given to the guest, or made by the platform. */
+function comesFromOutside({ root, inputs }: Origin): boolean {
+  if (root?.kind === 'built') return !OWN.has(root.provenance.what);
+  return root?.kind === 'input' || root?.kind === 'made' || inputs.some(comesFromOutside);
+}
+/** What a kernel brings along, and the state that it starts in. */
+const OWN: ReadonlySet<string> = new Set(['image', 'initial registers']);
 
 /** The store, with those of the same instruction that wrote other bytes of the value: a loop's, a REP's. */
 function undoOf({ bytes, step, inputs }: Origin): Undo | null {
@@ -89,7 +104,9 @@ async function storeOf(
   path: readonly Origin[],
   memory: boolean,
 ): Promise<Origin | null> {
-  const stores = path.filter(({ bytes, step, unchanged }) => bytes.space === 'memory' && step !== null && !unchanged);
+  const all = path.filter(({ bytes, step }) => bytes.space === 'memory' && step !== null);
+  const changes = all.filter(({ unchanged }) => !unchanged);
+  const stores = changes.length === 0 ? all : changes;
   for (const store of memory ? [] : stores) {
     const { tick, rip, vcpu } = store.step!;
     const moment = await of.at(tick);

@@ -13,9 +13,11 @@ const CASCADE = /Failure -?\d+ in promote_l|Error while validating|Could not get
 const ERRORS = 4096n;
 
 /** A hypercall's negative result, probes aside. */
-export function refusal({ kind, fields: { result } }: NamedEvent): Refusal | null {
-  if (kind !== 'hypercall' || result === undefined || result >= 0n || result <= -ERRORS || PROBES.has(result))
-    return null;
+export const refusal = (event: NamedEvent): Refusal | null =>
+  PROBES.has(event.fields.result ?? 0n) ? null : denial(event);
+/** A hypercall's negative result. */
+export function denial({ kind, fields: { result } }: NamedEvent): Refusal | null {
+  if (kind !== 'hypercall' || result === undefined || result >= 0n || result <= -ERRORS) return null;
   const name = Object.entries(ERRNO).find(([, number]) => number === Number(-result))?.[0] ?? 'error';
   return { error: `${result} (${name})`, isCascade: (line) => CASCADE.test(line) };
 }

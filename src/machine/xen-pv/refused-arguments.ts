@@ -1,0 +1,62 @@
+/** Which argument of a hypercall decided its answer, where nothing in page tables did. */
+import { hex } from '../../core/units.ts';
+import { HYPERCALLS } from '../../xen/hypercalls/table.ts';
+import type { Blame, Look, NamedEvent } from '../explanation.ts';
+
+const FRAME_BYTES = 8n;
+/** Entries of a descriptor table that a frame holds. */
+const GDT_ENTRIES = 512n;
+/** -ENOSYS. */
+const NO_SUCH = -38n;
+/** Offset of the first argument in struct mmuext_op (public/xen.h). */
+const MMUEXT_ARG1 = 8n;
+/** Words of Xen's about the end of a domain whose event found no stack (entry.S create_bounce_frame); others follow where it found one. */
+const NO_STACK = /create_bounce_frame(_bad_sp)?$/;
+
+const inRegister = (name: string, text: string): Blame => ({
+  place: { space: 'register', name },
+  bytes: 8,
+  text,
+  guilty: () => true,
+});
+
+/** The argument of `call` to blame, by Xen's lines about it; null of calls whose arguments say nothing alone. */
+export function blameArguments(look: Look, call: NamedEvent, log: readonly string[]): Blame | null {
+  const { arg0 = 0n, arg1 = 0n } = call.fields;
+  if (!HYPERCALLS.some((row) => row.name === call.name)) {
+    const number = /^hypercall_(\d+)$/.exec(call.name)?.[1];
+    return number === undefined ? null : inRegister('rax', `there is no hypercall ${number}`);
+  }
+  if (call.fields.result === NO_SUCH) return inRegister('rdi', `${call.name} has no operation ${arg0}`);
+  switch (call.name) {
+    case 'update_va_mapping':
+      return inRegister('rsi', `the call asks for the entry ${hex(arg1)} for the page ${hex(arg0)}`);
+    case 'set_gdt':
+      return listedFrame(look, arg0, (arg1 + GDT_ENTRIES - 1n) / GDT_ENTRIES, log);
+    case 'mmuext_op':
+      return inMemory(look, arg0 + MMUEXT_ARG1, (frame) => `the request names the frame ${hex(frame)}`);
+    default:
+      return null;
+  }
+}
+/** Of a list of frames the one that Xen's lines name, or the first. */
+function listedFrame(look: Look, list: bigint, count: bigint, log: readonly string[]): Blame | null {
+  const named = log.map((line) => /for mfn ([0-9a-f]+)|Error mfn ([0-9a-f]+)/.exec(line)).find((x) => x !== null);
+  const wanted = named == null ? null : BigInt(`0x${named[1] ?? named[2]}`);
+  let slot = list;
+  for (let i = 0n; i < count; i++)
+    if (look.read('va', list + i * FRAME_BYTES, 8) === wanted) slot = list + i * FRAME_BYTES;
+  return inMemory(look, slot, (frame) => `frame ${(slot - list) / FRAME_BYTES} of the list is ${hex(frame)}`);
+}
+function inMemory(look: Look, address: bigint, words: (value: bigint) => string): Blame | null {
+  const value = look.read('va', address, 8);
+  const machine = look.translate(address);
+  if (value === null || machine === null) return null;
+  return { place: { space: 'ma', address: machine }, bytes: 8, text: words(value), guilty: () => true };
+}
+
+/** The stack that a call of stack_switch named for events from user mode, where the domain ended because one found none. */
+export function stackOf({ name, fields: { arg1 = 0n } }: NamedEvent, verdict: string): Blame | null {
+  if (name !== 'stack_switch' || !NO_STACK.test(verdict)) return null;
+  return inRegister('rsi', `the stack for events from user mode is ${hex(arg1)}`);
+}
