@@ -116,8 +116,10 @@ export class Disassembler {
     const information = this.#information.info(instruction);
     const memory = information.usedMemory();
     const registers = information.usedRegisters();
-    const flow = FLOW[instruction.flowControl] ?? 'trap';
-    const near = (flow === 'jump' || flow === 'branch' || flow === 'call') && instruction.nearBranchTarget !== 0n;
+    const known = FLOW[instruction.flowControl] ?? 'trap';
+    const near = (known === 'jump' || known === 'branch' || known === 'call') && instruction.nearBranchTarget !== 0n;
+    // SYSCALL and its like count as calls
+    const flow = known === 'call' && !near && memory.length === 0 ? 'trap' : known;
     const pick = (wanted: (access: OpAccess) => boolean): string[] => [
       ...new Set(
         registers

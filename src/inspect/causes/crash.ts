@@ -19,6 +19,11 @@ import { explainOperand, trapText } from './trap.ts';
 const SAME_TICK_EVENTS = 1024;
 /** Exceptions before the end that are looked at. */
 const LAST_TRAPS = 4096;
+/** Calls answered with no that are remembered. */
+const LAST_DENIED = 256;
+/** #BP and #UD. */
+const BREAKPOINT = 3n;
+const INVALID = 6n;
 /** Explains the verdict `crash`. */
 export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   const { of, consoleText } = inquiry;
@@ -28,24 +33,42 @@ export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   const said = message === null ? [] : [link(of, `the kernel said: ${message}`, null, null)];
   if (stack !== null) return explainBlamed(inquiry, stack.call, stack.blame);
   const open = await openTraps(of, traps);
+  // A fault that is none of the kernel's own making explains itself better than a hypercall long before it.
+  const faults = await beforeBug(inquiry, open);
+  if (faults.length > 0) return explainNested(inquiry, faults, said);
   const trap = open.at(-1) ?? null;
-  // A fault that is no deliberate breakpoint explains itself better than a hypercall long before it.
-  const deliberate = trap === null || trap.fields.vector === 3n || trap.fields.vector === 6n;
-  if (trap !== null && (refused === null || !deliberate)) return explainNested(inquiry, open, said);
   if (trap !== null) chain.push(link(of, trapText(trap), trap.tick, trap.rip));
   chain.push(...said);
-  const blamed =
-    refused === null ? await explainGivenUp(inquiry, trap, denied) : await explainRefused(inquiry, refused);
+  const blamed = await explainGivenUp(inquiry, trap, denied, refused);
   return { ...blamed, chain: [...chain, ...blamed.chain] };
 }
-/** The kernel gave up by itself: by the branch that led there, and where that asked for the answer of a call, by the call. */
-async function explainGivenUp(inquiry: Inquiry, trap: RunEvent | null, denied: Refused | null): Promise<Finding> {
+/** The open exceptions up to the last that no instruction is meant to raise. */
+async function beforeBug({ of, disassembler }: Inquiry, open: readonly RunEvent[]): Promise<readonly RunEvent[]> {
+  for (let i = open.length - 1; i >= 0; i--) {
+    const { tick, rip, fields } = open[i]!;
+    if (fields.vector === BREAKPOINT) continue;
+    const meant = fields.vector === INVALID && /^ud[012]/.test(instructionAt(disassembler, await of.at(tick), rip));
+    if (!meant) return open.slice(0, i + 1);
+  }
+  return [];
+}
+/**
+ * The kernel gave up by itself: by the branch that led there. Where that asked for the answer of a call, by the call; else by the last
+ * request that was refused, if any was.
+ */
+async function explainGivenUp(
+  inquiry: Inquiry,
+  trap: RunEvent | null,
+  denied: readonly Refused[],
+  refused: Refused | null,
+): Promise<Finding> {
   const { of } = inquiry;
   const end = trap ?? { tick: of.lastTick - 1, vcpu: of.verdict.vcpu };
   const { finding, made } = await byCondition(inquiry, end.tick, end.vcpu);
-  if (denied === null || made !== denied.call.tick) return finding;
-  const blamed = await explainRefused(inquiry, denied);
-  return blamed.decides === null ? finding : blamed;
+  const asked = denied.find(({ call }) => call.tick === made) ?? refused;
+  if (asked === null) return finding;
+  const blamed = await explainRefused(inquiry, asked);
+  return blamed.decides === null && asked !== refused ? finding : blamed;
 }
 /** Exceptions inside the handlers of others, the last innermost: where one place faults again and again inside itself, its first. */
 async function explainNested(inquiry: Inquiry, open: readonly RunEvent[], said: readonly Link[]): Promise<Finding> {
@@ -79,15 +102,16 @@ interface Refused {
 interface LastEvents {
   readonly traps: RunEvent[];
   readonly refused: Refused | null;
-  /** The last call that was answered with no, be it only asked in order to find out. */
-  readonly denied: Refused | null;
+  /** The last calls that were answered with no, be it only asked in order to find out. */
+  readonly denied: readonly Refused[];
   /** The last call that said where the stack is which the end found missing. */
   readonly stack: { readonly call: RunEvent; readonly blame: Blame } | null;
 }
 /** The last exceptions, and the last request that the platform refused; of a call and its part, the call. */
 async function lastEvents(of: Investigator): Promise<LastEvents> {
   const traps: RunEvent[] = [];
-  let [refused, denied]: Array<Refused | null> = [null, null];
+  let refused: Refused | null = null;
+  const denied: Refused[] = [];
   const last = new Map<string, RunEvent>();
   let same: RunEvent[] = [];
   for await (const events of of.events(of.firstTick, of.lastTick))
@@ -100,7 +124,8 @@ async function lastEvents(of: Investigator): Promise<LastEvents> {
         if (traps.length > LAST_TRAPS) traps.shift();
       }
       const denial = of.explanation.denial(event);
-      if (denial !== null) denied = { refusal: denial, call: event, same };
+      if (denial !== null) denied.push({ refusal: denial, call: event, same });
+      if (denied.length > LAST_DENIED) denied.shift();
       const refusal = of.explanation.refusal(event);
       if (refusal !== null) refused = { refusal, call: event, same };
       last.set(`${event.kind} ${event.name} ${event.vcpu}`, event);
@@ -111,7 +136,7 @@ async function lastEvents(of: Investigator): Promise<LastEvents> {
     const blame = call.vcpu === of.verdict.vcpu ? of.explanation.stackOf(call, of.verdict.message) : null;
     if (blame !== null) stack = { call, blame };
   }
-  return { traps, refused: refused!, denied: denied!, stack };
+  return { traps, refused: refused!, denied, stack };
 }
 async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Refused): Promise<Finding> {
   const { of, disassembler } = inquiry;

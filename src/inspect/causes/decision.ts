@@ -24,6 +24,8 @@ export interface Decision {
   readonly tick: Tick;
   /** The value was only laid by there, for what took it at once. */
   readonly laidBy?: boolean;
+  /** What chose the place, of a table. */
+  readonly chosen?: Decision;
 }
 
 /** Addresses below belong to nobody: a pointer that leads there is no pointer. */
@@ -59,7 +61,7 @@ export async function decisionOf(inquiry: Inquiry, trap: RunEvent): Promise<Deci
       return (
         bySelector(inquiry, found, moment, trap) ??
         byPrivilege(found, trap) ??
-        (await byFlow(inquiry, found, moment, trap)) ??
+        (await ofSlot(inquiry, byFlow(found, moment, trap))) ??
         byReference(inquiry, found, moment, trap)
       );
     default:
@@ -142,7 +144,7 @@ function leadsToMemory(
 // ---- transfers ------------------------------------------------------------------------------------------------------
 
 /** The operand that a call, jump or return goes by. */
-async function byFlow({ of }: Inquiry, found: Disassembled, moment: Moment, trap: RunEvent): Promise<Decision | null> {
+function byFlow(found: Disassembled, moment: Moment, trap: RunEvent): Decision | null {
   const value = (name: string): bigint => moment.register(name, trap.vcpu) ?? 0n;
   const { tick } = moment;
   const word = (role: string, address: bigint): Decision => {
@@ -162,14 +164,19 @@ async function byFlow({ of }: Inquiry, found: Disassembled, moment: Moment, trap
     const decision = word(role, addressOf(reference, value));
     const { index } = reference;
     if (index === null) return decision;
-    // a slot of a table that nobody ever filled: the index is to blame, not what lies there
     const chosen = register('index', index, value(index), trap);
-    const filled = await of.lastWrite({ space: 'va', address: addressOf(reference, value) }, 8, tick);
-    return filled === null ? { ...chosen, text: `${chosen.text}, and ${decision.text}`, tick } : decision;
+    return { ...decision, chosen: { ...chosen, text: `${chosen.text}, and ${decision.text}`, tick } };
   }
   const name = found.registersRead.find((x) => x !== 'rsp');
   if (name === undefined) return null;
   return { ...register(role, name, value(name), trap), text: `the ${role} in ${name} is ${hex(value(name))}`, tick };
+}
+/** Of a slot of a table that nobody ever filled the index is to blame, not what lies there. */
+async function ofSlot({ of }: Inquiry, decision: Decision | null): Promise<Decision | null> {
+  if (decision?.chosen === undefined || decision.place === null || decision.place.space === 'register') return decision;
+  await of.at(decision.tick);
+  const filled = await of.lastWrite(decision.place, decision.place.bytes, decision.tick);
+  return filled === null ? decision.chosen : decision;
 }
 /** The step before a fetch that failed has led there. */
 async function byTransfer(inquiry: Inquiry, trap: RunEvent): Promise<Decision | null> {
@@ -180,7 +187,7 @@ async function byTransfer(inquiry: Inquiry, trap: RunEvent): Promise<Decision | 
   const rip = before.register('rip', trap.vcpu) ?? 0n;
   const found = disassembler.decode(before.bytes(rip, MAX_INSTRUCTION_BYTES), rip, before.codeBits);
   if (found?.flow === 'trap') return byReturnFrame(before, trap);
-  const decision = found === null ? null : await byFlow(inquiry, found, before, trap);
+  const decision = found === null ? null : byFlow(found, before, trap);
   if (decision?.place == null) return null;
   // what has led there may have been an event that was taken before the instruction
   const { place } = decision;
@@ -188,7 +195,7 @@ async function byTransfer(inquiry: Inquiry, trap: RunEvent): Promise<Decision | 
     place.space === 'register'
       ? before.register(place.name, place.vcpu)
       : before.read(place.space, place.address, place.bytes);
-  return target === trap.rip ? decision : null;
+  return target === trap.rip ? ofSlot(inquiry, decision) : null;
 }
 
 /** The platform was asked to go there: by the frame that lay on the stack. */
