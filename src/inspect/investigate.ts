@@ -84,6 +84,8 @@ export interface Finding {
   readonly root: RootReport | null;
   /** The store of the root, to be tried without. */
   readonly undo?: Undo | null;
+  /** What else may have decided, to be told where the failure does not disappear without the store but does without this one's. */
+  readonly other?: () => Promise<Finding>;
   /** The exception that it decided. */
   readonly fatal?: RunEvent | null;
   readonly loop?: LoopReport | null;

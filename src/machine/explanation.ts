@@ -81,6 +81,8 @@ export interface Blame {
   readonly text: string;
   /** Tells the write that brought the content at fault from later ones that kept it. */
   readonly guilty: (write: { readonly before: bigint; readonly after: bigint }) => boolean;
+  /** What decided as well, where nothing tells which of them is wrong. */
+  readonly or?: Blame;
 }
 
 /** An event that the platform refused, in words. */

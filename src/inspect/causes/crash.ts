@@ -40,7 +40,9 @@ export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   if (trap !== null) chain.push(link(of, trapText(trap), trap.tick, trap.rip));
   chain.push(...said);
   const blamed = await explainGivenUp(inquiry, trap, denied, refused);
-  return { ...blamed, chain: [...chain, ...blamed.chain] };
+  const { other } = blamed;
+  const before = (finding: Finding): Finding => ({ ...finding, chain: [...chain, ...finding.chain] });
+  return other === undefined ? before(blamed) : { ...before(blamed), other: async () => before(await other()) };
 }
 /** The open exceptions up to the last that no instruction is meant to raise. */
 async function beforeBug({ of, disassembler }: Inquiry, open: readonly RunEvent[]): Promise<readonly RunEvent[]> {
@@ -149,8 +151,12 @@ async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Re
   for (const line of log) if (!refusal.isCascade(line)) chain.push(link(of, line, call.tick, null));
   const blame = of.explanation.blame(call, log, moment, (address) => symbolText(of.symbols, address));
   if (blame === null) return { ...NOTHING, chain, instruction };
-  const blamed = await explainBlamed(inquiry, call, blame);
-  return { ...blamed, chain: [...chain, ...blamed.chain], instruction };
+  const found = async (decisive: Blame): Promise<Finding> => {
+    const blamed = await explainBlamed(inquiry, call, decisive);
+    return { ...blamed, chain: [...chain, ...blamed.chain], instruction };
+  };
+  const { or } = blame;
+  return or === undefined ? found(blame) : { ...(await found(blame)), other: () => found(or) };
 }
 /** From what a call was given to its root. */
 async function explainBlamed(
