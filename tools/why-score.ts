@@ -2,44 +2,19 @@
  * Scores `why` on the failing kernels of tools/guest-kernels/why: `node tools/run.mjs why-score [NAMES] [--variants LIST] [--json]`. Each is
  * built, recorded and explained with its symbols, without, and with wrong ones. Exit status: 0 all named, 6 not, 2 bad usage.
  */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { commandLine, oneOf, refuse } from './command-line.ts';
+import { explain } from './why-score/explain.ts';
 import { type Answer, answers, build, canBuild, VARIANTS, type Variant } from './why-score/kernels.ts';
-import { type Score, score, summary, type Told } from './why-score/score.ts';
-
-const MAIN = resolve(import.meta.dirname, '../src/cli/main.ts');
-const TICKS = 2_000_000_000;
-const MEMORY = '32M';
+import { type Score, score, summary } from './why-score/score.ts';
 
 interface Row {
   readonly name: string;
   readonly variant: Variant;
   readonly answer: Answer;
   readonly score: Score;
-}
-
-function hindsight(...words: string[]): string {
-  const { stdout, stderr, status } = spawnSync(process.execPath, [MAIN, ...words], { encoding: 'utf8', input: '' });
-  if (status === 0 || stdout.startsWith('{')) return stdout;
-  throw new Error(`hindsight ${words.join(' ')}: ${stderr}`);
-}
-
-function explain(image: string, answer: Answer, folder: string): Told {
-  const recording = join(folder, 'run');
-  const options = ['--memory', MEMORY, '--limit-ticks', String(TICKS), '--idle-limit', '5s', '--json', '-o', recording];
-  if (answer.initrd !== undefined) {
-    const initrd = join(folder, 'initrd');
-    writeFileSync(initrd, Buffer.from(answer.initrd, 'hex'));
-    options.push('--initrd', initrd);
-  }
-  if (answer.type !== undefined) options.push('--type', answer.type);
-  hindsight('record', image, ...options, ...(answer.commandLine === undefined ? [] : ['--', answer.commandLine]));
-  const told = JSON.parse(hindsight('why', `${recording}.hs`, '--json')) as Told;
-  rmSync(`${recording}.hs`, { recursive: true });
-  return told;
 }
 
 function rowsOf(name: string, answer: Answer, variants: readonly Variant[]): Row[] {

@@ -1,0 +1,184 @@
+/** What `why` takes for the operand that decided, kind by kind, and which of several beginnings of a value it tells. */
+import { describe, expect, it } from 'vitest';
+import type { Origin, OriginStep } from '../../src/inspect/origin/origin.ts';
+import { why } from '../../src/inspect/why.ts';
+import { stackOf } from '../../src/machine/xen-pv/refused-arguments.ts';
+import { at, event, FakeCase, SYSCALL, verdict } from './fake-case.ts';
+
+const CRASHED = 'domain_crash: create_bounce_frame_bad_bounce_ip';
+const step = (tick: number, name: string, instruction: string): OriginStep => ({
+  ...{ tick, vcpu: 0, rip: at(name), symbol: name, instruction },
+});
+const value = (rest: Partial<Origin>): Origin => ({
+  ...{ place: 'rax', address: null, value: 0x77n, tick: 9, unchanged: false, above: false, inputs: [] },
+  ...{ bytes: { space: 'state', vcpu: 0, offset: 0, bytes: 8 }, step: null, root: null },
+  ...rest,
+});
+const stored = (address: number, tick: number, name: string, rest: Partial<Origin>): Origin =>
+  value({
+    ...{ place: 'u64[x]', bytes: { space: 'memory', address, bytes: 8 } },
+    ...{ step: step(tick, name, 'mov [rdi], rax'), ...rest },
+  });
+/** A fault of the instruction `code` at tick 19, which ends the run. */
+function faulted(code: readonly number[], fields: Record<string, bigint>, registers: Record<string, bigint>): FakeCase {
+  const died = new FakeCase(verdict('crash', 20, at('map_image'), CRASHED));
+  const moment = died.moment(19);
+  Object.assign(moment.registers, { rip: at('map_image'), rsp: 0x9000n, ...registers });
+  moment.put(at('map_image'), code);
+  died.happened.push(event(19, at('map_image'), 'trap', { fields }));
+  return died;
+}
+/** A refused call at tick 8, after which the kernel asks for a crash. */
+function refused(name: string, fields: Record<string, bigint>): FakeCase {
+  const died = new FakeCase(verdict('crash', 20, at('panic'), 'the guest reported a crash'));
+  died.moment(8).registers.rip = at('map_image');
+  died.moment(8).put(at('map_image'), SYSCALL);
+  died.happened.push(event(8, at('map_image'), 'hypercall', { name, fields }));
+  return died;
+}
+
+describe('what decides', () => {
+  it("an instruction that is not the guest's", async () => {
+    const { decides, root } = await why(faulted([0xfa], { vector: 13n, error: 0n, address: 0n }, {}));
+    expect(decides).toMatchObject({ role: 'instruction', text: "cli is not the guest's to use" });
+    expect(root).toBeNull();
+  });
+
+  it('the index of a table whose slot nobody has filled; the target where somebody has', async () => {
+    // call [rax*8+flag]
+    const died = faulted(
+      [0xff, 0x14, 0xc5, 0x00, 0xf0, 0x10, 0x80],
+      { vector: 13n, error: 0n, address: 0n },
+      { rax: 5n },
+    );
+    const slot = at('flag') + 40n;
+    died.moment(19).put64(slot, 0x1234000000000000n);
+    expect((await why(died)).decides).toMatchObject({
+      role: 'index',
+      text: 'the index register rax is 0x5, and the call target is 0x1234000000000000',
+    });
+    const place = { space: 'va' as const, address: slot };
+    died.writes.push({ place, tick: 3, vcpu: 0, rip: at('print'), before: 0n, after: 0x1234000000000000n });
+    expect((await why(died)).decides).toMatchObject({ role: 'call target' });
+  });
+
+  it('the address in the frame that the platform was asked to return by, and the store before it was laid there', async () => {
+    const died = new FakeCase(verdict('crash', 20, 0x100n, CRASHED));
+    const before = died.moment(18);
+    Object.assign(before.registers, { rip: at('print'), rsp: 0x9000n });
+    before.put(at('print'), SYSCALL);
+    for (let i = 0n; i < 8n; i++) before.put64(0x9000n + 8n * i, i === 4n ? 0x100n : 0n);
+    Object.assign(died.moment(19).registers, { rip: 0x100n });
+    died.happened.push(event(19, 0x100n, 'trap', { fields: { vector: 14n, error: 16n, address: 0x100n } }));
+    died.moment(15).put(at('map_image'), [0x50]);
+    died.moment(4).put(at('poll_flag'), [0x48, 0x89, 0x07]);
+    const pushed = stored(0x9020, 15, 'map_image', { step: step(15, 'map_image', 'push rax') });
+    died.origins = {
+      ...pushed,
+      inputs: [value({ inputs: [stored(0x400, 4, 'poll_flag', { root: { kind: 'constant' } })] })],
+    };
+    const { decides, root } = await why(died);
+    expect(decides).toMatchObject({ role: 'return slot', tick: 19 });
+    expect(died.asked).toEqual([{ space: 'va', address: 0x9020n, bytes: 8 }]);
+    expect(root?.store?.symbol).toBe('poll_flag');
+  });
+
+  it("the branch that led to a kernel's own end", async () => {
+    const died = faulted([0x0f, 0x0b], { vector: 6n, error: 0n, address: 0n }, {});
+    died.branch = 12;
+    const branch = died.moment(12);
+    branch.registers.rip = at('poll_flag');
+    branch.put(at('poll_flag'), [0x75, 0x10]); // jne
+    died.moment(13).registers.rip = at('poll_flag', 0x12);
+    died.origins = value({ inputs: [stored(0x400, 5, 'flag', { root: { kind: 'constant' } })] });
+    const { decides, root } = await why(died);
+    expect(decides).toMatchObject({ role: 'condition', tick: 12, symbol: 'poll_flag' });
+    expect(decides?.text).toMatch(/^the kernel gave up because jne .* was taken$/);
+    expect(root?.store?.symbol).toBe('flag');
+  });
+
+  it('the number of a call that does not exist, where the branch asked for its answer', async () => {
+    const died = faulted([0x0f, 0x0b], { vector: 6n, error: 0n, address: 0n }, {});
+    died.branch = 12;
+    died.moment(8).put(at('print'), SYSCALL);
+    died.happened.unshift(event(8, at('print'), 'hypercall', { name: 'hypercall_51', fields: { result: -38n } }));
+    died.origins = value({ step: step(8, 'print', 'syscall'), root: { kind: 'made', by: 'syscall' } });
+    const { decides } = await why(died);
+    expect(decides).toMatchObject({ role: 'request', text: 'there is no hypercall 51', tick: 8 });
+    expect(died.asked.at(-1)).toEqual({ space: 'register', name: 'rax', vcpu: 0 });
+  });
+});
+
+describe('what decides a refused call', () => {
+  it('of update_va_mapping the entry', async () => {
+    const died = refused('update_va_mapping', { arg0: 0x7000n, arg1: 0x104067n, result: -22n });
+    expect((await why(died)).decides?.text).toBe('the call asks for the entry 0x104067 for the page 0x7000');
+    expect(died.asked).toEqual([{ space: 'register', name: 'rsi', vcpu: 0 }]);
+  });
+
+  it('of set_gdt the frame that Xen names', async () => {
+    const died = refused('set_gdt', { arg0: at('gdt'), arg1: 1024n, result: -22n });
+    died.moment(8).put64(at('gdt'), 0x1103n).put64(at('gdt', 8), 0x1104n);
+    const text =
+      '(XEN) mm.c:2940:d1v0 Bad type (saw e400000000000001 != exp a000000000000000) for mfn 01104 (pfn 00104)';
+    died.happened.unshift(event(8, at('map_image'), 'log', { text }));
+    expect((await why(died)).decides?.text).toBe('frame 1 of the list is 0x1104');
+  });
+
+  it('of mmu_update the word without which it does not fail', async () => {
+    const died = refused('mmu_update', { arg0: at('flag'), arg2: 0n, result: -22n });
+    died.moment(8).put64(at('flag'), 0x5000n).put64(at('flag', 8), 0x10e067n);
+    const [first, second] = [0x10f000, 0x10f008];
+    died.origin = (place) =>
+      Promise.resolve(
+        place.space !== 'register' && Number(place.address) === first
+          ? stored(first, 3, 'print', { root: { kind: 'constant' } })
+          : stored(second, 4, 'panic', { root: { kind: 'constant' } }),
+      );
+    const end = {
+      kind: 'stop' as const,
+      tick: 20,
+      stop: { verdict: { kind: 'crash' as const, message: 'as before' } },
+    };
+    died.without = ({ address }) => (address === second ? (end as never) : ({ kind: 'running', tick: 99 } as never));
+    const report = await why(died);
+    expect(report.root?.store?.symbol).toBe('print');
+    expect(report.confirmed).toBe(true);
+  });
+
+  it('the stack that events from user mode did not find', () => {
+    const call = event(3, at('print'), 'hypercall', { name: 'stack_switch', fields: { arg1: 0x81104fc8n } });
+    expect(stackOf(call, 'domain_crash: create_bounce_frame')).toMatchObject({
+      place: { space: 'register', name: 'rsi' },
+      text: 'the stack for events from user mode is 0x81104fc8',
+    });
+    expect(stackOf(call, CRASHED)).toBeNull();
+    expect(stackOf({ ...call, name: 'set_gdt' }, 'domain_crash: create_bounce_frame')).toBeNull();
+  });
+});
+
+describe('which beginning of a value is told', () => {
+  const LOAD = [0x48, 0x8b, 0x00]; // mov rax, [rax]
+  const constant = value({ step: step(5, 'print', 'mov edx, 1'), root: { kind: 'constant' } });
+  const given = value({ root: { kind: 'built', provenance: { what: 'initrd', offset: 10 } } });
+  const bad = (): FakeCase => faulted(LOAD, { vector: 13n, error: 0n, address: 0n }, { rax: 0x77n << 48n });
+
+  it('what came from outside the code rather than its constants', async () => {
+    const died = bad();
+    died.origins = value({ step: step(7, 'panic', 'shl rdx, cl'), inputs: [constant, given] });
+    expect((await why(died)).root?.source).toMatchObject({ kind: 'built', what: 'initrd', offset: 10 });
+  });
+
+  it('what a store put in rather than what it left as it was', async () => {
+    const died = bad();
+    const old = stored(0x400, 2, 'flag', { root: given.root });
+    died.origins = stored(0x400, 7, 'panic', { inputs: [old, constant] });
+    expect((await why(died)).root).toMatchObject({ store: { symbol: 'panic' }, source: { kind: 'constant' } });
+  });
+
+  it('a store that wrote what was there, where there is no other', async () => {
+    const died = bad();
+    died.origins = value({ inputs: [stored(0x400, 7, 'panic', { unchanged: true, inputs: [constant] })] });
+    expect((await why(died)).root?.store?.symbol).toBe('panic');
+  });
+});
