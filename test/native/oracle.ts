@@ -65,7 +65,9 @@ export class NativeOracle {
   missing(mode: number): string | null {
     const run = spawnSync(this.#binary, ['--missing', ...this.#segmentsOf(mode)], { encoding: 'utf8' });
     if (run.status === 0) return null;
-    return run.status === 77 ? run.stderr.trim() : `the oracle died (${run.signal ?? run.status}): ${run.stderr.trim()}`;
+    return run.status === 77
+      ? run.stderr.trim()
+      : `the oracle died (${run.signal ?? run.status}): ${run.stderr.trim()}`;
   }
   /** A host may have no LDT: only cases of segmented modes need one. */
   #segmentsOf(mode: number): readonly string[] {
