@@ -40,6 +40,8 @@ export interface Provenance {
   readonly what: string;
   /** In bytes. */
   readonly offset: number;
+  /** Somebody chose it, for the guest to read: no part of the kernel, nothing that the platform made. */
+  readonly given?: true;
 }
 
 /** The machine as an answer looks at it. */
@@ -176,6 +178,8 @@ export interface Explanation {
    * what the machine stands before has not ended by that stack (`verdict`: the platform's words).
    */
   stackOf(event: NamedEvent, verdict: string): Blame | null;
+  /** Of an event that told the platform of handlers: which word named that of a vector, as the machine stood before it. Null of others. */
+  handlers(event: NamedEvent): ((vector: bigint, look: Look) => Blame | null) | null;
   /** Where the descriptor lies that a selector of a vCPU names, as it is in force; null where it names none. */
   descriptor(vcpu: number, selector: number): Place | null;
   /** Whether the byte at a machine address may be changed behind the guest's back without the platform's books becoming wrong. */
@@ -201,6 +205,7 @@ export const UNEXPLAINED: Explanation = {
   blame: () => null,
   denial: () => null,
   stackOf: () => null,
+  handlers: () => null,
   descriptor: () => null,
   isPlain: () => true,
   waits: () => [],

@@ -21,6 +21,8 @@ const SAME_TICK_EVENTS = 1024;
 const LAST_TRAPS = 4096;
 /** Calls answered with no that are remembered. */
 const LAST_DENIED = 256;
+/** Branches behind each other that may lead from the answer of a call to a kernel's own end. */
+const LADDER = 3;
 /** #BP and #UD. */
 const BREAKPOINT = 3n;
 const INVALID = 6n;
@@ -55,8 +57,8 @@ async function beforeBug({ of, disassembler }: Inquiry, open: readonly RunEvent[
   return [];
 }
 /**
- * The kernel gave up by itself: by the branch that led there. Where that asked for the answer of a call, by the call; else by the last
- * request that was refused, if any was.
+ * The kernel gave up by itself: by the branch that led there. Where that asked for the answer of a call, or for what was stored because of
+ * it, by the call; where it asked for nothing that was stored, by the last request that was refused, if any was.
  */
 async function explainGivenUp(
   inquiry: Inquiry,
@@ -67,10 +69,17 @@ async function explainGivenUp(
   const { of } = inquiry;
   const end = trap ?? { tick: of.lastTick - 1, vcpu: of.verdict.vcpu };
   const { finding, made } = await byCondition(inquiry, end.tick, end.vcpu);
-  const asked = denied.find(({ call }) => call.tick === made) ?? refused;
-  if (asked === null) return finding;
-  const blamed = await explainRefused(inquiry, asked);
-  return blamed.decides === null && asked !== refused ? finding : blamed;
+  let answer = made;
+  // the word that was asked for may have been stored because of the answer
+  for (let store = finding.root?.store ?? null, i = 0; store !== null && answer === null && i < LADDER; i++) {
+    const before = await byCondition(inquiry, store.tick, end.vcpu);
+    ({ made: answer } = before);
+    store = before.finding.root?.store ?? null;
+  }
+  const asked = denied.find(({ call }) => call.tick === answer) ?? null;
+  const blamed = asked === null ? null : await explainRefused(inquiry, asked);
+  if (blamed !== null && blamed.decides !== null) return blamed;
+  return finding.root?.store != null || refused === null ? finding : explainRefused(inquiry, refused);
 }
 /** Exceptions inside the handlers of others, the last innermost: where one place faults again and again inside itself, its first. */
 async function explainNested(inquiry: Inquiry, open: readonly RunEvent[], said: readonly Link[]): Promise<Finding> {
@@ -83,10 +92,29 @@ async function explainNested(inquiry: Inquiry, open: readonly RunEvent[], said: 
     const what = `the handler faults itself, ${again.length} deliveries nested: ${trapText(fatal)}`;
     chain.push(link(of, what, fatal.tick, fatal.rip));
   }
-  const blamed = await explainOperand(inquiry, fatal);
-  const around = again.length === 0 ? undefined : open[open.indexOf(fatal) - 1];
-  const first = around === undefined ? [] : [link(of, `the first fault: ${trapText(around)}`, around.tick, around.rip)];
+  const around = open[open.indexOf(fatal) - 1];
+  const operand = await explainOperand(inquiry, fatal);
+  const gate =
+    operand.decides === null && around?.tick === fatal.tick - 1 ? await explainGate(inquiry, around, fatal) : null;
+  const blamed = gate ?? operand;
+  const first =
+    around === undefined || again.length === 0
+      ? []
+      : [link(of, `the first fault: ${trapText(around)}`, around.tick, around.rip)];
   return { ...blamed, chain: [...chain, ...blamed.chain, ...first] };
+}
+/** The delivery of `around` led to where nothing can be fetched: by the call that named its handler. Null where none did. */
+async function explainGate(inquiry: Inquiry, around: RunEvent, fatal: RunEvent): Promise<Finding | null> {
+  const { of } = inquiry;
+  const calls: RunEvent[] = [];
+  for await (const events of of.events(of.firstTick, around.tick))
+    for (const event of events)
+      if (event.vcpu === fatal.vcpu && of.explanation.handlers(event) !== null) calls.push(event);
+  for (const call of calls.toReversed()) {
+    const named = of.explanation.handlers(call)!(around.fields.vector ?? 0n, await of.at(call.tick));
+    if (named !== null) return { ...(await explainBlamed(inquiry, call, named, 'gate')), fatal };
+  }
+  return null;
 }
 /** Those of the open exceptions that are of one place, which has more than one of them; none where no place has. */
 function repeated(open: readonly RunEvent[]): readonly RunEvent[] {
@@ -163,11 +191,12 @@ async function explainBlamed(
   inquiry: Inquiry,
   call: RunEvent,
   { place, bytes, text, guilty }: Blame,
+  role = 'request',
 ): Promise<Finding> {
   const { of } = inquiry;
   const { tick, rip, vcpu } = call;
   const chain = [link(of, text, tick, null)];
-  const decides = { role: 'request', text, tick, rip, symbol: symbolText(of.symbols, rip) };
+  const decides = { role, text, tick, rip, symbol: symbolText(of.symbols, rip) };
   let writer: WriterReport | null = null;
   let asked: Asked;
   if (place.space === 'register') asked = { ...place, vcpu };
@@ -176,7 +205,7 @@ async function explainBlamed(
     asked = { ...place, space: place.space === 'va' ? 'va' : 'ma', bytes };
   }
   const read = writer === null ? tick : writer.tick + 1;
-  const { root, undo } = await rootOf(inquiry, { role: 'request', text, place: asked, tick: read });
+  const { root, undo } = await rootOf(inquiry, { role, text, place: asked, tick: read });
   writer ??= root?.store ?? null;
   if (writer !== null)
     chain.push(link(of, `${writer.instruction} wrote ${hex(writer.value)} there`, writer.tick, writer.rip));

@@ -54,15 +54,16 @@ const addressOf = ({ address, bytes }: Origin): RootReport['address'] => {
 };
 
 /**
- * From the value asked about to one root: where a step made it of several, by one that came from outside the code rather than by its
- * constants, and of others by the first; what a step left as it was comes last.
+ * From the value asked about to one root: where a step made it of several, by the one that says most ({@link weight}), and of
+ * equal ones by the first; what a step left as it was comes last.
  */
 function mainPath(origin: Origin): Origin[] {
   const path = [origin];
   for (let at = origin; at.inputs.length > 0; ) {
     const from = at;
     const made = at.inputs.filter((input) => !isPartOf(input, from));
-    at = made.find(comesFromOutside) ?? made[0] ?? at.inputs[0]!;
+    const [first = at.inputs[0]!] = made;
+    at = made.reduce((best, input) => (weight(input) > weight(best) ? input : best), first);
     path.push(at);
   }
   return path;
@@ -70,10 +71,15 @@ function mainPath(origin: Origin): Origin[] {
 /** Whether bytes of `input` are bytes of the same place. */
 const isPartOf = ({ bytes: a }: Origin, { bytes: b }: Origin): boolean =>
   a.space === 'memory' && b.space === 'memory' && a.address >= b.address && a.address + a.bytes <= b.address + b.bytes;
-/** Whether any of it began outside the code and its data: given to the guest, or made by the platform. */
-function comesFromOutside({ root, inputs }: Origin): boolean {
-  if (root?.kind === 'built') return !OWN.has(root.provenance.what);
-  return root?.kind === 'input' || root?.kind === 'made' || inputs.some(comesFromOutside);
+/**
+ * How much a value says about a failure: what somebody gave the guest most, then what the processor or the platform made, then what the
+ * guest has stored, the constants of its code least.
+ */
+function weight({ root, inputs, bytes, step, unchanged }: Origin): number {
+  if (root?.kind === 'input' || (root?.kind === 'built' && root.provenance.given === true)) return 3;
+  if (root?.kind === 'made' || (root?.kind === 'built' && !OWN.has(root.provenance.what))) return 2;
+  const stored = bytes.space === 'memory' && step !== null && !unchanged ? 1 : 0;
+  return Math.max(stored, ...inputs.map(weight));
 }
 /** What a kernel brings along, and the state that it starts in. */
 const OWN: ReadonlySet<string> = new Set(['image', 'initial registers']);

@@ -19,7 +19,7 @@ import { decode, eventFields, HEARD, KINDS } from './events.ts';
 import { XenHangRules } from './hang/rules.ts';
 import { frameType, questions } from './questions.ts';
 import { blameEntry, blameRequest, denial, refusal } from './refused.ts';
-import { blameArguments, stackOf } from './refused-arguments.ts';
+import { blameArguments, handlers, stackOf } from './refused-arguments.ts';
 import { portsOf, upcallOf, waitLines } from './waits.ts';
 
 const PAGE = BigInt(PAGE_SIZE);
@@ -34,6 +34,7 @@ export class XenExplanation implements Explanation {
   readonly translations = ['tables'];
   readonly refusal = refusal;
   readonly denial = denial;
+  readonly handlers = handlers;
   readonly provenance: Explanation['provenance'];
   readonly #xen: XenPv;
 

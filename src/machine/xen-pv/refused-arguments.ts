@@ -10,6 +10,9 @@ const GDT_ENTRIES = 512n;
 const NO_SUCH = -38n;
 /** Offset of the first argument in struct mmuext_op (public/xen.h). */
 const MMUEXT_ARG1 = 8n;
+/** struct trap_info: vector, flags, code segment, address (public/xen.h); entries that a list is searched for at most. */
+const TRAP_INFO = { bytes: 16n, address: 8n } as const;
+const VECTORS = 256n;
 /** Words of Xen's about the end of a domain whose event found no stack (entry.S create_bounce_frame); others follow where it found one. */
 const NO_STACK = /create_bounce_frame(_bad_sp)?$/;
 
@@ -59,4 +62,22 @@ function inMemory(look: Look, address: bigint, words: (value: bigint) => string)
 export function stackOf({ name, fields: { arg1 = 0n } }: NamedEvent, verdict: string): Blame | null {
   if (name !== 'stack_switch' || !NO_STACK.test(verdict)) return null;
   return inRegister('rsi', `the stack for events from user mode is ${hex(arg1)}`);
+}
+
+/** The handlers that a call of set_trap_table names. */
+export function handlers({
+  name,
+  fields: { arg0 = 0n },
+}: NamedEvent): ((vector: bigint, look: Look) => Blame | null) | null {
+  if (name !== 'set_trap_table') return null;
+  return (vector, look) => {
+    for (let i = 0n; i < VECTORS; i++) {
+      const at = arg0 + i * TRAP_INFO.bytes;
+      const [number, address] = [look.read('va', at, 1), look.read('va', at + TRAP_INFO.address, 8)];
+      if (number === null || address === null || address === 0n) return null;
+      if (number !== vector) continue;
+      return inMemory(look, at + TRAP_INFO.address, (where) => `the handler of vector ${vector} is at ${hex(where)}`);
+    }
+    return null;
+  };
 }
