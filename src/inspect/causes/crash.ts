@@ -30,14 +30,14 @@ const INVALID = 6n;
 export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   const { of, consoleText } = inquiry;
   const chain: Link[] = [];
-  const { traps, refused, denied, stack } = await lastEvents(of);
+  const { traps, run, refused, denied, stack } = await lastEvents(of);
   const message = panicMessage(consoleText);
   const said = message === null ? [] : [link(of, `the kernel said: ${message}`, null, null)];
   if (stack !== null) return explainBlamed(inquiry, stack.call, stack.blame);
   const open = await openTraps(of, traps);
   // A fault that is none of the kernel's own making explains itself better than a hypercall long before it.
   const faults = await beforeBug(inquiry, open);
-  if (faults.length > 0) return explainNested(inquiry, faults, said);
+  if (faults.length > 0) return explainNested(inquiry, faults, said, run);
   const trap = open.at(-1) ?? null;
   if (trap !== null) chain.push(link(of, trapText(trap), trap.tick, trap.rip));
   chain.push(...said);
@@ -82,17 +82,25 @@ async function explainGivenUp(
   return finding.root?.store != null || refused === null ? finding : explainRefused(inquiry, refused);
 }
 /** Exceptions inside the handlers of others, the last innermost: where one place faults again and again inside itself, its first. */
-async function explainNested(inquiry: Inquiry, open: readonly RunEvent[], said: readonly Link[]): Promise<Finding> {
+async function explainNested(
+  inquiry: Inquiry,
+  open: readonly RunEvent[],
+  said: readonly Link[],
+  run: TrapRun | null,
+): Promise<Finding> {
   const { of } = inquiry;
   const trap = open.at(-1)!;
   const again = repeated(open);
   const chain = [link(of, trapText(trap), trap.tick, trap.rip), ...said];
-  const fatal = again[0] ?? trap;
+  // of very many only the last are known one by one
+  const longer = run !== null && again.length > 0 && run.first.rip === trap.rip && run.count > LAST_TRAPS;
+  const fatal = longer ? run.first : (again[0] ?? trap);
   if (again.length > 0) {
-    const what = `the handler faults itself, ${again.length} deliveries nested: ${trapText(fatal)}`;
+    const count = longer ? run.count : again.length;
+    const what = `the handler faults itself, ${count} deliveries nested: ${trapText(fatal)}`;
     chain.push(link(of, what, fatal.tick, fatal.rip));
   }
-  const around = open[open.indexOf(fatal) - 1];
+  const around = longer ? (run.before ?? undefined) : open[open.indexOf(fatal) - 1];
   const operand = await explainOperand(inquiry, fatal);
   const gate =
     operand.decides === null && around?.tick === fatal.tick - 1 ? await explainGate(inquiry, around, fatal) : null;
@@ -129,8 +137,15 @@ interface Refused {
   readonly same: readonly RunEvent[];
 }
 
+/** Exceptions of one place, one behind the other without any other between, the last of the run. */
+interface TrapRun {
+  readonly first: RunEvent;
+  readonly before: RunEvent | null;
+  readonly count: number;
+}
 interface LastEvents {
   readonly traps: RunEvent[];
+  readonly run: TrapRun | null;
   readonly refused: Refused | null;
   /** The last calls that were answered with no, be it only asked in order to find out. */
   readonly denied: readonly Refused[];
@@ -140,6 +155,7 @@ interface LastEvents {
 /** The last exceptions, and the last request that the platform refused; of a call and its part, the call. */
 async function lastEvents(of: Investigator): Promise<LastEvents> {
   const traps: RunEvent[] = [];
+  let run: TrapRun | null = null;
   let refused: Refused | null = null;
   const denied: Refused[] = [];
   const last = new Map<string, RunEvent>();
@@ -150,6 +166,8 @@ async function lastEvents(of: Investigator): Promise<LastEvents> {
       same.push(event);
       if (same.length > SAME_TICK_EVENTS) same.shift();
       if (event.kind === 'trap') {
+        const more: boolean = run !== null && run.first.rip === event.rip;
+        run = more ? { ...run!, count: run!.count + 1 } : { first: event, before: traps.at(-1) ?? null, count: 1 };
         traps.push(event);
         if (traps.length > LAST_TRAPS) traps.shift();
       }
@@ -166,7 +184,7 @@ async function lastEvents(of: Investigator): Promise<LastEvents> {
     const blame = call.vcpu === of.verdict.vcpu ? of.explanation.stackOf(call, of.verdict.message) : null;
     if (blame !== null) stack = { call, blame };
   }
-  return { traps, refused: refused!, denied, stack };
+  return { traps, run, refused: refused!, denied, stack };
 }
 async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Refused): Promise<Finding> {
   const { of, disassembler } = inquiry;
