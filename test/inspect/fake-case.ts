@@ -8,7 +8,7 @@ import type { VerdictReport } from '../../src/inspect/report.ts';
 import { SymbolTable } from '../../src/inspect/symbols.ts';
 import { type Explanation, type Place, UNEXPLAINED } from '../../src/machine/explanation.ts';
 import { blameEntry, blameRequest, denial, refusal } from '../../src/machine/xen-pv/refused.ts';
-import { blameArguments, stackOf } from '../../src/machine/xen-pv/refused-arguments.ts';
+import { blameArguments, handlers, stackOf } from '../../src/machine/xen-pv/refused-arguments.ts';
 import type { Aftermath } from '../../src/timeline/what-if.ts';
 import { FakeMoment } from './fake-moment.ts';
 
@@ -42,6 +42,7 @@ export class FakeCase implements Investigator {
     refusal,
     denial,
     stackOf,
+    handlers,
     blame: (event, log, look, nameOf) =>
       blameEntry(look, log, nameOf, (frame) => this.moment(look.tick).frameType(frame)) ??
       blameRequest(look, event) ??
@@ -77,7 +78,7 @@ export class FakeCase implements Investigator {
   /** Where any value that is asked about came from, and what has been asked about. */
   origins: Origin | null = null;
   readonly asked: Asked[] = [];
-  origin = (place: Asked): Promise<Origin | null> => {
+  origin = (place: Asked, _tick: number): Promise<Origin | null> => {
     this.asked.push(place);
     return Promise.resolve(this.origins);
   };
@@ -86,7 +87,7 @@ export class FakeCase implements Investigator {
   undo = (undo: Undo): Promise<Aftermath | null> => Promise.resolve(this.without(undo));
   /** The branch before any step. */
   branch: number | null = null;
-  branchBefore = (): Promise<number | null> => Promise.resolve(this.branch);
+  branchBefore = (_tick: number): Promise<number | null> => Promise.resolve(this.branch);
   lastRead = (): Promise<null> => Promise.resolve(null);
   rises = (): Promise<boolean> => Promise.resolve(false);
   async walk(from: number, to: number, visit: (moment: Moment) => void): Promise<void> {

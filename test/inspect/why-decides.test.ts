@@ -97,6 +97,46 @@ describe('what decides', () => {
     expect(root?.store?.symbol).toBe('flag');
   });
 
+  it('the branch rather than a refusal that it did not ask for; the call where it asked for its answer in the end', async () => {
+    const died = faulted([0x0f, 0x0b], { vector: 6n, error: 0n, address: 0n }, {});
+    died.branch = 12;
+    died.moment(3).put(at('print'), SYSCALL);
+    died.happened.unshift(event(3, at('print'), 'hypercall', { name: 'hypercall_51', fields: { result: -22n } }));
+    const asked = value({ inputs: [stored(0x400, 5, 'flag', { root: { kind: 'constant' } })] });
+    died.origins = asked;
+    expect((await why(died)).decides).toMatchObject({ role: 'condition' });
+    // the store that the branch asked for stands behind a branch that asked for the answer
+    const answer = value({ step: step(3, 'print', 'syscall'), root: { kind: 'made', by: 'syscall' } });
+    died.branchBefore = (tick: number) => Promise.resolve(tick === 5 ? 4 : 12);
+    died.origin = (_place, tick) => Promise.resolve(tick === 4 ? answer : asked);
+    expect((await why(died)).decides).toMatchObject({ role: 'request', text: 'there is no hypercall 51' });
+  });
+
+  it('the word by which the platform was told of a handler that is nowhere', async () => {
+    const died = new FakeCase(verdict('crash', 20, 0x5000n, 'domain_crash: create_bounce_frame'));
+    const [table, fields] = [at('flag'), { vector: 14n, error: 0n, address: 0x1000n }];
+    died
+      .moment(3)
+      .put64(table, 6n)
+      .put64(table + 8n, at('print'));
+    died
+      .moment(3)
+      .put64(table + 16n, 14n)
+      .put64(table + 24n, 0x5000n);
+    died.happened.push(event(3, at('print'), 'hypercall', { name: 'set_trap_table', fields: { arg0: table } }));
+    for (const tick of [18, 19]) {
+      const rip = tick === 18 ? at('map_image') : 0x5000n;
+      died.happened.push(
+        event(tick, rip, 'trap', { fields: tick === 18 ? fields : { ...fields, error: 16n, address: rip } }),
+      );
+      Object.assign(died.moment(tick).registers, { rip, rsp: 0x9000n - BigInt(tick) * 64n });
+    }
+    died.moment(18).put(at('map_image'), [0x48, 0x8b, 0x00]);
+    const { decides } = await why(died);
+    expect(decides).toMatchObject({ role: 'gate', text: 'the handler of vector 14 is at 0x5000', tick: 3 });
+    expect(died.asked.at(-1)).toMatchObject({ address: (table + 24n) & 0xffffffn });
+  });
+
   it('the number of a call that does not exist, where the branch asked for its answer', async () => {
     const died = faulted([0x0f, 0x0b], { vector: 6n, error: 0n, address: 0n }, {});
     died.branch = 12;
@@ -160,13 +200,25 @@ describe('what decides a refused call', () => {
 describe('which beginning of a value is told', () => {
   const LOAD = [0x48, 0x8b, 0x00]; // mov rax, [rax]
   const constant = value({ step: step(5, 'print', 'mov edx, 1'), root: { kind: 'constant' } });
-  const given = value({ root: { kind: 'built', provenance: { what: 'initrd', offset: 10 } } });
+  const given = value({ root: { kind: 'built', provenance: { what: 'initrd', offset: 10, given: true } } });
   const bad = (): FakeCase => faulted(LOAD, { vector: 13n, error: 0n, address: 0n }, { rax: 0x77n << 48n });
 
   it('what came from outside the code rather than its constants', async () => {
     const died = bad();
     died.origins = value({ step: step(7, 'panic', 'shl rdx, cl'), inputs: [constant, given] });
     expect((await why(died)).root?.source).toMatchObject({ kind: 'built', what: 'initrd', offset: 10 });
+  });
+
+  it('what somebody gave the guest rather than what its builder put there, and what was stored rather than a constant', async () => {
+    const died = bad();
+    const builder = value({ root: { kind: 'built', provenance: { what: 'p2m list', offset: 8 } } });
+    died.origins = value({ step: step(7, 'panic', 'add rdx, rcx'), inputs: [builder, given] });
+    expect((await why(died)).root?.source.what).toBe('initrd');
+    died.origins = value({
+      step: step(7, 'panic', 'add rdx, rcx'),
+      inputs: [constant, stored(0x400, 4, 'flag', { root: { kind: 'constant' } })],
+    });
+    expect((await why(died)).root?.store?.symbol).toBe('flag');
   });
 
   it('what a store put in rather than what it left as it was', async () => {

@@ -191,6 +191,17 @@ describe('why of a hang', () => {
     expect(told).toContain('port 3 (virq timer): pending, masked');
   });
 
+  it('names the link of an element that leads to itself, not what else is read there', async () => {
+    const hang = new FakeCase(verdict('hang', 40, at('poll_flag'), 'endless loop'));
+    for (let tick = 0; tick <= 40; tick++) {
+      const moment = hang.moment(tick);
+      Object.assign(moment.registers, { rip: at('poll_flag', tick % 2 === 0 ? 0 : 4), rax: at('flag') });
+      moment.put(at('poll_flag'), [0x48, 0x39, 0x78, 0x08, 0x48, 0x8b, 0x00]); // cmp [rax+8], rdi; mov rax, [rax]
+      moment.put64(at('flag'), at('flag')).put64(at('flag', 8), 1n);
+    }
+    expect((await why(hang)).loop?.word).toMatchObject({ address: at('flag'), value: at('flag') });
+  });
+
   it('calls what a run that somebody ended did last no loop', async () => {
     const ended = new FakeCase(verdict('stopped', 40, at('poll_flag'), 'the recorder was killed'));
     for (let tick = 0; tick <= 40; tick++) {
