@@ -42,7 +42,17 @@ export interface Images {
 }
 
 const FLAGS = [
-  ...['-O1', '-g0', '-Wall', '-Wno-unused', '-ffreestanding', '-fno-pic', '-fno-pie', '-mcmodel=kernel'],
+  ...[
+    '-O1',
+    '-g0',
+    '-Wall',
+    '-Wno-unused',
+    '-Wno-dangling-pointer',
+    '-ffreestanding',
+    '-fno-pic',
+    '-fno-pie',
+    '-mcmodel=kernel',
+  ],
   ...['-mgeneral-regs-only', '-mno-red-zone', '-fno-stack-protector', '-fcf-protection=none', '-fno-jump-tables'],
   ...['-fno-asynchronous-unwind-tables', '-fno-tree-loop-distribute-patterns', `-I${GUESTS}`],
 ];
