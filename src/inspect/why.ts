@@ -70,10 +70,12 @@ async function confirmedOf(
   found: Finding | null,
 ): Promise<{ found: Finding | null; tried: Tried | null }> {
   const tried = found?.undo ? await tryWithout(of, found) : null;
-  if (tried?.confirmed !== false || found?.other === undefined) return { found, tried };
-  const other = await found.other();
-  const again = await tryWithout(of, other);
-  return again?.confirmed ? { found: other, tried: again } : { found, tried };
+  for (let other = found, last = tried; other?.other !== undefined && last?.confirmed === false; ) {
+    other = await other.other();
+    last = await tryWithout(of, other);
+    if (last?.confirmed) return { found: other, tried: last };
+  }
+  return { found, tried };
 }
 interface Tried {
   readonly confirmed: boolean;

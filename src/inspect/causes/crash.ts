@@ -42,9 +42,13 @@ export async function explainCrash(inquiry: Inquiry): Promise<Finding> {
   if (trap !== null) chain.push(link(of, trapText(trap), trap.tick, trap.rip));
   chain.push(...said);
   const blamed = await explainGivenUp(inquiry, trap, denied, refused);
-  const { other } = blamed;
-  const before = (finding: Finding): Finding => ({ ...finding, chain: [...chain, ...finding.chain] });
-  return other === undefined ? before(blamed) : { ...before(blamed), other: async () => before(await other()) };
+  return behind(chain, blamed);
+}
+/** The same with links before it, and what else may have decided as well. */
+function behind(chain: readonly Link[], finding: Finding): Finding {
+  const { other } = finding;
+  const whole = { ...finding, chain: [...chain, ...finding.chain] };
+  return other === undefined ? whole : { ...whole, other: async () => behind(chain, await other()) };
 }
 /** The open exceptions up to the last that no instruction is meant to raise. */
 async function beforeBug({ of, disassembler }: Inquiry, open: readonly RunEvent[]): Promise<readonly RunEvent[]> {
@@ -201,8 +205,13 @@ async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Re
     const blamed = await explainBlamed(inquiry, call, decisive);
     return { ...blamed, chain: [...chain, ...blamed.chain], instruction };
   };
+  return withOthers(blame, found);
+}
+/** What is found of one thing to blame, and what else may be. */
+async function withOthers(blame: Blame, found: (blame: Blame) => Promise<Finding>): Promise<Finding> {
   const { or } = blame;
-  return or === undefined ? found(blame) : { ...(await found(blame)), other: () => found(or) };
+  const finding = await found(blame);
+  return or === undefined ? finding : { ...finding, other: () => withOthers(or, found) };
 }
 /** From what a call was given to its root. */
 async function explainBlamed(

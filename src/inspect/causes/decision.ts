@@ -8,6 +8,7 @@ import { addressOf, type Disassembled, MAX_INSTRUCTION_BYTES, type MemoryReferen
 import type { Inquiry, RunEvent } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
 import { symbolText } from '../symbol-text.ts';
+import { byBound, byCount } from './extent.ts';
 
 /** What holds a value: a register, or bytes of memory. */
 export type Asked =
@@ -53,7 +54,11 @@ export async function decisionOf(inquiry: Inquiry, trap: RunEvent): Promise<Deci
     case VECTOR.de:
       return byDivisor(found, moment, trap);
     case VECTOR.pf:
-      return (await byPage(inquiry, trap)) ?? byReference(inquiry, found, await of.at(trap.tick), trap);
+      return (
+        (await byPage(inquiry, trap)) ??
+        (await byCount(inquiry, found, trap)) ??
+        (await byBound(inquiry, byReference(inquiry, found, await of.at(trap.tick), trap), trap))
+      );
     case VECTOR.ts:
     case VECTOR.np:
     case VECTOR.ss:

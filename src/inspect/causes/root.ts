@@ -63,7 +63,7 @@ function mainPath(origin: Origin): Origin[] {
     const from = at;
     const made = at.inputs.filter((input) => !isPartOf(input, from));
     const [first = at.inputs[0]!] = made;
-    at = made.reduce((best, input) => (weight(input) > weight(best) ? input : best), first);
+    at = made.reduce((best, input) => (isHeavier(input, best) ? input : best), first);
     path.push(at);
   }
   return path;
@@ -71,6 +71,14 @@ function mainPath(origin: Origin): Origin[] {
 /** Whether bytes of `input` are bytes of the same place. */
 const isPartOf = ({ bytes: a }: Origin, { bytes: b }: Origin): boolean =>
   a.space === 'memory' && b.space === 'memory' && a.address >= b.address && a.address + a.bytes <= b.address + b.bytes;
+/** Of two stored values the later one says more: it worked before. */
+function isHeavier(one: Origin, other: Origin): boolean {
+  const [a, b] = [weight(one), weight(other)];
+  return a > b || (a === b && a === 1 && storedAt(one) > storedAt(other));
+}
+/** When the last store on the way was made that changed anything. */
+const storedAt = ({ bytes, step, unchanged, inputs }: Origin): number =>
+  bytes.space === 'memory' && step !== null && !unchanged ? step.tick : Math.max(0, ...inputs.map(storedAt));
 /**
  * How much a value says about a failure: what somebody gave the guest most, then what the processor or the platform made, then what the
  * guest has stored, the constants of its code least.

@@ -4,6 +4,8 @@ import { HYPERCALLS } from '../../xen/hypercalls/table.ts';
 import type { Blame, Look, NamedEvent } from '../explanation.ts';
 
 const FRAME_BYTES = 8n;
+/** Words that operations of event_channel_op read, by number: bind_virq, close, send, bind_ipi, bind_vcpu, unmask (public/event_channel.h). */
+const EVTCHN_WORDS: Readonly<Record<number, number>> = { 1: 2, 3: 1, 4: 1, 7: 1, 8: 2, 9: 1 };
 /** Entries of a descriptor table that a frame holds. */
 const GDT_ENTRIES = 512n;
 /** -ENOSYS. */
@@ -36,11 +38,20 @@ export function blameArguments(look: Look, call: NamedEvent, log: readonly strin
       return inRegister('rsi', `the call asks for the entry ${hex(arg1)} for the page ${hex(arg0)}`);
     case 'set_gdt':
       return listedFrame(look, arg0, (arg1 + GDT_ENTRIES - 1n) / GDT_ENTRIES, log);
+    case 'event_channel_op':
+      return words(look, arg1, EVTCHN_WORDS[Number(arg0)] ?? 0);
     case 'mmuext_op':
       return inMemory(look, arg0 + MMUEXT_ARG1, (frame) => `the request names the frame ${hex(frame)}`);
     default:
       return null;
   }
+}
+/** The words of an argument: any of them may be wrong, the first more likely than the others. */
+function words(look: Look, address: bigint, count: number): Blame | null {
+  if (count === 0) return null;
+  const blame = inMemory(look, address, (value) => `the call asks for ${hex(value)}`, 4);
+  const or = words(look, address + 4n, count - 1);
+  return blame === null || or === null ? blame : { ...blame, or };
 }
 /** Of a list of frames the one that Xen's lines name, or the first. */
 function listedFrame(look: Look, list: bigint, count: bigint, log: readonly string[]): Blame | null {
@@ -51,11 +62,11 @@ function listedFrame(look: Look, list: bigint, count: bigint, log: readonly stri
     if (look.read('va', list + i * FRAME_BYTES, 8) === wanted) slot = list + i * FRAME_BYTES;
   return inMemory(look, slot, (frame) => `frame ${(slot - list) / FRAME_BYTES} of the list is ${hex(frame)}`);
 }
-function inMemory(look: Look, address: bigint, words: (value: bigint) => string): Blame | null {
-  const value = look.read('va', address, 8);
+function inMemory(look: Look, address: bigint, text: (value: bigint) => string, bytes = 8): Blame | null {
+  const value = look.read('va', address, bytes);
   const machine = look.translate(address);
   if (value === null || machine === null) return null;
-  return { place: { space: 'ma', address: machine }, bytes: 8, text: words(value), guilty: () => true };
+  return { place: { space: 'ma', address: machine }, bytes, text: text(value), guilty: () => true };
 }
 
 /** The stack that a call of stack_switch named for events from user mode, where the domain ended because one found none. */
