@@ -232,7 +232,7 @@ async function explainBlamed(
     asked = { ...place, space: place.space === 'va' ? 'va' : 'ma', bytes };
   }
   const read = writer === null ? tick : writer.tick + 1;
-  const { root, undo } = await rootOf(inquiry, { role, text, place: asked, tick: read });
+  const { root, undo } = await rootOf(inquiry, { role, text, place: asked, tick: read, laidBy: role === 'request' });
   writer ??= root?.store ?? null;
   if (writer !== null)
     chain.push(link(of, `${writer.instruction} wrote ${hex(writer.value)} there`, writer.tick, writer.rip));
