@@ -149,6 +149,41 @@ describe('what decides', () => {
   });
 });
 
+describe('what decides where an access went too far', () => {
+  const unmapped = { vector: 14n, error: 2n, address: 0x20_0000n };
+
+  it('the count of a string instruction, as it began', async () => {
+    const died = faulted([0xf3, 0xa4], unmapped, { rdi: 0x20_0000n, rsi: 0x5000n, rcx: 0x100n });
+    for (const tick of [18, 17, 16])
+      Object.assign(died.moment(tick).registers, { rip: at('map_image'), rcx: 0x100n + BigInt(19 - tick) });
+    expect((await why(died)).decides).toMatchObject({
+      role: 'count',
+      text: 'the count rcx was 0x103, 3 rounds of which went before the fault',
+    });
+    expect(died.asked).toEqual([{ space: 'register', name: 'rcx', vcpu: 0 }]);
+  });
+
+  it('the bound of a loop that counts an address up; the base where nothing counts it', async () => {
+    // mov [rdi], rax, behind cmp rdi, rsi; jne
+    const died = faulted([0x48, 0x89, 0x07], unmapped, { rdi: 0x20_0000n, rsi: 0x77_0000n });
+    const compare = died.moment(17);
+    Object.assign(compare.registers, { rdi: 0x20_0000n, rsi: 0x77_0000n });
+    compare.put(at('print'), [0x48, 0x39, 0xf7]);
+    died.branch = 18;
+    let counted = stored(0x400, 2, 'flag', { root: { kind: 'constant' } });
+    for (let i = 0; i < 6; i++) counted = value({ step: step(3 + i, 'poll_flag', 'add rdi, 8'), inputs: [counted] });
+    const flags = value({ step: step(17, 'print', 'cmp rdi, rsi'), inputs: [counted] });
+    const bound = stored(0x500, 1, 'panic', { root: { kind: 'constant' } });
+    let of: Record<string, Origin> = { rdi: counted, rsi: bound, flags };
+    died.origin = (place) => Promise.resolve(place.space === 'register' ? of[place.name]! : null);
+    const { decides, root } = await why(died);
+    expect(decides).toMatchObject({ role: 'count', text: 'the loop goes on to 0x770000' });
+    expect(root?.store?.symbol).toBe('panic');
+    of = { ...of, rdi: bound };
+    expect((await why(died)).decides).toMatchObject({ role: 'base' });
+  });
+});
+
 describe('what decides a refused call', () => {
   it('of update_va_mapping the entry', async () => {
     const died = refused('update_va_mapping', { arg0: 0x7000n, arg1: 0x104067n, result: -22n });
@@ -184,6 +219,20 @@ describe('what decides a refused call', () => {
     const report = await why(died);
     expect(report.root?.store?.symbol).toBe('print');
     expect(report.confirmed).toBe(true);
+  });
+
+  it('of event_channel_op the words of its operation, one after the other', async () => {
+    const died = refused('event_channel_op', { arg0: 1n, arg1: at('flag'), result: -22n });
+    died.moment(8).put64(at('flag'), 0x0000_0005_0000_0003n);
+    died.origins = stored(0x10f000, 3, 'print', { root: { kind: 'constant' } });
+    died.without = () => ({ kind: 'stop', tick: 20, stop: { verdict: { kind: 'crash', message: '' } } }) as never;
+    const report = await why(died);
+    expect(report.decides?.text).toBe('the call asks for 0x3');
+    expect(died.asked.map((place) => (place.space === 'register' ? 0n : place.address))).toEqual([
+      0x10f000n,
+      0x10f004n,
+    ]);
+    expect(report.confirmed).toBe(false);
   });
 
   it('the stack that events from user mode did not find', () => {
