@@ -54,6 +54,8 @@ export interface Disassembled {
   /** 64-bit names of the general registers read and written. */
   readonly registersRead: readonly string[];
   readonly registersWritten: readonly string[];
+  /** It needs CPL 0, or IOPL. */
+  readonly privileged: boolean;
 }
 
 const FLOW: Readonly<Record<number, Disassembled['flow']>> = {
@@ -114,8 +116,10 @@ export class Disassembler {
     const information = this.#information.info(instruction);
     const memory = information.usedMemory();
     const registers = information.usedRegisters();
-    const flow = FLOW[instruction.flowControl] ?? 'trap';
-    const near = (flow === 'jump' || flow === 'branch' || flow === 'call') && instruction.nearBranchTarget !== 0n;
+    const known = FLOW[instruction.flowControl] ?? 'trap';
+    const near = (known === 'jump' || known === 'branch' || known === 'call') && instruction.nearBranchTarget !== 0n;
+    // SYSCALL and its like count as calls
+    const flow = known === 'call' && !near && memory.length === 0 ? 'trap' : known;
     const pick = (wanted: (access: OpAccess) => boolean): string[] => [
       ...new Set(
         registers
@@ -141,6 +145,7 @@ export class Disassembler {
       })),
       registersRead: pick(reads),
       registersWritten: pick(writes),
+      privileged: instruction.isPrivileged,
     };
     for (const part of [...memory, ...registers, information]) part.free();
     return result;

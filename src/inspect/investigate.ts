@@ -53,6 +53,8 @@ export interface Investigator {
   lastRead(place: Place, bytes: number, before: Tick, least: Tick): Promise<{ tick: Tick; rip: VirtAddr } | null>;
   /** Where a value came from, looking at so many values in all; null where the place is none. */
   origin(place: Asked, tick: Tick, values: number): Promise<Origin | null>;
+  /** The last conditional branch before a step that its function, or one that calls it, has taken or not; null where none is near. */
+  branchBefore(tick: Tick, vcpu: number): Promise<Tick | null>;
   /** Whether a vCPU's stack pointer comes to lie above `above`, on the same stack, in a state from `from` to `to`. */
   rises(vcpu: number, above: VirtAddr, from: Tick, to: Tick): Promise<boolean>;
   /** Shows every state from `from` to `to` in order; a moment is good during its visit. */
@@ -82,6 +84,8 @@ export interface Finding {
   readonly root: RootReport | null;
   /** The store of the root, to be tried without. */
   readonly undo?: Undo | null;
+  /** What else may have decided, to be told where the failure does not disappear without the store but does without this one's. */
+  readonly other?: () => Promise<Finding>;
   /** The exception that it decided. */
   readonly fatal?: RunEvent | null;
   readonly loop?: LoopReport | null;

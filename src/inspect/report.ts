@@ -68,7 +68,7 @@ export interface RootReport {
 
 /** The operand that decided. */
 export interface DecidesReport {
-  /** `base`, `index`, `divisor`, `call target`, `return slot`, `page-table entry`, `descriptor`, `request`. */
+  /** `base`, `index`, `divisor`, `call target`, `return slot`, `page-table entry`, `descriptor`, `instruction`, `count`, `request`, `gate`, `condition`. */
   readonly role: string;
   readonly text: string;
   /** The event that it decided. */

@@ -132,6 +132,9 @@ export class SessionInvestigator implements Investigator {
     const found = this.#bytesOf(place);
     return found === null ? null : this.#origins.of(found.bytes, tick, { address: found.address, values });
   }
+  branchBefore(tick: Tick, vcpu: number): Promise<Tick | null> {
+    return this.#origins.branchBefore(tick, vcpu);
+  }
   #bytesOf(place: Asked): { bytes: Bytes; address: VirtAddr | null } | null {
     if (place.space === 'register') {
       const register = registerBytes(place.name);
@@ -153,7 +156,9 @@ export class SessionInvestigator implements Investigator {
     const points: Watchpoint[] = [];
     if (fatal !== null && this.explanation.heard.includes('trap')) {
       const here = (event: MachineEvent): boolean => 'rip' in event && event.rip === fatal.rip;
-      const same = (event: MachineEvent): boolean => 'address' in event && event.address === fatal.fields.address;
+      const { vector, address: at } = fatal.fields;
+      const same = (event: MachineEvent): boolean =>
+        'address' in event && event.address === at && 'vector' in event && BigInt(event.vector as number) === vector;
       const stop = (client: string, matches: (event: MachineEvent) => boolean): void =>
         void points.push({ client, condition: { kind: 'event', event: 'trap', matches } });
       stop(AGAIN, (event) => here(event) && same(event));

@@ -38,8 +38,8 @@ export async function why(of: Investigator, confirm = true): Promise<WhyReport> 
   const caller = callerOf(frames);
   const explain = EXPLANATIONS[verdict.kind];
   const inquiry: Inquiry = { of, disassembler, frames, caller, consoleText };
-  const found = explain === undefined ? null : await explain(inquiry);
-  const tried = confirm && found?.undo ? await tryWithout(of, found) : null;
+  const explained = explain === undefined ? null : await explain(inquiry);
+  const { found, tried } = confirm ? await confirmedOf(of, explained) : { found: explained, tried: null };
   return {
     verdict,
     decides: found?.decides ?? null,
@@ -64,8 +64,25 @@ const verdictLink = ({ kind, message, tick, rip, symbol }: VerdictReport): Link 
   symbol,
 });
 
+/** What is found, tried without its store; something else that may have decided where only that makes the ending disappear. */
+async function confirmedOf(
+  of: Investigator,
+  found: Finding | null,
+): Promise<{ found: Finding | null; tried: Tried | null }> {
+  const tried = found?.undo ? await tryWithout(of, found) : null;
+  for (let other = found, last = tried; other?.other !== undefined && last?.confirmed === false; ) {
+    other = await other.other();
+    last = await tryWithout(of, other);
+    if (last?.confirmed) return { found: other, tried: last };
+  }
+  return { found, tried };
+}
+interface Tried {
+  readonly confirmed: boolean;
+  readonly instead: string;
+}
 /** Whether the ending disappears where the store is undone, and what happens instead; null where that cannot be tried. */
-async function tryWithout(of: Investigator, found: Finding): Promise<{ confirmed: boolean; instead: string } | null> {
+async function tryWithout(of: Investigator, found: Finding): Promise<Tried | null> {
   const after = found.undo ? await of.undo(found.undo, found.fatal ?? null) : null;
   if (after === null) return null;
   const at = `at tick ${tickText(after.tick)}`;

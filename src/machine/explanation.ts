@@ -40,6 +40,8 @@ export interface Provenance {
   readonly what: string;
   /** In bytes. */
   readonly offset: number;
+  /** Somebody chose it, for the guest to read: no part of the kernel, nothing that the platform made. */
+  readonly given?: true;
 }
 
 /** The machine as an answer looks at it. */
@@ -68,13 +70,21 @@ export interface Question {
   ask(of: bigint, look: Look): bigint | boolean | string | null;
 }
 
-/** A word in memory that decided an event. */
+/** A register of the vCPU that an event belongs to, as it stood before it. */
+export interface RegisterPlace {
+  readonly space: 'register';
+  readonly name: string;
+}
+
+/** What decided an event. */
 export interface Blame {
-  readonly place: Place;
+  readonly place: Place | RegisterPlace;
   readonly bytes: number;
   readonly text: string;
   /** Tells the write that brought the content at fault from later ones that kept it. */
   readonly guilty: (write: { readonly before: bigint; readonly after: bigint }) => boolean;
+  /** What decided as well, where nothing tells which of them is wrong. */
+  readonly or?: Blame;
 }
 
 /** An event that the platform refused, in words. */
@@ -154,13 +164,22 @@ export interface Explanation {
   // ---- endings ----
   /** The event as something refused, null where it is none that a guest minds. */
   refusal(event: NamedEvent): Refusal | null;
-  /** The word that decided `event`, with the platform's lines about it, as the machine stood before it; null where none is known. */
+  /** What decided `event`, with the platform's lines about it, as the machine stood before it; null where none is known. */
   blame(
     event: NamedEvent,
     log: readonly string[],
     look: Look,
     nameOf: (address: VirtAddr) => string | null,
   ): Blame | null;
+  /** The event as something that was answered with no, be it what kernels ask in order to find out; null where it is none. */
+  denial(event: NamedEvent): Refusal | null;
+  /**
+   * What `event` told the platform of the stack that it pushes to when it comes from user mode; null where it tells nothing of it, or where
+   * what the machine stands before has not ended by that stack (`verdict`: the platform's words).
+   */
+  stackOf(event: NamedEvent, verdict: string): Blame | null;
+  /** Of an event that told the platform of handlers: which word named that of a vector, as the machine stood before it. Null of others. */
+  handlers(event: NamedEvent): ((vector: bigint, look: Look) => Blame | null) | null;
   /** Where the descriptor lies that a selector of a vCPU names, as it is in force; null where it names none. */
   descriptor(vcpu: number, selector: number): Place | null;
   /** Whether the byte at a machine address may be changed behind the guest's back without the platform's books becoming wrong. */
@@ -184,6 +203,9 @@ export const UNEXPLAINED: Explanation = {
   provenance: () => null,
   refusal: () => null,
   blame: () => null,
+  denial: () => null,
+  stackOf: () => null,
+  handlers: () => null,
   descriptor: () => null,
   isPlain: () => true,
   waits: () => [],

@@ -174,7 +174,7 @@ describe('roots', () => {
     const commandLine = start + 128n;
     expect(moment.read('va', commandLine, 1)).toBe(BigInt('r'.charCodeAt(0)));
     expect(rootsOf(await of(`0x${(commandLine + 3n).toString(16)}:1`, 0))).toMatchObject([
-      { kind: 'built', provenance: { what: 'command line', offset: 3 } },
+      { kind: 'built', provenance: { what: 'command line', offset: 3, given: true } },
     ]);
     const { rip } = moment;
     expect(rootsOf(await of(`0x${rip.toString(16)}:1`, 0))).toMatchObject([

@@ -1,103 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { Symbolizer } from '../../src/inspect/disassembly.ts';
-import type { Investigator, RunEvent, Write } from '../../src/inspect/investigate.ts';
-import type { Moment } from '../../src/inspect/moment.ts';
 import type { Origin } from '../../src/inspect/origin/origin.ts';
 import { PLAIN, renderWhy } from '../../src/inspect/render.ts';
-import type { VerdictReport } from '../../src/inspect/report.ts';
-import { SymbolTable } from '../../src/inspect/symbols.ts';
 import { why } from '../../src/inspect/why.ts';
-import { type Explanation, type Place, UNEXPLAINED } from '../../src/machine/explanation.ts';
-import { blameEntry, blameRequest, refusal } from '../../src/machine/xen-pv/refused.ts';
-import { FakeMoment } from './fake-moment.ts';
-
-const TEXT = 0xffffffff80100000n;
-const names: Readonly<Record<string, bigint>> = {
-  print: 0x14n,
-  panic: 0x45n,
-  map_image: 0x1cdn,
-  activate_tables: 0x3c0n,
-  poll_flag: 0x500n,
-  new_l1: 0x3000n,
-  gdt: 0xe000n,
-  flag: 0xf000n,
-};
-const symbols = SymbolTable.of(
-  Object.entries(names).map(([name, offset]) => ({ address: TEXT + offset, name, type: 'T' })),
-  { start: TEXT, end: TEXT + 0x10000n },
-);
-const at = (name: string, offset = 0): bigint => TEXT + names[name]! + BigInt(offset);
-
-const STORE = [0x48, 0x89, 0x04, 0xcd, 0x00, 0x30, 0x10, 0x80]; // mov [rcx*8+0xffffffff80103000], rax
-const SYSCALL = [0x0f, 0x05];
-const INT3 = [0xcc];
-
-/** Moments by tick, and what else an investigation asks for. */
-class FakeCase implements Investigator {
-  symbols: Symbolizer = symbols;
-  /** Xen's words, of what the moment at hand holds. */
-  readonly explanation: Explanation = {
-    ...UNEXPLAINED,
-    refusal,
-    blame: (event, log, look, nameOf) =>
-      blameEntry(look, log, nameOf, (frame) => this.moment(look.tick).frameType(frame)) ?? blameRequest(look, event),
-    waits: (vcpu) => this.moment(this.lastTick).waits(vcpu),
-  };
-  readonly firstTick = 0;
-  readonly verdict: VerdictReport;
-  readonly lastTick: number;
-  readonly moments = new Map<number, FakeMoment>();
-  readonly happened: RunEvent[] = [];
-  readonly writes: (Write & { readonly place: Place })[] = [];
-
-  constructor(verdict: VerdictReport, lastTick = verdict.tick) {
-    this.verdict = verdict;
-    this.lastTick = lastTick;
-  }
-  moment(tick: number): FakeMoment {
-    const found = this.moments.get(tick) ?? new FakeMoment();
-    found.tick = tick;
-    this.moments.set(tick, found);
-    return found;
-  }
-  at = (tick: number): Promise<Moment> => Promise.resolve(this.moment(tick));
-  /** One at a time: whoever asks has to put them together. */
-  async *events(from: number, to: number): AsyncGenerator<RunEvent[]> {
-    for (const event of this.happened) if (event.tick >= from && event.tick <= to) yield [event];
-  }
-  lastWrite = ({ address, space }: Place, _bytes: number, before: number): Promise<Write | null> =>
-    Promise.resolve(
-      this.writes.findLast((w) => w.tick < before && w.place.address === address && w.place.space === space) ?? null,
-    );
-  /** Where any value that is asked about came from. */
-  origins: Origin | null = null;
-  origin = (): Promise<Origin | null> => Promise.resolve(this.origins);
-  undo = (): Promise<null> => Promise.resolve(null);
-  lastRead = (): Promise<null> => Promise.resolve(null);
-  rises = (): Promise<boolean> => Promise.resolve(false);
-  async walk(from: number, to: number, visit: (moment: Moment) => void): Promise<void> {
-    for (let tick = from; tick <= to; tick++) if (this.moments.has(tick)) visit(this.moments.get(tick)!);
-  }
-}
-
-const event = (tick: number, rip: bigint, kind: RunEvent['kind'], rest: Partial<RunEvent>): RunEvent => ({
-  tick,
-  vcpu: 0,
-  rip,
-  kind,
-  name: kind,
-  fields: {},
-  text: null,
-  ...rest,
-});
-const verdict = (kind: VerdictReport['kind'], tick: number, rip: bigint, message: string): VerdictReport => ({
-  kind,
-  tick,
-  vcpu: 0,
-  rip,
-  symbol: null,
-  message,
-});
+import type { Place } from '../../src/machine/explanation.ts';
+import { at, event, FakeCase, INT3, STORE, SYSCALL, TEXT, verdict } from './fake-case.ts';
 
 describe('[S01] why of a pin that Xen refused', () => {
   // Story S01 in small: the lines are Xen 4.17's for a descriptor page mapped writable in a table that is to be pinned.
@@ -283,6 +189,17 @@ describe('why of a hang', () => {
     expect(told).toContain('loop in poll_flag');
     expect(told).toContain('evtchn_upcall_pending = 1, evtchn_upcall_mask = 1');
     expect(told).toContain('port 3 (virq timer): pending, masked');
+  });
+
+  it('names the link of an element that leads to itself, not what else is read there', async () => {
+    const hang = new FakeCase(verdict('hang', 40, at('poll_flag'), 'endless loop'));
+    for (let tick = 0; tick <= 40; tick++) {
+      const moment = hang.moment(tick);
+      Object.assign(moment.registers, { rip: at('poll_flag', tick % 2 === 0 ? 0 : 4), rax: at('flag') });
+      moment.put(at('poll_flag'), [0x48, 0x39, 0x78, 0x08, 0x48, 0x8b, 0x00]); // cmp [rax+8], rdi; mov rax, [rax]
+      moment.put64(at('flag'), at('flag')).put64(at('flag', 8), 1n);
+    }
+    expect((await why(hang)).loop?.word).toMatchObject({ address: at('flag'), value: at('flag') });
   });
 
   it('calls what a run that somebody ended did last no loop', async () => {

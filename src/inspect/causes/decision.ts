@@ -8,6 +8,7 @@ import { addressOf, type Disassembled, MAX_INSTRUCTION_BYTES, type MemoryReferen
 import type { Inquiry, RunEvent } from '../investigate.ts';
 import type { Moment } from '../moment.ts';
 import { symbolText } from '../symbol-text.ts';
+import { byBound, byCount } from './extent.ts';
 
 /** What holds a value: a register, or bytes of memory. */
 export type Asked =
@@ -15,17 +16,23 @@ export type Asked =
   | { readonly space: 'va' | 'ma'; readonly address: bigint; readonly bytes: number };
 
 export interface Decision {
-  /** What part it plays: `base`, `index`, `divisor`, `call target`, `return slot`, `page-table entry`, `descriptor`. */
+  /** What part it plays: `base`, `index`, `divisor`, `call target`, `return slot`, `page-table entry`, `descriptor`, `instruction`. */
   readonly role: string;
   /** The same in words, with its value. */
   readonly text: string;
   /** Where its value stands in the state at `tick`; null where nothing is to be followed. */
   readonly place: Asked | null;
   readonly tick: Tick;
+  /** The value was only laid by there, for what took it at once. */
+  readonly laidBy?: boolean;
+  /** What chose the place, of a table. */
+  readonly chosen?: Decision;
 }
 
 /** Addresses below belong to nobody: a pointer that leads there is no pointer. */
 const NULL_AREA = 0x10000n;
+/** Bytes of what lies on the stack for a return by the platform, at most. */
+const RETURN_FRAME = 128n;
 const PRESENT = 1n;
 const WRITABLE = 2n;
 /** Bits of a page fault's error code. */
@@ -47,14 +54,19 @@ export async function decisionOf(inquiry: Inquiry, trap: RunEvent): Promise<Deci
     case VECTOR.de:
       return byDivisor(found, moment, trap);
     case VECTOR.pf:
-      return (await byPage(inquiry, trap)) ?? byReference(inquiry, found, await of.at(trap.tick), trap);
+      return (
+        (await byPage(inquiry, trap)) ??
+        (await byCount(inquiry, found, trap)) ??
+        (await byBound(inquiry, byReference(inquiry, found, await of.at(trap.tick), trap), trap))
+      );
     case VECTOR.ts:
     case VECTOR.np:
     case VECTOR.ss:
     case VECTOR.gp:
       return (
         bySelector(inquiry, found, moment, trap) ??
-        byFlow(found, moment, trap) ??
+        byPrivilege(found, trap) ??
+        (await ofSlot(inquiry, byFlow(found, moment, trap))) ??
         byReference(inquiry, found, moment, trap)
       );
     default:
@@ -153,18 +165,33 @@ function byFlow(found: Disassembled, moment: Moment, trap: RunEvent): Decision |
   if (found.flow !== 'indirect-call' && found.flow !== 'jump') return null;
   const role = found.flow === 'jump' ? 'jump target' : 'call target';
   const reference = found.memory.find((m) => m.reads);
-  if (reference !== undefined) return word(role, addressOf(reference, value));
+  if (reference !== undefined) {
+    const decision = word(role, addressOf(reference, value));
+    const { index } = reference;
+    if (index === null) return decision;
+    const chosen = register('index', index, value(index), trap);
+    return { ...decision, chosen: { ...chosen, text: `${chosen.text}, and ${decision.text}`, tick } };
+  }
   const name = found.registersRead.find((x) => x !== 'rsp');
   if (name === undefined) return null;
   return { ...register(role, name, value(name), trap), text: `the ${role} in ${name} is ${hex(value(name))}`, tick };
 }
+/** Of a slot of a table that nobody ever filled the index is to blame, not what lies there. */
+async function ofSlot({ of }: Inquiry, decision: Decision | null): Promise<Decision | null> {
+  if (decision?.chosen === undefined || decision.place === null || decision.place.space === 'register') return decision;
+  await of.at(decision.tick);
+  const filled = await of.lastWrite(decision.place, decision.place.bytes, decision.tick);
+  return filled === null ? decision.chosen : decision;
+}
 /** The step before a fetch that failed has led there. */
-async function byTransfer({ of, disassembler }: Inquiry, trap: RunEvent): Promise<Decision | null> {
+async function byTransfer(inquiry: Inquiry, trap: RunEvent): Promise<Decision | null> {
+  const { of, disassembler } = inquiry;
   if (trap.tick === 0) return null;
   const before = await of.at(trap.tick - 1);
   if (before.vcpu !== trap.vcpu) return null;
   const rip = before.register('rip', trap.vcpu) ?? 0n;
   const found = disassembler.decode(before.bytes(rip, MAX_INSTRUCTION_BYTES), rip, before.codeBits);
+  if (found?.flow === 'trap') return byReturnFrame(before, trap);
   const decision = found === null ? null : byFlow(found, before, trap);
   if (decision?.place == null) return null;
   // what has led there may have been an event that was taken before the instruction
@@ -173,7 +200,22 @@ async function byTransfer({ of, disassembler }: Inquiry, trap: RunEvent): Promis
     place.space === 'register'
       ? before.register(place.name, place.vcpu)
       : before.read(place.space, place.address, place.bytes);
-  return target === trap.rip ? decision : null;
+  return target === trap.rip ? ofSlot(inquiry, decision) : null;
+}
+
+/** The platform was asked to go there: by the frame that lay on the stack. */
+function byReturnFrame(before: Moment, trap: RunEvent): Decision | null {
+  const rsp = before.register('rsp', trap.vcpu) ?? 0n;
+  for (let address = rsp; address < rsp + RETURN_FRAME; address += 8n)
+    if (before.read('va', address, 8) === trap.rip)
+      return {
+        role: 'return slot',
+        text: `the address in the frame to return by is ${hex(trap.rip)}`,
+        place: { space: 'va', address, bytes: 8 },
+        tick: before.tick,
+        laidBy: true,
+      };
+  return null;
 }
 
 // ---- others ---------------------------------------------------------------------------------------------------------
@@ -200,6 +242,12 @@ function bySelector({ of }: Inquiry, found: Disassembled, moment: Moment, trap: 
     tick: trap.tick,
   };
 }
+
+/** An instruction that the guest may not use, whatever its operands. */
+const byPrivilege = ({ privileged, registersRead, text }: Disassembled, { fields, tick }: RunEvent): Decision | null =>
+  privileged && registersRead.length === 0 && fields.error === 0n
+    ? { role: 'instruction', text: `${text} is not the guest's to use`, place: null, tick }
+    : null;
 
 /** The divisor where it is 0, else the dividend, which is too large. */
 function byDivisor(found: Disassembled, moment: Moment, trap: RunEvent): Decision | null {

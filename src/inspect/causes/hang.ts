@@ -112,6 +112,8 @@ interface Reader extends Polled {
   count: number;
   constant: boolean;
   readonly stack: boolean;
+  /** It is read through a register that holds what is read: it leads to itself. */
+  readonly link: boolean;
 }
 
 /** The loop that the last steps go round, by its most frequent instructions, and a word it reads without change. */
@@ -141,6 +143,7 @@ async function findLoop({ of, disassembler }: Inquiry): Promise<Loop | null> {
         count: 1,
         constant: true,
         stack,
+        link: reference.base !== null && moment.register(reference.base, vcpu) === value,
       });
     } else {
       known.count++;
@@ -151,6 +154,6 @@ async function findLoop({ of, disassembler }: Inquiry): Promise<Loop | null> {
   if (rounds < 2) return null;
   // A loop's every instruction runs about as often; what runs rarely belongs to its surroundings.
   const steady = [...readers.values()].filter((r) => r.constant && !r.stack && r.count * 4 >= rounds);
-  const polled = steady.toSorted((a, b) => b.count - a.count)[0] ?? null;
+  const polled = steady.find((r) => r.link) ?? steady.toSorted((a, b) => b.count - a.count)[0] ?? null;
   return { rip, rounds, polled };
 }

@@ -28,7 +28,7 @@ export async function rootOf(inquiry: Inquiry, decision: Decision): Promise<Root
   const origin = place === null ? null : await of.origin(place, tick, VALUES);
   if (place === null || origin === null) return { root: null, chain: [], undo: null };
   const path = mainPath(origin);
-  const stored = await storeOf(inquiry, path, place.space !== 'register');
+  const stored = await storeOf(inquiry, path, place.space !== 'register' && decision.laidBy !== true);
   const store = stored === null ? null : await stepReport(inquiry, stored.step!, stored.value);
   const source = await sourceOf(inquiry, path, origin);
   const chain: Link[] = [];
@@ -53,15 +53,44 @@ const addressOf = ({ address, bytes }: Origin): RootReport['address'] => {
   return bytes.space === 'memory' ? { space: 'ma', value: BigInt(bytes.address) } : null;
 };
 
-/** From the value asked about to one root: where a step made it of several, by the one it was written of last, or the first. */
+/**
+ * From the value asked about to one root: where a step made it of several, by the one that says most ({@link weight}), and of
+ * equal ones by the first; what a step left as it was comes last.
+ */
 function mainPath(origin: Origin): Origin[] {
   const path = [origin];
   for (let at = origin; at.inputs.length > 0; ) {
-    at = at.inputs[0]!;
+    const from = at;
+    const made = at.inputs.filter((input) => !isPartOf(input, from));
+    const [first = at.inputs[0]!] = made;
+    at = made.reduce((best, input) => (isHeavier(input, best) ? input : best), first);
     path.push(at);
   }
   return path;
 }
+/** Whether bytes of `input` are bytes of the same place. */
+const isPartOf = ({ bytes: a }: Origin, { bytes: b }: Origin): boolean =>
+  a.space === 'memory' && b.space === 'memory' && a.address >= b.address && a.address + a.bytes <= b.address + b.bytes;
+/** Of two stored values the later one says more: it worked before. */
+function isHeavier(one: Origin, other: Origin): boolean {
+  const [a, b] = [weight(one), weight(other)];
+  return a > b || (a === b && a === 1 && storedAt(one) > storedAt(other));
+}
+/** When the last store on the way was made that changed anything. */
+const storedAt = ({ bytes, step, unchanged, inputs }: Origin): number =>
+  bytes.space === 'memory' && step !== null && !unchanged ? step.tick : Math.max(0, ...inputs.map(storedAt));
+/**
+ * How much a value says about a failure: what somebody gave the guest most, then what the processor or the platform made, then what the
+ * guest has stored, the constants of its code least.
+ */
+function weight({ root, inputs, bytes, step, unchanged }: Origin): number {
+  if (root?.kind === 'input' || (root?.kind === 'built' && root.provenance.given === true)) return 3;
+  if (root?.kind === 'made' || (root?.kind === 'built' && !OWN.has(root.provenance.what))) return 2;
+  const stored = bytes.space === 'memory' && step !== null && !unchanged ? 1 : 0;
+  return Math.max(stored, ...inputs.map(weight));
+}
+/** What a kernel brings along, and the state that it starts in. */
+const OWN: ReadonlySet<string> = new Set(['image', 'initial registers']);
 
 /** The store, with those of the same instruction that wrote other bytes of the value: a loop's, a REP's. */
 function undoOf({ bytes, step, inputs }: Origin): Undo | null {
@@ -89,7 +118,9 @@ async function storeOf(
   path: readonly Origin[],
   memory: boolean,
 ): Promise<Origin | null> {
-  const stores = path.filter(({ bytes, step, unchanged }) => bytes.space === 'memory' && step !== null && !unchanged);
+  const all = path.filter(({ bytes, step }) => bytes.space === 'memory' && step !== null);
+  const changes = all.filter(({ unchanged }) => !unchanged);
+  const stores = changes.length === 0 ? all : changes;
   for (const store of memory ? [] : stores) {
     const { tick, rip, vcpu } = store.step!;
     const moment = await of.at(tick);

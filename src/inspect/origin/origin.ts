@@ -142,7 +142,7 @@ export class OriginSearch {
       const inputs = flow === null ? [] : merge(this.#addressInputs(flow, asked.bytes));
       return this.#made({ ...about, step, unchanged: false }, await this.#inputs(inputs, at, left));
     }
-    const branch = await this.#branchBefore(at, step.vcpu);
+    const branch = await this.branchBefore(at, step.vcpu);
     if (branch === null) return this.#made({ ...about, step, unchanged: false }, []);
     await this.#session.goto(branch, this.#hooks.breathe);
     const chosen = this.#step(branch);
@@ -156,13 +156,14 @@ export class OriginSearch {
     const stored = flow.effects.find((e) => e.space === 'memory' && this.#overlap(e, place, new Set()) !== 0);
     return flow.addressInputs(stored ?? null).flatMap((span) => this.#places(span));
   }
-  /** The last conditional branch before a step in the same frame, or in one that calls it; null where none is near. */
-  async #branchBefore(at: Tick, vcpu: number): Promise<Tick | null> {
+  /**
+   * The last conditional branch before a step in the same frame, or in one that calls it: the stack pointer was no higher since. Null where
+   * none is near.
+   */
+  async branchBefore(at: Tick, vcpu: number): Promise<Tick | null> {
     const session = this.#session;
     const { cpus } = session.run.machine.engine;
-    await session.goto(at, this.#hooks.breathe);
-    const frame = cpus[vcpu]!.rsp;
-    let branch: Tick | null = null;
+    const open: Array<{ tick: Tick; rsp: VirtAddr }> = [];
     await session.goto(Math.max(0, at - BRANCH_STEPS), this.#hooks.breathe);
     while (session.tick < at) {
       const { rip } = this.#moment;
@@ -171,10 +172,13 @@ export class OriginSearch {
         rip,
         this.#moment.codeBits,
       );
-      if (this.#moment.vcpu === vcpu && found?.flow === 'branch' && cpus[vcpu]!.rsp >= frame) branch = session.tick;
+      const { rsp } = cpus[vcpu]!;
+      while (open.length > 0 && open.at(-1)!.rsp < rsp) open.pop();
+      if (this.#moment.vcpu === vcpu && found?.flow === 'branch') open.push({ tick: session.tick, rsp });
       session.forward(session.tick + 1);
     }
-    return branch;
+    const { rsp } = cpus[vcpu]!;
+    return open.findLast((branch) => branch.rsp >= rsp)?.tick ?? null;
   }
 
   async #follow({ bytes, address }: Input, tick: Tick, left: Left): Promise<Origin> {
@@ -237,7 +241,11 @@ export class OriginSearch {
     const written = new Set<number>();
     for (const effect of flow.effects.toReversed()) {
       const mask = this.#overlap(effect, place, written);
-      if (mask !== 0) for (const span of flow.inputs(effect, mask)) for (const x of this.#places(span)) inputs.push(x);
+      if (mask === 0) continue;
+      const carried = flow.inputs(effect, mask);
+      // bytes that a shift or an extension fills with nothing are made with the others
+      const spans = carried.length > 0 ? carried : flow.inputs(effect, 2 ** effect.bytes - 1);
+      for (const span of spans) for (const x of this.#places(span)) inputs.push(x);
     }
     if (written.size === 0) return null;
     const earlier: Input[] = [];

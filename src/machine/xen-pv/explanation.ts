@@ -18,7 +18,8 @@ import type { MachineEvent } from '../platform.ts';
 import { decode, eventFields, HEARD, KINDS } from './events.ts';
 import { XenHangRules } from './hang/rules.ts';
 import { frameType, questions } from './questions.ts';
-import { blameEntry, blameRequest, refusal } from './refused.ts';
+import { blameEntry, blameRequest, denial, refusal } from './refused.ts';
+import { blameArguments, handlers, stackOf } from './refused-arguments.ts';
 import { portsOf, upcallOf, waitLines } from './waits.ts';
 
 const PAGE = BigInt(PAGE_SIZE);
@@ -32,6 +33,8 @@ export class XenExplanation implements Explanation {
   readonly questions: ReadonlyMap<string, Question>;
   readonly translations = ['tables'];
   readonly refusal = refusal;
+  readonly denial = denial;
+  readonly handlers = handlers;
   readonly provenance: Explanation['provenance'];
   readonly #xen: XenPv;
 
@@ -68,7 +71,14 @@ export class XenExplanation implements Explanation {
     look: Look,
     nameOf: (address: VirtAddr) => string | null,
   ): Blame | null {
-    return blameEntry(look, log, nameOf, (frame) => frameType(this.#xen, frame)) ?? blameRequest(look, event);
+    return (
+      blameEntry(look, log, nameOf, (frame) => frameType(this.#xen, frame)) ??
+      blameRequest(look, event) ??
+      blameArguments(look, event, log)
+    );
+  }
+  stackOf(event: NamedEvent, verdict: string): Blame | null {
+    return this.#xen.vcpus[event.vcpu]!.kernelMode ? null : stackOf(event, verdict);
   }
   descriptor(vcpu: number, selector: number): Place | null {
     const address = descriptorAddress(this.#xen, this.#xen.cpus[vcpu]!, selector);

@@ -28,9 +28,11 @@ export function provenanceOf(
     if (region.name === 'start info') {
       const start = AMD64.startInfo.at.cmd_line;
       const said = offset >= start && offset < commandEnd;
-      return said ? { what: 'command line', offset: offset - start } : { what: 'start info', offset };
+      return said ? { what: 'command line', offset: offset - start, given: true } : { what: 'start info', offset };
     }
-    if (region.name !== 'kernel') return { what: NAMES[region.name] ?? region.name, offset };
+    const what = NAMES[region.name] ?? region.name;
+    if (region.name === 'ramdisk') return { what, offset, given: true };
+    if (region.name !== 'kernel') return { what, offset };
     // of pieces that cover each other the last counts
     const loaded = physical - plan.kernelPfn * PAGE_SIZE;
     const piece = pieces.findLast((p) => loaded >= p.offset && loaded < p.offset + p.memsz);

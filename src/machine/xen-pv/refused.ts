@@ -13,9 +13,11 @@ const CASCADE = /Failure -?\d+ in promote_l|Error while validating|Could not get
 const ERRORS = 4096n;
 
 /** A hypercall's negative result, probes aside. */
-export function refusal({ kind, fields: { result } }: NamedEvent): Refusal | null {
-  if (kind !== 'hypercall' || result === undefined || result >= 0n || result <= -ERRORS || PROBES.has(result))
-    return null;
+export const refusal = (event: NamedEvent): Refusal | null =>
+  PROBES.has(event.fields.result ?? 0n) ? null : denial(event);
+/** A hypercall's negative result. */
+export function denial({ kind, fields: { result } }: NamedEvent): Refusal | null {
+  if (kind !== 'hypercall' || result === undefined || result >= 0n || result <= -ERRORS) return null;
   const name = Object.entries(ERRNO).find(([, number]) => number === Number(-result))?.[0] ?? 'error';
   return { error: `${result} (${name})`, isCascade: (line) => CASCADE.test(line) };
 }
@@ -98,14 +100,14 @@ export function blameRequest(look: Look, call: NamedEvent): Blame | null {
   for (const index of [done, 0n]) {
     const at = arg0 + index * 16n;
     const [pointer, value] = [look.read('va', at, 8), look.read('va', at + 8n, 8)];
-    const address = look.translate(at + 8n);
-    if (pointer === null || value === null || address === null) continue;
-    return {
+    const [first, second] = [look.translate(at), look.translate(at + 8n)];
+    if (pointer === null || value === null || first === null || second === null) continue;
+    const text = `request ${index} asks for ${hex(value)} in the entry at machine address ${hex(pointer & ~7n)}`;
+    const word = (address: bigint): Blame => ({
       place: { space: 'ma', address },
-      bytes: ENTRY_BYTES,
-      text: `request ${index} asks for ${hex(value)} in the entry at machine address ${hex(pointer & ~7n)}`,
-      guilty: () => true,
-    };
+      ...{ bytes: ENTRY_BYTES, text, guilty: () => true },
+    });
+    return { ...word(second), or: word(first) };
   }
   return null;
 }
