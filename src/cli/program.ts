@@ -167,7 +167,9 @@ class Program {
     const failure: Failure = ended
       ? { status, code: 'E_INTERRUPTED', message: 'ended before its work was done' }
       : failureOf(error);
-    if (!(ended && this.#stdout.closed)) this.#stderr.write(failureText(failure));
+    // a reader that has had enough is no failure, and one that the host refuses is told at the end
+    const known = ended && (this.#stdout.closed || this.#stdout.failure !== null);
+    if (!known) this.#stderr.write(failureText(failure));
     if (this.#environment.trace && error instanceof Error) this.#stderr.write(visibleLines(`${error.stack}\n`));
     if (json) this.#stdout.write(errorJson(failure));
     return failure.status;

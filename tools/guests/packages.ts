@@ -11,10 +11,16 @@ const KERNEL = 'linux-image-6.1.0-56-amd64';
 /** Flavours of the kernel by architecture. */
 const KERNEL_FLAVOUR = { amd64: 'amd64', i386: '686' } as const;
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+const source = (mirror: string, suite: string): string => `deb [signed-by=${KEYRING}] ${mirror} ${suite} main`;
 const PRIVATE_SOURCES = [
-  `deb [signed-by=${KEYRING}] https://deb.debian.org/debian bookworm main`,
-  `deb [signed-by=${KEYRING}] https://deb.debian.org/debian-security bookworm-security main`,
+  source('https://deb.debian.org/debian', 'bookworm'),
+  source('https://deb.debian.org/debian-security', 'bookworm-security'),
 ];
+/** The mirror of Debian's archive that this host uses, or the one everybody may. */
+function mirrorOf(): string {
+  const known = run('apt-get', ['indextargets', '--format', '$(REPO_URI)']).split('\n');
+  return known.find((uri) => /\/debian\/?$/.test(uri)) ?? 'https://deb.debian.org/debian';
+}
 
 /** One unpacked package: `root` is the folder that holds its file tree. */
 export interface UnpackedPackage {
@@ -26,6 +32,10 @@ export interface UnpackedPackage {
 /** Architectures that guests may have. */
 export type Architecture = keyof typeof KERNEL_FLAVOUR;
 
+/** Builds of the kernel for amd64. */
+export const FLAVOURS = ['amd64', 'cloud-amd64', 'rt-amd64'] as const;
+export type Flavour = (typeof FLAVOURS)[number];
+
 /** Where packages come from and go to; those of another architecture than amd64 always by lists of our own. */
 export class PackageSource {
   readonly #folder: string;
@@ -33,7 +43,12 @@ export class PackageSource {
   readonly #architecture: Architecture;
   readonly #options: string[] = [];
 
-  constructor(folder: string, log: (line: string) => void, architecture: Architecture = 'amd64') {
+  constructor(
+    folder: string,
+    log: (line: string) => void,
+    architecture: Architecture = 'amd64',
+    suite: string | null = null,
+  ) {
     this.#folder = folder;
     this.#log = log;
     this.#architecture = architecture;
@@ -45,8 +60,34 @@ export class PackageSource {
         );
     }
     // Old lists name an old kernel, of which the tests know less.
-    if (architecture === 'amd64' && this.#knows('grub-xen-bin') && this.#knows(KERNEL)) return;
-    this.#usePrivateLists();
+    if (suite === null && architecture === 'amd64' && this.#knows('grub-xen-bin') && this.#knows(KERNEL)) return;
+    this.#usePrivateLists(suite === null ? PRIVATE_SOURCES : [source(mirrorOf(), suite)]);
+    if (suite === null && this.newestKernel() === null)
+      throw new Error(`Debian 12 has no linux-image-6.1.0-*-${KERNEL_FLAVOUR[this.#architecture]}`);
+  }
+
+  /** The packages of another suite than the host's, by lists of our own. */
+  static ofSuite(folder: string, log: (line: string) => void, suite: string): PackageSource {
+    return new PackageSource(folder, log, 'amd64', suite);
+  }
+  /** The version of the newest kernel of a flavour by the lists, as it stands in the packages' names, or null. */
+  newestVersion(flavour: Flavour): string | null {
+    const wanted = new RegExp(`^linux-image-(\\d[^-]*(?:-\\d+)?)-${flavour}$`);
+    const versions = this.#cache(['pkgnames', 'linux-image-'])
+      .split('\n')
+      .flatMap((name) => wanted.exec(name)?.[1] ?? []);
+    return versions.sort(new Intl.Collator('en', { numeric: true }).compare).at(-1) ?? null;
+  }
+  /** The kernel image of a version, from its own package or from the one of binaries that newer suites have beside it. */
+  kernelImage(version: string, flavour: Flavour): { path: string; version: string } {
+    for (const kind of ['linux-image', 'linux-binary']) {
+      const unpacked = this.unpack(`${kind}-${version}-${flavour}`);
+      const found = readdirSync(unpacked.root, { recursive: true, encoding: 'utf8' }).find((path) =>
+        /(^|\/)vmlinuz[^/]*$/.test(path),
+      );
+      if (found !== undefined) return { path: join(unpacked.root, found), version: unpacked.version };
+    }
+    throw new Error(`no vmlinuz in the packages of ${version}-${flavour}`);
   }
 
   /** The kernel package of the traces, else the newest of its family; null when the lists hold none. */
@@ -107,8 +148,8 @@ export class PackageSource {
     return this.#cache(['policy', name]).match(/Candidate: (?!\(none\))/) !== null;
   }
 
-  #usePrivateLists(): void {
-    this.#log(`fetching the package lists of Debian 12 for ${this.#architecture} privately: this host's do not serve`);
+  #usePrivateLists(sources: readonly string[]): void {
+    this.#log(`fetching package lists for ${this.#architecture} privately: this host's do not serve`);
     if (!existsSync(KEYRING))
       throw new Error(
         `${KEYRING} is missing, so Debian's packages cannot be verified: install debian-archive-keyring or run apt-get update on Debian 12`,
@@ -116,7 +157,7 @@ export class PackageSource {
     const apt = join(this.#folder, 'apt');
     for (const path of ['lists/partial', 'cache/archives/partial', 'parts'])
       mkdirSync(join(apt, path), { recursive: true });
-    writeFileSync(join(apt, 'sources.list'), `${PRIVATE_SOURCES.join('\n')}\n`);
+    writeFileSync(join(apt, 'sources.list'), `${sources.join('\n')}\n`);
     writeFileSync(join(apt, 'status'), '');
     const settings = {
       'Dir::Etc::sourcelist': join(apt, 'sources.list'),
@@ -134,8 +175,6 @@ export class PackageSource {
     } catch {
       this.#log('apt-get update failed for a part of the lists: what it did get has to do');
     }
-    if (this.newestKernel() === null)
-      throw new Error(`Debian 12 has no linux-image-6.1.0-*-${KERNEL_FLAVOUR[this.#architecture]}`);
   }
 }
 
