@@ -16,11 +16,16 @@ const PRIVATE_SOURCES = [
   source('https://deb.debian.org/debian', 'bookworm'),
   source('https://deb.debian.org/debian-security', 'bookworm-security'),
 ];
-/** The mirror of Debian's archive that this host uses, or the one everybody may. */
-function mirrorOf(): string {
+/** The mirror of one of Debian's archives that this host uses, or the one everybody may. */
+function mirrorOf(archive: 'debian' | 'debian-security'): string {
   const known = run('apt-get', ['indextargets', '--format', '$(REPO_URI)']).split('\n');
-  return known.find((uri) => /\/debian\/?$/.test(uri)) ?? 'https://deb.debian.org/debian';
+  return known.find((uri) => uri.replace(/\/$/, '').endsWith(`/${archive}`)) ?? `https://deb.debian.org/${archive}`;
 }
+/** A suite and its security updates, which what is not released has none of. */
+const sourcesOf = (suite: string): string[] => [
+  source(mirrorOf('debian'), suite),
+  ...(suite === 'sid' ? [] : [source(mirrorOf('debian-security'), `${suite}-security`)]),
+];
 
 /** One unpacked package: `root` is the folder that holds its file tree. */
 export interface UnpackedPackage {
@@ -61,7 +66,7 @@ export class PackageSource {
     }
     // Old lists name an old kernel, of which the tests know less.
     if (suite === null && architecture === 'amd64' && this.#knows('grub-xen-bin') && this.#knows(KERNEL)) return;
-    this.#usePrivateLists(suite === null ? PRIVATE_SOURCES : [source(mirrorOf(), suite)]);
+    this.#usePrivateLists(suite === null ? PRIVATE_SOURCES : sourcesOf(suite));
     if (suite === null && this.newestKernel() === null)
       throw new Error(`Debian 12 has no linux-image-6.1.0-*-${KERNEL_FLAVOUR[this.#architecture]}`);
   }
