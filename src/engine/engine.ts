@@ -8,9 +8,10 @@
 import { assert } from '../core/assert.ts';
 import type { Program } from '../ir/program.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
-import { BREAK_VECTOR, Mmu, type MmuOptions, WATCH_VECTOR } from '../memory/mmu.ts';
+import { Mmu, type MmuOptions } from '../memory/mmu.ts';
+import { BREAK_VECTOR, WATCH_VECTOR } from '../memory/sent-back.ts';
 import type { WatchRange } from '../memory/watches.ts';
-import { instructionBreakpoints, instructionBreakpointsSet } from '../x86/checks.ts';
+import { breakpointAddresses, instructionBreakpoints } from '../x86/checks.ts';
 import { hasBreakpoints, hasDataBreakpoints } from '../x86/code-key.ts';
 import { Cpu } from '../x86/cpu.ts';
 import type { CpuPolicy, DecodeFailure, Form, Insn } from '../x86/form.ts';
@@ -142,7 +143,7 @@ export class Engine {
   }
   /** Has the tier pause at the instruction breakpoints of the vCPU. */
   #followBreakpoints(cpu: Cpu): void {
-    const points = hasBreakpoints(cpu) ? instructionBreakpointsSet(cpu) : NOWHERE;
+    const points = hasBreakpoints(cpu) ? breakpointAddresses(cpu) : NOWHERE;
     if (points.size === this.#guestPoints.size && points.isSubsetOf(this.#guestPoints)) return;
     this.#guestPoints = points;
     this.#tier.pauseAt(points.size === 0 ? this.#pauses : this.#pauses.union(points));

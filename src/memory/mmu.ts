@@ -15,20 +15,12 @@ import { type Fault, fault } from '../x86/seam.ts';
 import { SEG, STATE, VECTOR } from '../x86/state.ts';
 import { FRAME, type GuestMemory } from './guest-memory.ts';
 import { Scratch } from './scratch.ts';
+import { RETRY_VECTOR, WATCH_VECTOR } from './sent-back.ts';
 import type { Tlb } from './tlb.ts';
 import { Tlbs, type VcpuTlbs } from './tlbs.ts';
 import { ACCESS, type Access, type WalkedEntry, Walker } from './walk.ts';
 import { Watches, type WatchRange } from './watches.ts';
 
-/** Not a vector of the CPU: the fault by which an access to watched bytes comes out of generated code, nothing committed. */
-export const WATCH_VECTOR = 256;
-/**
- * Not a vector of the CPU: sends an instruction of a region back, nothing committed, to be executed by the cold tier, since it
- * changes translated code, or stores across pages or to a page of tables.
- */
-export const RETRY_VECTOR = 257;
-/** The same of an access that meets a data breakpoint: its instruction is to be executed by itself. */
-export const BREAK_VECTOR = 258;
 /**
  * An access's `spec`, as generated code passes it: its bytes; number of the segment in bits 10:8 (as ATTR has it); for checks
  * before paging, that it writes; from a region, so that it may be sent back.

@@ -138,7 +138,7 @@ export function instructionBreakpoints(cpu: Cpu): number {
 }
 
 /** Linear addresses of the enabled instruction breakpoints. */
-export function instructionBreakpointsSet(cpu: Cpu): ReadonlySet<bigint> {
+export function breakpointAddresses(cpu: Cpu): ReadonlySet<bigint> {
   const dr7 = Number(cpu.get('dr', 7) & 0xffffffffn);
   const enabled = [0, 1, 2, 3].filter((i) => (dr7 >>> (i * 2)) & 3 && ((dr7 >>> (16 + i * 4)) & 3) === 0);
   return new Set(enabled.map((i) => cpu.get('dr', i)));

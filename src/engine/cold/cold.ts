@@ -7,7 +7,8 @@
 import { joinWords } from '../../core/words.ts';
 import type { Program } from '../../ir/program.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
-import { ACCESS_SPEC, BREAK_VECTOR, type Mmu, RETRY_VECTOR } from '../../memory/mmu.ts';
+import { ACCESS_SPEC, type Mmu } from '../../memory/mmu.ts';
+import { BREAK_VECTOR, RETRY_VECTOR } from '../../memory/sent-back.ts';
 import { EXEC_ENTRY } from '../../memory/tlb.ts';
 import { accessFault, fetchRoom } from '../../x86/checks.ts';
 import { type CodeKey, codeKey, KEY, modeOf, stackSizeOf } from '../../x86/code-key.ts';

@@ -35,13 +35,18 @@ export function setSegmentBaseOf(cpu: Cpu, which: 'fs' | 'gs' | 'userGs', base: 
 
 /** Debug registers 4 and 5 are other names of 6 and 7 without CR4.DE, which no guest has under x86-64-v1. */
 const aliased = (register: number): number => (register === 4 || register === 5 ? register + 2 : register);
-const DR6 = { reservedOne: 0xffff0ff0n, reservedZero: 0x1000n } as const;
+const DR6 = { reservedOne: 0xffff0ff0n, reservedZero: 0x1000n, singleStep: 0x4000n } as const;
 const DR7 = { reservedOne: 0x400n, reservedZero: 0xd800n, generalDetect: 0x2000n, active: 0xffn, io: 2n } as const;
 
 /** Moves what a #DB reported in the processor's DR6 to where the guest reads it (do_debug). */
 export function takeDebugStatus(v: VcpuState, cpu: Cpu): void {
   v.debug[6]! |= cpu.get('dr', 6) & ~DR6.reservedZero;
   cpu.set('dr', DR6.reservedOne, 6);
+}
+
+/** Xen has stepped over an instruction for the guest. */
+export function noteSingleStep(v: VcpuState): void {
+  v.debug[6]! |= DR6.singleStep | DR6.reservedOne;
 }
 
 /** get_debugreg: the value or a negative errno. */

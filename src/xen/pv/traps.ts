@@ -14,7 +14,7 @@ import { loadFlat } from './descriptors.ts';
 import { emulateForcedPrefix, emulatePrivileged } from './emulate.ts';
 import { logPageWalk, logUnhandled } from './messages.ts';
 import type { XenPv } from './pv.ts';
-import { setTaskSwitched, takeDebugStatus } from './registers.ts';
+import { noteSingleStep, setTaskSwitched, takeDebugStatus } from './registers.ts';
 import { emulateTableWrite } from './table-write.ts';
 import { TI } from './vcpu.ts';
 
@@ -34,12 +34,14 @@ export function deliver(pv: XenPv, cpu: Cpu, kind: EventKind, event: Fault, insn
   if (kind === 'fault') {
     if (vector === VECTOR.pf) {
       const handled = fixPageFault(pv, cpu, event, insn);
-      if (handled !== 'no') return handled;
+      // a single step shows in no bit of DR6 here (ro-page-fault.c)
+      if (handled !== 'no') return handled ?? instructionDone(pv, cpu);
     } else if (vector === VECTOR.gp && event.error === 0 && insn !== null) {
       const outcome = emulatePrivileged(pv, cpu, insn);
-      if (outcome !== 'no') return isFault(outcome) ? inject(pv, cpu, outcome) : outcome;
+      if (isFault(outcome)) return inject(pv, cpu, outcome);
+      if (outcome !== 'no') return outcome ?? steppedOver(pv, cpu);
     } else if (vector === VECTOR.ud) {
-      if (emulateForcedPrefix(pv, cpu)) return null;
+      if (emulateForcedPrefix(pv, cpu)) return steppedOver(pv, cpu);
     } else if (vector === VECTOR.nm) {
       if (!v.taskSwitched) return null;
       setTaskSwitched(v, cpu, false);
@@ -48,6 +50,18 @@ export function deliver(pv: XenPv, cpu: Cpu, kind: EventKind, event: Fault, insn
   }
   if (vector === VECTOR.db) takeDebugStatus(v, cpu);
   return inject(pv, cpu, event);
+}
+
+/** Xen has carried an instruction out: RF is over, and a single step is reported at once. */
+function instructionDone(pv: XenPv, cpu: Cpu): Outcome {
+  const flags = cpu.systemFlags;
+  cpu.set('rflags', flags & ~FLAG.rf);
+  return flags & FLAG.tf ? inject(pv, cpu, fault(VECTOR.db)) : null;
+}
+/** The same with the step in DR6 (pv_emul_instruction_done, pv_emulate_privileged_op). */
+function steppedOver(pv: XenPv, cpu: Cpu): Outcome {
+  if (cpu.systemFlags & FLAG.tf) noteSingleStep(pv.vcpus[cpu.id]!);
+  return instructionDone(pv, cpu);
 }
 
 /** pv_inject_event: the guest's handler, or the end of the domain. */

@@ -1,29 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { CODE, DATA, HANDLER, PvGuest, SELF, USER_CODE, words } from '../../support/pv-guest.ts';
+import { entryOf, FRAME_MASK, mappedEntry } from '../../support/pv-tables.ts';
 
 const PAGE = 4096n;
-/** Flags as Xen stores them in the entry of a kernel page: P RW US A D, and GUEST_KERNEL for the kernel's own. */
-const FRAME_MASK = 0x000f_ffff_ffff_f000n;
-
-/** Machine address of the L1 entry that maps `address`, by the kernel's tables. */
-function entryOf(guest: PvGuest, address: bigint, level = 1): number {
-  let table = Number(guest.cpu.get('cr3') >> 12n);
-  for (let l = 4; ; l--) {
-    const at = table * 4096 + Number((address >> BigInt(3 + 9 * l)) & 511n) * 8;
-    if (l === level) return at;
-    table = Number((guest.xen.memory.read64(at) & FRAME_MASK) >> 12n);
-  }
-}
 const entry = (guest: PvGuest, address: bigint): bigint => guest.xen.memory.read64(entryOf(guest, address));
-/** Where the kernel sees the L1 entry that maps `address`: the tables are mapped read-only. */
-function mappedEntry(guest: PvGuest, address: bigint): bigint {
-  const at = entryOf(guest, address);
-  const base = guest.startInfoWord(0x58); // pt_base
-  const frames = guest.startInfoWord(0x60);
-  for (let i = 0n; i < frames; i++)
-    if (guest.mfn(base + i * PAGE) === Math.floor(at / 4096)) return base + i * PAGE + BigInt(at % 4096);
-  throw new Error('the table is not mapped');
-}
 const faulting = (): PvGuest => {
   const guest = new PvGuest();
   guest.handle({ 14: { at: HANDLER } });
