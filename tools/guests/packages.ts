@@ -75,13 +75,15 @@ export class PackageSource {
   static ofSuite(folder: string, log: (line: string) => void, suite: string): PackageSource {
     return new PackageSource(folder, log, 'amd64', suite);
   }
-  /** The version of the newest kernel of a flavour by the lists, as it stands in the packages' names, or null. */
-  newestVersion(flavour: Flavour): string | null {
-    const wanted = new RegExp(`^linux-image-(\\d[^-]*(?:-\\d+)?)-${flavour}$`);
+  /** The newest kernel of a flavour in each series (5.10, 6.1) by the lists: versions as they stand in the packages' names, ascending. */
+  newestVersions(flavour: Flavour): string[] {
+    const wanted = new RegExp(`^linux-image-(\\d+\\.\\d+\\.\\d+[^-]*(?:-\\d+)?)-${flavour}$`);
     const versions = this.#cache(['pkgnames', 'linux-image-'])
       .split('\n')
       .flatMap((name) => wanted.exec(name)?.[1] ?? []);
-    return versions.sort(new Intl.Collator('en', { numeric: true }).compare).at(-1) ?? null;
+    const ascending = versions.sort(new Intl.Collator('en', { numeric: true }).compare);
+    const seriesOf = (version: string): string => /^\d+\.\d+/.exec(version)?.[0] ?? version;
+    return [...new Map(ascending.map((version) => [seriesOf(version), version])).values()];
   }
   /** The kernel image of a version, from its own package or from the one of binaries that newer suites have beside it. */
   kernelImage(version: string, flavour: Flavour): { path: string; version: string } {
