@@ -21,6 +21,8 @@ const SAME_TICK_EVENTS = 1024;
 const LAST_TRAPS = 4096;
 /** Calls answered with no that are remembered. */
 const LAST_DENIED = 256;
+/** Calls that name handlers that are looked at, the last of all. */
+const LAST_TABLES = 64;
 /** Branches behind each other that may lead from the answer of a call to a kernel's own end. */
 const LADDER = 3;
 /** #BP and #UD. */
@@ -121,7 +123,10 @@ async function explainGate(inquiry: Inquiry, around: RunEvent, fatal: RunEvent):
   const calls: RunEvent[] = [];
   for await (const events of of.events(of.firstTick, around.tick))
     for (const event of events)
-      if (event.vcpu === fatal.vcpu && of.explanation.handlers(event) !== null) calls.push(event);
+      if (event.vcpu === fatal.vcpu && of.explanation.handlers(event) !== null) {
+        calls.push(event);
+        if (calls.length > LAST_TABLES) calls.shift();
+      }
   for (const call of calls.toReversed()) {
     const named = of.explanation.handlers(call)!(around.fields.vector ?? 0n, await of.at(call.tick));
     if (named !== null) return { ...(await explainBlamed(inquiry, call, named, 'gate')), fatal };
@@ -188,7 +193,7 @@ async function lastEvents(of: Investigator): Promise<LastEvents> {
     const blame = call.vcpu === of.verdict.vcpu ? of.explanation.stackOf(call, of.verdict.message) : null;
     if (blame !== null) stack = { call, blame };
   }
-  return { traps, run, refused: refused!, denied, stack };
+  return { traps, run, refused, denied, stack };
 }
 async function explainRefused(inquiry: Inquiry, { refusal, call, same: all }: Refused): Promise<Finding> {
   const { of, disassembler } = inquiry;

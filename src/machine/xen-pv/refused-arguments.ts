@@ -8,6 +8,8 @@ const FRAME_BYTES = 8n;
 const EVTCHN_WORDS: Readonly<Record<number, number>> = { 1: 2, 3: 1, 4: 1, 7: 1, 8: 2, 9: 1 };
 /** Entries of a descriptor table that a frame holds. */
 const GDT_ENTRIES = 512n;
+/** Frames of a vCPU's GDT; a call may ask for any number. */
+const GDT_FRAMES = 16n;
 /** -ENOSYS. */
 const NO_SUCH = -38n;
 /** Offset of the first argument in struct mmuext_op (public/xen.h). */
@@ -54,9 +56,10 @@ function words(look: Look, address: bigint, count: number): Blame | null {
   return blame === null || or === null ? blame : { ...blame, or };
 }
 /** Of a list of frames the one that Xen's lines name, or the first. */
-function listedFrame(look: Look, list: bigint, count: bigint, log: readonly string[]): Blame | null {
+function listedFrame(look: Look, list: bigint, asked: bigint, log: readonly string[]): Blame | null {
   const named = log.map((line) => /for mfn ([0-9a-f]+)|Error mfn ([0-9a-f]+)/.exec(line)).find((x) => x !== null);
   const wanted = named == null ? null : BigInt(`0x${named[1] ?? named[2]}`);
+  const count = asked < GDT_FRAMES ? asked : GDT_FRAMES;
   let slot = list;
   for (let i = 0n; i < count; i++)
     if (look.read('va', list + i * FRAME_BYTES, 8) === wanted) slot = list + i * FRAME_BYTES;
